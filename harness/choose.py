@@ -1,0 +1,73 @@
+"""Which datasets and models a request means, and whether they can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.plugins import Registry
+from harness.progress import say
+from harness.types import Dataset, DerivedModel, Model
+
+
+def lacks(registry: Registry, name: str) -> str:
+    """What a model needs that is not here; "" when it can run."""
+    model = registry.models.find(name)
+    if isinstance(model, DerivedModel):
+        for member, _ in model.terms:
+            if member not in registry.models:
+                return f"needs the model {member}, which no plugin offers"
+            if lack := lacks(registry, member):
+                return f"needs {member}, which {lack}"
+        return ""
+    requires = (*model.requires, *(model.features.requires if model.features else ()))
+    absent = [module for module in requires if find_spec(module) is None]
+    return f"needs {', '.join(absent)}: {model.install}" if absent else ""
+
+
+def datasets(registry: Registry, names: Sequence[str], folder: Path) -> list[Dataset]:
+    """The named datasets, or every one that is here; says which are not.
+
+    Raises HarnessError when a named one is unknown or its files are missing.
+    """
+    chosen = []
+    for name in names or registry.datasets:
+        dataset = registry.datasets.find(name)
+        if not (lack := dataset.missing(folder)):
+            chosen.append(dataset)
+        elif names:
+            raise HarnessError(f"dataset {name}: {lack}")
+        else:
+            say(f"Not run: dataset {name}: {lack}")
+    return chosen
+
+
+def models(registry: Registry, names: Sequence[str]) -> list[Model | DerivedModel]:
+    """The named models, or every one that can run here; says which cannot.
+
+    Raises HarnessError when a named one is unknown or lacks something.
+    """
+    chosen = []
+    for name in names or registry.models:
+        model = registry.models.find(name)
+        if not (lack := lacks(registry, name)):
+            chosen.append(model)
+        elif names:
+            raise HarnessError(f"model {name} {lack}")
+        else:
+            say(f"Not run: model {name} {lack}")
+    return chosen
+
+
+def fitted(registry: Registry, chosen: Sequence[Model | DerivedModel]) -> list[Model]:
+    """The models that running these fits: themselves, or the members that they derive from."""
+    found: dict[str, Model] = {}
+    for model in chosen:
+        if isinstance(model, Model):
+            found[model.name] = model
+        else:
+            members = [registry.models.find(name) for name, _ in model.terms]
+            found |= {base.name: base for base in fitted(registry, members)}
+    return list(found.values())

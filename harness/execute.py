@@ -1,0 +1,105 @@
+"""Running a plan: one process, one job after another, nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.plan import Job, Plan
+from harness.plugins import Registry
+from harness.progress import duration, say
+from harness.store import Store, disk_error, write_atomically
+
+LONG = 600.0
+"""Seconds from which a job deserves a hint on how to shorten it."""
+
+
+def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
+    """Compute what the store lacks. Returns, for what did not finish, its label and why.
+
+    A job that fails takes only those with it that need it. Whatever finished is in the store,
+    also when this raises KeyboardInterrupt.
+    """
+    to_do = plan.to_do(store)
+    for warning in plan.warnings:
+        say(f"WARNING: {warning}")
+    announce(to_do)
+    failures: dict[str, str] = {}
+    failed: set[str] = set()
+    skipped = 0
+    hooks = registry.manager.hook
+    _tell(lambda: hooks.harness_run_started(jobs=tuple(job.key.as_dict() for job in to_do)))
+    for number, job in enumerate(to_do, 1):
+        head = f"[{number}/{len(to_do)}] {job.label}"
+        if failed & {need.digest for need in job.needs}:
+            failed.add(job.key.digest)
+            skipped += 1
+            continue
+        started = time.monotonic()
+        say(head)
+        try:
+            with store.write(job.key) as (folder, record):
+                record |= job.compute(folder)
+        except Exception as error:
+            message = _explain(error, job, store)
+            failed.add(job.key.digest)
+            failures[job.label] = message
+            say(f"{head}: FAILED: {message}")
+            continue
+        if (seconds := time.monotonic() - started) > 2:
+            say(f"{head}: done in {duration(seconds)}")
+        target = store.folder(job.key)
+        stored = store.record(job.key)
+        _tell(lambda f=target, r=stored: hooks.harness_result_stored(record=r, folder=f))
+    if skipped:
+        say(f"{skipped} results that need what failed were skipped.")
+    for copy in plan.copies:
+        if copy in store:
+            store.set_current(copy)
+    _tell(lambda: hooks.harness_run_ended(failures=failures))
+    return failures
+
+
+def announce(to_do: Sequence[Job]) -> None:
+    """Say how much there is to do, about how long it takes, and how to shorten it."""
+    if not to_do:
+        say("Everything is in the store; nothing to compute.")
+        return
+    fits = [job for job in to_do if job.key.kind == "fit"]
+    total = sum(job.seconds for job in fits)
+    say(f"{len(to_do)} results to compute; fitting takes about {duration(total)} on this machine.")
+    models: dict[tuple[str, str], list[Job]] = {}
+    for job in fits:
+        models.setdefault((job.key.dataset, job.key.name), []).append(job)
+    for (dataset, model), its in models.items():
+        seconds = sum(job.seconds for job in its)
+        if seconds > LONG:
+            say(f"  {model} on {dataset}: about {duration(seconds)}; to shorten: {its[0].hint}")
+
+
+def _explain(error: Exception, job: Job, store: Store) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, OSError):
+        return str(disk_error(error, store.root))
+    if "No space left on device" in str(error):  # safetensors has its own error type for it
+        return str(disk_error(OSError(errno.ENOSPC, ""), store.root))
+    log = store.root / "errors" / f"{job.key.digest}.txt"
+    summary = f"{type(error).__name__}: {error}".splitlines()[0]
+    try:
+        write_atomically(log, "".join(traceback.format_exception(error)))
+    except OSError:
+        return summary
+    return f"{summary} (traceback in {log}; report it to the plugin's author)"
+
+
+def _tell(hook: Callable[[], Any]) -> None:
+    """Call lifecycle hooks; a tracker that fails must not end a run."""
+    try:
+        hook()
+    except Exception as error:
+        say(f"WARNING: a lifecycle hook failed: {type(error).__name__}: {error}")

@@ -1,0 +1,289 @@
+"""The work behind each kind of result: extract features, fit, predict, sum.
+
+Every function here computes one result into an empty folder and returns what its record says. All
+inputs come from the store or from a dataset; nothing is passed from job to job in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.environment import cpu
+from harness.errors import HarnessError
+from harness.perturb import perturb
+from harness.progress import progress, say
+from harness.splits import Concat, Subset, hold_out, stream
+from harness.store import Key, Store
+from harness.types import (
+    Classifier,
+    Dataset,
+    Features,
+    FitContext,
+    InitialWeights,
+    Model,
+    Perturbation,
+    Setting,
+    Split,
+    Splits,
+)
+from harness.views import apply_view
+
+BATCH = 64
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to test patches before they are predicted."""
+
+    perturbation: Perturbation | None = None
+    level: float | None = None
+    view: str = "identity"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The condition as it stands in keys and records."""
+        name = self.perturbation.name if self.perturbation else "clean"
+        return {"perturbation": name, "level": self.level, "view": self.view}
+
+    def __str__(self) -> str:
+        parts = []
+        if self.perturbation is not None and self.level is not None:
+            parts.append(f"{self.perturbation.name} {self.level:g}")
+        if self.view != "identity":
+            parts.append(self.view)
+        return ", ".join(parts) or "clean"
+
+    def change(self, split: Split) -> Callable[[NDArray[np.int64], Any], Any]:
+        """A function of (indices, images) for ``stream`` that applies the condition."""
+        ids = split.ids
+
+        def then(indices: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            if self.perturbation is not None and self.level is not None:
+                chosen = [ids[i] for i in indices]
+                images = perturb(images, chosen, self.perturbation, self.level)
+            return apply_view(images, self.view)
+
+        return then
+
+
+CLEAN = Condition()
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """One fit: which model, how, on which fold."""
+
+    dataset: Dataset
+    model: Model
+    settings: Mapping[str, Setting]
+    """All settings, those that change only the execution included."""
+    weights: InitialWeights | None
+    seed: int
+    selected_on: str
+    """none, held-out or test."""
+    fold: int
+
+
+def dataset_record(dataset: Dataset, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
+    """Store what the leaderboard needs of a dataset: test labels, ids, and what it holds."""
+    np.save(folder / "labels.npy", splits.test.labels)
+    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+    counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "classes": list(dataset.classes),
+        "license": dataset.license,
+        "source": dataset.source,
+        "test_set": dataset.test_set,
+        "trained_on": dataset.trained_on,
+        "shortfall": splits.shortfall,
+        "train_shortfall": splits.train_shortfall,
+        "folds": splits.folds,
+        "n_train": max(len(train.labels) for train, _ in pairs),
+        "n_test": len(splits.test.labels),
+        "test_counts": counts.tolist(),
+    }
+
+
+def extract(features: Features, split: Split, condition: Condition, folder: Path) -> Record:
+    """One streaming pass over a split: decode, perturb, extract, in threads; memory stays flat."""
+    change = condition.change(split)
+    started = time.monotonic()
+    values = None
+    batches = stream(split, BATCH, then=lambda at, x: features.extract(change(at, x)))
+    total = -(-len(split.labels) // BATCH)
+    for indices, rows in progress(batches, total=total, label=features.name):
+        if values is None:
+            shape = (len(split.labels), rows.shape[1])
+            path = folder / "values.npy"
+            values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        values[indices] = rows
+    if values is not None:
+        values.flush()
+    return {"n": len(split.labels), "seconds": time.monotonic() - started}
+
+
+class FeatureSplit:
+    """A Split whose ``read`` returns stored features, float32 (B, D), instead of patches."""
+
+    def __init__(self, split: Split, values: NDArray[np.float32]) -> None:
+        self.labels = split.labels
+        self.ids = split.ids
+        self.fingerprint = split.fingerprint
+        self.values = values
+
+    def read(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Rows of the feature matrix."""
+        return self.values[np.asarray(indices, np.int64)]
+
+
+def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
+    """The same split, its parts replaced by their stored features (found by fingerprint)."""
+    if isinstance(split, Subset):
+        return Subset(with_features(split.base, stored), split.indices)
+    if isinstance(split, Concat):
+        return Concat(*(with_features(part, stored) for part in split.parts))
+    return stored[split.fingerprint]
+
+
+def load_features(store: Store, split: Split, key: Key) -> tuple[FeatureSplit, float]:
+    """Stored features, memory-mapped, and the seconds a patch took to extract."""
+    values = np.load(store.folder(key) / "values.npy", mmap_mode="r")
+    record = store.record(key)
+    return FeatureSplit(split, values), record["seconds"] / record["n"]
+
+
+def fit(
+    spec: FitSpec,
+    train: Split,
+    test_fold: Split,
+    store: Store,
+    key: Key,
+    extra_seconds: float,
+    folder: Path,
+) -> Record:
+    """Fit a model on a fold and save it. ``extra_seconds`` is what its features cost."""
+    validation: Split | None = None
+    if spec.selected_on == "held-out":
+        kept, held = hold_out(train.labels, spec.seed)
+        train, validation = Subset(train, kept), Subset(train, held)
+    elif spec.selected_on == "test":
+        validation = test_fold
+    context = FitContext(
+        seed=spec.seed,
+        classes=spec.dataset.classes,
+        settings=spec.settings,
+        folder=store.workspace(key),
+        initial_weights=spec.weights,
+        progress=progress,
+        say=say,
+    )
+    timer = _Timer(context.folder)
+    classifier = spec.model.fit(train, validation, context)
+    classifier.save(folder)
+    device = spec.model.device(spec.settings) if spec.model.device else cpu()
+    return {
+        "seconds": timer.total() + extra_seconds,
+        "n": len(train.labels),
+        "n_selection": 0 if validation is None else len(validation.labels),
+        "device": device,
+    }
+
+
+class _Timer:
+    """Seconds spent on a fit, over all the runs it took; a killed run counts up to its last save.
+
+    Runs leave their start in the workspace; the newest file there tells how far a run came.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seconds.json"
+        earlier = json.loads(self.file.read_text()) if self.file.exists() else None
+        self.before = 0.0
+        if earlier:
+            newest = max(path.stat().st_mtime for path in folder.iterdir())
+            self.before = earlier["before"] + max(0.0, newest - earlier["started"])
+        started = time.time()
+        self.file.write_text(json.dumps({"before": self.before, "started": started}))
+        self.clock = time.monotonic()
+
+    def total(self) -> float:
+        return self.before + time.monotonic() - self.clock
+
+
+def predict(
+    model: Model,
+    folds: Sequence[tuple[Path, NDArray[np.int64]]],
+    test: Any,
+    n_classes: int,
+    condition: Condition,
+    extra_seconds: float,
+    folder: Path,
+) -> Record:
+    """Logits of every test patch, each by the model of its fold; (N, C) float32.
+
+    ``test`` is the test split, or its features under the condition when the model uses features.
+    """
+    logits = np.full((len(test.labels), n_classes), np.nan, np.float32)
+    seconds = extra_seconds
+    change = None if model.features else condition.change(test)
+    for fitted, indices in folds:
+        classifier: Classifier = model.load(fitted)
+        started = time.monotonic()
+        batches = stream(test, BATCH, order=indices, then=change)
+        total = -(-len(indices) // BATCH)
+        for chosen, inputs in progress(batches, total=total, label=f"{model.name} predicts"):
+            logits[chosen] = _checked(model.name, classifier.logits(inputs), len(chosen), n_classes)
+        seconds += time.monotonic() - started
+    np.save(folder / "logits.npy", logits)
+    return {"seconds": seconds, "n": len(logits)}
+
+
+def _checked(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
+    values = np.asarray(logits)
+    if values.shape != (n, n_classes):
+        raise HarnessError(
+            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
+            "expected; report it to the plugin's author"
+        )
+    if not np.isfinite(values).all():
+        raise HarnessError(
+            f"model {name!r} returned logits that are not finite; train it again with a smaller "
+            "learning rate or report it to the plugin's author"
+        )
+    return values.astype(np.float32, copy=False)
+
+
+def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
+    """Sum stored logits; the record joins those of the members."""
+    total = np.sum([np.load(member / "logits.npy") for member in members], axis=0)
+    np.save(folder / "logits.npy", total.astype(np.float32))
+    fits = {fit["digest"]: fit for record in records for fit in record["fits"]}
+    return {
+        "seconds": sum(record["seconds"] for record in records),
+        "n": len(total),
+        "fits": list(fits.values()),
+        "members": [record["digest"] for record in records],
+        **{
+            field: _join(records, field)
+            for field in ("device", "initial_weights", "selected_on", "deviations")
+        },
+    }
+
+
+def _join(records: Sequence[Record], field: str) -> str:
+    return "; ".join(dict.fromkeys(record[field] for record in records if record[field]))
+
+
+def without_view(condition: Condition) -> Condition:
+    """The same condition, unflipped."""
+    return replace(condition, view="identity")

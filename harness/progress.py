@@ -1,0 +1,49 @@
+"""What a user sees while something runs: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+LINE_EVERY = 30.0
+
+
+def say(message: str) -> None:
+    """Print a line to standard error, above a progress bar if there is one."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(message, file=sys.stderr)
+    else:
+        print(message, file=sys.stderr, flush=True)
+
+
+def progress(
+    items: Iterable[T], *, total: int | None = None, label: str = "", unit: str = "batch"
+) -> Iterator[T]:
+    """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=label, unit=unit, leave=False, file=sys.stderr)
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last > LINE_EVERY:
+            last = time.monotonic()
+            say(f"  {label}: {done} of {total} {unit}s" if total else f"  {label}: {done} {unit}s")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: "3 s", "5 min", "2.5 h", "11 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"

@@ -1,0 +1,161 @@
+"""Splits made of splits, streaming over them, and the cuts that evaluation needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.types import Split, Splits
+
+HELD_OUT = 0.1
+"""Share of each class of the training patches that is held out to select a checkpoint on."""
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+class Subset:
+    """Some patches of a split, in the given order."""
+
+    def __init__(self, base: Split, indices: NDArray[np.int64]) -> None:
+        self.base = base
+        self.indices = indices
+        self.labels = base.labels[indices]
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the chosen patches."""
+        return [self.base.ids[i] for i in self.indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the base's fingerprint and the indices."""
+        return _digest(self.base.fingerprint, self.indices.tobytes().hex())
+
+    def read(self, indices: Sequence[int]) -> NDArray[Any]:
+        """Read from the base."""
+        return self.base.read(self.indices[np.asarray(indices, np.int64)])
+
+
+class Concat:
+    """One split after another."""
+
+    def __init__(self, *parts: Split) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0] + [len(part.labels) for part in parts])
+        self.labels = np.concatenate([part.labels for part in parts])
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of all parts."""
+        return [id_ for part in self.parts for id_ in part.ids]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the parts' fingerprints."""
+        return _digest(*(part.fingerprint for part in self.parts))
+
+    def read(self, indices: Sequence[int]) -> NDArray[Any]:
+        """Read from the parts."""
+        wanted = np.asarray(indices, np.int64)
+        owners = np.searchsorted(self.starts, wanted, side="right") - 1
+        rows: list[Any] = [None] * len(wanted)
+        for number in np.unique(owners):
+            places = np.flatnonzero(owners == number)
+            values = self.parts[number].read(wanted[places] - self.starts[number])
+            for place, value in zip(places, values, strict=True):
+                rows[place] = value
+        return np.stack(rows)
+
+
+def stream(
+    split: Split,
+    batch_size: int,
+    order: NDArray[np.int64] | None = None,
+    then: Callable[[NDArray[np.int64], Any], Any] | None = None,
+    threads: int | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Read a split in batches, several threads ahead of the consumer.
+
+    Yields (indices, value) in order, where value is what ``read`` returned, passed through
+    ``then(indices, value)`` in the reading thread if given. At most threads + 2 batches are in
+    memory at a time. ``order`` chooses and orders the patches; all of them, in order, if None.
+    """
+    indices = np.arange(len(split.labels)) if order is None else order
+    threads = threads or cpu_count()
+
+    def work(batch: NDArray[np.int64]) -> Any:
+        value = split.read(batch)
+        return value if then is None else then(batch, value)
+
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[tuple[NDArray[np.int64], Any]] = deque()
+        try:
+            for start in range(0, len(indices), batch_size):
+                batch = indices[start : start + batch_size]
+                pending.append((batch, pool.submit(work, batch)))
+                if len(pending) > threads + 1:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+def hold_out(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut indices into (kept, held out): a tenth of each class, at least one where it has two."""
+    rng = np.random.default_rng(seed)
+    held = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        count = max(1, round(len(members) * HELD_OUT)) if len(members) > 1 else 0
+        held.append(members[:count])
+    held_out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDArray[np.int64]]]:
+    """For each fold, the split to fit on and the indices of the test patches to predict.
+
+    A dataset without folds has one pair. Folds are stratified and the same in every run. Raises
+    HarnessError when a class has fewer test patches than there are folds.
+    """
+    if not splits.folds:
+        if splits.train is None:
+            raise HarnessError("a dataset without folds must come with a training split")
+        return [(splits.train, np.arange(len(splits.test.labels)))]
+    from sklearn.model_selection import StratifiedKFold
+
+    labels = splits.test.labels
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < splits.folds:
+            raise HarnessError(
+                f"class {classes[label]} has {count} test patches, too few for "
+                f"{splits.folds} folds; add patches of that class"
+            )
+    cutter = StratifiedKFold(splits.folds, shuffle=True, random_state=0)
+    pairs = []
+    for rest, fold in cutter.split(labels, labels):
+        seen: Split = Subset(splits.test, rest)
+        pairs.append((seen if splits.train is None else Concat(splits.train, seen), fold))
+    return pairs
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,268 @@
+"""The types a plugin author meets: datasets, models, perturbations, probes, published results.
+
+Everything a hook returns is an immutable description. Work happens only when the harness calls one
+of the functions that a description carries, so a plugin should import torch, OpenCV and the like
+inside those functions, not at the top of its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Setting = int | float | str | bool
+
+
+class Split(Protocol):
+    """An ordered set of labeled patches that are decoded only when asked for."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels, shape (N,), int64, indices into the dataset's ``classes``."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """N names, unique in the dataset, the same on every machine."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest that changes when the patches, their order or their labels change."""
+
+    def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3).
+
+        Must be safe to call from several threads at once. Raises HarnessError naming the file when
+        a patch cannot be decoded or has another size.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """What a dataset turned out to hold on this machine.
+
+    With ``folds`` 0, models are fitted on ``train`` and predict ``test``. With ``folds`` k, the
+    test patches are cut into k stratified folds; each is predicted by a model fitted on ``train``
+    (if any) and the other folds, and the stored logits are those of all test patches together.
+    """
+
+    train: Split | None
+    test: Split
+    folds: int = 0
+    shortfall: str = ""
+    """Why ``test`` is not the whole published test set, e.g. "111 of 7,180 test patches"."""
+    train_shortfall: str = ""
+    """Why ``train`` is not the whole published training set; stands in every measured row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A labeled patch dataset.
+
+    ``missing(folder)`` says in one line what is lacking and how to get it, or returns "" when the
+    dataset can be used; it only looks whether files exist. ``load(folder)`` lists the patches.
+    ``folder`` is where the user keeps data (``--data``, ``$HARNESS_DATA`` or ``data``); a dataset
+    that comes with its plugin ignores it.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    load: Callable[[Path], Splits]
+    missing: Callable[[Path], str] = lambda folder: ""
+    downloads: tuple[RemoteFile, ...] = ()
+    test_set: str = ""
+    """Name of the test set, as published results call it; those results join the leaderboard."""
+    trained_on: str = ""
+    """Name of the training set, as published results call it."""
+    demo: bool = False
+    """Too small to mean much: models use their ``demo_settings`` on it."""
+    license: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """A file that ``harness data get`` fetches. ``size`` (bytes) may be 0 when it is not known."""
+
+    name: str
+    url: str
+    md5: str
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """A fixed function from patches to vectors, computed once a dataset and shared by models.
+
+    ``extract`` takes uint8 RGB (B, H, W, 3) and returns float32 (B, D). It is called from several
+    threads at once. Raise ``version`` when its numbers change.
+    """
+
+    name: str
+    extract: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    version: int = 1
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialWeights:
+    """What a fit starts from. ``digest`` enters the key of the result, ``label`` its row."""
+
+    label: str
+    digest: str
+    path: Path | None = None
+    warning: str = ""
+    """Said loudly before the run when these weights are a fallback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitContext:
+    """What a fit may depend on besides its patches."""
+
+    seed: int
+    classes: tuple[str, ...]
+    settings: Mapping[str, Setting]
+    folder: Path
+    """A folder of this fit's own that survives a killed run: keep checkpoints here."""
+    initial_weights: InitialWeights | None = None
+    progress: Callable[..., Any] = lambda items, **_: items
+    """``progress(iterable, total=n, label=text)`` shows how far a loop has come."""
+    say: Callable[[str], None] = lambda message: None
+    """Print a line for the user."""
+
+
+class Classifier(Protocol):
+    """A fitted model."""
+
+    def logits(self, inputs: Any) -> NDArray[np.float32]:
+        """Logits, float32 (B, C), of uint8 RGB patches (B, H, W, 3).
+
+        For a model with ``features`` the inputs are those features, float32 (B, D). The answer for
+        a patch must not depend on the other patches of the batch.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write everything that ``Model.load`` needs into an existing, empty folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A classifier to fit.
+
+    ``fit(train, validation, context)`` returns a Classifier. ``validation`` is a split to choose a
+    checkpoint on, or None unless ``selects``. For a model with ``features``, ``read`` of both
+    splits returns those features instead of patches.
+    """
+
+    name: str
+    title: str
+    fit: Callable[[Split, Split | None, FitContext], Classifier]
+    load: Callable[[Path], Classifier]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings that change the result, with their defaults; part of the key."""
+    execution: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings that change only how it is computed (workers, device); not part of the key."""
+    demo_settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings for a dataset with ``demo``, where the defaults would be waste."""
+    selects: bool = False
+    """Chooses among checkpoints, and so needs patches to choose on."""
+    features: Features | None = None
+    initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
+    """Finds, within seconds, the weights that a fit with these settings would start from."""
+    estimate: Callable[[int, Mapping[str, Setting]], float] | None = None
+    """Seconds that fitting n patches with these settings takes on this device, roughly."""
+    device: Callable[[Mapping[str, Setting]], str] | None = None
+    """Name of the device that these settings run on; None when it is the CPU."""
+    hint: str = ""
+    """How to shorten a fit, e.g. "--set epochs=5"."""
+    requires: tuple[str, ...] = ()
+    """Modules that must be importable."""
+    install: str = ""
+    """The command that installs what ``requires`` names."""
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "execution", "demo_settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedModel:
+    """A model without a fit: the sum of stored logits, each of a (model name, view)."""
+
+    name: str
+    title: str
+    terms: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """A change made to test patches, at some levels.
+
+    ``apply(patch, level, rng)`` takes one uint8 RGB patch (H, W, 3) and returns one of the same
+    shape and dtype. Batches are the harness's business: ``rng`` is seeded from the perturbation,
+    the level and the patch's id, so the outcome cannot depend on batch size or order.
+    """
+
+    name: str
+    title: str
+    levels: tuple[float, ...]
+    apply: Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number that a probe measured. ``low`` and ``high`` bound its 95 % interval."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question asked of a dataset, or of a model's stored predictions.
+
+    ``measure`` takes the loaded Splits when ``subject`` is "dataset". When it is "predictions" it
+    takes the labels, int64 (N,), and the logits, float32 (N, C), stored for clean patches.
+    """
+
+    name: str
+    title: str
+    subject: Literal["dataset", "predictions"]
+    measure: Callable[..., Iterable[Figure]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedResult:
+    """A figure somebody published, with where it stands. Accuracies are fractions of 1."""
+
+    test_set: str
+    model: str
+    title: str
+    trained_on: str
+    selected_on: str
+    tta: str
+    source: str
+    checked: str
+    """"source" when it was read there, "secondary" when it was seen quoted elsewhere."""
+    n: int
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    perturbation: str = "clean"
+    level: float | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
+    reference: bool = False
+    """Every measured model of the same test set is compared with this result."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model that would reproduce this row, e.g. "deepcmorph+flips"."""
+        return self.model if self.tta == "none" else f"{self.model}+{self.tta}"

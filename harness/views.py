@@ -1,0 +1,24 @@
+"""Views: the four flips under which published results sum logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+VIEWS = {
+    "identity": (slice(None), slice(None), slice(None)),
+    "vflip": (slice(None), slice(None, None, -1), slice(None)),
+    "hflip": (slice(None), slice(None), slice(None, None, -1)),
+    "both": (slice(None), slice(None, None, -1), slice(None, None, -1)),
+}
+"""For each view, how it indexes a batch (B, H, W, 3)."""
+
+
+def apply_view(images: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
+    """Flip a batch, uint8 (B, H, W, 3)."""
+    return images if view == "identity" else np.ascontiguousarray(images[VIEWS[view]])
+
+
+def four_views(*models: str) -> tuple[tuple[str, str], ...]:
+    """Terms of a DerivedModel that sums the logits of ``models`` over all four views."""
+    return tuple((model, view) for model in models for view in VIEWS)

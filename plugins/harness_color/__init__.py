@@ -1,0 +1,77 @@
+"""Color alone: random forests on three means or on a 48-bin histogram, as in arXiv:2409.11546."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import Classifier, Features, FitContext, Model, Split, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MEANS, HISTOGRAM = slice(0, 3), slice(3, 51)
+
+
+def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Color features of uint8 RGB (B, H, W, 3): float32 (B, 51).
+
+    Columns 0 to 2 are the means of red, green and blue in 0..255; columns 3 to 50 the histograms
+    of the three channels, 16 bins each, as shares of the pixels.
+    """
+    import cv2
+    import numpy as np
+
+    features = np.empty((len(images), 51), np.float32)
+    for row, image in zip(features, images, strict=True):
+        row[MEANS] = cv2.mean(image)[:3]
+        for channel in range(3):
+            counts = cv2.calcHist([image], [channel], None, [16], [0, 256])
+            row[3 + 16 * channel : 19 + 16 * channel] = counts.ravel()
+        row[HISTOGRAM] /= image.shape[0] * image.shape[1]
+    return features
+
+
+def fit(columns: slice, train: Split, validation: Split | None, context: FitContext) -> Classifier:
+    """Fit a random forest on some columns of the color features."""
+    import numpy as np
+
+    from harness_color.forest import Forest
+
+    features = train.read(np.arange(len(train.labels)))
+    trees = int(context.settings["trees"])
+    return Forest.fit(
+        features, train.labels, columns, len(context.classes), trees=trees, seed=context.seed
+    )
+
+
+def load(folder: Path) -> Classifier:
+    """Load a saved forest."""
+    from harness_color.forest import Forest
+
+    return Forest.load(folder)
+
+
+@hookimpl
+def harness_models() -> list[Model]:
+    """The two color models. They share their features, so patches are read once for both."""
+    features = Features(name="color", extract=extract)
+
+    def model(name: str, title: str, columns: slice) -> Model:
+        return Model(
+            name=name,
+            title=title,
+            fit=partial(fit, columns),
+            load=load,
+            features=features,
+            # The paper names no size; this is scikit-learn's default.
+            settings={"trees": 100},
+            estimate=lambda n, settings: n * int(settings["trees"]) * 4e-6,
+        )
+
+    return [
+        model("rgb-means", "Mean red, green, blue; random forest (3 features)", MEANS),
+        model("color-histogram", "Color histogram; random forest (48 features)", HISTOGRAM),
+    ]

@@ -1,0 +1,142 @@
+"""NCT-CRC-HE: colorectal H&E patches of nine tissue classes, and a sample that comes along.
+
+Data: Kather, Halama and Marx, "100,000 histological images of human colorectal cancer and healthy
+tissue", Zenodo record 1214456, CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import Dataset, RemoteFile, Splits, hookimpl
+
+if TYPE_CHECKING:
+    from harness.patches import FileSplit
+
+CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+TRAIN, TRAIN_RAW, TEST = "NCT-CRC-HE-100K", "NCT-CRC-HE-100K-NONORM", "CRC-VAL-HE-7K"
+TRAIN_PATCHES = 100_000
+TEST_COUNTS = (1338, 847, 339, 634, 1035, 592, 741, 421, 1233)
+"""Patches a class in the whole CRC-VAL-HE-7K, as the published confusion matrices count them."""
+SAMPLE = Path(__file__).with_name("sample")
+SOURCE = (
+    "Kather, Halama and Marx, 100,000 histological images of human colorectal cancer and healthy "
+    "tissue, Zenodo record 1214456."
+)
+LICENSE = "CC BY 4.0"
+ZENODO = "https://zenodo.org/records/1214456/files/"
+FILES = {
+    TRAIN: RemoteFile(
+        name=f"{TRAIN}.zip",
+        url=f"{ZENODO}{TRAIN}.zip",
+        md5="6fd702d11df6292bc054397ae038a464",
+        size=11_690_284_003,
+    ),
+    TRAIN_RAW: RemoteFile(
+        name=f"{TRAIN_RAW}.zip",
+        url=f"{ZENODO}{TRAIN_RAW}.zip",
+        md5="035777cf327776a71a05c95da6d6325f",
+    ),
+    TEST: RemoteFile(
+        name=f"{TEST}.zip",
+        url=f"{ZENODO}{TEST}.zip",
+        md5="2fd1651b4f94ebd818ebf90ad2b6ce06",
+        size=800_276_929,
+    ),
+}
+
+
+def place(folder: Path, name: str) -> Path | None:
+    """Where a part of the data lies below ``folder``: unpacked, or as a zip; None if nowhere."""
+    for path in (folder / name, folder / f"{name}.zip"):
+        if path.exists():
+            return path
+    return None
+
+
+def missing(dataset: str, train: str, folder: Path) -> str:
+    """What of a dataset is not below ``folder``, and how to get it; "" when all is there."""
+    lacking = [name for name in (train, TEST) if place(folder, name) is None]
+    if not lacking:
+        return ""
+    return (
+        f"no {' and no '.join(lacking)} (folder or .zip) in {folder}; "
+        f"harness data get {dataset}, or point --data at the folder that holds them"
+    )
+
+
+def open_split(folder: Path, name: str) -> FileSplit:
+    """List the patches of one part, from a folder or straight from its zip."""
+    from harness.patches import FileSplit, list_folder, list_zip
+
+    path = place(folder, name) or folder / name
+    files = list_zip(path) if path.suffix == ".zip" else list_folder(path)
+    return FileSplit(files, CLASSES, (224, 224), name)
+
+
+def shortfall(counts: Sequence[int]) -> str:
+    """Why patches with these counts a class are not the whole CRC-VAL-HE-7K; "" if they are."""
+    if tuple(counts) == TEST_COUNTS:
+        return ""
+    total, whole = sum(counts), sum(TEST_COUNTS)
+    if total == whole:
+        return f"other counts a class than in {TEST}"
+    return f"{total:,} of {whole:,} test patches"
+
+
+def load(train_name: str, folder: Path, folds: int = 0) -> Splits:
+    """List what is there of the training patches and of CRC-VAL-HE-7K; partial copies will do."""
+    train, test = open_split(folder, train_name), open_split(folder, TEST)
+    counts = [int((test.labels == label).sum()) for label in range(len(CLASSES))]
+    n_train = len(train.labels)
+    return Splits(
+        train=train,
+        test=test,
+        folds=folds,
+        shortfall=shortfall(counts),
+        train_shortfall=""
+        if n_train == TRAIN_PATCHES
+        else f"{n_train:,} of {TRAIN_PATCHES:,} training patches",
+    )
+
+
+@hookimpl
+def harness_datasets() -> list[Dataset]:
+    """The sample, and the full data with and without color normalization."""
+
+    def full(name: str, title: str, train: str) -> Dataset:
+        return Dataset(
+            name=name,
+            title=title,
+            classes=CLASSES,
+            load=partial(load, train),
+            missing=partial(missing, name, train),
+            downloads=(FILES[train], FILES[TEST]),
+            test_set=TEST,
+            trained_on=train,
+            license=LICENSE,
+            source=SOURCE,
+        )
+
+    return [
+        Dataset(
+            name="nct-crc-he-sample",
+            title="Sample of NCT-CRC-HE that comes with the harness",
+            classes=CLASSES,
+            load=lambda folder: load(TRAIN, SAMPLE, folds=5),
+            test_set=TEST,
+            trained_on=TRAIN,
+            demo=True,
+            license=LICENSE,
+            source=SOURCE,
+        ),
+        full("nct-crc-he", "NCT-CRC-HE-100K to CRC-VAL-HE-7K", TRAIN),
+        full(
+            "nct-crc-he-nonorm",
+            "NCT-CRC-HE-100K-NONORM (before color normalization) to CRC-VAL-HE-7K",
+            TRAIN_RAW,
+        ),
+    ]

@@ -155,9 +155,7 @@ def _registry(options: argparse.Namespace) -> Registry:
     switched_off = [name for name in os.environ.get("HARNESS_WITHOUT", "").split(",") if name]
     registry = load_plugins([*switched_off, *options.without])
     for plugin in registry.broken:
-        say(
-            f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}"
-        )
+        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}")
     return registry
 
 

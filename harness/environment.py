@@ -12,7 +12,8 @@ from typing import Any
 from harness.splits import cpu_count
 
 PACKAGES = (
-    "histo-harness numpy scipy scikit-learn opencv-python-headless torch torchvision timm".split()
+    *("histo-harness", "numpy", "scipy", "scikit-learn", "opencv-python-headless"),
+    *("torch", "torchvision", "timm"),
 )
 
 

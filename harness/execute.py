@@ -6,6 +6,7 @@ import errno
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from harness.errors import HarnessError
@@ -32,7 +33,7 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
     failed: set[str] = set()
     skipped = 0
     hooks = registry.manager.hook
-    _tell(lambda: hooks.harness_run_started(jobs=tuple(job.key.as_dict() for job in to_do)))
+    _tell(partial(hooks.harness_run_started, jobs=tuple(job.key.as_dict() for job in to_do)))
     for number, job in enumerate(to_do, 1):
         head = f"[{number}/{len(to_do)}] {job.label}"
         if failed & {need.digest for need in job.needs}:
@@ -54,13 +55,13 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
             say(f"{head}: done in {duration(seconds)}")
         target = store.folder(job.key)
         stored = store.record(job.key)
-        _tell(lambda f=target, r=stored: hooks.harness_result_stored(record=r, folder=f))
+        _tell(partial(hooks.harness_result_stored, record=stored, folder=target))
     if skipped:
         say(f"{skipped} results that need what failed were skipped.")
     for copy in plan.copies:
         if copy in store:
             store.set_current(copy)
-    _tell(lambda: hooks.harness_run_ended(failures=failures))
+    _tell(partial(hooks.harness_run_ended, failures=failures))
     return failures
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from harness.types import (
     Splits,
 )
 from harness.views import apply_view
+
+if TYPE_CHECKING:
+    from harness.types import Indices
 
 BATCH = 64
 Record = dict[str, Any]
@@ -141,7 +144,7 @@ class FeatureSplit:
         self.fingerprint = split.fingerprint
         self.values = values
 
-    def read(self, indices: Sequence[int]) -> NDArray[np.float32]:
+    def read(self, indices: Indices) -> NDArray[np.float32]:
         """Rows of the feature matrix."""
         return self.values[np.asarray(indices, np.int64)]
 

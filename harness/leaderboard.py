@@ -18,6 +18,12 @@ from harness.store import Store, read_record, write_atomically
 from harness.types import PublishedResult
 
 SCHEMA = 1
+DATASET_FIELDS = (
+    *("name", "title", "classes", "license", "source", "digest", "folds"),
+    *("test_set", "trained_on", "shortfall", "train_shortfall"),
+    *("n_train", "n_test", "test_counts"),
+)
+MATRICES = ("recall", "confusion")
 Row = dict[str, Any]
 
 
@@ -271,13 +277,7 @@ def to_json(board: Board) -> str:
     """The board with every figure, confusion matrices included."""
     content = {
         "schema": SCHEMA,
-        "dataset": {
-            field: board.dataset[field]
-            for field in (
-                "name title classes license source test_set trained_on shortfall folds n_train "
-                "n_test test_counts digest"
-            ).split()
-        },
+        "dataset": {field: board.dataset[field] for field in DATASET_FIELDS},
         "reference": board.reference.name if board.reference else None,
         "rows": board.rows,
     }
@@ -287,10 +287,7 @@ def to_json(board: Board) -> str:
 def to_csv(board: Board) -> str:
     """The rows without their matrices, as CSV; accuracies are fractions of 1."""
     text = io.StringIO()
-    fields = [
-        field for field in (board.rows[0] if board.rows else {}) if field not in ("confusion",)
-    ]
-    fields = [field for field in fields if field != "recall"]
+    fields = [field for field in (board.rows[0] if board.rows else {}) if field not in MATRICES]
     writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(board.rows)

@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.types import Indices
 
 SUFFIXES = {".tif", ".tiff", ".png", ".webp", ".jpg", ".jpeg", ".bmp"}
 FINGERPRINT_FILES = 32
@@ -30,7 +34,7 @@ class Files:
 
 def list_folder(folder: Path) -> Files:
     """List what lies in the class folders of ``folder``. An empty class folder is an error."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     try:
         for class_folder in sorted(folder.iterdir()):
             if class_folder.name.startswith(".") or not class_folder.is_dir():
@@ -101,8 +105,8 @@ class FileSplit:
     """A Split over files named ``<CLASS>/<file>``.
 
     ``shape`` is the (H, W) that every patch must have. An id is ``prefix``, the class and
-    the file's name without its suffix. Raises HarnessError for an unknown class folder, a file that is no image by its
-    suffix, or when there is no patch at all.
+    the file's name without its suffix. Raises HarnessError for an unknown class folder, a file
+    that is no image by its suffix, or when there is no patch at all.
     """
 
     def __init__(
@@ -121,7 +125,9 @@ class FileSplit:
                     f"{files.origin}/{name}: not an image file; remove it and run again"
                 )
         if not files.sizes:
-            raise HarnessError(f"{files.origin}: holds no patches in class folders; unpack it again")
+            raise HarnessError(
+                f"{files.origin}: holds no patches in class folders; unpack it again"
+            )
         self.files = files
         self.shape = shape
         self.names = sorted(files.sizes)
@@ -143,7 +149,7 @@ class FileSplit:
             digest.update(self._bytes(int(index)))
         return digest.hexdigest()
 
-    def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+    def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
         for row, index in enumerate(indices):
@@ -151,7 +157,7 @@ class FileSplit:
             images[row] = decode(self._bytes(index), name, self.shape)
         return images
 
-    def _bytes(self, index: int) -> bytes:
+    def _bytes(self, index: int | np.int64) -> bytes:
         try:
             return self.files.read(self.names[index])
         except OSError as error:

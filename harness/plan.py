@@ -18,7 +18,16 @@ from harness.jobs import CLEAN, Condition, FitSpec, Record, without_view
 from harness.plugins import Registry
 from harness.splits import Subset, fold_pairs
 from harness.store import Key, Store
-from harness.types import Dataset, DerivedModel, Features, Model, Perturbation, Setting, Split, Splits
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Features,
+    Model,
+    Perturbation,
+    Setting,
+    Split,
+    Splits,
+)
 
 PROTOCOLS = ("held-out", "published")
 
@@ -146,9 +155,7 @@ class _DatasetPlanner:
         if isinstance(model, DerivedModel):
             return self.derive(model, condition)
         request = self.request
-        resolved = settings.resolve(
-            model, self.dataset.demo, request.given.get(model.name, {})
-        )
+        resolved = settings.resolve(model, self.dataset.demo, request.given.get(model.name, {}))
         selected_on = "none"
         if model.selects:
             selected_on = "test" if request.protocol == "published" else "held-out"
@@ -157,9 +164,7 @@ class _DatasetPlanner:
             self.plan.warnings.append(weights.warning)
         fits = []
         for fold in range(len(self.pairs)):
-            spec = FitSpec(
-                self.dataset, model, resolved, weights, request.seed, selected_on, fold
-            )
+            spec = FitSpec(self.dataset, model, resolved, weights, request.seed, selected_on, fold)
             fits.append(self.fit(spec))
         features = None
         if model.features is not None:

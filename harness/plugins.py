@@ -160,14 +160,15 @@ def _contributions(
             continue
         kind, types = CONTRIBUTIONS[caller.name]
         (impl,) = (impl for impl in caller.get_hookimpls() if impl.plugin is module)
-        items = list(impl.function())
+        function: Any = impl.function
+        items = list(function())
         for item in items:
             _check(caller.name, item, types)
         offers[kind] = items
     return offers
 
 
-def _check(hook: str, item: Any, types: tuple[type, ...]) -> None:
+def _check(hook: str, item: Any, types: tuple[Any, ...]) -> None:
     if not isinstance(item, types):
         wanted = " or ".join(kind.__name__ for kind in types)
         raise TypeError(f"{hook} returned {item!r} where a {wanted} is expected")

@@ -21,7 +21,7 @@ def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict
         if not equals:
             raise HarnessError(f"--set {assignment}: say KEY=VALUE or MODEL.KEY=VALUE")
         found = False
-        known = set()
+        known: set[str] = set()
         for model in models:
             defaults = {**model.settings, **model.execution}
             known |= defaults.keys()
@@ -59,4 +59,6 @@ def _typed(assignment: str, text: str, default: Setting) -> Setting:
         return type(default)(text)
     except (ValueError, KeyError):
         wanted = "true or false" if isinstance(default, bool) else type(default).__name__
-        raise HarnessError(f"--set {assignment}: {text!r} is not a value of type {wanted}") from None
+        raise HarnessError(
+            f"--set {assignment}: {text!r} is not a value of type {wanted}"
+        ) from None

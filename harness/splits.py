@@ -7,13 +7,16 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.types import Split, Splits
+
+if TYPE_CHECKING:
+    from harness.types import Indices
 
 HELD_OUT = 0.1
 """Share of each class of the training patches that is held out to select a checkpoint on."""
@@ -45,7 +48,7 @@ class Subset:
         """Digest of the base's fingerprint and the indices."""
         return _digest(self.base.fingerprint, self.indices.tobytes().hex())
 
-    def read(self, indices: Sequence[int]) -> NDArray[Any]:
+    def read(self, indices: Indices) -> NDArray[Any]:
         """Read from the base."""
         return self.base.read(self.indices[np.asarray(indices, np.int64)])
 
@@ -68,7 +71,7 @@ class Concat:
         """Digest of the parts' fingerprints."""
         return _digest(*(part.fingerprint for part in self.parts))
 
-    def read(self, indices: Sequence[int]) -> NDArray[Any]:
+    def read(self, indices: Indices) -> NDArray[Any]:
         """Read from the parts."""
         wanted = np.asarray(indices, np.int64)
         owners = np.searchsorted(self.starts, wanted, side="right") - 1

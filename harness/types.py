@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Indices = Sequence[int] | NDArray[np.int64]
+
 Setting = int | float | str | bool
 
 
@@ -35,11 +37,12 @@ class Split(Protocol):
     def fingerprint(self) -> str:
         """A digest that changes when the patches, their order or their labels change."""
 
-    def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+    def read(self, indices: Indices) -> NDArray[Any]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3).
 
-        Must be safe to call from several threads at once. Raises HarnessError naming the file when
-        a patch cannot be decoded or has another size.
+        To a model with ``features`` this gives their features, float32 (len(indices), D). Must be
+        safe to call from several threads at once. Raises HarnessError naming the file when a patch
+        cannot be decoded or has another size.
         """
 
 

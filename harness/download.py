@@ -92,7 +92,7 @@ def _download(url: str, file: RemoteFile, part: Path, say: Say) -> None:
     if 0 < file.size < _size(part):
         say(f"{part}: longer than the whole file; starting over")
         part.unlink()
-    reached, failures, opened = _size(part), 0, False
+    failures, opened = 0, False
     while not 0 < file.size == _size(part):
         start = _size(part)
         try:
@@ -100,21 +100,17 @@ def _download(url: str, file: RemoteFile, part: Path, say: Say) -> None:
                 opened = True
                 total = _total(response, file, url)
                 if response.status != 416:
-                    return _receive(response, start, total, file, part, say)
-            # Nothing beyond ``start``: either all is there, or too much.
-            if not (problem := _problem(part, file, say)):
+                    _receive(response, start, total, file, part, say)
+                elif file.size:
+                    raise _LostError(response, again=False)
                 return
-            say(f"{part}: {problem}; starting over")
-            part.unlink()
-            reached = 0
         except _LostError as lost:
             there = _size(part)
-            failures = 0 if there > reached else failures + 1
-            reached = max(reached, there)
+            failures = 0 if there > start else failures + 1
             if not lost.again:
                 raise HarnessError(f"{url}: {lost}; check the address or use a mirror") from lost
             kept = f"{_bytes(there)} are in {part}, " if there else ""
-            # A server that never answered is not worth waiting for: no network, or a typing error.
+            # A server that never answered is not worth waiting for: no network or no such host.
             if not opened or failures == len(WAITS):
                 raise HarnessError(
                     f"{url}: {lost}; {kept}run the same command again to go on"

@@ -1,0 +1,104 @@
+"""Fixtures: a toy plugin found through real entry points, and the command in a real subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+TOY = TESTS / "toy"
+
+
+@dataclass
+class Command:
+    """Runs ``harness`` in a folder of its own, as a user would."""
+
+    folder: Path
+    path: list[Path] = field(default_factory=list)
+    """Folders with further distributions to put on the path."""
+
+    @property
+    def toy_log(self) -> list[str]:
+        log = self.folder / "toy.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = os.pathsep.join([*map(str, self.path), os.environ.get("PYTHONPATH", "")])
+        own = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
+        return {**own, "PYTHONPATH": path, "TOY_LOG": str(self.folder / "toy.log"), **more}
+
+    def arguments(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+
+    def start(self, *arguments: object, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.arguments(*arguments),
+            cwd=self.folder,
+            env=self.environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: object, code: int = 0, **more: str) -> str:
+        """Run to the end, expect an exit code, return both outputs together."""
+        done = subprocess.run(
+            self.arguments(*arguments),
+            cwd=self.folder,
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, output
+        assert "Traceback" not in output, output
+        return output
+
+    def wait_for(self, line: str, process: subprocess.Popen[str]) -> None:
+        """Wait until the toy log holds a line that starts so."""
+        for _ in range(3000):
+            if any(logged.startswith(line) for logged in self.toy_log):
+                return
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        raise AssertionError(f"{line!r} never came: {self.toy_log}")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """The command with the built-in plugins alone."""
+    return Command(tmp_path)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Command:
+    """The command with the toy plugin as well."""
+    return Command(tmp_path, [TOY])
+
+
+def distribution(folder: Path, name: str, modules: dict[str, str]) -> Path:
+    """Write an installed distribution by hand: modules by entry-point name; returns its folder."""
+    info = folder / f"{name.replace('-', '_')}-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+    lines = ["[harness]"]
+    for point, source in modules.items():
+        module = f"{name}_{point}".replace("-", "_")
+        (folder / f"{module}.py").write_text(source)
+        lines.append(f"{point} = {module}")
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def make_distribution(tmp_path: Path):
+    """A function of (name, {entry point: source}) that returns a folder for ``Command.path``."""
+    return lambda name, modules: distribution(tmp_path / f"site-{name}", name, modules)

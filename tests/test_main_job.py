@@ -1,0 +1,315 @@
+"""The main job with the toy plugin, in real subprocesses: run, run again, kill, break, resume."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
+
+
+def board(command, name="toy", folder="leaderboards"):
+    return json.loads((command.folder / folder / f"{name}.json").read_text())
+
+
+def measured(command, **where):
+    return {row["model"]: row for row in board(command, **where)["rows"] if row["rank"]}
+
+
+def without_times(command, **where):
+    """The board less what a clock decides."""
+    content = board(command, **where)
+    for row in content["rows"]:
+        row["fit_seconds"] = row["patches_per_second"] = None
+    return content
+
+
+def logits(command, model, store="runs"):
+    paths = sorted((command.folder / store / "prediction").glob(f"*/{model}/*/logits.npy"))
+    return [np.load(path) for path in paths]
+
+
+def count(log, start):
+    return sum(line.startswith(start) for line in log)
+
+
+def test_run_all_runs_what_can_run_and_says_what_cannot(toy):
+    output = toy("run", "--all", "--without", "histo-harness")
+    assert "Not run: dataset toy-absent: no absent.zip in data" in output
+    assert "toy-impossible needs surely_not_installed: pip install surely-not-installed" in output
+    for name in ("toy", "toy-folds"):
+        assert set(measured(toy, name=name)) == {"toy-mean", "toy-features", "toy-mean+flips"}
+        assert {path.suffix for path in (toy.folder / "leaderboards").glob(f"{name}.*")} == {
+            ".md",
+            ".csv",
+            ".json",
+        }
+
+
+def test_a_second_run_computes_nothing_and_writes_the_same(toy):
+    arguments = ("run", "--dataset", "toy", "--dataset", "toy-folds", "--model", "toy-mean+flips")
+    first = toy(*arguments)
+    assert "results to compute" in first
+    boards = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+    assert len(boards) == 6
+    before = toy.toy_log
+    second = toy(*arguments)
+    assert "Everything is in the store" in second
+    new = toy.toy_log[len(before) :]
+    assert new == ["run started with 0 jobs", "run ended with 0 failures"]
+    assert boards == {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+
+
+def test_another_seed_setting_protocol_or_data_is_another_result(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
+    toy(*arguments)
+    steps = 3
+    assert count(toy.toy_log, "step") == steps
+    for more in (
+        ["--seed", 1],
+        ["--set", "scale=2"],
+        ["--protocol", "published"],
+    ):
+        toy(*arguments, *more)
+        steps += 3
+        assert count(toy.toy_log, "step") == steps, more
+    toy(*arguments, "--set", "workers=9")
+    assert count(toy.toy_log, "step") == steps
+    rows = [row for row in board(toy)["rows"] if row["rank"]]
+    assert len(rows) == 4
+    assert [row["notes"] for row in rows].count("scale 2.0 (default 1.0)") == 1
+    assert {row["selected_on"] for row in rows} == {"held-out", "test"}
+    toy(*arguments, TOY_TRAIN="90")
+    assert count(toy.toy_log, "step") == steps + 3
+    assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [90]
+    toy(*arguments)
+    assert count(toy.toy_log, "step") == steps + 3
+    assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [60] * 4
+
+
+def test_folds_store_the_logits_of_all_test_patches_together(toy):
+    toy("run", "--dataset", "toy-folds", "--model", "toy-mean")
+    (values,) = logits(toy, "toy-mean")
+    assert values.shape == (30, 3)
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert len(list((toy.folder / "runs/fit/toy-folds/toy-mean").iterdir())) == 3
+    row = measured(toy, name="toy-folds")["toy-mean"]
+    assert row["n_train"] == 20
+    assert row["notes"] == "steps 2 (default 3)"
+
+
+def test_a_derived_model_is_the_sum_of_stored_logits(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean+flips")
+    members = logits(toy, "toy-mean")
+    assert len(members) == 4
+    assert len({member.tobytes() for member in members}) == 2  # only left and right differ
+    (total,) = logits(toy, "toy-mean+flips")
+    assert total == pytest.approx(np.sum(members, axis=0), abs=1e-4)
+    assert count(toy.toy_log, "step") == 3
+    assert list(measured(toy)) == ["toy-mean", "toy-mean+flips"] or len(measured(toy)) == 2
+
+
+def test_features_are_extracted_once_and_shared(toy):
+    toy("run", "--dataset", "toy-folds", "--model", "toy-features")
+    assert count(toy.toy_log, "extract") == 1  # 30 patches are one batch, for all folds
+
+
+def test_perturbed_predictions_are_stored_and_stay_off_the_board(toy):
+    toy("run", *TOY, "--perturbation", "toy-noise")
+    assert len(logits(toy, "toy-mean")) == 3
+    assert len(logits(toy, "toy-features")) == 3
+    assert len(board(toy)["rows"]) == 3  # two measured, one published
+    clean, *noisy = logits(toy, "toy-mean")
+    assert all((clean != other).any() for other in noisy)
+
+
+def test_published_rows_are_never_mixed_with_measured_ones(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean")
+    rows = board(toy)["rows"]
+    assert [(row["result"], row["model"], row["rank"]) for row in rows] == [
+        ("measured", "toy-mean", 1),
+        ("published", "toy-deep", None),
+    ]
+    mine = rows[0]
+    assert mine["published_accuracy"] == 0.5
+    assert mine["difference_to_published"] == pytest.approx(mine["accuracy"] - 0.5)
+    assert mine["difference_to_reference"] == pytest.approx(mine["accuracy"] - 0.9)
+    page = (toy.folder / "leaderboards/toy.md").read_text()
+    assert "Δ ToyDeep" in page
+    toy("run", "--dataset", "toy-folds", "--model", "toy-mean")
+    row = measured(toy, name="toy-folds")["toy-mean"]
+    assert row["difference_to_published"] is None
+    assert row["difference_to_published_empty_because"] == "30 of 90"
+    assert "(30 of 90)" in (toy.folder / "leaderboards/toy-folds.md").read_text()
+
+
+def test_the_leaderboard_is_rebuilt_from_the_store_alone(toy):
+    toy("run", "--dataset", "toy", "--dataset", "toy-folds", "--model", "toy-mean+flips")
+    before = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+    shutil.rmtree(toy.folder / "leaderboards")
+    log = toy.toy_log
+    toy("leaderboard")
+    assert {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()} == before
+    assert toy.toy_log == log
+
+
+def test_a_pruned_fit_is_not_fitted_again_while_its_predictions_are_there(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean")
+    shutil.rmtree(toy.folder / "runs/fit")
+    assert "Everything is in the store" in toy("run", "--dataset", "toy", "--model", "toy-mean")
+
+
+@pytest.mark.parametrize(
+    ("line", "slow"),
+    [("step 1 of toy-mean", "TOY_SLOW_STEP"), ("saving toy-mean", "TOY_SLOW_SAVE")],
+)
+def test_kill_in_a_fit_or_in_a_write_then_the_same_command(toy, line, slow):
+    toy("run", *TOY, "--store", "undisturbed", "--leaderboards", "undisturbed-boards")
+    (toy.folder / "toy.log").unlink()
+    process = toy.start("run", *TOY, **{slow: "0.5"})
+    toy.wait_for(line, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list((toy.folder / "runs").glob("fit/*/toy-mean/*"))
+    killed = toy.toy_log
+    toy("run", *TOY)
+    resumed = toy.toy_log[len(killed) :]
+    if slow == "TOY_SLOW_STEP":
+        assert "step 0 of toy-mean" not in resumed
+        assert "step 2 of toy-mean" in resumed
+    finished = [entry for entry in killed if entry.startswith("stored")]
+    assert not set(finished) & set(resumed)
+    assert without_times(toy) == without_times(toy, folder="undisturbed-boards")
+    for model in ("toy-mean", "toy-features"):
+        for mine, theirs in zip(logits(toy, model), logits(toy, model, "undisturbed"), strict=True):
+            assert (mine == theirs).all()
+    assert list((toy.folder / "runs/work").iterdir()) == []
+
+
+def test_ctrl_c_says_so_and_keeps_what_is_finished(toy):
+    process = toy.start("run", *TOY, TOY_SLOW_STEP="1")
+    toy.wait_for("stored features", process)
+    toy.wait_for("run started", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; finished results are kept" in errors
+    assert "Traceback" not in errors
+    assert list((toy.folder / "runs/features").rglob("values.npy"))
+
+
+def test_a_model_that_fails_costs_the_others_nothing(toy):
+    output = toy("run", *TOY, "--set", "fail=true", code=1)
+    assert "failed: toy: fit toy-mean: RuntimeError: the toy model was told to fail" in output
+    assert set(measured(toy)) == {"toy-features"}
+    (trace,) = (toy.folder / "runs/errors").iterdir()
+    assert "Traceback" in trace.read_text()
+    toy("run", *TOY)
+    assert set(measured(toy)) == {"toy-features", "toy-mean"}
+
+
+def test_lifecycle_hooks_tell_the_story(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-features")
+    log = toy.toy_log
+    assert log[0] == "run started with 5 jobs"
+    assert count(log, "stored dataset") == 1
+    assert count(log, "stored features") == 2
+    assert count(log, "stored fit") == 1
+    assert count(log, "stored prediction") == 1
+    assert log[-1] == "run ended with 0 failures"
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(toy, make_distribution):
+    source = (
+        "from harness import hookimpl\n@hookimpl\ndef harness_run_started(jobs):\n"
+        "    raise OSError('the tracker is down')\n"
+    )
+    toy.path.append(make_distribution("x-tracker", {"tracker": source}))
+    output = toy("run", "--dataset", "toy", "--model", "toy-mean")
+    assert "WARNING: a lifecycle hook failed: OSError: the tracker is down" in output
+    assert measured(toy)
+
+
+def test_a_record_says_how_the_result_came_about(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean")
+    (path,) = (toy.folder / "runs/fit/toy/toy-mean").glob("*/record.json")
+    record = json.loads(path.read_text())
+    assert record["selected_on"] == "held-out"
+    assert record["initial_weights"] == "none"
+    assert record["n"] == 54
+    assert record["n_selection"] == 6
+    assert record["seconds"] > 0
+    assert record["versions"]["numpy"] == np.__version__
+    assert record["device"].startswith("CPU")
+    assert {"created", "platform", "revision"} <= set(record)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run"], "say --all"),
+        (["run", "--all", "--model", "toy-mean"], "either --all or"),
+        (["run", "--model", "toy-meen"], "no model named 'toy-meen'; did you mean toy-mean"),
+        (["run", "--dataset", "toi"], "no dataset named 'toi'; did you mean toy"),
+        (["run", "--dataset", "toy-absent"], "no absent.zip in data"),
+        (["run", "--model", "toy-impossible"], "pip install surely-not-installed"),
+        (["run", "--all", "--data", "nowhere"], "--data nowhere: no such folder"),
+        (["run", "--dataset", "toy", "--perturbation", "hew"], "did you mean hue"),
+        (["run", "--dataset", "toy", "--set", "steps=x"], "--set steps=x"),
+        (["leaderboard"], "--store runs: no store there"),
+        (["data", "get", "toy"], "toy has nothing to download"),
+        (["list", "--without", "toi"], "--without: no plugin named 'toi'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(toy, arguments, says):
+    output = toy(*arguments, code=2)
+    (line,) = [line for line in output.splitlines() if line.startswith("harness: error:")]
+    assert says in line
+    assert not (toy.folder / "runs").exists()
+
+
+def test_strict_turns_a_broken_plugin_into_an_exit_code(toy, make_distribution):
+    toy.path.append(make_distribution("x-broken", {"broken": "import nothing_of_that_name"}))
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
+    assert "plugin broken of x-broken is left out" in toy(*arguments)
+    toy(*arguments, "--strict", code=3)
+    assert measured(toy)
+    table = toy("plugins")
+    assert "No module named 'nothing_of_that_name'" in table
+    assert "toy-harness" in table
+    assert "broken" not in toy("list", HARNESS_WITHOUT="broken")
+
+
+def test_list_shows_everything_and_whether_it_can_run(toy):
+    output = toy("list")
+    for line in (
+        "toy-absent",
+        "no absent.zip in data",
+        "needs surely_not_installed: pip install surely-not-installed",
+        "toy-noise",
+        "toy-share",
+        "a toy paper, Table 1",
+        "toy (toy-harness 1.0)",
+        "harness data get nct-crc-he",
+    ):
+        assert line in output, line
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["plugins"], ["run", "--help"]])
+def test_help_and_list_import_nothing_heavy(arguments):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'sklearn', 'cv2', 'timm', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,161 @@
+"""Patches in folders and zips, good and bad."""
+
+import struct
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from harness import HarnessError
+from harness.patches import FileSplit, list_folder, list_zip
+
+CLASSES = ("A", "B")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three patches in two class folders, as PackBits TIFF like the ones of Zenodo."""
+    rng = np.random.default_rng(0)
+    for name in ("A/one.tif", "A/two.tif", "B/three.tif"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 256, (12, 10, 3)).astype(np.uint8)
+        packbits = [cv2.IMWRITE_TIFF_COMPRESSION, 32773]
+        assert cv2.imwrite(str(path), image, packbits)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def archive(folder):
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("__MACOSX/set/A/._one.tif", b"")
+        for patch in sorted(folder.rglob("*.tif")):
+            file.write(patch, Path("set") / patch.relative_to(folder))
+    return path
+
+
+def split(files):
+    return FileSplit(files, CLASSES, (12, 10), "set")
+
+
+def test_a_folder_reads_as_opencv_does_but_rgb(folder):
+    patches = split(list_folder(folder))
+    assert patches.ids == ["set/A/one", "set/A/two", "set/B/three"]
+    assert patches.labels.tolist() == [0, 0, 1]
+    assert patches.labels.dtype == np.int64
+    images = patches.read([2, 0])
+    assert images.dtype == np.uint8
+    for image, name in zip(images, ("B/three.tif", "A/one.tif"), strict=True):
+        assert (image == cv2.imread(str(folder / name))[..., ::-1]).all()
+
+
+def test_a_zip_is_the_same_as_its_folder(folder, archive):
+    unpacked, packed = split(list_folder(folder)), split(list_zip(archive))
+    assert packed.ids == unpacked.ids
+    assert packed.fingerprint == unpacked.fingerprint
+    assert (packed.read([0, 1, 2]) == unpacked.read([0, 1, 2])).all()
+
+
+def test_the_fingerprint_changes_with_content_names_and_number(folder):
+    before = split(list_folder(folder)).fingerprint
+    patch = folder / "A" / "one.tif"
+    data = bytearray(patch.read_bytes())
+    data[20] ^= 1
+    patch.write_bytes(data)
+    changed = split(list_folder(folder)).fingerprint
+    patch.rename(folder / "A" / "uno.tif")
+    renamed = split(list_folder(folder)).fingerprint
+    (folder / "A" / "uno.tif").unlink()
+    fewer = split(list_folder(folder)).fingerprint
+    assert len({before, changed, renamed, fewer}) == 4
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(HarnessError, match="nowhere: No such file"):
+        list_folder(tmp_path / "nowhere")
+
+
+def test_an_empty_class_folder(folder):
+    (folder / "C").mkdir()
+    with pytest.raises(HarnessError, match=r"C: this class folder is empty"):
+        list_folder(folder)
+
+
+def test_no_patches_at_all(tmp_path):
+    with pytest.raises(HarnessError, match="holds no patches"):
+        split(list_folder(tmp_path))
+
+
+def test_an_unknown_class_folder(folder):
+    (folder / "B").rename(folder / "BLOB")
+    with pytest.raises(HarnessError, match=r"unknown class folder 'BLOB'; the classes are A, B"):
+        split(list_folder(folder))
+
+
+def test_a_file_that_is_no_image_by_name(folder):
+    (folder / "A" / "notes.txt").write_text("hello")
+    with pytest.raises(HarnessError, match=r"A/notes\.txt: not an image file"):
+        split(list_folder(folder))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_a_file_that_is_no_image_by_content(folder, content, capfd):
+    path = folder / "A" / "two.tif"
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
+    patches = split(list_folder(folder))
+    assert patches.read([0]).shape == (1, 12, 10, 3)
+    with pytest.raises(HarnessError, match=r"A/two\.tif: cannot be read as an image"):
+        patches.read([0, 1])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_truncated_tiff_is_never_read_as_half_an_image(tmp_path, keep):
+    """Also with the directory in front, where a reader could go on with what is left."""
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
+    tags = [(256, 224), (257, 224), (258, 8), (259, 1), (262, 2), (273, 8 + 2 + 9 * 12 + 4)]
+    tags += [(277, 3), (278, 224), (279, image.size)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + bytes(4) + image.tobytes()
+    path = tmp_path / "A" / "x.tif"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    patches = FileSplit(list_folder(tmp_path), CLASSES, (224, 224), "x")
+    assert (patches.read([0])[0] == image).all()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(HarnessError, match=r"x\.tif"):
+        patches.read([0])
+
+
+def test_a_patch_of_another_size(folder):
+    cv2.imwrite(str(folder / "B" / "wide.tif"), np.zeros((12, 11, 3), np.uint8))
+    patches = split(list_folder(folder))
+    with pytest.raises(HarnessError, match=r"wide\.tif: is 11x12 pixels where 10x12"):
+        patches.read([3])
+
+
+def test_a_file_that_goes_away(folder):
+    patches = split(list_folder(folder))
+    (folder / "A" / "one.tif").unlink()
+    with pytest.raises(HarnessError, match=r"one\.tif: No such file"):
+        patches.read([0])
+
+
+def test_a_zip_cut_short(archive):
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(HarnessError, match=r"set\.zip: not a whole zip file"):
+        list_zip(archive)
+
+
+def test_a_zip_with_a_damaged_member(archive):
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as file:
+        start = file.getinfo("set/A/two.tif").header_offset
+    data[start + 60 : start + 90] = bytes(30)
+    archive.write_bytes(data)
+    patches = split(list_zip(archive))
+    with pytest.raises(HarnessError, match=r"set\.zip: A/two\.tif inside is damaged"):
+        patches.read([1])

@@ -1,0 +1,55 @@
+"""Settings from the command line."""
+
+import pytest
+
+from harness import HarnessError, Model
+from harness.settings import deviations, parse, resolve
+
+
+def model(name, **more):
+    return Model(
+        name=name,
+        title=name,
+        fit=lambda *a: None,
+        load=lambda f: None,
+        settings={"epochs": 100, "rate": 0.5, "weights": "hub", "flag": False, **more},
+        execution={"workers": 0},
+        demo_settings={"epochs": 2},
+    )
+
+
+def test_a_key_goes_to_every_model_that_has_it_and_keeps_its_type():
+    models = [model("a"), model("b", extra=1)]
+    assert parse(["epochs=3", "b.rate=1e-3", "extra=7", "flag=true"], models) == {
+        "a": {"epochs": 3, "flag": True},
+        "b": {"epochs": 3, "rate": 0.001, "extra": 7, "flag": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("epochs", "KEY=VALUE"),
+        ("epoch=3", "did you mean epochs"),
+        ("c.epochs=3", "no chosen model has"),
+        ("epochs=many", "'many' is not a value of type int"),
+        ("epochs=1.5", "'1.5' is not a value of type int"),
+        ("flag=yes", "true or false"),
+    ],
+)
+def test_mistakes_are_named(assignment, says):
+    with pytest.raises(HarnessError, match=says):
+        parse([assignment], [model("a")])
+
+
+def test_the_user_comes_before_the_demo_and_the_demo_before_the_default():
+    assert resolve(model("a"), demo=False, given={})["epochs"] == 100
+    assert resolve(model("a"), demo=True, given={})["epochs"] == 2
+    assert resolve(model("a"), demo=True, given={"epochs": 5})["epochs"] == 5
+    assert resolve(model("a"), demo=True, given={"workers": 4})["workers"] == 4
+
+
+def test_deviations_name_what_changed_and_leave_out_execution():
+    settings = resolve(model("a"), demo=True, given={"workers": 4, "rate": 0.1})
+    assert deviations(model("a"), settings) == "epochs 2 (default 100), rate 0.1 (default 0.5)"
+    assert deviations(model("a"), resolve(model("a"), demo=False, given={})) == ""

@@ -1,0 +1,225 @@
+"""A plugin as a stranger would write it: tiny datasets, quick models, and a log of what ran.
+
+``$TOY_LOG`` names a file that gets a line for every fit step, prediction and lifecycle event, so
+that tests can tell what was computed and what was read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from harness import (
+    Dataset,
+    DerivedModel,
+    Features,
+    Figure,
+    Model,
+    Perturbation,
+    Probe,
+    PublishedResult,
+    Splits,
+    four_views,
+    hookimpl,
+)
+
+CLASSES = ("red", "green", "blue")
+
+
+def log(line):
+    if path := os.environ.get("TOY_LOG"):
+        with Path(path).open("a") as file:
+            file.write(line + "\n")
+
+
+class ToySplit:
+    """Patches of 8x8 noisy pixels, tinted by class, brighter on the left."""
+
+    def __init__(self, name, n, seed):
+        rng = np.random.default_rng(seed)
+        self.labels = np.arange(n) % 3
+        images = rng.integers(0, 120, (n, 8, 8, 3))
+        images[np.arange(n), :, :, self.labels] += 60
+        images[:, :, :4] += 40
+        self.images = images.astype(np.uint8)
+        self.ids = [f"{name}/{i}" for i in range(n)]
+
+    @property
+    def fingerprint(self):
+        return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
+
+    def read(self, indices):
+        return self.images[np.asarray(indices)]
+
+
+class ToyModel:
+    def __init__(self, name, means):
+        self.name, self.means = name, means
+
+    def logits(self, inputs):
+        log(f"predict {self.name}")
+        values = inputs.astype(np.float32)
+        if values.ndim == 4:
+            values = values[:, :, :4].mean(axis=(1, 2))  # one half, so that flips matter
+        return -np.linalg.norm(values[:, None] - self.means[None], axis=2).astype(np.float32)
+
+    def save(self, folder):
+        (folder / "half.txt").write_text("only half of what is to be saved")
+        log(f"saving {self.name}")
+        time.sleep(float(os.environ.get("TOY_SLOW_SAVE", "0")))
+        np.save(folder / "means.npy", self.means)
+        (folder / "name.json").write_text(json.dumps(self.name))
+
+
+def load(folder):
+    return ToyModel(json.loads((folder / "name.json").read_text()), np.load(folder / "means.npy"))
+
+
+def fit(name):
+    def fit(train, validation, context):
+        if context.settings.get("fail"):
+            raise RuntimeError("the toy model was told to fail")
+        assert (validation is None) == (name != "toy-mean")
+        checkpoint = context.folder / "step.json"
+        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+        for step in range(done, int(context.settings.get("steps", 1))):
+            time.sleep(float(os.environ.get("TOY_SLOW_STEP", "0")))
+            checkpoint.write_text(json.dumps(step + 1))
+            log(f"step {step} of {name}")
+        values = train.read(np.arange(len(train.labels))).astype(np.float32)
+        if values.ndim == 4:
+            values = values.mean(axis=(1, 2))
+        means = np.stack([values[train.labels == label].mean(axis=0) for label in range(3)])
+        return ToyModel(name, means + context.seed)
+
+    return fit
+
+
+def extract(images):
+    log("extract")
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+@hookimpl
+def harness_datasets():
+    def fixed(folder):
+        n = int(os.environ.get("TOY_TRAIN", "60"))
+        return Splits(train=ToySplit("train", n, 1), test=ToySplit("test", 30, 2))
+
+    def folds(folder):
+        return Splits(train=None, test=ToySplit("all", 30, 3), folds=3, shortfall="30 of 90")
+
+    return [
+        Dataset(name="toy", title="Toy", classes=CLASSES, load=fixed, test_set="toy test"),
+        Dataset(
+            name="toy-folds",
+            title="Toy, cross-validated",
+            classes=CLASSES,
+            load=folds,
+            test_set="toy test",
+            demo=True,
+        ),
+        Dataset(
+            name="toy-absent",
+            title="Never here",
+            classes=CLASSES,
+            load=fixed,
+            missing=lambda folder: f"no absent.zip in {folder}",
+        ),
+    ]
+
+
+@hookimpl
+def harness_models():
+    return [
+        Model(
+            name="toy-mean",
+            title="Nearest mean color",
+            fit=fit("toy-mean"),
+            load=load,
+            settings={"steps": 3, "scale": 1.0, "fail": False},
+            demo_settings={"steps": 2},
+            execution={"workers": 1},
+            selects=True,
+        ),
+        Model(
+            name="toy-features",
+            title="Nearest mean color, from features",
+            fit=fit("toy-features"),
+            load=load,
+            features=Features(name="toy-means", extract=extract),
+        ),
+        Model(
+            name="toy-impossible",
+            title="Needs what nobody has",
+            fit=fit("toy-impossible"),
+            load=load,
+            requires=("surely_not_installed",),
+            install="pip install surely-not-installed",
+        ),
+        DerivedModel(
+            name="toy-mean+flips", title="Nearest mean, four views", terms=four_views("toy-mean")
+        ),
+    ]
+
+
+@hookimpl
+def harness_perturbations():
+    def noise(patch, level, rng):
+        shifted = patch + rng.normal(0, level, patch.shape)
+        return np.clip(shifted, 0, 255).astype(np.uint8)
+
+    return [Perturbation(name="toy-noise", title="Noise", levels=(5, 50), apply=noise)]
+
+
+@hookimpl
+def harness_probes():
+    def share(labels, logits):
+        return [Figure(name="share of red", value=float((logits.argmax(axis=1) == 0).mean()))]
+
+    return [Probe(name="toy-share", title="Share of red", subject="predictions", measure=share)]
+
+
+@hookimpl
+def harness_published_results():
+    common = {
+        "test_set": "toy test",
+        "trained_on": "",
+        "selected_on": "test",
+        "tta": "none",
+        "source": "a toy paper, Table 1",
+        "checked": "source",
+        "n": 30,
+    }
+    return [
+        PublishedResult(model="toy-mean", title="Toy mean", accuracy=0.5, **common),
+        PublishedResult(model="toy-deep", title="ToyDeep", accuracy=0.9, reference=True, **common),
+        PublishedResult(
+            model="toy-deep",
+            title="ToyDeep",
+            accuracy=0.1,
+            perturbation="toy-noise",
+            level=50,
+            **common,
+        ),
+    ]
+
+
+@hookimpl
+def harness_run_started(jobs):
+    log(f"run started with {len(jobs)} jobs")
+
+
+@hookimpl
+def harness_result_stored(record, folder):
+    log(f"stored {record['key']['kind']} in {folder.name}")
+
+
+@hookimpl
+def harness_run_ended(failures):
+    log(f"run ended with {len(failures)} failures")

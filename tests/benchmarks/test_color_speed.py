@@ -1,0 +1,84 @@
+"""How fast color features are read, against merely decoding the same files."""
+
+import gc
+import resource
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import harness_nct_crc
+import pytest
+from harness_color import harness_models
+
+from harness.jobs import CLEAN, extract
+from harness.patches import FileSplit, Files, list_folder
+from harness.splits import cpu_count
+
+(FEATURES,) = {model.features for model in harness_models()}
+
+
+@pytest.fixture(scope="module")
+def tiffs(tmp_path_factory):
+    """The sample's patches as PackBits TIFF, like the files of Zenodo."""
+    folder = tmp_path_factory.mktemp("tiffs")
+    split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TRAIN)
+    for index, name in enumerate(split.names):
+        path = (folder / name).with_suffix(".tif")
+        path.parent.mkdir(exist_ok=True)
+        bgr = split.read([index])[0][..., ::-1]
+        cv2.imwrite(str(path), bgr, [cv2.IMWRITE_TIFF_COMPRESSION, 32773])
+    return folder
+
+
+def repeated(folder, times):
+    """A split that lists the files of a folder many times over."""
+    files = list_folder(folder)
+    sizes = {
+        name.replace(".tif", f"@{k}.tif"): size
+        for name, size in files.sizes.items()
+        for k in range(times)
+    }
+
+    def read(name):
+        return files.read(name.partition("@")[0] + ".tif")
+
+    return FileSplit(Files(folder, sizes, read), harness_nct_crc.CLASSES, (224, 224), "many")
+
+
+def test_color_features_end_to_end(benchmark, tiffs, tmp_path):
+    split = repeated(tiffs, 10)
+    paths = [str(path) for path in tiffs.rglob("*.tif")] * 10
+
+    def decode_only():
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for _ in pool.map(cv2.imread, paths):
+                pass
+
+    def features():
+        shutil.rmtree(tmp_path, ignore_errors=True)
+        tmp_path.mkdir()
+        extract(FEATURES, split, CLEAN, tmp_path)
+
+    decode_only()
+    decoding = []
+    for _ in range(3):
+        started = time.perf_counter()
+        decode_only()
+        decoding.append(len(paths) / (time.perf_counter() - started))
+    benchmark.pedantic(features, rounds=3, warmup_rounds=1)
+    rate = len(split.labels) / benchmark.stats.stats.min
+    benchmark.extra_info["patches per second"] = round(rate)
+    benchmark.extra_info["cv2.imread per second"] = round(max(decoding))
+    benchmark.extra_info["ratio"] = round(rate / max(decoding), 3)
+
+
+def test_color_features_of_100_000_patches_in_flat_memory(benchmark, tiffs, tmp_path):
+    split = repeated(tiffs, -(-100_000 // 218))
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    benchmark.pedantic(lambda: extract(FEATURES, split, CLEAN, tmp_path), rounds=1)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    benchmark.extra_info["patches"] = len(split.labels)
+    benchmark.extra_info["peak memory above the start, MiB"] = round(grown)
+    assert grown < 1024

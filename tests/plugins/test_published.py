@@ -1,0 +1,49 @@
+"""Published results: complete, consistent with their own confusion matrices, with sources."""
+
+import numpy as np
+import pytest
+from harness_published import harness_published_results
+
+from harness.metrics import from_confusion
+
+RESULTS = harness_published_results()
+WITH_MATRIX = [result for result in RESULTS if result.confusion is not None]
+
+
+def label(result):
+    level = "" if result.level is None else f" {result.level:g}"
+    return f"{result.name} {result.perturbation}{level}"
+
+
+@pytest.mark.parametrize("result", WITH_MATRIX, ids=label)
+def test_a_confusion_matrix_gives_its_own_accuracies(result):
+    figures = from_confusion(np.array(result.confusion))
+    assert figures.n == result.n == 7180
+    assert figures.accuracy == pytest.approx(result.accuracy, abs=5e-7)
+    assert figures.balanced_accuracy == pytest.approx(result.balanced_accuracy, abs=5e-7)
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=label)
+def test_every_result_names_its_source_and_protocol(result):
+    assert result.source
+    assert result.checked in ("source", "secondary")
+    assert result.trained_on in ("NCT-CRC-HE-100K", "NCT-CRC-HE-100K-NONORM")
+    assert result.selected_on in ("test", "unknown", "none")
+    assert result.tta in ("none", "flips")
+    assert result.accuracy is not None or result.balanced_accuracy is not None
+    assert (result.level is None) == (result.perturbation == "clean")
+
+
+def test_deepcmorph_without_test_time_augmentation_is_the_reference():
+    (reference,) = [result for result in RESULTS if result.reference]
+    assert (reference.model, reference.tta, reference.perturbation) == (
+        "deepcmorph",
+        "none",
+        "clean",
+    )
+    assert round(100 * reference.accuracy, 2) == 96.99
+
+
+def test_no_result_is_there_twice():
+    keys = [(r.name, r.trained_on, r.perturbation, r.level) for r in RESULTS]
+    assert len(set(keys)) == len(keys) == 74

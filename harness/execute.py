@@ -29,39 +29,47 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
     for warning in plan.warnings:
         say(f"WARNING: {warning}")
     announce(to_do)
-    failures: dict[str, str] = {}
+    failures = dict(plan.failures)
     failed: set[str] = set()
     skipped = 0
     hooks = registry.manager.hook
     _tell(partial(hooks.harness_run_started, jobs=tuple(job.key.as_dict() for job in to_do)))
-    for number, job in enumerate(to_do, 1):
-        head = f"[{number}/{len(to_do)}] {job.label}"
-        if failed & {need.digest for need in job.needs}:
-            failed.add(job.key.digest)
-            skipped += 1
-            continue
-        started = time.monotonic()
-        say(head)
-        try:
-            with store.write(job.key) as (folder, record):
-                record |= job.compute(folder)
-        except Exception as error:
-            message = _explain(error, job, store)
-            failed.add(job.key.digest)
-            failures[job.label] = message
-            say(f"{head}: FAILED: {message}")
-            continue
-        if (seconds := time.monotonic() - started) > 2:
-            say(f"{head}: done in {duration(seconds)}")
-        target = store.folder(job.key)
-        stored = store.record(job.key)
-        _tell(partial(hooks.harness_result_stored, record=stored, folder=target))
-    if skipped:
-        say(f"{skipped} results that need what failed were skipped.")
-    for copy in plan.copies:
-        if copy in store:
-            store.set_current(copy)
-    _tell(partial(hooks.harness_run_ended, failures=failures))
+    try:
+        for number, job in enumerate(to_do, 1):
+            head = f"[{number}/{len(to_do)}] {job.label}"
+            if failed & {need.digest for need in job.needs}:
+                failed.add(job.key.digest)
+                skipped += 1
+                continue
+            started = time.monotonic()
+            say(head)
+            try:
+                with store.write(job.key) as (folder, record):
+                    record |= job.compute(folder)
+            except Exception as error:
+                failed.add(job.key.digest)
+                failures[job.label] = _explain(error, job, store)
+                say(f"{head}: FAILED: {failures[job.label]}")
+                continue
+            if (seconds := time.monotonic() - started) > 2:
+                say(f"{head}: done in {duration(seconds)}")
+            _tell(
+                partial(
+                    hooks.harness_result_stored,
+                    record=store.record(job.key),
+                    folder=store.folder(job.key),
+                )
+            )
+    except KeyboardInterrupt:
+        failures["run"] = "interrupted"
+        raise
+    finally:
+        if skipped:
+            say(f"{skipped} results that need what failed were skipped.")
+        for copy in plan.copies:
+            if copy in store:
+                store.set_current(copy)
+        _tell(partial(hooks.harness_run_ended, failures=failures))
     return failures
 
 

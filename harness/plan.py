@@ -22,6 +22,7 @@ from harness.types import (
     Dataset,
     DerivedModel,
     Features,
+    InitialWeights,
     Model,
     Perturbation,
     Setting,
@@ -68,6 +69,8 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     copies: list[Key] = field(default_factory=list)
     """The dataset results that this plan is about."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Datasets that could not be listed, and why."""
 
     def add(self, job: Job) -> Key:
         """Add a job unless it is there already."""
@@ -97,13 +100,22 @@ class Plan:
 
 
 def build(registry: Registry, store: Store, request: Request) -> Plan:
-    """Plan a request. Raises HarnessError for what a user can mend before anything runs."""
+    """Plan a request. Raises HarnessError for what a user can mend before anything runs.
+
+    One of several datasets that cannot be listed becomes a failure of the plan instead.
+    """
     if request.protocol not in PROTOCOLS:
         raise HarnessError(f"--protocol {request.protocol}: say {' or '.join(PROTOCOLS)}")
     plan = Plan()
     for dataset in request.datasets:
-        splits = dataset.load(request.data)
-        planner = _DatasetPlanner(registry, store, request, plan, dataset, splits)
+        try:
+            splits = dataset.load(request.data)
+            planner = _DatasetPlanner(registry, store, request, plan, dataset, splits)
+        except HarnessError as error:
+            if len(request.datasets) == 1:
+                raise
+            plan.failures[f"dataset {dataset.name}"] = str(error)
+            continue
         planner.plan_dataset()
         for condition in _conditions(request.perturbations):
             for model in request.models:
@@ -139,6 +151,9 @@ class _DatasetPlanner:
         parts = [part.fingerprint for part in (splits.train, splits.test) if part is not None]
         self.fingerprint = ":".join(part[:16] for part in parts) + f":{splits.folds}"
 
+        self.weights: dict[str, InitialWeights | None] = {}
+        self.fits: dict[str, list[Key]] = {}
+
     def key(self, kind: str, name: str, **fields: Any) -> Key:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
 
@@ -154,18 +169,27 @@ class _DatasetPlanner:
         """Plan the logits of a model, and all that they need."""
         if isinstance(model, DerivedModel):
             return self.derive(model, condition)
-        request = self.request
-        resolved = settings.resolve(model, self.dataset.demo, request.given.get(model.name, {}))
+        resolved = settings.resolve(
+            model, self.dataset.demo, self.request.given.get(model.name, {})
+        )
         selected_on = "none"
         if model.selects:
-            selected_on = "test" if request.protocol == "published" else "held-out"
-        weights = model.initial_weights(resolved) if model.initial_weights else None
-        if weights and weights.warning:
-            self.plan.warnings.append(weights.warning)
-        fits = []
-        for fold in range(len(self.pairs)):
-            spec = FitSpec(self.dataset, model, resolved, weights, request.seed, selected_on, fold)
-            fits.append(self.fit(spec))
+            selected_on = "test" if self.request.protocol == "published" else "held-out"
+        if model.name not in self.fits:
+            weights = model.initial_weights(resolved) if model.initial_weights else None
+            if weights and weights.warning:
+                self.plan.warnings.append(weights.warning)
+            self.weights[model.name] = weights
+            self.fits[model.name] = [
+                self.fit(
+                    FitSpec(
+                        *(self.dataset, model, resolved, weights),
+                        *(self.request.seed, selected_on, fold),
+                    )
+                )
+                for fold in range(len(self.pairs))
+            ]
+        weights, fits = self.weights[model.name], self.fits[model.name]
         features = None
         if model.features is not None:
             features = self.features(model.features, self.splits.test, "test", condition)

@@ -42,9 +42,10 @@ def test_random_perturbations_differ_between_patches_and_levels():
     images = np.full((2, 8, 8, 3), 128, np.uint8)
     weak = perturb(images, ["a", "b"], noise, 5)
     assert (weak[0] != weak[1]).any()
-    assert np.abs(perturb(images, ["a", "b"], noise, 50) - 128.0).mean() > 3 * np.abs(
-        weak - 128.0
-    ).mean()
+    assert (
+        np.abs(perturb(images, ["a", "b"], noise, 50) - 128.0).mean()
+        > 3 * np.abs(weak - 128.0).mean()
+    )
 
 
 def test_a_perturbation_that_changes_the_shape_is_refused():

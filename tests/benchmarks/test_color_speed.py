@@ -7,13 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
-import harness_nct_crc
 import pytest
-from harness_color import harness_models
 
+import harness_nct_crc
 from harness.jobs import CLEAN, extract
-from harness.patches import FileSplit, Files, list_folder
+from harness.patches import Files, FileSplit, list_folder
 from harness.splits import cpu_count
+from harness_color import harness_models
 
 (FEATURES,) = {model.features for model in harness_models()}
 

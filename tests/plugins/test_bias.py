@@ -1,9 +1,10 @@
 """Hue and JPEG as published, bit for bit."""
 
 import cv2
-import harness_nct_crc
 import numpy as np
 import pytest
+
+import harness_nct_crc
 from harness_bias import harness_perturbations, hue_clipped, jpeg
 
 

@@ -1,14 +1,17 @@
 """Color features and forests."""
 
 import cv2
-import harness_color
 import numpy as np
 import pytest
-from harness_color import HISTOGRAM, MEANS, extract
-from harness_color.forest import Forest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import harness_color
+from harness_color import HISTOGRAM, MEANS, extract
+from harness_color.forest import Forest
+
+FEW = ("--set", "trees=3")
 
 
 @given(
@@ -84,7 +87,7 @@ def test_saved_and_loaded_it_is_the_same_and_holds_no_pickle(fitted, tmp_path):
 
 
 def test_both_models_share_one_pass_over_the_patches(command):
-    output = command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means")
+    output = command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW)
     assert output.count("color features of") == 2  # train and test
-    more = command("run", "--dataset", "nct-crc-he-sample", "--model", "color-histogram")
+    more = command("run", "--dataset", "nct-crc-he-sample", "--model", "color-histogram", *FEW)
     assert "color features of" not in more

@@ -7,13 +7,15 @@ import zipfile
 from pathlib import Path
 
 import cv2
-import harness_nct_crc
 import numpy as np
 import pytest
-from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
 
+import harness_nct_crc
 from harness import HarnessError
 from harness.plugins import load_plugins
+from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
+
+FEW = ("--set", "trees=3")
 
 
 @pytest.fixture(scope="module")
@@ -132,18 +134,21 @@ def test_color_models_run_on_a_partial_copy(command, copy, form):
     if form == "zips":
         (copy / "zips").mkdir()
         data = zipped(copy)
-    output = command("run", "--dataset", "nct-crc-he", "--model", "color-histogram", "--data", data)
+    output = command(
+        "run", "--dataset", "nct-crc-he", "--model", "color-histogram", "--data", data, *FEW
+    )
     assert "(18 of 7,180 test patches)" in output
     content = json.loads((command.folder / "leaderboards/nct-crc-he.json").read_text())
     (row,) = [row for row in content["rows"] if row["result"] == "measured"]
     assert (row["n_train"], row["n_test"]) == (18, 18)
-    assert row["notes"] == "18 of 100,000 training patches"
+    assert row["notes"] == "18 of 100,000 training patches; trees 3 (default 100)"
     assert row["published_accuracy"] == 0.822
     assert row["difference_to_published"] is None
     assert row["difference_to_reference"] is None
     # Where the data lies has no part in the result: moved, it is read back.
     moved = data.rename(data.with_name("moved")) if form == "zips" else data
-    again = command("run", "--dataset", "nct-crc-he", "--model", "color-histogram", HARNESS_DATA=str(moved))
+    arguments = ("run", "--dataset", "nct-crc-he", "--model", "color-histogram", *FEW)
+    again = command(*arguments, HARNESS_DATA=str(moved))
     assert "Everything is in the store" in again
 
 
@@ -162,13 +167,13 @@ def test_color_models_run_on_a_partial_copy(command, copy, form):
     ids=["empty class", "no image", "unknown class", "other size", "no folder"],
 )
 def test_bad_data_is_one_line_and_finished_results_stay(command, copy, damage, says):
-    arguments = ("run", "--dataset", "nct-crc-he", "--model", "rgb-means", "--data", copy)
-    command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means")
+    arguments = ("run", "--dataset", "nct-crc-he", "--model", "rgb-means", "--data", copy, *FEW)
+    command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW)
     damage(copy)
     listed = says.startswith("x.tif")
     output = command(*arguments, code=1 if listed else 2)
     assert says in output
-    stored = command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means")
+    stored = command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW)
     assert "Everything is in the store" in stored
 
 

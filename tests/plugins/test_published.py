@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from harness_published import harness_published_results
 
 from harness.metrics import from_confusion
+from harness_published import harness_published_results
 
 RESULTS = harness_published_results()
 WITH_MATRIX = [result for result in RESULTS if result.confusion is not None]

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="also predict under this perturbation at all its levels",
     )
-    run.add_argument("--seed", type=int, default=0, help="seed of fits and held-out parts")
+    run.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     run.add_argument(
         "--protocol",
         choices=["held-out", "published"],
@@ -147,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
     get.set_defaults(command=_get)
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
+    return int(text)
 
 
 def _registry(options: argparse.Namespace) -> Registry:

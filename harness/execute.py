@@ -50,6 +50,9 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
                 failed.add(job.key.digest)
                 failures[job.label] = _explain(error, job, store)
                 say(f"{head}: FAILED: {failures[job.label]}")
+                if _disk_is_full(error):  # what comes next would be computed in vain
+                    skipped += len(to_do) - number
+                    break
                 continue
             if (seconds := time.monotonic() - started) > 2:
                 say(f"{head}: done in {duration(seconds)}")
@@ -65,7 +68,7 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
         raise
     finally:
         if skipped:
-            say(f"{skipped} results that need what failed were skipped.")
+            say(f"{skipped} further results were not computed because of that.")
         for copy in plan.copies:
             if copy in store:
                 store.set_current(copy)
@@ -93,10 +96,10 @@ def announce(to_do: Sequence[Job]) -> None:
 def _explain(error: Exception, job: Job, store: Store) -> str:
     if isinstance(error, HarnessError):
         return str(error)
+    if _disk_is_full(error):
+        return str(disk_error(OSError(errno.ENOSPC, ""), store.root))
     if isinstance(error, OSError):
         return str(disk_error(error, store.root))
-    if "No space left on device" in str(error):  # safetensors has its own error type for it
-        return str(disk_error(OSError(errno.ENOSPC, ""), store.root))
     log = store.root / "errors" / f"{job.key.digest}.txt"
     summary = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
@@ -104,6 +107,11 @@ def _explain(error: Exception, job: Job, store: Store) -> str:
     except OSError:
         return summary
     return f"{summary} (traceback in {log}; report it to the plugin's author)"
+
+
+def _disk_is_full(error: Exception) -> bool:
+    # Libraries that write by themselves, such as safetensors, have error types of their own.
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
 
 
 def _tell(hook: Callable[[], Any]) -> None:

@@ -121,18 +121,16 @@ def extract(features: Features, split: Split, condition: Condition, folder: Path
     """One streaming pass over a split: decode, perturb, extract, in threads; memory stays flat."""
     change = condition.change(split)
     started = time.monotonic()
-    values = None
+    n = len(split.labels)
     batches = stream(split, BATCH, then=lambda at, x: features.extract(change(at, x)))
-    total = -(-len(split.labels) // BATCH)
-    for indices, rows in progress(batches, total=total, label=features.name):
-        if values is None:
-            shape = (len(split.labels), rows.shape[1])
-            path = folder / "values.npy"
-            values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        values[indices] = rows
-    if values is not None:
-        values.flush()
-    return {"n": len(split.labels), "seconds": time.monotonic() - started}
+    with (folder / "values.npy").open("wb") as file:
+        # Written, not memory-mapped: on a full disk, writing through a map kills the process.
+        for indices, rows in progress(batches, total=-(-n // BATCH), label=features.name):
+            if indices[0] == 0:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (n, rows.shape[1])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(rows.astype("<f4").tobytes())
+    return {"n": n, "seconds": time.monotonic() - started}
 
 
 class FeatureSplit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import jobs, settings
 from harness.environment import cpu, provenance
@@ -29,8 +29,6 @@ from harness.types import (
     Split,
     Splits,
 )
-
-PROTOCOLS = ("held-out", "published")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Request:
     perturbations: Sequence[Perturbation] = ()
     data: Path = Path("data")
     seed: int = 0
-    protocol: str = "held-out"
+    protocol: Literal["held-out", "published"] = "held-out"
     given: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Settings by model name, as ``settings.parse`` returns them."""
 
@@ -104,8 +102,6 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
 
     One of several datasets that cannot be listed becomes a failure of the plan instead.
     """
-    if request.protocol not in PROTOCOLS:
-        raise HarnessError(f"--protocol {request.protocol}: say {' or '.join(PROTOCOLS)}")
     plan = Plan()
     for dataset in request.datasets:
         try:

@@ -212,6 +212,18 @@ def test_a_model_that_fails_costs_the_others_nothing(toy):
     assert set(measured(toy)) == {"toy-features", "toy-mean"}
 
 
+def test_a_full_disk_ends_the_run_at_once_and_keeps_what_is_finished(toy):
+    output = toy("run", *TOY, code=1, TOY_DISK_FULL="toy-mean")
+    assert output.count("no space left on the disk; make room") == 2  # when it happens, at the end
+    assert "further results were not computed" in output
+    before = toy.toy_log
+    toy("run", *TOY)
+    assert set(measured(toy)) == {"toy-features", "toy-mean"}
+    finished = [line for line in before if line.startswith("stored")]
+    assert finished
+    assert not set(finished) & set(toy.toy_log[len(before) :])
+
+
 def test_lifecycle_hooks_tell_the_story(toy):
     toy("run", "--dataset", "toy", "--model", "toy-features")
     log = toy.toy_log

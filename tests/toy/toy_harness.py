@@ -6,6 +6,7 @@ that tests can tell what was computed and what was read back.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -69,6 +70,8 @@ class ToyModel:
         return -np.linalg.norm(values[:, None] - self.means[None], axis=2).astype(np.float32)
 
     def save(self, folder):
+        if os.environ.get("TOY_DISK_FULL") == self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
         (folder / "half.txt").write_text("only half of what is to be saved")
         log(f"saving {self.name}")
         time.sleep(float(os.environ.get("TOY_SLOW_SAVE", "0")))

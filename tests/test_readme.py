@@ -1,0 +1,40 @@
+"""The README: its plugin works as it stands, and its leaderboard is the one in the repository."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in source.splitlines() if line.strip()]) <= 22
+    command.path.append(make_distribution("readme", {"nearest_color": source}))
+    command("run", "--dataset", "nct-crc-he-sample", "--model", "nearest-color")
+    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    row = board["rows"][0]
+    assert row["model"] == "nearest-color"
+    assert row["accuracy"] > 0.3  # nine classes: chance is 0.11
+    assert row["n_test"] == 111
+
+
+def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
+    (shown,) = re.findall(r"<!-- leaderboard -->\n(.*?)<!-- /leaderboard -->", README, re.DOTALL)
+    rows = json.loads((ROOT / "leaderboards/nct-crc-he-sample.json").read_text())["rows"]
+    measured = [row for row in rows if row["result"] == "measured"]
+    lines = [line for line in shown.splitlines() if "|" in line]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+        [cell.strip() for cell in line.split("|")] for line in shown.splitlines() if "|" in line
+    ]
+    table = {row[2]: row[3] for row in cells[2:]}
+    assert list(table) == [row["model"] for row in measured]
+    for row in measured:
+        assert table[row["model"]].startswith(f"{100 * row['accuracy']:.2f}")
+
+
+def test_every_command_of_the_readme_exists(command):
+    text = command("--help")
+    for name in set(re.findall(r"^\| `harness (\w+)", README, re.MULTILINE)):
+        assert re.search(rf"^\s+{name}\s", text, re.MULTILINE), name

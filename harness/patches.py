@@ -84,8 +84,9 @@ def decode(data: bytes, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """
     import cv2
 
-    # libtiff's own complaints do not name the file; ours does.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV's own complaints do not name the file; ours does. OpenCV 5 moved the function.
+    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_log_level(0)
     buffer = np.frombuffer(data, np.uint8)
     image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
     if image is None:

@@ -22,16 +22,10 @@ def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
 
 def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
     (shown,) = re.findall(r"<!-- leaderboard -->\n(.*?)<!-- /leaderboard -->", README, re.DOTALL)
-    rows = json.loads((ROOT / "leaderboards/nct-crc-he-sample.json").read_text())["rows"]
-    measured = [row for row in rows if row["result"] == "measured"]
-    lines = [line for line in shown.splitlines() if "|" in line]
-    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
-        [cell.strip() for cell in line.split("|")] for line in shown.splitlines() if "|" in line
-    ]
-    table = {row[2]: row[3] for row in cells[2:]}
-    assert list(table) == [row["model"] for row in measured]
-    for row in measured:
-        assert table[row["model"]].startswith(f"{100 * row['accuracy']:.2f}")
+    page = (ROOT / "leaderboards/nct-crc-he-sample.md").read_text()
+    rows = [line for line in page.splitlines() if "| measured" in line]
+    assert len(rows) >= 8
+    assert [line for line in shown.splitlines() if "| measured" in line] == rows
 
 
 def test_every_command_of_the_readme_exists(command):

@@ -25,6 +25,10 @@ exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``harness`` and return its exit code."""
     options = _parser().parse_args(arguments)
+    # Idle threads of GNU OpenMP spin for long and starve whoever else wants the cores, such as the
+    # threads that read patches: two trainings side by side took five times as long as one. Short
+    # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code: int = options.command(options)
         sys.stdout.flush()

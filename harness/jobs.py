@@ -191,13 +191,17 @@ def fit(
     timer = _Timer(context.folder)
     classifier = spec.model.fit(train, validation, context)
     classifier.save(folder)
-    device = spec.model.device(spec.settings) if spec.model.device else cpu()
     return {
         "seconds": timer.total() + extra_seconds,
         "n": len(train.labels),
         "n_selection": 0 if validation is None else len(validation.labels),
-        "device": device,
+        "device": device_name(spec.model, spec.settings),
     }
+
+
+def device_name(model: Model, settings: Mapping[str, Setting]) -> str:
+    """Where a model runs with these settings."""
+    return (model.device(settings) if model.device else "") or cpu()
 
 
 class _Timer:
@@ -223,6 +227,7 @@ class _Timer:
 
 def predict(
     model: Model,
+    settings: Mapping[str, Setting],
     folds: Sequence[tuple[Path, NDArray[np.int64]]],
     test: Any,
     n_classes: int,
@@ -238,7 +243,7 @@ def predict(
     seconds = extra_seconds
     change = None if model.features else condition.change(test)
     for fitted, indices in folds:
-        classifier: Classifier = model.load(fitted)
+        classifier: Classifier = model.load(fitted, settings)
         started = time.monotonic()
         batches = stream(test, BATCH, order=indices, then=change)
         total = -(-len(indices) // BATCH)

@@ -202,7 +202,9 @@ class _DatasetPlanner:
             fitted = [store.folder(fit) for fit in fits]
             folds = [(path, at) for path, (_, at) in zip(fitted, self.pairs, strict=True)]
             n_classes = len(self.dataset.classes)
-            record = jobs.predict(model, folds, inputs, n_classes, condition, extra, folder)
+            record = jobs.predict(
+                model, resolved, folds, inputs, n_classes, condition, extra, folder
+            )
             records = [store.record(fit) for fit in fits]
             return {
                 **record,
@@ -211,7 +213,7 @@ class _DatasetPlanner:
                 "deviations": settings.deviations(model, resolved),
                 "initial_weights": weights.label if weights else "none",
                 "selected_on": selected_on,
-                "device": records[0]["device"],
+                "device": jobs.device_name(model, resolved),
                 "fits": [_short(fit) for fit in records],
             }
 

@@ -167,7 +167,8 @@ class Model:
     name: str
     title: str
     fit: Callable[[Split, Split | None, FitContext], Classifier]
-    load: Callable[[Path], Classifier]
+    load: Callable[[Path, Mapping[str, Setting]], Classifier]
+    """``load(folder, settings)`` reads what ``Classifier.save`` wrote."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings that change the result, with their defaults; part of the key."""
     execution: Mapping[str, Setting] = field(default_factory=dict)
@@ -182,7 +183,7 @@ class Model:
     estimate: Callable[[int, Mapping[str, Setting]], float] | None = None
     """Seconds that fitting n patches with these settings takes on this device, roughly."""
     device: Callable[[Mapping[str, Setting]], str] | None = None
-    """Name of the device that these settings run on; None when it is the CPU."""
+    """Name of the accelerator that these settings run on; "" when it is the CPU."""
     hint: str = ""
     """How to shorten a fit, e.g. "--set epochs=5"."""
     requires: tuple[str, ...] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Classifier, Features, FitContext, Model, Split, hookimpl
+from harness import Classifier, Features, FitContext, Model, Setting, Split, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ def fit(columns: slice, train: Split, validation: Split | None, context: FitCont
     )
 
 
-def load(folder: Path) -> Classifier:
+def load(folder: Path, settings: Mapping[str, Setting]) -> Classifier:
     """Load a saved forest."""
     from harness_color.forest import Forest
 

@@ -78,7 +78,7 @@ def test_saved_and_loaded_it_is_the_same_and_holds_no_pickle(fitted, tmp_path):
     features, _, forest = fitted
     forest.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"forest.skops", "forest.json"}
-    loaded = harness_color.load(tmp_path)
+    loaded = harness_color.load(tmp_path, {})
     assert (loaded.logits(features) == forest.logits(features)).all()
     import zipfile
 

@@ -79,7 +79,7 @@ class ToyModel:
         (folder / "name.json").write_text(json.dumps(self.name))
 
 
-def load(folder):
+def load(folder, settings):
     return ToyModel(json.loads((folder / "name.json").read_text()), np.load(folder / "means.npy"))
 
 

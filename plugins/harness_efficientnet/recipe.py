@@ -37,7 +37,7 @@ EXECUTION: Mapping[str, Setting] = MappingProxyType(
         "workers": 0,
     }
 )
-DEMO: Mapping[str, Setting] = MappingProxyType({"epochs": 10, "batch_size": 16, "image_size": 64})
+DEMO: Mapping[str, Setting] = MappingProxyType({"epochs": 8, "batch_size": 16, "image_size": 64})
 """For a few hundred patches on a laptop's processor."""
 
 

@@ -74,9 +74,9 @@ def test_color_features_end_to_end(benchmark, tiffs, tmp_path):
 
 
 def test_color_features_of_100_000_patches_in_flat_memory(benchmark, tiffs, tmp_path):
-    split = repeated(tiffs, -(-100_000 // 218))
     gc.collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    split = repeated(tiffs, -(-100_000 // 218))
     benchmark.pedantic(lambda: extract(FEATURES, split, CLEAN, tmp_path), rounds=1)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     benchmark.extra_info["patches"] = len(split.labels)

@@ -12,19 +12,28 @@ from harness.progress import say
 from harness.types import Dataset, DerivedModel, Model
 
 
-def lacks(registry: Registry, name: str) -> str:
-    """What a model needs that is not here; "" when it can run."""
+def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
+    """What a model needs that is not here; "" when it can run. ``above`` derives from it."""
     model = registry.models.find(name)
+    if name in above:
+        return "is derived from itself; report it to the plugin's author"
     if isinstance(model, DerivedModel):
         for member, _ in model.terms:
             if member not in registry.models:
                 return f"needs the model {member}, which no plugin offers"
-            if lack := lacks(registry, member):
+            if lack := lacks(registry, member, (*above, name)):
                 return f"needs {member}, which {lack}"
         return ""
     requires = (*model.requires, *(model.features.requires if model.features else ()))
-    absent = [module for module in requires if find_spec(module) is None]
+    absent = [module for module in requires if not _importable(module)]
     return f"needs {', '.join(absent)}: {model.install}" if absent else ""
+
+
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a part of a dotted name is not there
+        return False
 
 
 def datasets(registry: Registry, names: Sequence[str], folder: Path) -> list[Dataset]:

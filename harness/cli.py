@@ -35,15 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"harness: error: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:  # of a disk or a folder that no nearer place accounts for
+        print(f"harness: error: {error}; mend it and run again", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         print(
             "\nharness: interrupted; finished results are kept, the same command goes on from here",
             file=sys.stderr,
         )
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     return code
 
 
@@ -107,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="also predict under this perturbation at all its levels",
+        help="also predict under this perturbation at all its levels, and store the logits",
     )
     run.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     run.add_argument(
@@ -175,7 +178,9 @@ def _data(options: argparse.Namespace) -> Path:
         return Path("data")
     folder = Path(options.data)
     if not folder.is_dir():
-        raise HarnessError(f"--data {folder}: no such folder; name the one that holds the datasets")
+        raise HarnessError(
+            f"--data {folder} (or $HARNESS_DATA): no such folder; name the one with the datasets"
+        )
     return folder
 
 
@@ -333,13 +338,14 @@ def _plugins(options: argparse.Namespace) -> int:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from harness.download import fetch
+    from harness.download import check_space, fetch
 
     registry = _registry(options)
     dataset = registry.datasets.find(options.name)
     if not dataset.downloads:
         raise HarnessError(f"dataset {dataset.name} has nothing to download")
     folder = Path(options.data or "data")
+    check_space(dataset.downloads, folder)
     for file in dataset.downloads:
         fetch(file, folder, mirror=options.mirror)
     say(f"{dataset.name} is ready in {folder}: harness run --dataset {dataset.name}")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from http.client import HTTPException, InvalidURL
 from pathlib import Path, PurePosixPath
@@ -77,6 +77,26 @@ def fetch(
         ) from error
     say(f"{target}: downloaded, md5 checked")
     return target
+
+
+def check_space(files: Sequence[RemoteFile], folder: Path) -> None:
+    """Raise HarnessError unless the disk of ``folder`` can take what is still to fetch of files.
+
+    Files of unknown size count as nothing here; ``fetch`` looks again once the server tells.
+    """
+    needed = 0
+    for file in files:
+        there = max(_size(folder / file.name), _size(folder / f"{file.name}.part"))
+        needed += max(0, file.size - there)
+    nearest = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    free = shutil.disk_usage(nearest).free
+    if needed and needed + MARGIN > free:
+        raise HarnessError(
+            f"{folder}: {_bytes(needed + MARGIN)} more are needed and {_bytes(free)} are free; "
+            "make room or choose another folder with --data"
+        )
 
 
 class _LostError(Exception):

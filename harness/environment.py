@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from harness.splits import cpu_count
@@ -31,8 +32,9 @@ def versions() -> dict[str, str]:
 
 @cache
 def revision() -> str | None:
-    """Git revision of the working directory, with "+changes" if it has any; None outside git."""
+    """Git revision of the harness, with "+changes" if it has any; None when installed elsewhere."""
     try:
+        _git("ls-files", "--error-unmatch", "environment.py")
         commit = _git("rev-parse", "HEAD")
         return commit + "+changes" if _git("status", "--porcelain") else commit
     except (OSError, subprocess.SubprocessError):
@@ -56,6 +58,11 @@ def provenance() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.plan import Job, Plan
+from harness.plan import Job, Plan, seconds
 from harness.plugins import Registry
 from harness.progress import duration, say
 from harness.store import Store, disk_error, write_atomically
@@ -25,6 +25,11 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
     A job that fails takes only those with it that need it. Whatever finished is in the store,
     also when this raises KeyboardInterrupt.
     """
+    with store.locked():
+        return _execute(plan, store, registry)
+
+
+def _execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
     to_do = plan.to_do(store)
     for warning in plan.warnings:
         say(f"WARNING: {warning}")
@@ -54,8 +59,8 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
                     skipped += len(to_do) - number
                     break
                 continue
-            if (seconds := time.monotonic() - started) > 2:
-                say(f"{head}: done in {duration(seconds)}")
+            if (took := time.monotonic() - started) > 2:
+                say(f"{head}: done in {duration(took)}")
             _tell(
                 partial(
                     hooks.harness_result_stored,
@@ -69,9 +74,12 @@ def execute(plan: Plan, store: Store, registry: Registry) -> dict[str, str]:
     finally:
         if skipped:
             say(f"{skipped} further results were not computed because of that.")
-        for copy in plan.copies:
-            if copy in store:
-                store.set_current(copy)
+        try:
+            for copy in plan.copies:
+                if copy in store:
+                    store.set_current(copy)
+        except OSError as error:
+            failures.setdefault("store", str(disk_error(error, store.root)))
         _tell(partial(hooks.harness_run_ended, failures=failures))
     return failures
 
@@ -81,16 +89,25 @@ def announce(to_do: Sequence[Job]) -> None:
     if not to_do:
         say("Everything is in the store; nothing to compute.")
         return
-    fits = [job for job in to_do if job.key.kind == "fit"]
-    total = sum(job.seconds for job in fits)
-    say(f"{len(to_do)} results to compute; fitting takes about {duration(total)} on this machine.")
     models: dict[tuple[str, str], list[Job]] = {}
-    for job in fits:
-        models.setdefault((job.key.dataset, job.key.name), []).append(job)
-    for (dataset, model), its in models.items():
-        seconds = sum(job.seconds for job in its)
-        if seconds > LONG:
-            say(f"  {model} on {dataset}: about {duration(seconds)}; to shorten: {its[0].hint}")
+    for job in to_do:
+        if job.key.kind == "fit":
+            models.setdefault((job.key.dataset, job.key.name), []).append(job)
+    total, unknown = 0.0, []
+    for (dataset, model), fits in models.items():
+        known = [estimate for job in fits if (estimate := seconds(job)) is not None]
+        total += sum(known)
+        if len(known) < len(fits):
+            unknown.append(f"{model} on {dataset}")
+        if sum(known) > LONG:
+            hint = f"; to shorten: {fits[0].hint}" if fits[0].hint else ""
+            say(f"{model} on {dataset}: fitting takes about {duration(sum(known))}{hint}")
+    text = f"{len(to_do)} results to compute"
+    if models:
+        text += f"; fitting takes about {duration(total)} on this machine"
+    if unknown:
+        text += f", and what {', '.join(unknown)} takes is not known"
+    say(f"{text}.")
 
 
 def _explain(error: Exception, job: Job, store: Store) -> str:

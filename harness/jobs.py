@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 from harness.perturb import perturb
 from harness.progress import progress, say
 from harness.splits import Concat, Subset, hold_out, stream
-from harness.store import Key, Store
+from harness.store import Key, Store, write_atomically
 from harness.types import (
     Classifier,
     Dataset,
@@ -53,8 +53,14 @@ class Condition:
 
     def as_dict(self) -> dict[str, Any]:
         """The condition as it stands in keys and records."""
-        name = self.perturbation.name if self.perturbation else "clean"
-        return {"perturbation": name, "level": self.level, "view": self.view}
+        if self.perturbation is None:
+            return {"perturbation": "clean", "level": None, "view": self.view}
+        return {
+            "perturbation": self.perturbation.name,
+            "perturbation_version": self.perturbation.version,
+            "level": self.level,
+            "view": self.view,
+        }
 
     def __str__(self) -> str:
         parts = []
@@ -95,10 +101,8 @@ class FitSpec:
     fold: int
 
 
-def dataset_record(dataset: Dataset, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
-    """Store what the leaderboard needs of a dataset: test labels, ids, and what it holds."""
-    np.save(folder / "labels.npy", splits.test.labels)
-    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> Record:
+    """What the leaderboard says of a dataset as it is on this machine."""
     counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
     return {
         "name": dataset.name,
@@ -117,6 +121,13 @@ def dataset_record(dataset: Dataset, splits: Splits, pairs: Sequence[Any], folde
     }
 
 
+def store_dataset(described: Record, splits: Splits, folder: Path) -> Record:
+    """Store test labels and ids beside what is said of a dataset."""
+    np.save(folder / "labels.npy", splits.test.labels)
+    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+    return described
+
+
 def extract(features: Features, split: Split, condition: Condition, folder: Path) -> Record:
     """One streaming pass over a split: decode, perturb, extract, in threads; memory stays flat."""
     change = condition.change(split)
@@ -126,6 +137,11 @@ def extract(features: Features, split: Split, condition: Condition, folder: Path
     with (folder / "values.npy").open("wb") as file:
         # Written, not memory-mapped: on a full disk, writing through a map kills the process.
         for indices, rows in progress(batches, total=-(-n // BATCH), label=features.name):
+            if rows.ndim != 2 or len(rows) != len(indices) or not np.isfinite(rows).all():
+                raise HarnessError(
+                    f"features {features.name!r} are not one row of finite numbers a patch; "
+                    "report it to the plugin's author"
+                )
             if indices[0] == 0:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (n, rows.shape[1])}
                 np.lib.format.write_array_header_1_0(file, header)
@@ -156,11 +172,9 @@ def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
     return stored[split.fingerprint]
 
 
-def load_features(store: Store, split: Split, key: Key) -> tuple[FeatureSplit, float]:
-    """Stored features, memory-mapped, and the seconds a patch took to extract."""
-    values = np.load(store.folder(key) / "values.npy", mmap_mode="r")
-    record = store.record(key)
-    return FeatureSplit(split, values), record["seconds"] / record["n"]
+def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:
+    """Stored features, memory-mapped."""
+    return FeatureSplit(split, np.load(store.folder(key) / "values.npy", mmap_mode="r"))
 
 
 def fit(
@@ -169,13 +183,17 @@ def fit(
     test_fold: Split,
     store: Store,
     key: Key,
-    extra_seconds: float,
     folder: Path,
 ) -> Record:
-    """Fit a model on a fold and save it. ``extra_seconds`` is what its features cost."""
+    """Fit a model on a fold and save it."""
     validation: Split | None = None
     if spec.selected_on == "held-out":
         kept, held = hold_out(train.labels, spec.seed)
+        if not len(held):
+            raise HarnessError(
+                f"{spec.dataset.name}: no class has two training patches, so none can be held out "
+                "to select on; add patches"
+            )
         train, validation = Subset(train, kept), Subset(train, held)
     elif spec.selected_on == "test":
         validation = test_fold
@@ -192,7 +210,7 @@ def fit(
     classifier = spec.model.fit(train, validation, context)
     classifier.save(folder)
     return {
-        "seconds": timer.total() + extra_seconds,
+        "seconds": timer.total(),
         "n": len(train.labels),
         "n_selection": 0 if validation is None else len(validation.labels),
         "device": device_name(spec.model, spec.settings),
@@ -211,14 +229,16 @@ class _Timer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "seconds.json"
-        earlier = json.loads(self.file.read_text()) if self.file.exists() else None
+        file = folder / "seconds.json"
         self.before = 0.0
-        if earlier:
+        try:
+            earlier = json.loads(file.read_text())
             newest = max(path.stat().st_mtime for path in folder.iterdir())
             self.before = earlier["before"] + max(0.0, newest - earlier["started"])
-        started = time.time()
-        self.file.write_text(json.dumps({"before": self.before, "started": started}))
+        except (OSError, ValueError, KeyError, TypeError):  # the first run, or a file cut short
+            pass
+        content = {"before": self.before, "started": time.time()}
+        write_atomically(file, json.dumps(content))
         self.clock = time.monotonic()
 
     def total(self) -> float:
@@ -232,7 +252,6 @@ def predict(
     test: Any,
     n_classes: int,
     condition: Condition,
-    extra_seconds: float,
     folder: Path,
 ) -> Record:
     """Logits of every test patch, each by the model of its fold; (N, C) float32.
@@ -240,7 +259,7 @@ def predict(
     ``test`` is the test split, or its features under the condition when the model uses features.
     """
     logits = np.full((len(test.labels), n_classes), np.nan, np.float32)
-    seconds = extra_seconds
+    seconds = 0.0
     change = None if model.features else condition.change(test)
     for fitted, indices in folds:
         classifier: Classifier = model.load(fitted, settings)
@@ -273,11 +292,15 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
     """Sum stored logits; the record joins those of the members."""
     total = np.sum([np.load(member / "logits.npy") for member in members], axis=0)
     np.save(folder / "logits.npy", total.astype(np.float32))
-    fits = {fit["digest"]: fit for record in records for fit in record["fits"]}
+    fits, features = (
+        list({part["digest"]: part for record in records for part in record[kind]}.values())
+        for kind in ("fits", "features")
+    )
     return {
         "seconds": sum(record["seconds"] for record in records),
         "n": len(total),
-        "fits": list(fits.values()),
+        "fits": fits,
+        "features": features,
         "members": [record["digest"] for record in records],
         **{
             field: _join(records, field)
@@ -288,8 +311,3 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
 
 def _join(records: Sequence[Record], field: str) -> str:
     return "; ".join(dict.fromkeys(record[field] for record in records if record[field]))
-
-
-def without_view(condition: Condition) -> Condition:
-    """The same condition, unflipped."""
-    return replace(condition, view="identity")

@@ -52,7 +52,7 @@ def build(store: Store, dataset: str, published: Sequence[PublishedResult]) -> B
     rows = []
     for path, record in store.records("prediction", dataset):
         plain = record["perturbation"] == "clean" and record["view"] == "identity"
-        if plain and record["dataset"] == described["digest"]:
+        if plain and record["data"] == described["key"]["fields"]["data"]:
             logits = np.load(path / "logits.npy")
             rows.append(_measured(record, labels, logits, described, related, reference))
     rows.sort(key=lambda row: (-row["accuracy"], row["model"], row["seed"]))
@@ -102,6 +102,9 @@ def _measured(
         "accuracy_high": figures.interval[1],
         "balanced_accuracy": figures.balanced_accuracy,
         "published_accuracy": same.accuracy if same else None,
+        "published_balanced_accuracy": same.balanced_accuracy if same else None,
+        "published_selected_on": same.selected_on if same else None,
+        "published_source": same.source if same else None,
         "difference_to_published": to_published,
         "difference_to_published_empty_because": why_published,
         "difference_to_reference": to_reference,
@@ -109,13 +112,14 @@ def _measured(
         "selected_on": record["selected_on"],
         "initial_weights": record["initial_weights"],
         "seed": record["seed"],
+        "trained_on": dataset["trained_on"],
         "n_train": dataset["n_train"],
         "n_test": figures.n,
-        "fit_seconds": sum(fit["seconds"] for fit in record["fits"]),
+        "fit_seconds": sum(part["seconds"] for part in record["fits"] + record["features"]),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
         "notes": "; ".join(filter(None, (dataset["train_shortfall"], record["deviations"]))),
-        "recall": [None if math.isnan(value) else value for value in figures.recall],
+        "recall": _plain(figures.recall),
         "confusion": figures.confusion.tolist(),
         "source": f"{record['plugin']}, result {record['digest']}",
     }
@@ -128,7 +132,7 @@ def _published(result: PublishedResult) -> Row:
     confusion = result.confusion
     recall = None
     if confusion is not None:
-        recall = metrics.from_confusion(np.array(confusion)).recall.tolist()
+        recall = _plain(metrics.from_confusion(np.array(confusion)).recall)
     return {
         "rank": None,
         "result": "published",
@@ -139,6 +143,9 @@ def _published(result: PublishedResult) -> Row:
         "accuracy_high": interval[1],
         "balanced_accuracy": result.balanced_accuracy,
         "published_accuracy": result.accuracy,
+        "published_balanced_accuracy": result.balanced_accuracy,
+        "published_selected_on": result.selected_on,
+        "published_source": result.source,
         "difference_to_published": None,
         "difference_to_published_empty_because": "published",
         "difference_to_reference": None,
@@ -146,7 +153,8 @@ def _published(result: PublishedResult) -> Row:
         "selected_on": result.selected_on,
         "initial_weights": None,
         "seed": None,
-        "n_train": result.trained_on,
+        "trained_on": result.trained_on,
+        "n_train": None,
         "n_test": result.n,
         "fit_seconds": None,
         "patches_per_second": None,
@@ -156,6 +164,11 @@ def _published(result: PublishedResult) -> Row:
         "confusion": confusion,
         "source": result.source,
     }
+
+
+def _plain(values: Any) -> list[float | None]:
+    """A list that JSON can hold: None for NaN."""
+    return [None if math.isnan(value) else float(value) for value in values]
 
 
 def _percent(value: float | None) -> str:
@@ -178,10 +191,6 @@ def _difference(field: str) -> Callable[[Row], str]:
         return "" if why == "published" else f"({why})"
 
     return cell
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
 def _seconds(row: Row) -> str:
@@ -209,8 +218,8 @@ def columns(board: Board) -> dict[str, Callable[[Row], str]]:
         "selected on": lambda row: row["selected_on"],
         "initial weights": lambda row: row["initial_weights"] or "",
         "seed": lambda row: "" if row["seed"] is None else str(row["seed"]),
-        "trained on": lambda row: _count(row["n_train"]),
-        "tested on": lambda row: _count(row["n_test"]),
+        "trained on": lambda row: f"{row['n_train']:,}" if row["n_train"] else row["trained_on"],
+        "tested on": lambda row: f"{row['n_test']:,}",
         "fit s": _seconds,
         "predict patches/s": _rate,
         "device": lambda row: row["device"] or "",
@@ -256,11 +265,19 @@ def about(board: Board) -> list[str]:
             if dataset["test_set"]
             else dataset["shortfall"]
         )
+    folds = (
+        ", and patches of one patient may be on both sides of a fold" if dataset["folds"] else ""
+    )
+    lines.append(
+        "Patches count as independent. Which of them come from one patient is not known here, so "
+        f"intervals are too narrow{folds}."
+    )
     lines.append(
         "Accuracy with its 95 % Wilson interval. Only measured rows are ranked; published rows "
         "were not run here. Differences (Δ) are in percentage points. “Selected on” is the split "
         "that chose the checkpoint: none, a held-out part of the training patches, or test. "
-        "“Trained on” counts the patches given to one fit, held-out ones included."
+        "“Trained on” counts the patches given to one fit, held-out ones included. “Fit s” adds up "
+        "all fits of a row and the extraction of the features that they share."
     )
     return lines
 

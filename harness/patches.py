@@ -47,7 +47,9 @@ def list_folder(folder: Path) -> Files:
                 )
             sizes |= {f"{class_folder.name}/{f.name}": f.stat().st_size for f in found}
     except OSError as error:
-        raise HarnessError(f"{folder}: {error.strerror}; check the path given as data") from error
+        raise HarnessError(
+            f"{error.filename or folder}: {error.strerror}; check the path given as data"
+        ) from error
     return Files(folder, sizes, lambda name: (folder / name).read_bytes())
 
 
@@ -59,17 +61,31 @@ def list_zip(path: Path) -> Files:
         raise HarnessError(
             f"{path}: not a whole zip file ({error}); download it again or remove it"
         ) from error
-    members = {}
+    found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
     for info in archive.infolist():
         parts = PurePosixPath(info.filename).parts
-        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-        if not info.is_dir() and not hidden and len(parts) >= 2:
-            members["/".join(parts[-2:])] = info
+        if parts and not any(part.startswith((".", "__MACOSX")) for part in parts):
+            found[parts] = info
+    # Patches lie deepest; what lies above them, beside the class folders, is not ours to read.
+    depth = max((len(parts) for parts, info in found.items() if not info.is_dir()), default=0)
+    members = {
+        "/".join(parts[-2:]): info for parts, info in found.items() if len(parts) == depth > 1
+    }
+    filled = {parts[:-1] for parts in found if len(parts) == depth}
+    if len({parts[:-1] for parts in filled}) > 1:
+        raise HarnessError(f"{path}: holds several folders of class folders; make a zip of each")
+    folders = {p for p, info in found.items() if info.is_dir() and len(p) == depth - 1}
+    if empty := sorted(folders - filled):
+        raise HarnessError(
+            f"{path}: the class folder {'/'.join(empty[0])} inside is empty; "
+            "make the zip again with its patches or without the folder"
+        )
 
     def read(name: str) -> bytes:
         try:
             return archive.read(members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        # RuntimeError: an encrypted member, or a compression that Python does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise HarnessError(
                 f"{path}: {name} inside is damaged ({error}); download the zip again"
             ) from error

@@ -6,6 +6,7 @@ and output are store keys, so whoever runs the jobs needs nothing but the store.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from harness import jobs, settings
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError
-from harness.jobs import CLEAN, Condition, FitSpec, Record, without_view
+from harness.jobs import CLEAN, Condition, FitSpec, Record
 from harness.plugins import Registry
 from harness.splits import Subset, fold_pairs
 from harness.store import Key, Store
@@ -29,6 +30,7 @@ from harness.types import (
     Split,
     Splits,
 )
+from harness.views import compose
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Job:
     needs: tuple[Key, ...]
     label: str
     compute: Callable[[Path], Record]
-    seconds: float = 0.0
-    """Estimate, 0 where there is none."""
+    estimate: Callable[[], float] | None = None
+    """Seconds it takes on this device, roughly."""
     hint: str = ""
     """How to make it shorter."""
 
@@ -61,14 +63,14 @@ class Request:
 
 @dataclass
 class Plan:
-    """Jobs by digest, each after those it needs; and the warnings that go with them."""
+    """Jobs by digest, each after those it needs; and what there is to say about them."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     copies: list[Key] = field(default_factory=list)
     """The dataset results that this plan is about."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Datasets that could not be listed, and why."""
+    """What could not be planned, and why."""
 
     def add(self, job: Job) -> Key:
         """Add a job unless it is there already."""
@@ -76,48 +78,66 @@ class Plan:
         return job.key
 
     def to_do(self, store: Store) -> list[Job]:
-        """Jobs that the store does not hold, as far as something wanted still needs them.
+        """Jobs that the store does not hold and that a wanted result needs, the quick ones first.
 
         A fit whose predictions are all stored need not be there.
         """
-        wanted: list[Job] = []
-        seen: set[str] = set()
 
-        def visit(job: Job) -> None:
-            if job.key.digest in seen or job.key in store:
-                return
-            seen.add(job.key.digest)
-            for need in job.needs:
-                visit(self.jobs[need.digest])
-            wanted.append(job)
+        def lacking(job: Job, found: dict[str, Job]) -> dict[str, Job]:
+            if job.key.digest not in found and job.key not in store:
+                for need in job.needs:
+                    lacking(self.jobs[need.digest], found)
+                found[job.key.digest] = job
+            return found
 
-        for job in sorted(self.jobs.values(), key=lambda job: job.seconds):
-            if job.key.kind in ("dataset", "prediction"):
-                visit(job)
-        return wanted
+        results = [job for job in self.jobs.values() if job.key.kind in ("dataset", "prediction")]
+        branches = [lacking(job, {}) for job in results]
+        branches.sort(key=lambda branch: sum(seconds(job) or 0.0 for job in branch.values()))
+        ordered: dict[str, Job] = {}
+        for branch in branches:
+            ordered |= branch  # what is there already keeps its place
+        return list(ordered.values())
+
+
+def seconds(job: Job) -> float | None:
+    """Estimate for a job, None where there is none. One that fails is none."""
+    try:
+        return job.estimate() if job.estimate else None
+    except Exception:  # the fit itself will fail in the same way, and say so
+        return None
 
 
 def build(registry: Registry, store: Store, request: Request) -> Plan:
-    """Plan a request. Raises HarnessError for what a user can mend before anything runs.
+    """Plan a request. Raises HarnessError when its only dataset cannot be listed.
 
-    One of several datasets that cannot be listed becomes a failure of the plan instead.
+    What else cannot be planned, a dataset or a model on it, becomes a failure of the plan and
+    costs the others nothing.
     """
     plan = Plan()
     for dataset in request.datasets:
         try:
             splits = dataset.load(request.data)
             planner = _DatasetPlanner(registry, store, request, plan, dataset, splits)
-        except HarnessError as error:
-            if len(request.datasets) == 1:
+        except Exception as error:
+            if len(request.datasets) == 1 and isinstance(error, HarnessError):
                 raise
-            plan.failures[f"dataset {dataset.name}"] = str(error)
+            plan.failures[f"dataset {dataset.name}"] = _reason(error)
             continue
         planner.plan_dataset()
-        for condition in _conditions(request.perturbations):
-            for model in request.models:
-                planner.predict(model, condition)
+        for model in request.models:
+            try:
+                for condition in _conditions(request.perturbations):
+                    planner.predict(model, condition)
+            except Exception as error:
+                plan.failures[f"{dataset.name}: {model.name}"] = _reason(error)
     plan.warnings = list(dict.fromkeys(plan.warnings))
     return plan
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}; report it to the plugin's author"
 
 
 def _conditions(perturbations: Iterable[Perturbation]) -> list[Condition]:
@@ -145,8 +165,8 @@ class _DatasetPlanner:
         self.splits = splits
         self.pairs = fold_pairs(splits, dataset.classes)
         parts = [part.fingerprint for part in (splits.train, splits.test) if part is not None]
-        self.fingerprint = ":".join(part[:16] for part in parts) + f":{splits.folds}"
-
+        identity = "\n".join([*dataset.classes, *parts, str(splits.folds)])
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.weights: dict[str, InitialWeights | None] = {}
         self.fits: dict[str, list[Key]] = {}
 
@@ -154,10 +174,12 @@ class _DatasetPlanner:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
 
     def plan_dataset(self) -> None:
-        def compute(folder: Path) -> Record:
-            return jobs.dataset_record(self.dataset, self.splits, self.pairs, folder)
+        described = jobs.describe_dataset(self.dataset, self.splits, self.pairs)
 
-        key = self.key("dataset", "splits", classes=list(self.dataset.classes))
+        def compute(folder: Path) -> Record:
+            return jobs.store_dataset(described, self.splits, folder)
+
+        key = self.key("dataset", "splits", description=described)
         self.copy = self.plan.add(Job(key, (), f"{self.dataset.name}: list patches", compute))
         self.plan.copies.append(self.copy)
 
@@ -176,36 +198,29 @@ class _DatasetPlanner:
             if weights and weights.warning:
                 self.plan.warnings.append(weights.warning)
             self.weights[model.name] = weights
+            common = (self.dataset, model, resolved, weights, self.request.seed, selected_on)
             self.fits[model.name] = [
-                self.fit(
-                    FitSpec(
-                        *(self.dataset, model, resolved, weights),
-                        *(self.request.seed, selected_on, fold),
-                    )
-                )
-                for fold in range(len(self.pairs))
+                self.fit(FitSpec(*common, fold)) for fold in range(len(self.pairs))
             ]
         weights, fits = self.weights[model.name], self.fits[model.name]
-        features = None
+        features, fitted_on = None, []
         if model.features is not None:
             features = self.features(model.features, self.splits.test, "test", condition)
+            needs = [need for fit in fits for need in self.plan.jobs[fit.digest].needs]
+            fitted_on = list({n.digest: n for n in needs if n.kind == "features"}.values())
         key = self.key(
             "prediction", model.name, fits=[fit.digest for fit in fits], **condition.as_dict()
         )
 
         def compute(folder: Path) -> Record:
-            store, test, extra = self.store, self.splits.test, 0.0
-            inputs: Any = test
-            if features is not None:
-                inputs, seconds = jobs.load_features(store, test, features)
-                extra = seconds * len(test.labels)
+            store, test = self.store, self.splits.test
+            inputs = jobs.load_features(store, test, features) if features else test
             fitted = [store.folder(fit) for fit in fits]
             folds = [(path, at) for path, (_, at) in zip(fitted, self.pairs, strict=True)]
             n_classes = len(self.dataset.classes)
-            record = jobs.predict(
-                model, resolved, folds, inputs, n_classes, condition, extra, folder
-            )
-            records = [store.record(fit) for fit in fits]
+            record = jobs.predict(model, resolved, folds, inputs, n_classes, condition, folder)
+            if features:
+                record["seconds"] += store.record(features)["seconds"]
             return {
                 **record,
                 **self.describe(model, condition),
@@ -214,28 +229,27 @@ class _DatasetPlanner:
                 "initial_weights": weights.label if weights else "none",
                 "selected_on": selected_on,
                 "device": jobs.device_name(model, resolved),
-                "fits": [_short(fit) for fit in records],
+                "fits": [_short(store.record(fit)) for fit in fits],
+                "features": [_short(store.record(part)) for part in fitted_on],
             }
 
         label = f"{self.dataset.name}: {model.name} predicts ({condition})"
-        needs = (self.copy, *fits, *([features] if features else []))
-        # The slow models come last: order predictions by what their fits will cost.
-        seconds = sum(self.plan.jobs[fit.digest].seconds for fit in fits)
-        return self.plan.add(Job(key, needs, label, compute, seconds))
+        inputs = (self.copy, *fits, *fitted_on, *([features] if features else []))
+        return self.plan.add(Job(key, inputs, label, compute))
 
     def derive(self, model: DerivedModel, condition: Condition) -> Key:
         """Plan a sum of logits."""
         members = []
         for name, view in model.terms:
-            member = self.registry.models.find(name)
-            members.append(
-                self.predict(member, Condition(condition.perturbation, condition.level, view))
+            changed = Condition(
+                condition.perturbation, condition.level, compose(view, condition.view)
             )
+            members.append(self.predict(self.registry.models.find(name), changed))
         key = self.key(
             "prediction",
             model.name,
             sum=[member.digest for member in members],
-            **without_view(condition).as_dict(),
+            **condition.as_dict(),
         )
 
         def compute(folder: Path) -> Record:
@@ -248,8 +262,7 @@ class _DatasetPlanner:
             }
 
         label = f"{self.dataset.name}: {model.name} sums logits ({condition})"
-        seconds = sum(self.plan.jobs[member.digest].seconds for member in members)
-        return self.plan.add(Job(key, (self.copy, *members), label, compute, seconds))
+        return self.plan.add(Job(key, (self.copy, *members), label, compute))
 
     def describe(self, model: Model | DerivedModel, condition: Condition) -> Record:
         plugin = self.registry.models.plugin[model.name]
@@ -257,7 +270,7 @@ class _DatasetPlanner:
             "model": model.name,
             "title": model.title,
             "plugin": f"{plugin.distribution} {plugin.version}",
-            "dataset": self.copy.digest,
+            "data": self.fingerprint,
             "derived": isinstance(model, DerivedModel),
             "seed": self.request.seed,
             **condition.as_dict(),
@@ -268,20 +281,20 @@ class _DatasetPlanner:
         """Plan one fit, and the features it needs."""
         model, store = spec.model, self.store
         train, test_indices = self.pairs[spec.fold]
-        keyed = {name: spec.settings[name] for name in model.settings}
         key = self.key(
             "fit",
             model.name,
-            settings=keyed,
+            version=model.version,
+            settings={name: spec.settings[name] for name in model.settings},
             weights=spec.weights.digest if spec.weights else "none",
             seed=spec.seed,
             selected_on=spec.selected_on,
             fold=spec.fold,
         )
-        parts: dict[str, Split] = {"test": self.splits.test} if self.splits.folds else {}
+        parts: dict[str, Split] = {}
         if self.splits.train is not None:
             parts["train"] = self.splits.train
-        if spec.selected_on == "test":
+        if self.splits.folds or spec.selected_on == "test":
             parts["test"] = self.splits.test
         feature_keys = {}
         if model.features is not None:
@@ -293,17 +306,15 @@ class _DatasetPlanner:
         def compute(folder: Path) -> Record:
             fold_train: Any = train
             fold_test: Any = Subset(self.splits.test, test_indices)
-            extra = 0.0
             if model.features is not None:
-                stored = {}
-                for name, feature_key in feature_keys.items():
-                    part, seconds = jobs.load_features(store, parts[name], feature_key)
-                    stored[part.fingerprint] = part
-                    extra = seconds * len(train.labels)
+                stored = {
+                    parts[name].fingerprint: jobs.load_features(store, parts[name], feature_key)
+                    for name, feature_key in feature_keys.items()
+                }
                 fold_train = jobs.with_features(train, stored)
                 if spec.selected_on == "test":
                     fold_test = jobs.with_features(fold_test, stored)
-            record = jobs.fit(spec, fold_train, fold_test, store, key, extra, folder)
+            record = jobs.fit(spec, fold_train, fold_test, store, key, folder)
             return {
                 **record,
                 "model": model.name,
@@ -315,14 +326,16 @@ class _DatasetPlanner:
                 **provenance(),
             }
 
+        def estimate() -> float:
+            assert model.estimate is not None
+            return model.estimate(len(train.labels), spec.settings)
+
         label = f"{self.dataset.name}: fit {model.name}"
         if self.splits.folds:
             label += f", fold {spec.fold + 1} of {self.splits.folds}"
-        seconds = 0.0
-        if model.estimate and key not in store:
-            seconds = model.estimate(len(train.labels), spec.settings)
         needs = (self.copy, *feature_keys.values())
-        return self.plan.add(Job(key, needs, label, compute, seconds, model.hint))
+        known = estimate if model.estimate else None
+        return self.plan.add(Job(key, needs, label, compute, known, model.hint))
 
     def features(self, features: Features, split: Split, part: str, condition: Condition) -> Key:
         """Plan the features of a whole split."""
@@ -330,11 +343,7 @@ class _DatasetPlanner:
             "features",
             self.dataset.name,
             f"{features.name}-{part}",
-            {
-                "data": split.fingerprint,
-                "version": features.version,
-                **condition.as_dict(),
-            },
+            {"data": split.fingerprint, "version": features.version, **condition.as_dict()},
         )
 
         def compute(folder: Path) -> Record:
@@ -345,5 +354,5 @@ class _DatasetPlanner:
         return self.plan.add(Job(key, (self.copy,), label, compute))
 
 
-def _short(fit: Record) -> Record:
-    return {name: fit[name] for name in ("digest", "seconds", "n", "n_selection")}
+def _short(record: Record) -> Record:
+    return {name: record[name] for name in ("digest", "seconds", "n")}

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LINE_EVERY = 30.0
+_last_line = time.monotonic()  # over all loops: an epoch may take less than the interval
 
 
 def say(message: str) -> None:
@@ -30,11 +31,11 @@ def progress(
 
         yield from tqdm(items, total=total, desc=label, unit=unit, leave=False, file=sys.stderr)
         return
-    last = time.monotonic()
+    global _last_line
     for done, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - last > LINE_EVERY:
-            last = time.monotonic()
+        if time.monotonic() - _last_line > LINE_EVERY:
+            _last_line = time.monotonic()
             say(f"  {label}: {done} of {total} {unit}s" if total else f"  {label}: {done} {unit}s")
 
 

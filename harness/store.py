@@ -63,8 +63,8 @@ class Store:
         self.root = root
         marker = root / "store.json"
         if marker.exists():
-            written = _read_json(marker).get("format", 0)
-            if written > FORMAT:
+            written = _read_json(marker).get("format")
+            if not isinstance(written, int) or written > FORMAT:
                 raise HarnessError(
                     f"{root}: this store has format {written}, this version of the harness reads "
                     f"up to {FORMAT}; upgrade histo-harness or choose another --store"
@@ -126,9 +126,32 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs off this store. Raises HarnessError when one is under way.
+
+        The system lets go of the lock when a process ends, however it ends.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such lock
+            yield
+            return
+        with (self.root / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HarnessError(
+                    f"{self.root}: another run is using this store; wait until it has ended, or "
+                    "choose another --store"
+                ) from None
+            yield
+
     def set_current(self, key: Key) -> None:
         """Remember which copy of a dataset was used last: the leaderboard is about that one."""
-        write_atomically(self._current(key.dataset), key.digest + "\n")
+        pointer, text = self._current(key.dataset), key.digest + "\n"
+        if not pointer.exists() or pointer.read_text() != text:
+            write_atomically(pointer, text)
 
     def datasets(self) -> dict[str, Path]:
         """For each dataset name, the result folder of the copy that was used last."""
@@ -179,6 +202,8 @@ def _sync(path: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:
         raise HarnessError(
             f"{path}: cannot be read ({error}); remove the folder it is in and run again"

@@ -35,7 +35,10 @@ class Split(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A digest that changes when the patches, their order or their labels change."""
+        """A digest that changes when the patches, their order or their labels change.
+
+        As far as that can be told in seconds: see ``harness.patches.FileSplit``.
+        """
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3).
@@ -175,6 +178,8 @@ class Model:
     """Settings that change only how it is computed (workers, device); not part of the key."""
     demo_settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings for a dataset with ``demo``, where the defaults would be waste."""
+    version: int = 1
+    """Raise it when the same settings give other results, so that stored ones are not read back."""
     selects: bool = False
     """Chooses among checkpoints, and so needs patches to choose on."""
     features: Features | None = None
@@ -218,6 +223,8 @@ class Perturbation:
     title: str
     levels: tuple[float, ...]
     apply: Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.uint8]]
+    version: int = 1
+    """Raise it when the outcome changes, so that stored results are not read back."""
 
 
 @dataclass(frozen=True, kw_only=True)

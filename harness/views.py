@@ -19,6 +19,12 @@ def apply_view(images: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
     return images if view == "identity" else np.ascontiguousarray(images[VIEWS[view]])
 
 
+def compose(one: str, other: str) -> str:
+    """The view that flips as ``one`` does and then as ``other`` does."""
+    names = list(VIEWS)  # in this order, the bits of a name's place are its two flips
+    return names[names.index(one) ^ names.index(other)]
+
+
 def four_views(*models: str) -> tuple[tuple[str, str], ...]:
     """Terms of a DerivedModel that sums the logits of ``models`` over all four views."""
     return tuple((model, view) for model in models for view in VIEWS)

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import download, progress
-from harness.download import fetch
+from harness.download import check_space, fetch
 from harness.errors import HarnessError
 from harness.types import RemoteFile
 
@@ -447,7 +447,7 @@ def test_mirror_replaces_all_but_the_file_name(server: Server, tmp_path: Path, b
 CHILD = """
 import signal, sys
 from pathlib import Path
-from harness.download import fetch
+from harness.download import check_space, fetch
 from harness.types import RemoteFile
 signal.signal(signal.SIGINT, signal.default_int_handler)
 fetch(RemoteFile(name="patches.zip", url=sys.argv[1], md5="", size=int(sys.argv[2])), Path("."))
@@ -508,3 +508,15 @@ def test_any_sequence_of_drops_ends_in_the_same_bytes(
                 assert not part.exists() or body.startswith(part.read_bytes())
         assert path.read_bytes() == body
         assert list(folder.iterdir()) == [path]
+
+
+def test_space_for_all_files_is_looked_for_before_the_first(tmp_path, monkeypatch):
+    files = [RemoteFile(name=name, url="", md5="", size=600 << 20) for name in ("a", "b")]
+    usage = shutil._ntuple_diskusage(0, 0, 1000 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(HarnessError, match=r"more are needed and .* are free"):
+        check_space(files, tmp_path / "not made yet")
+    check_space(files[:1], tmp_path)
+    with (tmp_path / "a.part").open("wb") as file:
+        file.truncate(500 << 20)
+    check_space(files, tmp_path)

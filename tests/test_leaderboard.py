@@ -48,25 +48,25 @@ def published(**changes):
 def make(tmp_path):
     """A store with a dataset of four patches and models that get some of them right."""
 
-    def build_store(correct, **dataset):
+    def build_store(correct, copy="copy", **dataset):
         store = Store(tmp_path / "runs")
         labels = np.array([0, 0, 1, 1])
-        described = Key("dataset", "d", "splits", dataset)
+        described = Key("dataset", "d", "splits", {"data": copy, **dataset})
         with store.write(described) as (folder, record):
             np.save(folder / "labels.npy", labels)
             record |= {**DATASET, **dataset}
         store.set_current(described)
         for number, (model, right) in enumerate(correct):
             predicted = labels ^ (np.arange(4) >= right)
-            key = Key("prediction", "d", model, {"number": number})
+            key = Key("prediction", "d", model, {"number": number, "data": copy})
             with store.write(key) as (folder, record):
                 np.save(folder / "logits.npy", np.eye(2, dtype=np.float32)[predicted])
                 record |= {
-                    **{"model": model, "title": model.upper(), "dataset": described.digest},
+                    **{"model": model, "title": model.upper(), "data": copy},
                     **{"perturbation": "clean", "view": "identity", "seed": number},
                     **{"selected_on": "held-out", "initial_weights": "none", "device": "CPU"},
                     **{"fits": [{"seconds": 2}, {"seconds": 3}], "seconds": 0.5, "n": 4},
-                    **{"deviations": "", "plugin": "p 1"},
+                    **{"deviations": "", "plugin": "p 1", "features": [{"seconds": 1}]},
                 }
         return store
 
@@ -77,7 +77,7 @@ def test_rows_are_ranked_by_accuracy_and_ties_share_a_rank(make):
     board = build(make([("x", 2), ("m", 4), ("y", 2), ("z", 1)]), "d", [published()])
     ranks = [(row["model"], row["rank"]) for row in board.rows]
     assert ranks == [("m", 1), ("x", 2), ("y", 2), ("z", 4)]
-    assert board.rows[0]["fit_seconds"] == 5
+    assert board.rows[0]["fit_seconds"] == 6
     assert board.rows[0]["patches_per_second"] == 8
 
 
@@ -99,6 +99,8 @@ def test_a_published_row_stands_only_where_nobody_ran_the_model(make):
     ]
     mine = board.rows[0]
     assert mine["difference_to_published"] == pytest.approx(0.25)
+    assert mine["published_source"] == "Paper, Table 1"
+    assert mine["published_selected_on"] == "test"
     assert mine["difference_to_reference"] == pytest.approx(0.1)
     assert board.rows[1]["rank"] is None
     assert "+25.00" in leaderboard.table(board, "github")
@@ -122,8 +124,8 @@ def test_on_other_test_data_there_is_no_difference_but_a_reason(make):
 
 
 def test_only_results_of_the_current_copy_are_shown(make):
-    make([("old", 4)], n_train=5)
-    board = build(make([("new", 3)], n_train=10), "d", [])
+    make([("old", 4)], copy="before")
+    board = build(make([("new", 3)]), "d", [])
     assert [row["model"] for row in board.rows] == ["new"]
 
 
@@ -142,6 +144,12 @@ def test_json_and_csv_hold_the_figures(make, tmp_path):
     assert rows[0]["accuracy"] == "0.75"
     assert float(rows[0]["accuracy_low"]) == pytest.approx(mine["accuracy_low"])
     assert "confusion" not in rows[0]
+
+
+def test_a_published_class_without_patches_has_no_recall(make):
+    board = build(make([]), "d", [published(confusion=((4, 0), (0, 0)))])
+    assert board.rows[0]["recall"] == [1.0, None]
+    assert json.loads(leaderboard.to_json(board))
 
 
 def test_an_empty_column_is_left_out_of_the_table_for_people(make):

@@ -32,6 +32,12 @@ def logits(command, model, store="runs"):
     return [np.load(path) for path in paths]
 
 
+def by_view(command, model):
+    folders = (command.folder / "runs/prediction").glob(f"*/{model}/*")
+    records = {path: json.loads((path / "record.json").read_text()) for path in folders}
+    return {record["view"]: np.load(path / "logits.npy") for path, record in records.items()}
+
+
 def count(log, start):
     return sum(line.startswith(start) for line in log)
 
@@ -39,9 +45,11 @@ def count(log, start):
 def test_run_all_runs_what_can_run_and_says_what_cannot(toy):
     output = toy("run", "--all", "--without", "histo-harness")
     assert "Not run: dataset toy-absent: no absent.zip in data" in output
+    assert "Not run: model toy-itself" in output
+    assert "is derived from itself" in output
     assert "toy-impossible needs surely_not_installed: pip install surely-not-installed" in output
     for name in ("toy", "toy-folds"):
-        assert set(measured(toy, name=name)) == {"toy-mean", "toy-features", "toy-mean+flips"}
+        assert {"toy-mean", "toy-features", "toy-mean+flips"} < set(measured(toy, name=name))
         assert {path.suffix for path in (toy.folder / "leaderboards").glob(f"{name}.*")} == {
             ".md",
             ".csv",
@@ -103,14 +111,21 @@ def test_folds_store_the_logits_of_all_test_patches_together(toy):
 
 
 def test_a_derived_model_is_the_sum_of_stored_logits(toy):
-    toy("run", "--dataset", "toy", "--model", "toy-mean+flips")
-    members = logits(toy, "toy-mean")
-    assert len(members) == 4
-    assert len({member.tobytes() for member in members}) == 2  # only left and right differ
-    (total,) = logits(toy, "toy-mean+flips")
-    assert total == pytest.approx(np.sum(members, axis=0), abs=1e-4)
+    derived = ["toy-mean+flips", "toy-mean+flips+flips", "toy-mean+flips+hflip"]
+    toy("run", "--dataset", "toy", *[word for name in derived for word in ("--model", name)])
+    views = by_view(toy, "toy-mean")
+    assert set(views) == {"identity", "vflip", "hflip", "both"}
+    assert (views["identity"] == views["vflip"]).all()  # the toy tells only left from right
+    assert (views["identity"] != views["hflip"]).any()
+    total = by_view(toy, "toy-mean+flips")["identity"]
+    assert total == pytest.approx(sum(views.values()), abs=1e-4)
     assert count(toy.toy_log, "step") == 3
-    assert list(measured(toy)) == ["toy-mean", "toy-mean+flips"] or len(measured(toy)) == 2
+    assert set(measured(toy)) == {"toy-mean", *derived}
+    # Flipping the patches of a sum over all flips only changes the order of its terms.
+    (again,) = logits(toy, "toy-mean+flips+flips")
+    assert again == pytest.approx(4 * total, abs=1e-2)
+    (once,) = logits(toy, "toy-mean+flips+hflip")
+    assert once == pytest.approx(total, abs=1e-3)
 
 
 def test_features_are_extracted_once_and_shared(toy):
@@ -123,8 +138,8 @@ def test_perturbed_predictions_are_stored_and_stay_off_the_board(toy):
     assert len(logits(toy, "toy-mean")) == 3
     assert len(logits(toy, "toy-features")) == 3
     assert len(board(toy)["rows"]) == 3  # two measured, one published
-    clean, *noisy = logits(toy, "toy-mean")
-    assert all((clean != other).any() for other in noisy)
+    values = logits(toy, "toy-mean")
+    assert len({value.tobytes() for value in values}) == 3
 
 
 def test_published_rows_are_never_mixed_with_measured_ones(toy):
@@ -269,7 +284,10 @@ def test_a_record_says_how_the_result_came_about(toy):
         (["run", "--dataset", "toi"], "no dataset named 'toi'; did you mean toy"),
         (["run", "--dataset", "toy-absent"], "no absent.zip in data"),
         (["run", "--model", "toy-impossible"], "pip install surely-not-installed"),
-        (["run", "--all", "--data", "nowhere"], "--data nowhere: no such folder"),
+        (
+            ["run", "--all", "--data", "nowhere"],
+            "--data nowhere (or $HARNESS_DATA): no such folder",
+        ),
         (["run", "--dataset", "toy", "--perturbation", "hew"], "did you mean hue"),
         (["run", "--dataset", "toy", "--set", "steps=x"], "--set steps=x"),
         (["leaderboard"], "--store runs: no store there"),
@@ -282,6 +300,51 @@ def test_a_mistake_is_one_line_that_says_what_to_do(toy, arguments, says):
     (line,) = [line for line in output.splitlines() if line.startswith("harness: error:")]
     assert says in line
     assert not (toy.folder / "runs").exists()
+
+
+def test_two_runs_do_not_share_a_store(toy):
+    process = toy.start("run", *TOY, TOY_SLOW_STEP="2")
+    toy.wait_for("run started", process)
+    output = toy("run", *TOY, code=2)
+    assert "runs: another run is using this store" in output
+    process.kill()
+    process.communicate()
+    toy("run", *TOY)
+    assert len(measured(toy)) == 2
+
+
+def test_a_workspace_file_cut_short_does_not_stop_a_fit(toy):
+    process = toy.start("run", *TOY, TOY_SLOW_STEP="0.3")
+    toy.wait_for("step 0 of toy-mean", process)
+    process.kill()
+    process.communicate()
+    (seconds,) = (toy.folder / "runs/work").glob("*/seconds.json")
+    seconds.write_text("")
+    toy("run", *TOY)
+    assert len(measured(toy)) == 2
+
+
+def test_data_with_a_like_fingerprint_or_other_class_order_is_other_data(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
+    toy(*arguments, TOY_FINGERPRINT="the same forty characters in the front, one")
+    before = count(toy.toy_log, "step")
+    toy(*arguments, TOY_FINGERPRINT="the same forty characters in the front, two")
+    assert count(toy.toy_log, "step") == 2 * before
+    toy(*arguments, TOY_CLASSES="blue,green,red")
+    assert count(toy.toy_log, "step") == 3 * before
+    assert board(toy)["dataset"]["classes"] == ["blue", "green", "red"]
+    assert measured(toy)
+
+
+def test_what_a_fit_takes_is_said_or_said_to_be_unknown(toy):
+    output = toy("run", *TOY)
+    assert "what toy-mean on toy, toy-features on toy takes is not known" in output
+
+
+def test_a_model_that_cannot_be_planned_costs_the_others_nothing(toy):
+    output = toy("run", *TOY, code=1, TOY_NO_WEIGHTS="1")
+    assert "failed: toy: toy-mean: weights.bin: not there" in output
+    assert set(measured(toy)) == {"toy-features"}
 
 
 def test_strict_turns_a_broken_plugin_into_an_exit_code(toy, make_distribution):
@@ -318,8 +381,9 @@ def test_help_and_list_import_nothing_heavy(arguments):
 
     code = (
         "import sys; from harness.cli import main\n"
-        f"try: main({arguments!r})\n"
-        "except SystemExit: pass\n"
+        f"try: code = main({arguments!r})\n"
+        "except SystemExit as end: code = end.code\n"
+        "assert code == 0, code\n"
         "heavy = {'torch', 'sklearn', 'cv2', 'timm', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

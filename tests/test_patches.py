@@ -150,6 +150,28 @@ def test_a_zip_cut_short(archive):
         list_zip(archive)
 
 
+def test_a_zip_ignores_what_lies_beside_the_class_folders(folder, archive):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("set/readme.txt", "as in a folder")
+        file.writestr("license.txt", "as in a folder")
+    (folder / "readme.txt").write_text("not ours")
+    assert split(list_zip(archive)).ids == split(list_folder(folder)).ids
+
+
+def test_an_empty_class_folder_in_a_zip(archive):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.mkdir("set/C")
+    with pytest.raises(HarnessError, match=r"class folder set/C inside is empty"):
+        list_zip(archive)
+
+
+def test_a_zip_of_two_folders_is_refused(archive):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("other/A/one.tif", b"")
+    with pytest.raises(HarnessError, match=r"set\.zip: holds several folders"):
+        list_zip(archive)
+
+
 def test_a_zip_with_a_damaged_member(archive):
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as file:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Classifier, Features, FitContext, Model, Setting, Split, hookimpl
+from harness import Classifier, Features, FitContext, HarnessError, Model, Setting, Split, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,8 @@ def fit(columns: slice, train: Split, validation: Split | None, context: FitCont
 
     features = train.read(np.arange(len(train.labels)))
     trees = int(context.settings["trees"])
+    if trees < 1:
+        raise HarnessError(f"setting trees={trees}: must be a whole number, at least 1")
     return Forest.fit(
         features, train.labels, columns, len(context.classes), trees=trees, seed=context.seed
     )

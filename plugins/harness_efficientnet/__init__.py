@@ -32,7 +32,7 @@ def harness_models() -> Iterable[Model]:
             estimate=_estimate,
             device=_device,
             hint="--set epochs=5 --set image_size=96, or a machine with CUDA",
-            requires=("torch", "timm", "safetensors"),
+            requires=("torch", "timm", "safetensors", "huggingface_hub"),
             install="pip install 'histo-harness[torch]'",
         )
 

@@ -126,7 +126,7 @@ class _Training:
                 f"training diverged in epoch {number + 1} (loss {loss}); "
                 "lower it with --set learning_rate=..."
             )
-        accuracy = self._accuracy(validation) if validation is not None else None
+        accuracy = self._accuracy(validation, context) if validation is not None else None
         best = standing.best_accuracy
         if accuracy is None or best is None or accuracy > best:
             standing.best_epoch, standing.best_accuracy = number + 1, accuracy
@@ -191,13 +191,18 @@ class _Training:
             total += loss * len(indices)
         return float(total) / len(order)
 
-    def _accuracy(self, split: Split) -> float:
+    def _accuracy(self, split: Split, context: FitContext) -> float:
         labels = torch.from_numpy(split.labels).to(self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.model.eval()
         order = np.arange(len(split.labels))
+        batches = context.progress(
+            self._stream(split, order, self.recipe.workers),
+            total=math.ceil(len(order) / self.recipe.batch_size),
+            label="selecting",
+        )
         with torch.inference_mode(), autocast(self.device, self.recipe.precision):
-            for indices, images in self._stream(split, order, self.recipe.workers):
+            for indices, images in batches:
                 x = prepare(images.to(self.device, non_blocking=True), self.recipe.image_size)
                 chosen = torch.from_numpy(indices).to(self.device, non_blocking=True)
                 correct += (self.model(x).argmax(1) == labels[chosen]).sum()
@@ -287,8 +292,8 @@ def reproducible(device: torch.device) -> Iterator[None]:
     cuda = [device] if device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=cuda), warnings.catch_warnings():
-            # Said of max pooling on CUDA, whose windows do not overlap here: nothing is added up.
-            warnings.filterwarnings("ignore", message=".*deterministic.*", category=UserWarning)
+            # Max pooling on CUDA says so, but its windows do not overlap here: nothing is added up.
+            warnings.filterwarnings("ignore", message=".*adaptive_max_pool2d.*")
             torch.use_deterministic_algorithms(True, warn_only=True)
             memory.fill_uninitialized_memory = False  # a check for bugs that costs time
             cudnn.deterministic, cudnn.benchmark = True, False

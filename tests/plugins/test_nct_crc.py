@@ -13,6 +13,7 @@ import pytest
 import harness_nct_crc
 from harness import HarnessError
 from harness.plugins import load_plugins
+from harness_bias import jpeg
 from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
 
 FEW = ("--set", "trees=3")
@@ -102,12 +103,42 @@ def test_nonorm_shares_the_test_split():
     assert norm.test_set == raw.test_set == TEST
 
 
-def test_only_the_whole_test_set_has_no_shortfall():
+class Renamed:
+    """A split that claims other labels and pixels than those of the sample."""
+
+    def __init__(self, split, labels, change=lambda patches: patches):
+        self.labels, self.ids = labels, split.ids
+        self.read = lambda indices: change(split.read(indices))
+
+
+def test_only_the_whole_test_set_has_no_shortfall(sample):
     assert sum(TEST_COUNTS) == 7180
-    assert shortfall(TEST_COUNTS) == ""
-    assert shortfall((1337, *TEST_COUNTS[1:])) == "7,179 of 7,180 test patches"
-    moved = (TEST_COUNTS[0] - 1, TEST_COUNTS[1] + 1, *TEST_COUNTS[2:])
+    labels = np.repeat(np.arange(9), TEST_COUNTS)
+    whole = Renamed(sample.test, labels)
+    assert shortfall(whole) == ""
+    assert shortfall(Renamed(sample.test, labels[1:])) == "7,179 of 7,180 test patches"
+    moved = Renamed(sample.test, np.where(np.arange(7180) == 0, 1, labels))
     assert shortfall(moved) == f"other counts a class than in {TEST}"
+
+
+def test_a_copy_with_other_pixels_is_not_the_published_test_set(sample):
+    labels = np.repeat(np.arange(9), TEST_COUNTS)
+
+    def compress(patches):
+        return np.stack([jpeg(patch, 95, None) for patch in patches])
+
+    assert shortfall(Renamed(sample.test, labels, compress)) == f"other pixels than in {TEST}"
+    unknown = Renamed(sample.test, labels)
+    unknown.ids = [f"{TEST}/ADI/{index}" for index in range(7180)]
+    assert shortfall(unknown) == f"other pixels than in {TEST}"
+
+
+def test_a_folder_unpacked_one_level_deeper_is_found(copy, tmp_path):
+    deeper = tmp_path / "deeper"
+    (deeper / TRAIN).mkdir(parents=True)
+    (copy / TRAIN).rename(deeper / TRAIN / TRAIN)
+    (copy / TEST).rename(deeper / TEST)
+    assert len(load(TRAIN, deeper).train.labels) == 18
 
 
 def test_test_counts_are_those_of_every_published_confusion_matrix():

@@ -20,6 +20,8 @@ from harness import (
     DerivedModel,
     Features,
     Figure,
+    HarnessError,
+    InitialWeights,
     Model,
     Perturbation,
     Probe,
@@ -29,7 +31,7 @@ from harness import (
     hookimpl,
 )
 
-CLASSES = ("red", "green", "blue")
+CLASSES = tuple(os.environ.get("TOY_CLASSES", "red,green,blue").split(","))
 
 
 def log(line):
@@ -52,6 +54,8 @@ class ToySplit:
 
     @property
     def fingerprint(self):
+        if fixed := os.environ.get("TOY_FINGERPRINT"):
+            return fixed
         return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
 
     def read(self, indices):
@@ -103,6 +107,12 @@ def fit(name):
     return fit
 
 
+def initial_weights(settings):
+    if os.environ.get("TOY_NO_WEIGHTS"):
+        raise HarnessError("weights.bin: not there")
+    return InitialWeights(label="none", digest="none")
+
+
 def extract(images):
     log("extract")
     return images.mean(axis=(1, 2)).astype(np.float32)
@@ -149,6 +159,7 @@ def harness_models():
             demo_settings={"steps": 2},
             execution={"workers": 1},
             selects=True,
+            initial_weights=initial_weights,
         ),
         Model(
             name="toy-features",
@@ -164,6 +175,17 @@ def harness_models():
             load=load,
             requires=("surely_not_installed",),
             install="pip install surely-not-installed",
+        ),
+        DerivedModel(
+            name="toy-mean+flips+flips",
+            title="Four views of four views",
+            terms=four_views("toy-mean+flips"),
+        ),
+        DerivedModel(
+            name="toy-mean+flips+hflip", title="Flipped", terms=(("toy-mean+flips", "hflip"),)
+        ),
+        DerivedModel(
+            name="toy-itself", title="Derived from itself", terms=(("toy-itself", "identity"),)
         ),
         DerivedModel(
             name="toy-mean+flips", title="Nearest mean, four views", terms=four_views("toy-mean")

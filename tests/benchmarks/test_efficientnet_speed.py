@@ -121,6 +121,16 @@ def loop(images, rng):
     return out
 
 
+@pytest.fixture(params=["one thread", "all threads"])
+def threads(request):
+    before = torch.get_num_threads()
+    if request.param == "one thread":  # like the loop
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 def test_augmentation(patches, benchmark):
     rng = np.random.default_rng(0)
     reference = seconds(lambda: [loop(patches, rng) for _ in range(4)]) / 4

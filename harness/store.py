@@ -3,7 +3,7 @@
     <store>/store.json                                   the format
     <store>/<kind>/<dataset>/<name>/<digest>/record.json  how the result came about
     <store>/<kind>/<dataset>/<name>/<digest>/...          the result
-    <store>/work/<digest>/                               checkpoints of a fit under way
+    <store>/unfinished/<digest>/                         checkpoints of a fit under way
 
 A result folder is written elsewhere and renamed into place, so it is whole or not there at all.
 """
@@ -94,17 +94,19 @@ class Store:
 
     def workspace(self, key: Key) -> Path:
         """A folder that survives a killed run and goes away when the result is stored."""
-        folder = self.root / "work" / key.digest
+        folder = self.root / "unfinished" / key.digest
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextmanager
     def write(self, key: Key) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield an empty folder and a record to fill; both appear as the result at the end."""
-        work = self.root / "work"
-        for leftover in work.glob(f"{key.digest}.*.tmp"):  # of a run that was killed while writing
+        unfinished = self.root / "unfinished"
+        for leftover in unfinished.glob(
+            f"{key.digest}.*.tmp"
+        ):  # of a run that was killed while writing
             shutil.rmtree(leftover, ignore_errors=True)
-        staging = work / f"{key.digest}.{os.getpid()}.tmp"
+        staging = unfinished / f"{key.digest}.{os.getpid()}.tmp"
         try:
             staging.mkdir(parents=True)
             record: dict[str, Any] = {}
@@ -122,7 +124,7 @@ class Store:
                 # Another process finished the same result first; both are equally good.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-            shutil.rmtree(work / key.digest, ignore_errors=True)
+            shutil.rmtree(unfinished / key.digest, ignore_errors=True)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 

@@ -202,7 +202,7 @@ def test_kill_in_a_fit_or_in_a_write_then_the_same_command(toy, line, slow):
     for model in ("toy-mean", "toy-features"):
         for mine, theirs in zip(logits(toy, model), logits(toy, model, "undisturbed"), strict=True):
             assert (mine == theirs).all()
-    assert list((toy.folder / "runs/work").iterdir()) == []
+    assert list((toy.folder / "runs/unfinished").iterdir()) == []
 
 
 def test_ctrl_c_says_so_and_keeps_what_is_finished(toy):
@@ -318,7 +318,7 @@ def test_a_workspace_file_cut_short_does_not_stop_a_fit(toy):
     toy.wait_for("step 0 of toy-mean", process)
     process.kill()
     process.communicate()
-    (seconds,) = (toy.folder / "runs/work").glob("*/seconds.json")
+    (seconds,) = (toy.folder / "runs/unfinished").glob("*/seconds.json")
     seconds.write_text("")
     toy("run", *TOY)
     assert len(measured(toy)) == 2

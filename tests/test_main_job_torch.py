@@ -67,7 +67,7 @@ def test_run_all_then_again_then_killed_and_resumed(command):
 
     other = ("run", "--model", NETWORKS[0], *QUICK, "--store", "killed")
     process = command.start(*other, **OFFLINE)
-    work = command.folder / "killed/work"
+    work = command.folder / "killed/unfinished"
     for _ in range(3000):  # until the second fold has a checkpoint
         fits = list((command.folder / "killed/fit").rglob("record.json"))
         if fits and list(work.glob("*/checkpoint.safetensors")):

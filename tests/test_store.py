@@ -48,7 +48,7 @@ def test_a_result_appears_whole_with_its_record(tmp_path):
     assert store.record(key)["seconds"] == 2
     assert store.record(key)["key"] == key.as_dict()
     assert not workspace.exists()
-    assert list((tmp_path / "runs" / "work").iterdir()) == []
+    assert list((tmp_path / "runs" / "unfinished").iterdir()) == []
 
 
 def test_a_failed_write_leaves_nothing_but_the_workspace(tmp_path):
@@ -63,17 +63,17 @@ def test_a_failed_write_leaves_nothing_but_the_workspace(tmp_path):
     with pytest.raises(ZeroDivisionError):
         fail()
     assert key not in store
-    assert [path.name for path in (tmp_path / "work").iterdir()] == [key.digest]
+    assert [path.name for path in (tmp_path / "unfinished").iterdir()] == [key.digest]
 
 
 def test_the_leftovers_of_a_killed_write_go_away(tmp_path):
     store, key = Store(tmp_path), Key("fit", "d", "m", {})
-    leftover = tmp_path / "work" / f"{key.digest}.1.tmp"
+    leftover = tmp_path / "unfinished" / f"{key.digest}.1.tmp"
     leftover.mkdir(parents=True)
     (leftover / "half").write_text("")
     with store.write(key):
         pass
-    assert list((tmp_path / "work").iterdir()) == []
+    assert list((tmp_path / "unfinished").iterdir()) == []
 
 
 def test_the_same_result_twice_is_no_error(tmp_path):

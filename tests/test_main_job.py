@@ -1,9 +1,12 @@
 """The main job with the toy plugin, in real subprocesses: run, run again, kill, break, resume."""
 
+import functools
+import http.server
 import json
 import os
 import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -345,6 +348,25 @@ def test_a_model_that_cannot_be_planned_costs_the_others_nothing(toy):
     output = toy("run", *TOY, code=1, TOY_NO_WEIGHTS="1")
     assert "failed: toy: toy-mean: weights.bin: not there" in output
     assert set(measured(toy)) == {"toy-features"}
+
+
+def test_data_get_downloads_what_a_dataset_needs(toy):
+    served = toy.folder / "served"
+    served.mkdir()
+    (served / "absent.zip").write_bytes(bytes(range(256)) * 1000)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror = f"http://127.0.0.1:{server.server_port}"
+        assert "no absent.zip" in toy("run", "--dataset", "toy-absent", code=2)
+        output = toy("data", "get", "toy-absent", "--mirror", mirror)
+        assert "toy-absent is ready in data" in output
+        assert "already there" in toy("data", "get", "toy-absent", "--mirror", mirror)
+        server.shutdown()
+    found = (toy.folder / "data/absent.zip").read_bytes()
+    assert found == (served / "absent.zip").read_bytes()
+    toy("run", "--dataset", "toy-absent", "--model", "toy-features")
+    assert "/files/absent.zip" in toy("data", "get", "toy-absent", "--data", "other", code=2)
 
 
 def test_strict_turns_a_broken_plugin_into_an_exit_code(toy, make_distribution):

@@ -26,12 +26,21 @@ from harness import (
     Perturbation,
     Probe,
     PublishedResult,
+    RemoteFile,
     Splits,
     four_views,
     hookimpl,
 )
 
 CLASSES = tuple(os.environ.get("TOY_CLASSES", "red,green,blue").split(","))
+
+
+DOWNLOAD = bytes(range(256)) * 1000
+"""What ``absent.zip`` holds on its server."""
+
+
+def absent(folder):
+    return "" if (folder / "absent.zip").exists() else f"no absent.zip in {folder}"
 
 
 def log(line):
@@ -139,10 +148,18 @@ def harness_datasets():
         ),
         Dataset(
             name="toy-absent",
-            title="Never here",
+            title="Not here until it is downloaded",
             classes=CLASSES,
             load=fixed,
-            missing=lambda folder: f"no absent.zip in {folder}",
+            missing=absent,
+            downloads=(
+                RemoteFile(
+                    name="absent.zip",
+                    url="http://127.0.0.1:9/files/absent.zip",
+                    md5=hashlib.md5(DOWNLOAD).hexdigest(),
+                    size=len(DOWNLOAD),
+                ),
+            ),
         ),
     ]
 

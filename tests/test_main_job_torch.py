@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("timm")
 
-QUICK = ("--set", "epochs=2", "--set", "image_size=32", "--set", "trees=5")
+QUICK = ("--set", "epochs=2", "--set", "image_size=32")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "no-cache-here"}
 NETWORKS = ("efficientnet-b0-avg", "efficientnet-b0-max")
 MODELS = {

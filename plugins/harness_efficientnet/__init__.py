@@ -63,4 +63,4 @@ def _device(settings: Mapping[str, Setting]) -> str:
         return ""
     import torch
 
-    return torch.cuda.get_device_name(device)
+    return str(torch.cuda.get_device_name(device))

@@ -126,7 +126,7 @@ class _Training:
                 f"training diverged in epoch {number + 1} (loss {loss}); "
                 "lower it with --set learning_rate=..."
             )
-        accuracy = self._accuracy(validation, context) if validation is not None else None
+        accuracy = self._accuracy(validation, number, context) if validation is not None else None
         best = standing.best_accuracy
         if accuracy is None or best is None or accuracy > best:
             standing.best_epoch, standing.best_accuracy = number + 1, accuracy
@@ -191,7 +191,7 @@ class _Training:
             total += loss * len(indices)
         return float(total) / len(order)
 
-    def _accuracy(self, split: Split, context: FitContext) -> float:
+    def _accuracy(self, split: Split, number: int, context: FitContext) -> float:
         labels = torch.from_numpy(split.labels).to(self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.model.eval()
@@ -199,7 +199,7 @@ class _Training:
         batches = context.progress(
             self._stream(split, order, self.recipe.workers),
             total=math.ceil(len(order) / self.recipe.batch_size),
-            label="selecting",
+            label=f"epoch {number + 1} of {self.recipe.epochs}, selecting",
         )
         with torch.inference_mode(), autocast(self.device, self.recipe.precision):
             for indices, images in batches:

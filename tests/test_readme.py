@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in source.splitlines() if line.strip()]) <= 22
+    assert len([line for line in source.splitlines() if line.strip()]) <= 20
     command.path.append(make_distribution("readme", {"nearest_color": source}))
     command("run", "--dataset", "nct-crc-he-sample", "--model", "nearest-color")
     board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())

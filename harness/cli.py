@@ -199,8 +199,8 @@ def _run(options: argparse.Namespace) -> int:
 
     registry = _registry(options)
     data = _data(options)
-    datasets = choose.datasets(registry, options.dataset, data)
     models = choose.models(registry, options.model)
+    datasets = choose.datasets(registry, options.dataset, data)
     request = plan.Request(
         datasets=datasets,
         models=models,

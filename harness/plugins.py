@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -107,7 +107,7 @@ def load_plugins(without: Collection[str] = ()) -> Registry:
     for point in found:
         plugin = Plugin(point.name, *_distribution(point))
         if {plugin.name, plugin.distribution} & set(without):
-            registry.plugins.append(_with(plugin, status="switched off"))
+            registry.plugins.append(replace(plugin, status="switched off"))
             continue
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
@@ -119,10 +119,10 @@ def load_plugins(without: Collection[str] = ()) -> Registry:
             if manager.has_plugin(plugin.name):
                 manager.unregister(name=plugin.name)
             message = f"{type(error).__name__}: {error}".replace("\n", " ")
-            registry.plugins.append(_with(plugin, status=message))
+            registry.plugins.append(replace(plugin, status=message))
             continue
         counts = {kind: len(items) for kind, items in offers.items()}
-        plugin = _with(plugin, contributes=counts)
+        plugin = replace(plugin, contributes=counts)
         registry.plugins.append(plugin)
         for kind, items in offers.items():
             _add(registry, kind, items, plugin)
@@ -131,10 +131,6 @@ def load_plugins(without: Collection[str] = ()) -> Registry:
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
     return (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
-
-
-def _with(plugin: Plugin, **changes: Any) -> Plugin:
-    return Plugin(**{**plugin.__dict__, **changes})
 
 
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:

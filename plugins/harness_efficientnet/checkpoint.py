@@ -29,8 +29,6 @@ class Standing:
     """The epoch, from 1, whose weights are kept."""
     best_accuracy: float | None = None
     """Its accuracy on the validation split, 0 to 1; None when there is none."""
-    seconds: float = 0.0
-    """Time spent, over all the runs it took."""
     history: list[dict[str, float | None]] = field(default_factory=list)
     """For each epoch, its mean training loss and its accuracy on the validation split."""
 

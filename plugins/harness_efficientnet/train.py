@@ -115,7 +115,6 @@ class _Training:
 
     def epoch(self, train: Split, validation: Split | None, context: FitContext) -> None:
         """Train for one epoch, look whether it is the best so far, and write a checkpoint."""
-        started = time.monotonic()
         standing, number = self.standing, self.standing.epoch
         label = f"epoch {number + 1} of {self.recipe.epochs}"
         if standing.best_accuracy is not None:
@@ -133,7 +132,6 @@ class _Training:
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
         standing.epoch = number + 1
         standing.history.append({"loss": loss, "accuracy": accuracy})
-        standing.seconds += time.monotonic() - started
         moments = {
             f"{index}/{name}": value
             for index, state in self.optimizer.state_dict()["state"].items()

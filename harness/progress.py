@@ -22,21 +22,19 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def progress(
-    items: Iterable[T], *, total: int | None = None, label: str = "", unit: str = "batch"
-) -> Iterator[T]:
+def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
     """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, unit=unit, leave=False, file=sys.stderr)
+        yield from tqdm(items, total=total, desc=label, unit="batch", leave=False, file=sys.stderr)
         return
     global _last_line
     for done, item in enumerate(items, 1):
         yield item
         if time.monotonic() - _last_line > LINE_EVERY:
             _last_line = time.monotonic()
-            say(f"  {label}: {done} of {total} {unit}s" if total else f"  {label}: {done} {unit}s")
+            say(f"  {label}: {done} of {total} batches" if total else f"  {label}: {done} batches")
 
 
 def duration(seconds: float) -> str:

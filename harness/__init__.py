@@ -5,17 +5,29 @@ What a plugin needs is importable from here; the rest of the package is the comm
 
 from harness.errors import HarnessError
 from harness.hookspecs import hookimpl
+from harness.later import later
+from harness.probes import (
+    Audit,
+    Column,
+    DatasetProbe,
+    Fault,
+    Figure,
+    Finding,
+    Measured,
+    ModelProbe,
+    Phantom,
+    Predictions,
+    Table,
+)
 from harness.types import (
     Classifier,
     Dataset,
     DerivedModel,
     Features,
-    Figure,
     FitContext,
     InitialWeights,
     Model,
     Perturbation,
-    Probe,
     PublishedResult,
     RemoteFile,
     Setting,
@@ -25,22 +37,32 @@ from harness.types import (
 from harness.views import four_views
 
 __all__ = [
+    "Audit",
     "Classifier",
+    "Column",
     "Dataset",
+    "DatasetProbe",
     "DerivedModel",
+    "Fault",
     "Features",
     "Figure",
+    "Finding",
     "FitContext",
     "HarnessError",
     "InitialWeights",
+    "Measured",
     "Model",
+    "ModelProbe",
     "Perturbation",
-    "Probe",
+    "Phantom",
+    "Predictions",
     "PublishedResult",
     "RemoteFile",
     "Setting",
     "Split",
     "Splits",
+    "Table",
     "four_views",
     "hookimpl",
+    "later",
 ]

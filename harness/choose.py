@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.plugins import Registry
+from harness.probes import DatasetProbe, ModelProbe
 from harness.progress import say
-from harness.types import Dataset, DerivedModel, Model
+from harness.types import Dataset, DerivedModel, Model, Perturbation
 
 
 def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
@@ -42,7 +43,8 @@ def datasets(registry: Registry, names: Sequence[str], folder: Path) -> list[Dat
     Raises HarnessError when a named one is unknown or its files are missing.
     """
     chosen = []
-    for name in names or registry.datasets:
+    everything = [d.name for d in registry.datasets.values() if not d.on_request]
+    for name in names or everything:
         dataset = registry.datasets.find(name)
         if not (lack := dataset.missing(folder)):
             chosen.append(dataset)
@@ -80,3 +82,46 @@ def fitted(registry: Registry, chosen: Sequence[Model | DerivedModel]) -> list[M
             members = [registry.models.find(name) for name, _ in model.terms]
             found |= {base.name: base for base in fitted(registry, members)}
     return list(found.values())
+
+
+def model_probes(registry: Registry, names: Sequence[str]) -> list[ModelProbe]:
+    """The named probes of models, or all of them. Raises HarnessError for another kind."""
+    chosen = _probes(registry, names, ModelProbe, "asks a dataset: harness audit --probe {}")
+    return [probe for probe in chosen if isinstance(probe, ModelProbe)]
+
+
+def dataset_probes(registry: Registry, names: Sequence[str]) -> list[DatasetProbe]:
+    """The named probes of datasets, or all of them. Raises HarnessError for another kind."""
+    chosen = _probes(registry, names, DatasetProbe, "asks a model: harness run --probe {}")
+    return [probe for probe in chosen if isinstance(probe, DatasetProbe)]
+
+
+def _probes(
+    registry: Registry, names: Sequence[str], kind: type, otherwise: str
+) -> list[DatasetProbe | ModelProbe]:
+    for name in names:
+        if not isinstance(registry.probes.find(name), kind):
+            raise HarnessError(f"--probe: {name} {otherwise.format(name)}")
+    known = registry.probes.items()
+    return [p for name, p in known if isinstance(p, kind) and (name in names or not names)]
+
+
+def perturbations(
+    registry: Registry, names: Sequence[str], probes: Sequence[ModelProbe]
+) -> list[Perturbation]:
+    """The named perturbations and those that probes need."""
+    known = registry.perturbations
+    wanted = [*names, *(name for probe in probes for name in probe.needs(known))]
+    return [known.find(name) for name in dict.fromkeys(wanted)]
+
+
+def perturbed(models: Sequence[Model | DerivedModel], named: Sequence[str]) -> set[str]:
+    """The models to predict perturbed patches with: those that cost no flipped views.
+
+    Sums over flips take a pass over the patches for each flip; only if named are they among them.
+    """
+
+    def costs_views(model: Model | DerivedModel) -> bool:
+        return isinstance(model, DerivedModel) and any(v != "identity" for _, v in model.terms)
+
+    return {model.name for model in models if model.name in named or not costs_views(model)}

@@ -1,21 +1,18 @@
-"""The command line: parse, call, print. No logic lives here."""
+"""The command line: what can be said, and what becomes of mistakes. No logic lives here."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from harness import commands
+from harness.commands import INTERRUPTED, OK, USAGE
 from harness.errors import HarnessError
-from harness.progress import say
 
-if TYPE_CHECKING:
-    from harness.plugins import Registry
-
-OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (with --strict); 130 interrupted. Finished results are kept in any case.
@@ -25,6 +22,7 @@ exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``harness`` and return its exit code."""
     options = _parser().parse_args(arguments)
+    options.said = shlex.join(["harness", *(sys.argv[1:] if arguments is None else arguments)])
     # Idle threads of GNU OpenMP spin for long and starve whoever else wants the cores, such as the
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
@@ -93,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = commands.add_parser(
+    run = added.add_parser(
         "run",
         parents=[plugins, data, results],
         help="compute what the store lacks, then write the leaderboards",
@@ -111,6 +109,17 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="also predict under this perturbation at all its levels, and store the logits",
+    )
+    asked = run.add_mutually_exclusive_group()
+    asked.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ask only this probe of the models (default: all of them)",
+    )
+    asked.add_argument(
+        "--no-probes", action="store_true", help="predict clean patches only; quicker"
     )
     run.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     run.add_argument(
@@ -128,31 +137,65 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[MODEL.]KEY=VALUE",
         help="change a setting of the models, e.g. epochs=5",
     )
-    run.set_defaults(command=_run)
+    run.set_defaults(command=commands.run)
 
-    listing = commands.add_parser(
+    audit = added.add_parser(
+        "audit",
+        parents=[plugins, data, results],
+        help="ask of a dataset what color, compression and clipping give away",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    audit.add_argument("--dataset", action="append", default=[], metavar="NAME", required=True)
+    audit.add_argument(
+        "--probe", action="append", default=[], metavar="NAME", help="only this probe"
+    )
+    audit.set_defaults(command=commands.audit)
+
+    calibrate = added.add_parser(
+        "calibrate",
+        parents=[plugins, data, results],
+        help="measure on phantoms with planted faults how far probes can be trusted",
+    )
+    calibrate.add_argument("--phantom", action="append", default=[], metavar="NAME")
+    calibrate.add_argument(
+        "--probe", action="append", default=[], metavar="NAME", help="only this probe"
+    )
+    calibrate.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also change patches of this dataset by known amounts, and see what is measured",
+    )
+    calibrate.add_argument(
+        "--seeds", type=_positive, default=20, metavar="N", help="phantoms to make (default: 20)"
+    )
+    calibrate.set_defaults(command=commands.calibrate)
+
+    listing = added.add_parser(
         "list",
         parents=[plugins, data],
         help="datasets, models, perturbations, probes and published results",
     )
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=commands.list_)
 
-    shown = commands.add_parser("plugins", parents=[plugins], help="what is installed, what failed")
-    shown.set_defaults(command=_plugins)
+    shown = added.add_parser("plugins", parents=[plugins], help="what is installed, what failed")
+    shown.set_defaults(command=commands.plugins)
 
-    board = commands.add_parser(
+    board = added.add_parser(
         "leaderboard", parents=[plugins, results], help="write the tables again from the store"
     )
-    board.set_defaults(command=_leaderboard)
+    board.set_defaults(command=commands.leaderboard)
 
-    for_data = commands.add_parser("data", help="get datasets")
+    for_data = added.add_parser("data", help="get datasets")
     data_commands = for_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     get = data_commands.add_parser(
         "get", parents=[plugins, data], help="download a dataset; goes on where it broke off"
     )
     get.add_argument("name", metavar="DATASET")
     get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
-    get.set_defaults(command=_get)
+    get.set_defaults(command=commands.get)
     return parser
 
 
@@ -162,194 +205,10 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _registry(options: argparse.Namespace) -> Registry:
-    from harness.plugins import load_plugins
-
-    switched_off = [name for name in os.environ.get("HARNESS_WITHOUT", "").split(",") if name]
-    registry = load_plugins([*switched_off, *options.without])
-    for plugin in registry.broken:
-        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}")
-    return registry
-
-
-def _data(options: argparse.Namespace) -> Path:
-    """The data folder; one that the user named must be there."""
-    if options.data is None:
-        return Path("data")
-    folder = Path(options.data)
-    if not folder.is_dir():
-        raise HarnessError(
-            f"--data {folder} (or $HARNESS_DATA): no such folder; name the one with the datasets"
-        )
-    return folder
-
-
-def _exit(options: argparse.Namespace, registry: Registry, code: int = OK) -> int:
-    return BROKEN_PLUGIN if options.strict and registry.broken and not code else code
-
-
-def _run(options: argparse.Namespace) -> int:
-    if not (options.all or options.dataset or options.model):
-        raise HarnessError("run: say --all, or choose with --dataset and --model; see harness list")
-    if options.all and (options.dataset or options.model):
-        raise HarnessError("run: say either --all or --dataset and --model, not both")
-    from harness import choose, plan, settings
-    from harness.execute import execute
-    from harness.store import Store
-
-    registry = _registry(options)
-    data = _data(options)
-    models = choose.models(registry, options.model)
-    datasets = choose.datasets(registry, options.dataset, data)
-    request = plan.Request(
-        datasets=datasets,
-        models=models,
-        perturbations=[registry.perturbations.find(name) for name in options.perturbation],
-        data=data,
-        seed=options.seed,
-        protocol=options.protocol,
-        given=settings.parse(options.settings, choose.fitted(registry, models)),
-    )
-    store = Store(options.store)
-    failures = execute(plan.build(registry, store, request), store, registry)
-    _write_boards(options, registry, [dataset.name for dataset in datasets])
-    for label, why in failures.items():
-        print(f"harness: failed: {label}: {why}", file=sys.stderr)
-    return _exit(options, registry, FAILED if failures else OK)
-
-
-def _write_boards(options: argparse.Namespace, registry: Registry, names: Sequence[str]) -> None:
-    from harness import leaderboard
-    from harness.store import Store, disk_error
-
-    store = Store(options.store)
-    published = [result for result, _ in registry.published]
-    for name in names:
-        if name not in store.datasets():
-            continue
-        board = leaderboard.build(store, name, published)
-        print(f"\n{name}\n")
-        print(leaderboard.table(board, "simple"))
-        for line in leaderboard.about(board):
-            print(f"\n{line}")
-        try:
-            written = leaderboard.write(board, options.leaderboards)
-        except OSError as error:
-            raise disk_error(error, options.leaderboards) from error
-        say(f"Wrote {', '.join(map(str, written))}")
-
-
-def _leaderboard(options: argparse.Namespace) -> int:
-    from harness.store import Store
-
-    if not (options.store / "store.json").exists():
-        raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
-    registry = _registry(options)
-    _write_boards(options, registry, list(Store(options.store).datasets()))
-    return _exit(options, registry)
-
-
-def _list(options: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    from harness.choose import lacks
-
-    registry = _registry(options)
-    folder = _data(options)
-
-    def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
-        print(f"\n{title}\n")
-        print(tabulate(rows, headings, disable_numparse=True) if rows else "(none)")
-
-    def source(offers: Any, name: str) -> str:
-        plugin = offers.plugin[name]
-        return f"{plugin.name} ({plugin.distribution} {plugin.version})"
-
-    datasets, models = registry.datasets, registry.models
-    show(
-        "Datasets",
-        ["name", "title", "plugin", "status"],
-        [
-            [name, d.title, source(datasets, name), d.missing(folder) or "ready"]
-            for name, d in datasets.items()
-        ],
-    )
-    show(
-        "Models",
-        ["name", "title", "plugin", "status"],
-        [
-            [name, m.title, source(models, name), lacks(registry, name) or "ready"]
-            for name, m in models.items()
-        ],
-    )
-    perturbations = registry.perturbations
-    show(
-        "Perturbations",
-        ["name", "title", "levels", "plugin"],
-        [
-            [name, p.title, ", ".join(f"{v:g}" for v in p.levels), source(perturbations, name)]
-            for name, p in perturbations.items()
-        ],
-    )
-    show(
-        "Probes",
-        ["name", "title", "asks of", "plugin"],
-        [
-            [name, p.title, p.subject, source(registry.probes, name)]
-            for name, p in registry.probes.items()
-        ],
-    )
-    show(
-        "Published results",
-        ["model", "test set", "under", "accuracy %", "balanced %", "plugin", "source"],
-        [
-            [
-                result.name,
-                result.test_set,
-                result.perturbation + ("" if result.level is None else f" {result.level:g}"),
-                "" if result.accuracy is None else f"{100 * result.accuracy:.2f}",
-                "" if result.balanced_accuracy is None else f"{100 * result.balanced_accuracy:.2f}",
-                f"{plugin.name} ({plugin.distribution})",
-                result.source,
-            ]
-            for result, plugin in registry.published
-        ],
-    )
-    return _exit(options, registry)
-
-
-def _plugins(options: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    registry = _registry(options)
-    rows = [
-        [
-            plugin.name,
-            plugin.distribution,
-            plugin.version,
-            ", ".join(f"{count} {kind}" for kind, count in plugin.contributes.items()),
-            plugin.status or "ok",
-        ]
-        for plugin in registry.plugins
-    ]
-    headings = ["plugin", "distribution", "version", "contributes", "status"]
-    print(tabulate(rows, headings, disable_numparse=True))
-    return _exit(options, registry)
-
-
-def _get(options: argparse.Namespace) -> int:
-    from harness.download import check_space, fetch
-
-    registry = _registry(options)
-    dataset = registry.datasets.find(options.name)
-    if not dataset.downloads:
-        raise HarnessError(f"dataset {dataset.name} has nothing to download")
-    folder = Path(options.data or "data")
-    check_space(dataset.downloads, folder)
-    for file in dataset.downloads:
-        fetch(file, folder, mirror=options.mirror)
-    say(f"{dataset.name} is ready in {folder}: harness run --dataset {dataset.name}")
-    return _exit(options, registry)
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

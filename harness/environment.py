@@ -14,7 +14,7 @@ from harness.splits import cpu_count
 
 PACKAGES = (
     *("histo-harness", "numpy", "scipy", "scikit-learn", "opencv-python-headless"),
-    *("torch", "torchvision", "timm"),
+    *("scikit-image", "torchstain", "torch", "torchvision", "timm"),
 )
 
 

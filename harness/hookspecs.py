@@ -14,7 +14,8 @@ from typing import Any
 
 import pluggy
 
-from harness.types import Dataset, DerivedModel, Model, Perturbation, Probe, PublishedResult
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.types import Dataset, DerivedModel, Model, Perturbation, PublishedResult
 
 hookspec = pluggy.HookspecMarker("harness")
 hookimpl = pluggy.HookimplMarker("harness")
@@ -39,8 +40,14 @@ def harness_perturbations() -> Iterable[Perturbation]:
 
 
 @hookspec
-def harness_probes() -> Iterable[Probe]:
-    """Questions to ask of a dataset or of stored predictions."""
+def harness_probes() -> Iterable[DatasetProbe | ModelProbe]:
+    """Questions to ask of a dataset or of a model's stored predictions."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_phantoms() -> Iterable[Phantom]:
+    """Synthetic patches with planted faults, to calibrate dataset probes."""
     raise AssertionError("a hook specification is never called")
 
 

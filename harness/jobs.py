@@ -1,15 +1,17 @@
-"""The work behind each kind of result: extract features, fit, predict, sum.
+"""The work behind each kind of result: list a dataset, fit, sum logits, ask a probe.
 
 Every function here computes one result into an empty folder and returns what its record says. All
-inputs come from the store or from a dataset; nothing is passed from job to job in memory.
+inputs come from the store or from a dataset; nothing is passed from job to job in memory. Features
+and predictions, many of which one pass over the patches gives, are in ``harness.sweeps``.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,12 @@ from numpy.typing import NDArray
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.perturb import perturb
+from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
-from harness.splits import Concat, Subset, hold_out, stream
+from harness.splits import Concat, Subset, hold_out
 from harness.store import Key, Store, write_atomically
 from harness.types import (
-    Classifier,
     Dataset,
-    Features,
     FitContext,
     InitialWeights,
     Model,
@@ -39,7 +40,6 @@ from harness.views import apply_view
 if TYPE_CHECKING:
     from harness.types import Indices
 
-BATCH = 64
 Record = dict[str, Any]
 
 
@@ -50,17 +50,22 @@ class Condition:
     perturbation: Perturbation | None = None
     level: float | None = None
     view: str = "identity"
+    learned: Learned | None = field(default=None, repr=False)
+    """Where a perturbation with ``learns`` learned."""
 
     def as_dict(self) -> dict[str, Any]:
         """The condition as it stands in keys and records."""
         if self.perturbation is None:
             return {"perturbation": "clean", "level": None, "view": self.view}
-        return {
+        described = {
             "perturbation": self.perturbation.name,
             "perturbation_version": self.perturbation.version,
             "level": self.level,
             "view": self.view,
         }
+        if self.learned is not None:
+            described["learned"] = [key.digest for key in self.learned.keys]
+        return described
 
     def __str__(self) -> str:
         parts = []
@@ -70,20 +75,45 @@ class Condition:
             parts.append(self.view)
         return ", ".join(parts) or "clean"
 
-    def change(self, split: Split) -> Callable[[NDArray[np.int64], Any], Any]:
-        """A function of (indices, images) for ``stream`` that applies the condition."""
-        ids = split.ids
-
-        def then(indices: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            if self.perturbation is not None and self.level is not None:
-                chosen = [ids[i] for i in indices]
-                images = perturb(images, chosen, self.perturbation, self.level)
-            return apply_view(images, self.view)
-
-        return then
+    def apply(self, images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
+        """Patches uint8 (B, H, W, 3) with these ids under the condition."""
+        if self.perturbation is not None and self.level is not None:
+            targets = self.learned.targets if self.learned else None
+            images = perturb(images, ids, self.perturbation, self.level, targets)
+        return apply_view(images, self.view)
 
 
 CLEAN = Condition()
+
+
+class Learned:
+    """What a perturbation learned of each class, from stored features of its patches."""
+
+    def __init__(
+        self,
+        perturbation: Perturbation,
+        store: Store,
+        keys: Sequence[Key],
+        labels: Sequence[NDArray[np.int64]],
+        n_classes: int,
+    ) -> None:
+        self.typical = perturbation.typical or (lambda values: np.median(values, axis=0))
+        self.store = store
+        self.keys = tuple(keys)
+        self.labels = np.concatenate(labels)
+        self.n_classes = n_classes
+
+    @cached_property
+    def targets(self) -> NDArray[np.float64]:
+        """What is typical of each class, float64 (C, D); NaN for a class without patches."""
+        values = np.concatenate(
+            [np.load(self.store.folder(key) / "values.npy") for key in self.keys]
+        )
+        present = np.unique(self.labels)
+        typical = [self.typical(values[self.labels == label]) for label in present]
+        targets = np.full((self.n_classes, len(typical[0])), np.nan)
+        targets[present] = typical
+        return targets
 
 
 @dataclass(frozen=True)
@@ -115,7 +145,7 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
         "shortfall": splits.shortfall,
         "train_shortfall": splits.train_shortfall,
         "folds": splits.folds,
-        "n_train": max(len(train.labels) for train, _ in pairs),
+        "n_train": max((len(train.labels) for train, _ in pairs), default=0),
         "n_test": len(splits.test.labels),
         "test_counts": counts.tolist(),
     }
@@ -126,27 +156,6 @@ def store_dataset(described: Record, splits: Splits, folder: Path) -> Record:
     np.save(folder / "labels.npy", splits.test.labels)
     (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
     return described
-
-
-def extract(features: Features, split: Split, condition: Condition, folder: Path) -> Record:
-    """One streaming pass over a split: decode, perturb, extract, in threads; memory stays flat."""
-    change = condition.change(split)
-    started = time.monotonic()
-    n = len(split.labels)
-    batches = stream(split, BATCH, then=lambda at, x: features.extract(change(at, x)))
-    with (folder / "values.npy").open("wb") as file:
-        # Written, not memory-mapped: on a full disk, writing through a map kills the process.
-        for indices, rows in progress(batches, total=-(-n // BATCH), label=features.name):
-            if rows.ndim != 2 or len(rows) != len(indices) or not np.isfinite(rows).all():
-                raise HarnessError(
-                    f"features {features.name!r} are not one row of finite numbers a patch; "
-                    "report it to the plugin's author"
-                )
-            if indices[0] == 0:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (n, rows.shape[1])}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(rows.astype("<f4").tobytes())
-    return {"n": n, "seconds": time.monotonic() - started}
 
 
 class FeatureSplit:
@@ -245,47 +254,40 @@ class _Timer:
         return self.before + time.monotonic() - self.clock
 
 
-def predict(
-    model: Model,
-    settings: Mapping[str, Setting],
-    folds: Sequence[tuple[Path, NDArray[np.int64]]],
-    test: Any,
-    n_classes: int,
-    condition: Condition,
+def ask(
+    probe: DatasetProbe,
+    dataset: Dataset,
+    splits: Splits,
+    pairs: Sequence[tuple[Split, NDArray[np.int64]]],
+    stored: Mapping[str, Mapping[str, Path]],
     folder: Path,
 ) -> Record:
-    """Logits of every test patch, each by the model of its fold; (N, C) float32.
+    """What a probe finds in a dataset. ``stored`` has folders of features by part and name."""
 
-    ``test`` is the test split, or its features under the condition when the model uses features.
-    """
-    logits = np.full((len(test.labels), n_classes), np.nan, np.float32)
-    seconds = 0.0
-    change = None if model.features else condition.change(test)
-    for fitted, indices in folds:
-        classifier: Classifier = model.load(fitted, settings)
-        started = time.monotonic()
-        batches = stream(test, BATCH, order=indices, then=change)
-        total = -(-len(indices) // BATCH)
-        for chosen, inputs in progress(batches, total=total, label=f"{model.name} predicts"):
-            logits[chosen] = _checked(model.name, classifier.logits(inputs), len(chosen), n_classes)
-        seconds += time.monotonic() - started
-    np.save(folder / "logits.npy", logits)
-    return {"seconds": seconds, "n": len(logits)}
+    def measured(part: str, split: Split | None) -> Measured | None:
+        if split is None:
+            return None
+        values = {
+            name: np.load(path / "values.npy", mmap_mode="r") for name, path in stored[part].items()
+        }
+        return Measured(split=split, values=values)
 
-
-def _checked(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
-    values = np.asarray(logits)
-    if values.shape != (n, n_classes):
-        raise HarnessError(
-            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
-            "expected; report it to the plugin's author"
+    train, test = measured("train", splits.train), measured("test", splits.test)
+    assert test is not None
+    n_train = 0 if splits.train is None else len(splits.train.labels)
+    all_test = np.arange(len(splits.test.labels))
+    folds = []
+    for _, predicted in pairs:
+        rest = np.setdiff1d(all_test, predicted)
+        folds.append((np.concatenate([np.arange(n_train), n_train + rest]), n_train + predicted))
+    started = time.monotonic()
+    finding = probe.measure(
+        Audit(
+            classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
         )
-    if not np.isfinite(values).all():
-        raise HarnessError(
-            f"model {name!r} returned logits that are not finite; train it again with a smaller "
-            "learning rate or report it to the plugin's author"
-        )
-    return values.astype(np.float32, copy=False)
+    )
+    (folder / "finding.json").write_text(json.dumps(asdict(finding), allow_nan=False) + "\n")
+    return {"seconds": time.monotonic() - started}
 
 
 def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:

@@ -18,7 +18,8 @@ import pluggy
 
 from harness import hookspecs
 from harness.errors import HarnessError
-from harness.types import Dataset, DerivedModel, Model, Perturbation, Probe, PublishedResult
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.types import Dataset, DerivedModel, Model, Perturbation, PublishedResult
 from harness.views import VIEWS
 
 GROUP = "harness"
@@ -61,7 +62,8 @@ class Registry:
     datasets: Offers[Dataset] = field(default_factory=lambda: Offers("dataset"))
     models: Offers[Model | DerivedModel] = field(default_factory=lambda: Offers("model"))
     perturbations: Offers[Perturbation] = field(default_factory=lambda: Offers("perturbation"))
-    probes: Offers[Probe] = field(default_factory=lambda: Offers("probe"))
+    probes: Offers[DatasetProbe | ModelProbe] = field(default_factory=lambda: Offers("probe"))
+    phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
 
     @property
@@ -74,7 +76,8 @@ CONTRIBUTIONS: dict[str, tuple[str, tuple[type, ...]]] = {
     "harness_datasets": ("datasets", (Dataset,)),
     "harness_models": ("models", (Model, DerivedModel)),
     "harness_perturbations": ("perturbations", (Perturbation,)),
-    "harness_probes": ("probes", (Probe,)),
+    "harness_probes": ("probes", (DatasetProbe, ModelProbe)),
+    "harness_phantoms": ("phantoms", (Phantom,)),
     "harness_published_results": ("published", (PublishedResult,)),
 }
 
@@ -82,7 +85,7 @@ CONTRIBUTIONS: dict[str, tuple[str, tuple[type, ...]]] = {
 def suggest(name: str, known: Iterable[str]) -> str:
     """What to say about a name that is not among the known ones."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"there is {', '.join(names)}" if names else "there is none"
@@ -176,6 +179,11 @@ def _check(hook: str, item: Any, types: tuple[Any, ...]) -> None:
         for _, view in item.terms:
             if view not in VIEWS:
                 raise ValueError(f"{item.name}: unknown view {view!r}; there is {', '.join(VIEWS)}")
+    if isinstance(item, Perturbation):
+        if (item.role == "steering") != (item.learns is not None):
+            raise ValueError(f"{item.name}: the role steering and learns go together")
+        if bool(item.levels) == (item.learns is not None):
+            raise ValueError(f"{item.name}: give either levels, at least one, or learns")
     if isinstance(item, Model):
         settings = {**item.settings, **item.execution}
         if unknown := set(item.demo_settings) - set(settings):

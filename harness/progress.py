@@ -27,14 +27,14 @@ def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, unit="batch", leave=False, file=sys.stderr)
+        yield from tqdm(items, total=total, desc=label, leave=False, file=sys.stderr)
         return
     global _last_line
     for done, item in enumerate(items, 1):
         yield item
         if time.monotonic() - _last_line > LINE_EVERY:
             _last_line = time.monotonic()
-            say(f"  {label}: {done} of {total} batches" if total else f"  {label}: {done} batches")
+            say(f"  {label}: {done}" + (f" of {total}" if total else ""))
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,6 @@
-"""The types a plugin author meets: datasets, models, perturbations, probes, published results.
+"""The types a plugin author meets: datasets, models, perturbations, published results.
+
+Those of probes and phantoms are in ``harness.probes``.
 
 Everything a hook returns is an immutable description. Work happens only when the harness calls one
 of the functions that a description carries, so a plugin should import torch, OpenCV and the like
@@ -7,7 +9,7 @@ inside those functions, not at the top of its module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -89,6 +91,8 @@ class Dataset:
     """Name of the training set, as published results call it."""
     demo: bool = False
     """Too small to mean much: models use their ``demo_settings`` on it."""
+    on_request: bool = False
+    """Left out of ``--all``; used only when named."""
     license: str = ""
     source: str = ""
 
@@ -217,38 +221,30 @@ class Perturbation:
     ``apply(patch, level, rng)`` takes one uint8 RGB patch (H, W, 3) and returns one of the same
     shape and dtype. Batches are the harness's business: ``rng`` is seeded from the perturbation,
     the level and the patch's id, so the outcome cannot depend on batch size or order.
+
+    With ``learns`` and the role "steering" a patch is made to look like those of a class. The
+    levels are then the dataset's labels, and ``apply(patch, level, rng, target)`` gets, as a fourth
+    argument, what is typical of the training patches of that class, float64 (E,).
     """
 
     name: str
     title: str
-    levels: tuple[float, ...]
-    apply: Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.uint8]]
+    levels: tuple[float, ...] = ()
+    apply: Callable[..., NDArray[np.uint8]]
+    role: Literal["acquisition", "ablation", "steering"] = "acquisition"
+    """What it is for: a change of staining, scanning or storage that leaves the label as it is;
+    information removed on purpose; or a patch made to look like another class. Only the first
+    counts for robustness."""
+    learns: Features | None = None
+    typical: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
+    """From features of the patches of a class, (n, D) with n at least 1, to what is typical of
+    them, (E,); their median, (D,), if None."""
     version: int = 1
     """Raise it when the outcome changes, so that stored results are not read back."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One number that a probe measured. ``low`` and ``high`` bound its 95 % interval."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """A question asked of a dataset, or of a model's stored predictions.
-
-    ``measure`` takes the loaded Splits when ``subject`` is "dataset". When it is "predictions" it
-    takes the labels, int64 (N,), and the logits, float32 (N, C), stored for clean patches.
-    """
-
-    name: str
-    title: str
-    subject: Literal["dataset", "predictions"]
-    measure: Callable[..., Iterable[Figure]]
+    def levels_for(self, classes: Sequence[str]) -> tuple[float, ...]:
+        """Its levels on a dataset with these classes."""
+        return tuple(map(float, range(len(classes)))) if self.learns else self.levels
 
 
 @dataclass(frozen=True, kw_only=True)

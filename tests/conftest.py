@@ -22,6 +22,8 @@ class Command:
     folder: Path
     path: list[Path] = field(default_factory=list)
     """Folders with further distributions to put on the path."""
+    without: str = ""
+    """Plugins to switch off."""
 
     @property
     def toy_log(self) -> list[str]:
@@ -31,7 +33,8 @@ class Command:
     def environment(self, **more: str) -> dict[str, str]:
         path = os.pathsep.join([*map(str, self.path), os.environ.get("PYTHONPATH", "")])
         own = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
-        return {**own, "PYTHONPATH": path, "TOY_LOG": str(self.folder / "toy.log"), **more}
+        added = {"PYTHONPATH": path, "TOY_LOG": str(self.folder / "toy.log")}
+        return {**own, **added, "HARNESS_WITHOUT": self.without, **more}
 
     def arguments(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "harness.cli", *map(str, arguments)]
@@ -80,8 +83,8 @@ def command(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Command:
-    """The command with the toy plugin as well."""
-    return Command(tmp_path, [TOY])
+    """The command with the toy plugin as well, and with no probes but that plugin's."""
+    return Command(tmp_path, [TOY], without="bias")
 
 
 def distribution(folder: Path, name: str, modules: dict[str, str]) -> Path:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from harness import PublishedResult, leaderboard
+from harness import PublishedResult, formats
 from harness.leaderboard import build
 from harness.store import Key, Store
 
@@ -26,6 +26,10 @@ DATASET = {
     "n_test": 4,
     "test_counts": [2, 2],
 }
+
+
+def fit(name, seconds, number):
+    return {"digest": f"{name}{number}", "seconds": seconds}
 
 
 def published(**changes):
@@ -65,7 +69,7 @@ def make(tmp_path):
                     **{"model": model, "title": model.upper(), "data": copy},
                     **{"perturbation": "clean", "view": "identity", "seed": number},
                     **{"selected_on": "held-out", "initial_weights": "none", "device": "CPU"},
-                    **{"fits": [{"seconds": 2}, {"seconds": 3}], "seconds": 0.5, "n": 4},
+                    **{"fits": [fit("a", 2, number), fit("b", 3, number)], "seconds": 0.5, "n": 4},
                     **{"deviations": "", "plugin": "p 1", "features": [{"seconds": 1}]},
                 }
         return store
@@ -103,8 +107,8 @@ def test_a_published_row_stands_only_where_nobody_ran_the_model(make):
     assert mine["published_selected_on"] == "test"
     assert mine["difference_to_reference"] == pytest.approx(0.1)
     assert board.rows[1]["rank"] is None
-    assert "+25.00" in leaderboard.table(board, "github")
-    assert "Δ M" in leaderboard.table(board, "github")
+    assert "+25.00" in formats.table(board, "github")
+    assert "Δ M" in formats.table(board, "github")
 
 
 def test_trained_on_other_data_is_not_the_same_published_model(make):
@@ -118,9 +122,9 @@ def test_on_other_test_data_there_is_no_difference_but_a_reason(make):
     board = build(store, "d", [published(reference=True)])
     row = board.rows[0]
     assert row["difference_to_published"] is row["difference_to_reference"] is None
-    table = leaderboard.table(board, "github")
+    table = formats.table(board, "github")
     assert table.count("(4 of 9 test patches)") == 2
-    assert "no difference to them is shown" in leaderboard.markdown(board)
+    assert "no difference to them is shown" in formats.markdown(board)
 
 
 def test_only_results_of_the_current_copy_are_shown(make):
@@ -131,10 +135,10 @@ def test_only_results_of_the_current_copy_are_shown(make):
 
 def test_json_and_csv_hold_the_figures(make, tmp_path):
     board = build(make([("m", 3)]), "d", [published(model="other", confusion=((2, 0), (1, 1)))])
-    paths = leaderboard.write(board, tmp_path / "boards")
+    paths = formats.write(board, tmp_path / "boards")
     assert [path.name for path in paths] == ["d.md", "d.csv", "d.json"]
     content = json.loads(paths[2].read_text())
-    assert content["schema"] == leaderboard.SCHEMA
+    assert content["schema"] == formats.SCHEMA
     mine, other = content["rows"]
     assert mine["accuracy"] == 0.75
     assert mine["confusion"] == [[2, 0], [1, 1]]
@@ -149,11 +153,11 @@ def test_json_and_csv_hold_the_figures(make, tmp_path):
 def test_a_published_class_without_patches_has_no_recall(make):
     board = build(make([]), "d", [published(confusion=((4, 0), (0, 0)))])
     assert board.rows[0]["recall"] == [1.0, None]
-    assert json.loads(leaderboard.to_json(board))
+    assert json.loads(formats.to_json(board))
 
 
 def test_an_empty_column_is_left_out_of_the_table_for_people(make):
     board = build(make([]), "d", [published()])
-    heading = leaderboard.table(board, "github").splitlines()[0]
+    heading = formats.table(board, "github").splitlines()[0]
     assert "rank" in heading
     assert "device" not in heading

@@ -16,6 +16,13 @@ def harness_perturbations():
 """
 
 
+PERTURBATION = (
+    "from functools import partial\nfrom harness import Features, Perturbation, hookimpl\n"
+    "make = partial(Perturbation, name='p', title='', apply=print)\n"
+    "@hookimpl\ndef harness_perturbations():\n    return [make({})]"
+)
+
+
 @pytest.fixture
 def installed(monkeypatch, make_distribution):
     """Installs a distribution for this process."""
@@ -82,6 +89,12 @@ def test_a_stranger_s_plugin_is_found_the_same_way(installed):
             "    return [DerivedModel(name='d', title='D', terms=(('m', 'sideways'),))]",
             "unknown view 'sideways'",
         ),
+        (PERTURBATION.format("levels=(1,), role='steering'"), "steering and learns go together"),
+        (
+            PERTURBATION.format("levels=(1,), learns=Features(name='f', extract=print)"),
+            "steering and learns go together",
+        ),
+        (PERTURBATION.format("title='no level'"), "either levels, at least one, or learns"),
     ],
 )
 def test_a_broken_plugin_is_reported_and_left_out(installed, source, says):

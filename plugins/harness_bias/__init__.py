@@ -1,58 +1,161 @@
-"""Perturbations of color and compression, as arXiv:2409.11546 applied them to test patches."""
+"""Probes: what color, compression and clipping give away, in a dataset and in a model's answers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from harness import Perturbation, hookimpl
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-def hue_clipped(
-    patch: NDArray[np.uint8], level: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Shift OpenCV's 8-bit hue (units of 2 degrees) and clip it to 0..255, as published.
-
-    Hue is an angle and ought to wrap; this one does not, and OpenCV reads a clipped or too large
-    hue as it may. It is kept as it was, bit for bit, so that published figures can be reproduced.
-    """
-    import cv2
-    import numpy as np
-
-    hsv = cv2.cvtColor(patch, cv2.COLOR_RGB2HSV)
-    hue = hsv[..., 0].astype(np.int32) + int(level)
-    hsv[..., 0] = np.clip(hue, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+from harness import (
+    Column,
+    DatasetProbe,
+    Features,
+    Figure,
+    ModelProbe,
+    Perturbation,
+    hookimpl,
+    later,
+)
 
 
-def jpeg(patch: NDArray[np.uint8], level: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Compress with OpenCV's JPEG encoder at a quality of ``level`` and decode again."""
-    import cv2
-    import numpy as np
+def _features(name: str, module: str) -> Features:
+    return Features(name=f"bias-{name}", extract=later(f"harness_bias.measure.{module}:extract"))
 
-    bgr = cv2.cvtColor(patch, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(level)])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+COLOR = _features("color", "color")
+RANGE = _features("range", "dynamic_range")
+COMPRESSION = _features("compression", "compression")
+LEAKAGE = _features("leakage", "leakage")
+
+
+@hookimpl
+def harness_probes() -> list[DatasetProbe | ModelProbe]:
+    """Five probes of datasets and four of models."""
+    return [*_dataset_probes(), *_model_probes()]
 
 
 @hookimpl
 def harness_perturbations() -> list[Perturbation]:
-    """Hue and JPEG at the published levels."""
+    """Recompression as a class of the dataset typically is."""
     return [
         Perturbation(
-            name="hue",
-            title="Hue shifted and clipped, OpenCV units of 2 degrees (as published)",
-            levels=(-20, -10, 10, 20),
-            apply=hue_clipped,
+            name="jpeg-as-class",
+            title="Recompressed as JPEG at the quality that is typical of a class",
+            apply=later("harness_bias.measure.as_class:recompress_as"),
+            role="steering",
+            learns=COMPRESSION,
+            typical=later("harness_bias.measure.as_class:typical"),
+        )
+    ]
+
+
+def _dataset_probes() -> list[DatasetProbe]:
+    def probe(
+        name: str,
+        title: str,
+        *features: Features,
+        plots: tuple[str, ...] = (),
+        **more: Any,
+    ) -> DatasetProbe:
+        module = f"audit.{name.replace('-', '_')}"
+        return DatasetProbe(
+            name=name,
+            title=title,
+            features=features,
+            measure=later(f"harness_bias.{module}:measure"),
+            plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
+            **more,
+        )
+
+    return [
+        probe(
+            "color",
+            "Color: how much of the class it gives away, and tint that is no tissue's",
+            *(COLOR, RANGE),
+            plots=("color-signatures", "tint"),
         ),
-        Perturbation(
-            name="jpeg",
-            title="JPEG recompression at a quality (as published)",
-            levels=(80, 60, 40, 20),
-            apply=jpeg,
+        probe(
+            "compression",
+            "Compression: traces of JPEG",
+            COMPRESSION,
+            plots=("blockiness",),
+            check=later("harness_bias.audit.compression:check"),
+        ),
+        probe(
+            "dynamic-range",
+            "Dynamic range: clipping, combs, wrap-round",
+            RANGE,
+            plots=("dynamic-range",),
+        ),
+        probe(
+            "leakage",
+            "Leakage: duplicates within and between the splits",
+            LEAKAGE,
+            check=later("harness_bias.audit.leakage:check"),
+        ),
+        probe(
+            "shift",
+            "Shift: training and test patches told apart by acquisition alone",
+            *(COLOR, RANGE, COMPRESSION),
+        ),
+    ]
+
+
+def _model_probes() -> list[ModelProbe]:
+    def percent(figure: Figure) -> str:
+        return f"{100 * figure.value:.1f}"
+
+    def points(figure: Figure) -> str:
+        return f"{100 * figure.value:+.1f}"
+
+    def probe(name: str, title: str, *columns: Column, plots: tuple[str, ...] = ()) -> ModelProbe:
+        return ModelProbe(
+            name=name,
+            title=title,
+            measure=later(f"harness_bias.models.{name}:measure"),
+            needs=later(f"harness_bias.models.{name}:needs"),
+            columns=columns,
+            plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
+        )
+
+    return [
+        probe(
+            "robustness",
+            "Robustness: accuracy under changes of staining, scanning and storage",
+            Column(
+                figure="mean accuracy under change",
+                heading="perturbed %",
+                about="mean accuracy on test patches changed in stain, color, focus, noise, "
+                "compression and dynamic range.",
+                show=percent,
+            ),
+            plots=("robustness",),
+        ),
+        probe(
+            "reliance",
+            "Color reliance: accuracy with structure, or color, taken away",
+            Column(
+                figure="color only",
+                heading="pixels shuffled %",
+                about="accuracy on test patches whose pixels are shuffled, so that color is all "
+                "that is left.",
+                show=percent,
+            ),
+            plots=("reliance",),
+        ),
+        probe(
+            "steering",
+            "Steering: predictions that follow the color or compression of another class",
+            Column(
+                figure="follows color",
+                heading="follows color",
+                about="how many points more often a test patch is called a class once it is given "
+                "the colors of that class.",
+                show=points,
+            ),
+            plots=("steering",),
+        ),
+        ModelProbe(
+            name="agreement",
+            title="Agreement with color alone",
+            measure=later("harness_bias.models.agreement:measure"),
         ),
     ]

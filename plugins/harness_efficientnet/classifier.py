@@ -94,9 +94,10 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 class EfficientNet:
     """A fitted EfficientNet-B0; a ``harness.Classifier``.
 
-    ``state`` is the network's state dict. The logits of a patch do not depend on the patches that
-    come with it beyond float rounding: a batch of another length may sum in another order, which
-    in float32 moves logits by at most a few 1e-4 of their spread, and in bfloat16 by more.
+    ``state`` is the network's state dict. On a processor the logits of a patch do not depend on the
+    patches that come with it, bit for bit. On a GPU they do not beyond float rounding: a batch of
+    another length may sum in another order, which in float32 moves logits by at most a few 1e-4 of
+    their spread, and in bfloat16 by more.
     """
 
     def __init__(
@@ -120,7 +121,10 @@ class EfficientNet:
             for start in range(0, len(inputs), size):
                 part = as_tensor(inputs[start : start + size]).to(self.device)
                 x = prepare(part, self.architecture.image_size)
-                logits[start : start + size] = self.model(x).float().cpu().numpy()
+                if len(x) < size:  # a shorter batch would be summed in another order
+                    x = nn.functional.pad(x, (0, 0, 0, 0, 0, 0, 0, size - len(x)))
+                rows = self.model(x)[: len(part)]
+                logits[start : start + size] = rows.float().cpu().numpy()
         return logits
 
     def save(self, folder: Path) -> None:

@@ -10,41 +10,15 @@ from pathlib import Path
 import cv2
 import pytest
 
-import harness_nct_crc
-from harness.jobs import CLEAN, extract
-from harness.patches import Files, FileSplit, list_folder
+from harness.jobs import CLEAN
 from harness.splits import cpu_count
+from harness.sweeps import extract
 from harness_color import harness_models
 
+sys.path.append(str(Path(__file__).parent))
+from many_patches import peak_of_this_process, repeated
+
 (FEATURES,) = {model.features for model in harness_models()}
-
-
-@pytest.fixture(scope="module")
-def tiffs(tmp_path_factory):
-    """The sample's patches as PackBits TIFF, like the files of Zenodo."""
-    folder = tmp_path_factory.mktemp("tiffs")
-    split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TRAIN)
-    for index, name in enumerate(split.names):
-        path = (folder / name).with_suffix(".tif")
-        path.parent.mkdir(exist_ok=True)
-        bgr = split.read([index])[0][..., ::-1]
-        cv2.imwrite(str(path), bgr, [cv2.IMWRITE_TIFF_COMPRESSION, 32773])
-    return folder
-
-
-def repeated(folder, times):
-    """A split that lists the files of a folder many times over."""
-    files = list_folder(folder)
-    sizes = {
-        name.replace(".tif", f"@{k}.tif"): size
-        for name, size in files.sizes.items()
-        for k in range(times)
-    }
-
-    def read(name):
-        return files.read(name.partition("@")[0] + ".tif")
-
-    return FileSplit(Files(folder, sizes, read), harness_nct_crc.CLASSES, (224, 224), "many")
 
 
 def test_color_features_end_to_end(benchmark, tiffs, tmp_path):
@@ -59,7 +33,7 @@ def test_color_features_end_to_end(benchmark, tiffs, tmp_path):
     def features():
         shutil.rmtree(tmp_path, ignore_errors=True)
         tmp_path.mkdir()
-        extract(FEATURES, split, CLEAN, tmp_path)
+        extract([(FEATURES, CLEAN)], split, tmp_path)
 
     decode_only()
     decoding = []
@@ -74,17 +48,11 @@ def test_color_features_end_to_end(benchmark, tiffs, tmp_path):
     benchmark.extra_info["ratio"] = round(rate / max(decoding), 3)
 
 
-def peak_of_this_process():
-    """MiB. Not ``getrusage``, which a child inherits from its parent."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def peak_memory(tiffs, folder):
     """MiB above the interpreter and its imports, and patches, of a pass over many files."""
     before = peak_of_this_process()
     split = repeated(tiffs, -(-100_000 // 218))
-    extract(FEATURES, split, CLEAN, folder)
+    extract([(FEATURES, CLEAN)], split, folder)
     return peak_of_this_process() - before, len(split.labels)
 
 

@@ -87,7 +87,11 @@ def test_saved_and_loaded_it_is_the_same_and_holds_no_pickle(fitted, tmp_path):
 
 
 def test_both_models_share_one_pass_over_the_patches(command):
-    output = command("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW)
+    output = command(
+        "run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW, "--no-probes"
+    )
     assert output.count("color features of") == 2  # train and test
-    more = command("run", "--dataset", "nct-crc-he-sample", "--model", "color-histogram", *FEW)
+    more = command(
+        "run", "--dataset", "nct-crc-he-sample", "--model", "color-histogram", *FEW, "--no-probes"
+    )
     assert "color features of" not in more

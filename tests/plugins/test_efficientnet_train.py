@@ -120,9 +120,9 @@ def test_learns_what_tells_the_classes_apart(pool, tmp_path):
         return items
 
     model = {m.name: m for m in harness_efficientnet.harness_models()}[f"efficientnet-b0-{pool}"]
-    fitted = model.fit(
-        Patches(60), VALIDATION, context(tmp_path, say=said.append, progress=progress, epochs=8)
-    )
+    # 120 steps: half of them leave networks that start from nothing anywhere between 0.4 and 0.9.
+    given = context(tmp_path, say=said.append, progress=progress, epochs=8, batch_size=16)
+    fitted = model.fit(Patches(240), VALIDATION, given)
     test = Patches(90, seed=2)
     accuracy = (fitted.logits(test.images).argmax(1) == test.labels).mean()
     assert accuracy > 0.7  # chance is one third
@@ -392,16 +392,17 @@ def test_logits_are_those_of_the_plain_network(pool, reference):
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
-def test_a_patch_does_not_depend_on_its_batch(precision, tolerance, reference):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_patch_does_not_depend_on_its_batch(precision, reference):
     architecture = Architecture(pool="avg", classes=3, image_size=32, precision=precision)
     fitted = EfficientNet(architecture, reference[0].state, torch.device("cpu"))
     together = fitted.logits(TRAIN.images)
-    alone = np.concatenate([fitted.logits(TRAIN.images[i : i + 1]) for i in range(40)])
+    for n in (1, 7, 8, 11):
+        starts = range(0, 40, n)
+        parts = np.concatenate([fitted.logits(TRAIN.images[i : i + n]) for i in starts])
+        np.testing.assert_array_equal(parts, together)
     shuffled = fitted.logits(TRAIN.images[::-1])[::-1]
-    size = np.abs(together).max()
-    np.testing.assert_allclose(alone, together, rtol=0, atol=tolerance * size)
-    np.testing.assert_allclose(shuffled, together, rtol=0, atol=tolerance * size)
+    np.testing.assert_array_equal(shuffled, together)
 
 
 def test_any_batch_will_do(reference):

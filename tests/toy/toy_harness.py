@@ -16,18 +16,24 @@ from pathlib import Path
 import numpy as np
 
 from harness import (
+    Column,
     Dataset,
+    DatasetProbe,
     DerivedModel,
+    Fault,
     Features,
     Figure,
+    Finding,
     HarnessError,
     InitialWeights,
     Model,
+    ModelProbe,
     Perturbation,
-    Probe,
+    Phantom,
     PublishedResult,
     RemoteFile,
     Splits,
+    Table,
     four_views,
     hookimpl,
 )
@@ -147,6 +153,13 @@ def harness_datasets():
             demo=True,
         ),
         Dataset(
+            name="toy-test-only",
+            title="Nothing to fit on",
+            classes=CLASSES,
+            load=lambda folder: Splits(train=None, test=ToySplit("lone", 4, 5)),
+            on_request=True,
+        ),
+        Dataset(
             name="toy-absent",
             title="Not here until it is downloaded",
             classes=CLASSES,
@@ -213,18 +226,129 @@ def harness_models():
 @hookimpl
 def harness_perturbations():
     def noise(patch, level, rng):
+        if os.environ.get("TOY_BROKEN_NOISE") == f"{level:g}":
+            raise RuntimeError("the toy noise was told to fail")
         shifted = patch + rng.normal(0, level, patch.shape)
         return np.clip(shifted, 0, 255).astype(np.uint8)
 
-    return [Perturbation(name="toy-noise", title="Noise", levels=(5, 50), apply=noise)]
+    def toward(patch, level, rng, target):
+        shifted = patch + target - patch.mean(axis=(0, 1))
+        return np.clip(shifted, 0, 255).astype(np.uint8)
+
+    return [
+        Perturbation(name="toy-noise", title="Noise", levels=(5, 50), apply=noise),
+        Perturbation(
+            name="toy-toward",
+            title="Mean color of a class",
+            apply=toward,
+            role="steering",
+            learns=Features(name="toy-means", extract=extract),
+        ),
+    ]
 
 
 @hookimpl
 def harness_probes():
-    def share(labels, logits):
-        return [Figure(name="share of red", value=float((logits.argmax(axis=1) == 0).mean()))]
+    def share(predictions):
+        noisy = predictions.under("toy-noise", 50)
+        if noisy is None:
+            return None
+        if os.environ.get("TOY_BROKEN_PROBE"):
+            raise RuntimeError("the toy probe was told to fail")
+        clean = float((predictions.clean.argmax(axis=1) == 0).mean())
+        return Finding(
+            summary=f"{clean:.2f} are called red",
+            figures=(
+                Figure(name="share of red", value=clean, low=0.0, high=1.0),
+                Figure(name="with noise", value=float((noisy.argmax(axis=1) == 0).mean())),
+            ),
+        )
 
-    return [Probe(name="toy-share", title="Share of red", subject="predictions", measure=share)]
+    def brightness(audit):
+        if os.environ.get("TOY_BROKEN_PROBE"):
+            raise RuntimeError("the toy probe was told to fail")
+        log("toy-brightness asked")
+        reading = float(audit.test.values["toy-means"].mean())
+        table = Table(
+            name="t", title="A table", headings=("a", "b"), rows=(("x", 1.5), ("y", None))
+        )
+        return Finding(
+            summary=f"brightness {reading:.0f}",
+            tables=(table,),
+            reading=reading,
+            flag=reading > 150,
+        )
+
+    return [
+        ModelProbe(
+            name="toy-share",
+            title="Share of red",
+            measure=share,
+            needs=lambda perturbations: ["toy-noise"],
+            columns=(
+                Column(
+                    figure="share of red",
+                    heading="red %",
+                    about="how many patches are called red.",
+                    show=lambda figure: f"{100 * figure.value:.0f}",
+                ),
+            ),
+            plots={"red": picture},
+        ),
+        DatasetProbe(
+            name="toy-brightness",
+            title="Brightness",
+            features=(Features(name="toy-means", extract=extract),),
+            measure=brightness,
+            plots={"bright": lambda finding: picture({}, (), ())},
+            check=check_brightness,
+        ),
+    ]
+
+
+def check_brightness(split, progress):
+    if os.environ.get("TOY_BROKEN_CHECK"):
+        raise RuntimeError("the toy check was told to fail")
+    rows = ((len(split.labels),),)
+    return [Table(name="known", title="Known changes", headings=("patches",), rows=rows)]
+
+
+def picture(findings, published, classes):
+    from matplotlib.figure import Figure as Picture
+
+    if os.environ.get("TOY_BROKEN_PLOT"):
+        raise RuntimeError("the toy plot was told to fail")
+    drawn = Picture(figsize=(2, 2))
+    drawn.add_subplot().plot([0, 1])
+    return drawn
+
+
+@hookimpl
+def harness_phantoms():
+    def make(seed):
+        def plant(doses):
+            if os.environ.get("TOY_BROKEN_PHANTOM"):
+                raise RuntimeError("the toy phantom was told to fail")
+            log(f"plant {seed} {dict(doses)}")
+            split = ToySplit("phantom", 9, seed)
+            lighter = split.images + int(100 * doses.get("light", 0))
+            split.images = np.clip(lighter, 0, 255).astype(np.uint8)
+            return Splits(train=ToySplit("other", 9, seed + 1), test=split)
+
+        return plant
+
+    fault = Fault(
+        name="light",
+        title="Too light",
+        doses=(0.1, 1.0),
+        raises=("toy-brightness",),
+        fitted="not fitted",
+    )
+    return [
+        Phantom(
+            name="toy-phantom", title="Toy phantom", classes=CLASSES, faults=(fault,), make=make
+        )
+    ]
 
 
 @hookimpl

@@ -1,0 +1,281 @@
+"""What each command of ``harness`` does: call, print, say how it went."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.progress import say
+
+if TYPE_CHECKING:
+    from harness.leaderboard import Board
+    from harness.plan import Plan
+    from harness.plugins import Registry
+    from harness.probes import Finding
+    from harness.store import Store
+    from harness.types import Dataset
+
+OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _without(options: argparse.Namespace) -> list[str]:
+    """Plugins to switch off."""
+    return [*filter(None, os.environ.get("HARNESS_WITHOUT", "").split(",")), *options.without]
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    from harness.plugins import load_plugins
+
+    registry = load_plugins(_without(options))
+    for plugin in registry.broken:
+        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}")
+    return registry
+
+
+def _data(options: argparse.Namespace) -> Path:
+    """The data folder; one that the user named must be there."""
+    if options.data is None:
+        return Path("data")
+    folder = Path(options.data)
+    if not folder.is_dir():
+        raise HarnessError(
+            f"--data {folder} (or $HARNESS_DATA): no such folder; name the one with the datasets"
+        )
+    return folder
+
+
+def _leaderboards(options: argparse.Namespace) -> Path:
+    """The folder for tables; said to be unusable before, not after, the work for them is done."""
+    folder: Path = options.leaderboards
+    path = folder.absolute()
+    there = next(known for known in (path, *path.parents) if known.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise HarnessError(
+            f"--leaderboards {folder}: {there} is no folder that can be written to; name another"
+        )
+    return folder
+
+
+def _exit(options: argparse.Namespace, registry: Registry, code: int = OK) -> int:
+    return BROKEN_PLUGIN if options.strict and registry.broken and not code else code
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compute what the store lacks, then write the leaderboards."""
+    if not (options.all or options.dataset or options.model):
+        raise HarnessError("run: say --all, or choose with --dataset and --model; see harness list")
+    if options.all and (options.dataset or options.model):
+        raise HarnessError("run: say either --all or --dataset and --model, not both")
+    from harness import choose, plan, planner, settings
+    from harness.execute import execute
+    from harness.store import Store
+
+    registry = _registry(options)
+    data = _data(options)
+    models = choose.models(registry, options.model)
+    datasets = choose.datasets(registry, options.dataset, data)
+    probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
+    request = plan.Request(
+        datasets=datasets,
+        models=models,
+        perturbations=choose.perturbations(registry, options.perturbation, probes),
+        perturbed=choose.perturbed(models, options.model),
+        data=data,
+        seed=options.seed,
+        protocol=options.protocol,
+        given=settings.parse(options.settings, choose.fitted(registry, models)),
+    )
+    _leaderboards(options)
+    store = Store(options.store)
+    names = [dataset.name for dataset in datasets]
+    to_do = planner.build(registry, store, request)
+
+    def write_clean() -> None:
+        _write_boards(options, registry, names)
+
+    failures = execute(to_do, store, registry, write_clean)
+    _print_boards(options, registry, names)
+    _print_failures(failures)
+    return _exit(options, registry, FAILED if failures else OK)
+
+
+def _print_failures(failures: Mapping[str, str]) -> None:
+    """A line for each reason; what failed for the same one is counted."""
+    labels: dict[str, list[str]] = {}
+    for label, why in failures.items():
+        labels.setdefault(why.partition(" (traceback in ")[0], []).append(label)
+    for first, *others in labels.values():
+        more = f" (and {len(others)} more for the same reason)" if others else ""
+        print(f"harness: failed: {first}{more}: {failures[first]}", file=sys.stderr)
+
+
+def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequence[str]) -> None:
+    from harness import formats
+
+    for board in _write_boards(options, registry, names):
+        print(f"\n{board.dataset['name']}\n")
+        print(formats.table(board, "simple"))
+        for line in formats.about(board):
+            print(f"\n{line}")
+
+
+def _write_boards(
+    options: argparse.Namespace, registry: Registry, names: Sequence[str]
+) -> list[Board]:
+    from harness import formats, leaderboard, report
+    from harness.choose import model_probes
+    from harness.store import Store, disk_error
+
+    store = Store(options.store)
+    published = [result for result, _ in registry.published]
+    boards = [
+        leaderboard.build(
+            store, name, published, model_probes(registry, ()), registry.perturbations
+        )
+        for name in names
+        if name in store.datasets()
+    ]
+    for board in boards:
+        try:
+            written = formats.write(board, options.leaderboards)
+            written += report.write_probes(board, options.leaderboards)
+        except OSError as error:
+            raise disk_error(error, options.leaderboards) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    return boards
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Ask probes about datasets and write what they found."""
+    from harness import choose, report
+    from harness.store import Store, disk_error
+
+    registry = _registry(options)
+    data = _data(options)
+    datasets = choose.datasets(registry, options.dataset, data)
+    folder = _leaderboards(options)
+    store = Store(options.store)
+    found, failures = _ask(registry, store, datasets, data, options.probe)
+    every = choose.dataset_probes(registry, ())
+    for dataset, findings in found.items():
+        print(f"\n{dataset}\n")
+        print("\n".join(report.summary(every, findings)))
+        try:
+            written = report.write_audit(store, dataset, every, findings, folder)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    _print_failures(failures)
+    return _exit(options, registry, FAILED if failures else OK)
+
+
+def _ask(
+    registry: Registry, store: Store, datasets: Sequence[Dataset], data: Path, names: Sequence[str]
+) -> tuple[dict[str, dict[str, Finding]], dict[str, str]]:
+    """Ask the named probes; all that is known of each dataset by now, and what failed."""
+    from harness import choose, planner, report
+    from harness.execute import execute
+    from harness.plan import Request
+
+    def plan(names: Sequence[str]) -> Plan:
+        probes = choose.dataset_probes(registry, names)
+        request = Request(datasets=datasets, models=(), probes=probes, data=data)
+        return planner.build(registry, store, request)
+
+    failures = execute(plan(names), store, registry)
+    return report.load_findings(store, plan(())), failures
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Ask probes about phantoms and write how far they can be trusted."""
+    from harness import calibrate, choose, planner, report
+    from harness.store import Store, disk_error
+
+    registry = _registry(options)
+    data = _data(options)
+    probes = choose.dataset_probes(registry, options.probe)
+    phantoms = [registry.phantoms.find(name) for name in options.phantom or registry.phantoms]
+    datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
+    folder = _leaderboards(options)
+    store = Store(options.store)
+    real, failures = _ask(registry, store, datasets, data, options.probe)
+    checks = []
+    for dataset in datasets:
+        for probe in probes:
+            if probe.check is None:
+                continue
+            title = f"{probe.name} on {dataset.name}"
+            try:
+                tables = calibrate.check(probe, dataset.name, dataset.load(data), store)
+            except OSError as error:
+                raise disk_error(error, store.root) from error
+            except Exception as error:
+                failures[f"known changes: {title}"] = planner.reason(error)
+            else:
+                checks += [(title, table) for table in tables]
+    for phantom in phantoms:
+        readings = calibrate.run(phantom, probes, options.seeds, store, _without(options))
+        page = calibrate.describe(phantom, probes, readings, real)
+        for title, table in [*((table.title, table) for table in page.tables), *checks]:
+            print(f"\n{title}\n\n{report.render(table, 'simple')}")
+        if options.probe:
+            say("Not written: the page is about all probes; leave out --probe")
+            continue
+        made = (calibrate.versions(probes), options.said)
+        try:
+            written = report.write_calibration(phantom, page, readings, checks, *made, folder)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    _print_failures(failures)
+    return _exit(options, registry, FAILED if failures else OK)
+
+
+def leaderboard(options: argparse.Namespace) -> int:
+    """Write the tables again from the store."""
+    from harness.store import Store
+
+    if not (options.store / "store.json").exists():
+        raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
+    registry = _registry(options)
+    _print_boards(options, registry, list(Store(options.store).datasets()))
+    return _exit(options, registry)
+
+
+def list_(options: argparse.Namespace) -> int:
+    """Print everything that plugins offer."""
+    from harness import listing
+
+    registry = _registry(options)
+    print(listing.offers(registry, _data(options)))
+    return _exit(options, registry)
+
+
+def plugins(options: argparse.Namespace) -> int:
+    """Print what is installed."""
+    from harness import listing
+
+    registry = _registry(options)
+    print(listing.plugins(registry))
+    return _exit(options, registry)
+
+
+def get(options: argparse.Namespace) -> int:
+    """Download a dataset."""
+    from harness.download import check_space, fetch
+
+    registry = _registry(options)
+    dataset = registry.datasets.find(options.name)
+    if not dataset.downloads:
+        raise HarnessError(f"dataset {dataset.name} has nothing to download")
+    folder = Path(options.data or "data")
+    check_space(dataset.downloads, folder)
+    for file in dataset.downloads:
+        fetch(file, folder, mirror=options.mirror)
+    say(f"{dataset.name} is ready in {folder}: harness run --dataset {dataset.name}")
+    return _exit(options, registry)

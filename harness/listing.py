@@ -1,0 +1,116 @@
+"""What ``harness list`` and ``harness plugins`` print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.choose import lacks
+from harness.plugins import Registry
+from harness.probes import DatasetProbe
+from harness.types import Perturbation
+
+
+def offers(registry: Registry, folder: Path) -> str:
+    """Datasets, models, perturbations, probes, phantoms and published results.
+
+    ``folder`` is where datasets are looked for.
+    """
+    shown: list[str] = []
+
+    def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
+        shown.append(title)
+        shown.append(tabulate(rows, headings, disable_numparse=True) if rows else "(none)")
+
+    def source(known: Any, name: str) -> str:
+        plugin = known.plugin[name]
+        return f"{plugin.name} ({plugin.distribution} {plugin.version})"
+
+    datasets, models = registry.datasets, registry.models
+    show(
+        "Datasets",
+        ["name", "title", "plugin", "status"],
+        [
+            [name, d.title, source(datasets, name), d.missing(folder) or "ready"]
+            for name, d in datasets.items()
+        ],
+    )
+    show(
+        "Models",
+        ["name", "title", "plugin", "status"],
+        [
+            [name, m.title, source(models, name), lacks(registry, name) or "ready"]
+            for name, m in models.items()
+        ],
+    )
+    perturbations = registry.perturbations
+
+    def levels(perturbation: Perturbation) -> str:
+        if perturbation.learns:
+            return "one a class"
+        return ", ".join(f"{level:g}" for level in perturbation.levels)
+
+    show(
+        "Perturbations",
+        ["name", "title", "for", "levels", "plugin"],
+        [
+            [name, p.title, p.role, levels(p), source(perturbations, name)]
+            for name, p in perturbations.items()
+        ],
+    )
+    show(
+        "Probes",
+        ["name", "title", "asks of", "plugin"],
+        [
+            [
+                name,
+                p.title,
+                "dataset" if isinstance(p, DatasetProbe) else "model",
+                source(registry.probes, name),
+            ]
+            for name, p in registry.probes.items()
+        ],
+    )
+    show(
+        "Phantoms",
+        ["name", "title", "faults", "plugin"],
+        [
+            [name, p.title, ", ".join(f.name for f in p.faults), source(registry.phantoms, name)]
+            for name, p in registry.phantoms.items()
+        ],
+    )
+    show(
+        "Published results",
+        ["model", "test set", "under", "accuracy %", "balanced %", "plugin", "source"],
+        [
+            [
+                result.name,
+                result.test_set,
+                result.perturbation + ("" if result.level is None else f" {result.level:g}"),
+                "" if result.accuracy is None else f"{100 * result.accuracy:.2f}",
+                "" if result.balanced_accuracy is None else f"{100 * result.balanced_accuracy:.2f}",
+                f"{plugin.name} ({plugin.distribution})",
+                result.source,
+            ]
+            for result, plugin in registry.published
+        ],
+    )
+    return "\n" + "\n\n".join(shown)
+
+
+def plugins(registry: Registry) -> str:
+    """What is installed, from where, and what failed to load."""
+    rows = [
+        [
+            plugin.name,
+            plugin.distribution,
+            plugin.version,
+            ", ".join(f"{count} {kind}" for kind, count in plugin.contributes.items()),
+            plugin.status or "ok",
+        ]
+        for plugin in registry.plugins
+    ]
+    headings = ["plugin", "distribution", "version", "contributes", "status"]
+    return str(tabulate(rows, headings, disable_numparse=True))

@@ -1,0 +1,406 @@
+"""Making the plan: what each dataset, model, condition and probe of a request needs.
+
+It lists files and finds initial weights, but fits and predicts nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness import jobs, settings, sweeps
+from harness.environment import cpu, provenance
+from harness.errors import HarnessError
+from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
+from harness.plan import Job, Plan, Request, Sweep
+from harness.plugins import Registry
+from harness.probes import DatasetProbe
+from harness.splits import Subset, fold_pairs
+from harness.store import Key, Store
+from harness.sweeps import Finish
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Features,
+    InitialWeights,
+    Model,
+    Perturbation,
+    Split,
+    Splits,
+)
+from harness.views import compose
+
+
+def build(registry: Registry, store: Store, request: Request) -> Plan:
+    """Plan a request. Raises HarnessError when its only dataset cannot be listed.
+
+    What else cannot be planned, a dataset or a model on it, becomes a failure of the plan and
+    costs the others nothing.
+    """
+    plan = Plan()
+    for dataset in request.datasets:
+        try:
+            splits = dataset.load(request.data)
+            planner = _DatasetPlanner(registry, store, request, plan, dataset, splits)
+        except Exception as error:
+            if len(request.datasets) == 1 and isinstance(error, HarnessError):
+                raise
+            plan.failures[f"dataset {dataset.name}"] = reason(error)
+            continue
+        planner.plan_dataset()
+        for model in request.models:
+            try:
+                planner.predict(model, CLEAN)
+                if model.name in request.perturbed:
+                    for condition in planner.conditions():
+                        planner.predict(model, condition)
+            except Exception as error:
+                plan.failures[f"{dataset.name}: {model.name}"] = reason(error)
+        for probe in request.probes:
+            plan.findings[dataset.name, probe.name] = planner.ask(probe)
+    plan.warnings = list(dict.fromkeys(plan.warnings))
+    return plan
+
+
+def reason(error: Exception) -> str:
+    """Why something cannot be planned or asked, in one line."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}; report it to the plugin's author"
+
+
+class _DatasetPlanner:
+    """Adds to a plan what one dataset needs."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        request: Request,
+        plan: Plan,
+        dataset: Dataset,
+        splits: Splits,
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self.request = request
+        self.plan = plan
+        self.dataset = dataset
+        self.splits = splits
+        # A dataset that no model can be fitted on can still be audited.
+        try:
+            self.pairs = fold_pairs(splits, dataset.classes)
+        except HarnessError as error:
+            if request.models:
+                raise HarnessError(f"dataset {dataset.name}: {error}") from error
+            self.pairs = []
+        parts = [part.fingerprint for part in (splits.train, splits.test) if part is not None]
+        identity = "\n".join([*dataset.classes, *parts, str(splits.folds)])
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.weights: dict[str, InitialWeights | None] = {}
+        self.fits: dict[str, list[Key]] = {}
+        self.sweeps: dict[tuple[str, ...], Sweep] = {}
+        self.learned: dict[str, Learned] = {}
+
+    def key(self, kind: str, name: str, **fields: Any) -> Key:
+        return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
+
+    def plan_dataset(self) -> None:
+        described = jobs.describe_dataset(self.dataset, self.splits, self.pairs)
+
+        def compute(folder: Path) -> Record:
+            return jobs.store_dataset(described, self.splits, folder)
+
+        key = self.key("dataset", "splits", description=described)
+        self.copy = self.plan.add(Job(key, (), f"{self.dataset.name}: list patches", compute))
+        self.plan.copies.append(self.copy)
+
+    def conditions(self) -> list[Condition]:
+        """The requested perturbations at all their levels."""
+        found = []
+        for perturbation in self.request.perturbations:
+            learned = self.learn(perturbation) if perturbation.learns else None
+            for level in perturbation.levels_for(self.dataset.classes):
+                if learned is None or level in learned.labels:
+                    found.append(Condition(perturbation, float(level), learned=learned))
+        return found
+
+    def learn(self, perturbation: Perturbation) -> Learned:
+        """Plan what is learned of the classes, from all patches that models are fitted on."""
+        assert perturbation.learns is not None
+        if perturbation.name not in self.learned:
+            parts = self.fitted_on()
+            keys = [
+                self.features(perturbation.learns, part, name, CLEAN)
+                for name, part in parts.items()
+            ]
+            labels = [part.labels for part in parts.values()]
+            n_classes = len(self.dataset.classes)
+            learned = Learned(perturbation, self.store, keys, labels, n_classes)
+            self.learned[perturbation.name] = learned
+        return self.learned[perturbation.name]
+
+    def fitted_on(self, selected_on: str = "none") -> dict[str, Split]:
+        """The parts of the dataset that fits and their selection read."""
+        parts: dict[str, Split] = {}
+        if self.splits.train is not None:
+            parts["train"] = self.splits.train
+        if self.splits.folds or selected_on == "test":
+            parts["test"] = self.splits.test
+        return parts
+
+    def ask(self, probe: DatasetProbe) -> Key:
+        """Plan what a probe finds in the dataset."""
+        parts = {"test": self.splits.test}
+        if self.splits.train is not None:
+            parts["train"] = self.splits.train
+        needs = {
+            name: {f.name: self.features(f, part, name, CLEAN) for f in probe.features}
+            for name, part in parts.items()
+        }
+        keys = [key for by_name in needs.values() for key in by_name.values()]
+        key = self.key(
+            "finding", probe.name, version=probe.version, features=[key.digest for key in keys]
+        )
+
+        def compute(folder: Path) -> Record:
+            stored = {
+                part: {name: self.store.folder(key) for name, key in by_name.items()}
+                for part, by_name in needs.items()
+            }
+            record = jobs.ask(probe, self.dataset, self.splits, self.pairs, stored, folder)
+            return {**record, "probe": probe.name, "data": self.fingerprint, **provenance()}
+
+        label = f"{self.dataset.name}: {probe.name} probe"
+        return self.plan.add(Job(key, (self.copy, *keys), label, compute))
+
+    def predict(self, model: Model | DerivedModel, condition: Condition) -> Key:
+        """Plan the logits of a model, and all that they need."""
+        if isinstance(model, DerivedModel):
+            return self.derive(model, condition)
+        resolved = settings.resolve(
+            model, self.dataset.demo, self.request.given.get(model.name, {})
+        )
+        selected_on = "none"
+        if model.selects:
+            selected_on = "test" if self.request.protocol == "published" else "held-out"
+        if model.name not in self.fits:
+            weights = model.initial_weights(resolved) if model.initial_weights else None
+            if weights and weights.warning:
+                self.plan.warnings.append(weights.warning)
+            self.weights[model.name] = weights
+            common = (self.dataset, model, resolved, weights, self.request.seed, selected_on)
+            self.fits[model.name] = [
+                self.fit(FitSpec(*common, fold)) for fold in range(len(self.pairs))
+            ]
+        weights, fits = self.weights[model.name], self.fits[model.name]
+        features, fitted_on = None, []
+        if model.features is not None:
+            features = self.features(model.features, self.splits.test, "test", condition)
+            needs = [need for fit in fits for need in self.plan.jobs[fit.digest].needs]
+            fitted_on = list({n.digest: n for n in needs if n.kind == "features"}.values())
+        key = self.key(
+            "prediction", model.name, fits=[fit.digest for fit in fits], **condition.as_dict()
+        )
+
+        needed = condition.learned.keys if condition.learned else ()
+        needed += (features,) if features else ()
+
+        def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
+            store, test = self.store, self.splits.test
+            fitted = [store.folder(fit) for fit in fits]
+            folds = [(path, at) for path, (_, at) in zip(fitted, self.pairs, strict=True)]
+            wanted = [(one, at and jobs.load_features(store, test, at)) for one, at in parts]
+            n_classes = len(self.dataset.classes)
+            common = (test, n_classes, workspace)
+            return [
+                described(finish, *part)
+                for finish, part in zip(
+                    sweeps.predict(model, resolved, folds, wanted, *common), parts, strict=True
+                )
+            ]
+
+        def described(finish: Finish, condition: Condition, features: Key | None) -> Finish:
+            def compute(folder: Path) -> Record:
+                record = finish(folder)
+                if features:
+                    record["seconds"] += self.store.record(features)["seconds"]
+                return {
+                    **record,
+                    **self.describe(model, condition),
+                    "settings": {k: resolved[k] for k in model.settings},
+                    "deviations": settings.deviations(model, resolved),
+                    "initial_weights": weights.label if weights else "none",
+                    "selected_on": selected_on,
+                    "device": jobs.device_name(model, resolved),
+                    "fits": [_short(self.store.record(fit)) for fit in fits],
+                    "features": [_short(self.store.record(part)) for part in fitted_on],
+                }
+
+            return compute
+
+        clean = condition.perturbation is None
+        name = f"{self.dataset.name}: {model.name}"
+        sweep = self.sweeps.setdefault(
+            ("predict", model.name, str(clean)),
+            Sweep(f"{name} predicts" + ("" if clean else " perturbed patches"), run),
+        )
+        clean_key = self.key(
+            "prediction", model.name, fits=[fit.digest for fit in fits], **CLEAN.as_dict()
+        )
+
+        def estimate() -> float:
+            return float(self.store.record(clean_key)["seconds"])  # known once it is stored
+
+        return self.plan.add(
+            Job(
+                key,
+                (self.copy, *fits, *fitted_on, *needed),
+                f"{name} predicts ({condition})",
+                sweep=sweep,
+                part=(condition, features),
+                estimate=None if clean or features else estimate,
+            )
+        )
+
+    def derive(self, model: DerivedModel, condition: Condition) -> Key:
+        """Plan a sum of logits."""
+        members = []
+        for name, view in model.terms:
+            changed = replace(condition, view=compose(view, condition.view))
+            members.append(self.predict(self.registry.models.find(name), changed))
+        key = self.key(
+            "prediction",
+            model.name,
+            sum=[member.digest for member in members],
+            **condition.as_dict(),
+        )
+
+        def compute(folder: Path) -> Record:
+            folders = [self.store.folder(member) for member in members]
+            records = [self.store.record(member) for member in members]
+            return {
+                **jobs.derive(folders, records, folder),
+                **self.describe(model, condition),
+                "derived_from": [list(term) for term in model.terms],
+            }
+
+        name = f"{self.dataset.name}: {model.name} sums logits"
+        clean = condition.perturbation is None
+        sweep = self.sweeps.setdefault(
+            ("sum", model.name, str(clean)),
+            Sweep(name + ("" if clean else " of perturbed patches"), lambda parts, _: parts),
+        )
+        label = f"{name} ({condition})"
+        return self.plan.add(Job(key, (self.copy, *members), label, sweep=sweep, part=compute))
+
+    def describe(self, model: Model | DerivedModel, condition: Condition) -> Record:
+        plugin = self.registry.models.plugin[model.name]
+        return {
+            "model": model.name,
+            "title": model.title,
+            "plugin": f"{plugin.distribution} {plugin.version}",
+            "data": self.fingerprint,
+            "derived": isinstance(model, DerivedModel),
+            "seed": self.request.seed,
+            **condition.as_dict(),
+            **provenance(),
+        }
+
+    def fit(self, spec: FitSpec) -> Key:
+        """Plan one fit, and the features it needs."""
+        model, store = spec.model, self.store
+        train, test_indices = self.pairs[spec.fold]
+        key = self.key(
+            "fit",
+            model.name,
+            version=model.version,
+            settings={name: spec.settings[name] for name in model.settings},
+            weights=spec.weights.digest if spec.weights else "none",
+            seed=spec.seed,
+            selected_on=spec.selected_on,
+            fold=spec.fold,
+        )
+        parts = self.fitted_on(spec.selected_on)
+        feature_keys = {}
+        if model.features is not None:
+            feature_keys = {
+                name: self.features(model.features, part, name, CLEAN)
+                for name, part in parts.items()
+            }
+
+        def compute(folder: Path) -> Record:
+            fold_train: Any = train
+            fold_test: Any = Subset(self.splits.test, test_indices)
+            if model.features is not None:
+                stored = {
+                    parts[name].fingerprint: jobs.load_features(store, parts[name], feature_key)
+                    for name, feature_key in feature_keys.items()
+                }
+                fold_train = jobs.with_features(train, stored)
+                if spec.selected_on == "test":
+                    fold_test = jobs.with_features(fold_test, stored)
+            record = jobs.fit(spec, fold_train, fold_test, store, key, folder)
+            return {
+                **record,
+                "model": model.name,
+                "settings": dict(spec.settings),
+                "seed": spec.seed,
+                "selected_on": spec.selected_on,
+                "initial_weights": spec.weights.label if spec.weights else "none",
+                "fold": spec.fold,
+                **provenance(),
+            }
+
+        def estimate() -> float:
+            assert model.estimate is not None
+            return model.estimate(len(train.labels), spec.settings)
+
+        label = f"{self.dataset.name}: fit {model.name}"
+        if self.splits.folds:
+            label += f", fold {spec.fold + 1} of {self.splits.folds}"
+        needs = (self.copy, *feature_keys.values())
+        known = estimate if model.estimate else None
+        return self.plan.add(Job(key, needs, label, compute, estimate=known, hint=model.hint))
+
+    def features(self, features: Features, split: Split, part: str, condition: Condition) -> Key:
+        """Plan the features of a whole split."""
+        key = Key(
+            "features",
+            self.dataset.name,
+            f"{features.name}-{part}",
+            {"data": split.fingerprint, "version": features.version, **condition.as_dict()},
+        )
+
+        def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
+            finishes = sweeps.extract(parts, split, workspace)
+            return [
+                described(finish, wanted.name)
+                for finish, (wanted, _) in zip(finishes, parts, strict=True)
+            ]
+
+        def described(finish: Finish, name: str) -> Finish:
+            return lambda folder: {
+                **finish(folder),
+                "features": name,
+                "device": cpu(),
+                **provenance(),
+            }
+
+        clean = condition.perturbation is None
+        sweep = self.sweeps.setdefault(
+            ("features", part, str(clean)),
+            Sweep(f"{self.dataset.name}: features of {'' if clean else 'perturbed '}{part}", run),
+        )
+        learned = condition.learned.keys if condition.learned else ()
+        label = f"{self.dataset.name}: {features.name} features of {part} ({condition})"
+        return self.plan.add(
+            Job(key, (self.copy, *learned), label, sweep=sweep, part=(features, condition))
+        )
+
+
+def _short(record: Record) -> Record:
+    return {name: record[name] for name in ("digest", "seconds", "n")}

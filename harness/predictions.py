@@ -1,0 +1,113 @@
+"""Stored predictions as model probes see them: one run of a model, clean and perturbed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.probes import Finding, ModelProbe, Predictions
+from harness.progress import say
+from harness.store import Store, read_record
+from harness.types import Perturbation
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fitted model, or a sum of some, and where its logits for the test patches are stored."""
+
+    record: Record
+    """Of the logits for clean patches."""
+    clean: Path
+    perturbed: dict[tuple[str, float], Path] = field(default_factory=dict)
+
+    def logits(self) -> NDArray[np.float32]:
+        """Logits for clean patches, float32 (N, C)."""
+        return _load(self.clean)
+
+    def accuracy(self, labels: NDArray[np.int64], perturbation: str, level: float) -> float | None:
+        """Accuracy on perturbed patches; None if their logits are not stored."""
+        path = self.perturbed.get((perturbation, float(level)))
+        return float((_load(path).argmax(axis=1) == labels).mean()) if path else None
+
+
+def _load(folder: Path) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = np.load(folder / "logits.npy")
+    return values
+
+
+def runs(store: Store, dataset: str, perturbations: Mapping[str, Perturbation]) -> list[Run]:
+    """Every run on the copy of a dataset that was used last.
+
+    Logits under a perturbation that is no longer registered, or in another version, are left out.
+    """
+    data = read_record(store.datasets()[dataset])["key"]["fields"]["data"]
+    found: dict[Any, Run] = {}
+    changed: list[tuple[Any, tuple[str, float], Record, Path]] = []
+    for path, record in store.records("prediction", dataset):
+        if record["data"] != data or record["view"] != "identity":
+            continue
+        # The same fits answer for a run's clean and its perturbed patches.
+        identity = (record["model"], *(fit["digest"] for fit in record["fits"]))
+        name = record["perturbation"]
+        if name == "clean":
+            found[identity] = Run(record, path)
+        elif (
+            name in perturbations and record["perturbation_version"] == perturbations[name].version
+        ):
+            changed.append((identity, (name, record["level"]), record, path))
+    for identity, condition, _, path in sorted(changed, key=lambda item: item[2]["created"]):
+        if identity in found:
+            found[identity].perturbed[condition] = path  # of what was learned twice, the latest
+    return list(found.values())
+
+
+def views(
+    store: Store, dataset: str, known: Sequence[Run], perturbations: Mapping[str, Perturbation]
+) -> list[Predictions]:
+    """What probes see of runs."""
+    folder = store.datasets()[dataset]
+    described = read_record(folder)
+    labels: NDArray[np.int64] = np.load(folder / "labels.npy")
+    ids = json.loads((folder / "ids.json").read_text())
+
+    def view(run: Run) -> Predictions:
+        def under(perturbation: str, level: float) -> NDArray[np.float32] | None:
+            path = run.perturbed.get((perturbation, float(level)))
+            return _load(path) if path else None
+
+        def of(model: str) -> Predictions | None:
+            same = [other for other in known if other.record["model"] == model]
+            same.sort(key=lambda other: other.record["seed"] != run.record["seed"])
+            return view(same[0]) if same else None
+
+        return Predictions(
+            model=run.record["model"],
+            classes=tuple(described["classes"]),
+            labels=labels,
+            ids=ids,
+            clean=run.logits(),
+            perturbations=perturbations,
+            under=under,
+            of=of,
+        )
+
+    return [view(run) for run in known]
+
+
+def ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
+    """What a probe finds; None, with a warning, when it fails."""
+    try:
+        return probe.measure(predictions)
+    except Exception as error:
+        why = error if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        say(f"WARNING: probe {probe.name} on {predictions.model} failed: {why}")
+        return None

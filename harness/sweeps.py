@@ -1,0 +1,345 @@
+"""One pass over the patches for many results: features, or logits, under several conditions.
+
+Each patch is read and decoded once, however many conditions it is put under. What goes wrong with
+one condition, such as a perturbation that raises, costs only its own result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.jobs import Condition, FeatureSplit, Record
+from harness.progress import progress
+from harness.splits import stream
+from harness.types import Classifier, Features, Model, Setting, Split
+
+BATCH = 64
+"""Patches read at a time, if they are small."""
+AT_ONCE = 40 * 2**20
+"""Bytes of patches in memory at a time, a reading thread, perturbed ones counted."""
+SAVE_EVERY = 60.0
+"""Seconds between two checkpoints of a pass."""
+
+Finish = Callable[[Path], Record]
+"""Writes one result of a pass into its folder and returns its record, or raises what stopped it."""
+
+
+def extract(
+    wanted: Sequence[tuple[Features, Condition]], split: Split, workspace: Path
+) -> list[Finish]:
+    """Features under conditions, in one streaming pass; memory stays flat.
+
+    A pass that was killed goes on from the rows that are in ``workspace``. The ``seconds`` of a
+    record are its share of the pass.
+    """
+    work = _Extraction(wanted, split.ids)
+    n = len(split.labels)
+    files = [_Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
+    size = batch_size(split)
+    done = min(file.rows() for file in files) // size * size
+    for file in files:
+        file.cut(done)
+    started = time.monotonic()
+    batches = stream(split, size, order=np.arange(done, n), then=work)
+    total = -(-(n - done) // size)
+    for _, values in progress(batches, total=total, label=_names(wanted)):
+        for number, rows in enumerate(values):
+            if rows is None or number in work.errors:
+                continue
+            try:
+                files[number].append(rows)
+            except ValueError:
+                work.errors[number] = _malformed(wanted[number][0].name)
+    took = (time.monotonic() - started) * n / max(n - done, 1)
+    shares = work.busy / max(work.busy.sum(), 1e-9)
+
+    def finish(number: int) -> Finish:
+        def move(folder: Path) -> Record:
+            work.errors.raise_if_any(number)
+            files[number].path.rename(folder / "values.npy")
+            return {"n": n, "seconds": took * shares[number]}
+
+        return move
+
+    return [finish(number) for number in range(len(wanted))]
+
+
+def batch_size(split: Split, conditions: int = 1) -> int:
+    """Patches to read at a time when each is kept under so many conditions."""
+    return max(1, min(BATCH, AT_ONCE // (conditions * split.read([0]).nbytes)))
+
+
+class _Rows:
+    """A float32 array (N, D) in a file that grows row by row.
+
+    It is opened anew each time: there may be more of them than files that may be open. And written,
+    not memory-mapped: on a full disk, a write through a map kills the process.
+    """
+
+    def __init__(self, path: Path, n: int) -> None:
+        self.path = path
+        self.n = n
+        self.width = self.start = 0
+        try:
+            with path.open("rb") as file:
+                np.lib.format.read_magic(file)
+                shape, _, _ = np.lib.format.read_array_header_1_0(file)
+                self.start = file.tell()
+            if shape[0] == n:
+                self.width = shape[1]
+        except (OSError, ValueError, IndexError):  # none yet, or cut short
+            pass
+
+    def rows(self) -> int:
+        """How many whole rows there are."""
+        size = self.path.stat().st_size if self.width else 0
+        return max(0, size - self.start) // (4 * max(self.width, 1))
+
+    def cut(self, rows: int) -> None:
+        """Keep only the first rows."""
+        if rows:
+            os.truncate(self.path, self.start + 4 * self.width * rows)
+        else:
+            self.path.unlink(missing_ok=True)
+            self.width = 0
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (B, D). Raises ValueError when earlier ones had another D."""
+        if not self.width:
+            self.width = rows.shape[1]
+            with self.path.open("wb") as file:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (self.n, self.width)}
+                np.lib.format.write_array_header_1_0(file, header)
+        if rows.shape[1] != self.width:
+            raise ValueError(f"{rows.shape[1]} columns after {self.width}")
+        with self.path.open("ab") as file:
+            file.write(rows.astype("<f4").tobytes())
+
+
+def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:
+    return ", ".join(dict.fromkeys(features.name for features, _ in wanted)) + " features"
+
+
+class _Errors(dict[int, Exception]):
+    """What stopped single results of a pass, by their number."""
+
+    def raise_if_any(self, number: int) -> None:
+        if number in self:
+            raise self[number]
+
+
+class _Extraction:
+    """For ``stream``: each batch under each condition, through each of the features wanted."""
+
+    def __init__(self, wanted: Sequence[tuple[Features, Condition]], ids: Sequence[str]) -> None:
+        self.ids = ids
+        self.errors = _Errors()
+        self.busy = np.zeros(len(wanted))
+        self.by_condition: list[tuple[Condition, list[tuple[int, Features]]]] = []
+        for number, (features, condition) in enumerate(wanted):
+            for known, users in self.by_condition:
+                if known == condition:
+                    users.append((number, features))
+                    break
+            else:
+                self.by_condition.append((condition, [(number, features)]))
+
+    def __call__(
+        self, indices: NDArray[np.int64], images: NDArray[np.uint8]
+    ) -> list[NDArray[np.float32] | None]:
+        ids = [self.ids[i] for i in indices]
+        rows: list[NDArray[np.float32] | None] = [None] * len(self.busy)
+        for condition, users in self.by_condition:
+            open_users = [user for user in users if user[0] not in self.errors]
+            if not open_users:
+                continue
+            before = time.perf_counter()
+            try:
+                changed = condition.apply(images, ids)
+            except Exception as error:
+                self.errors |= {number: error for number, _ in open_users}
+                continue
+            for number, features in open_users:
+                try:
+                    rows[number] = _checked_features(features.name, features.extract(changed), ids)
+                except Exception as error:
+                    self.errors[number] = error
+                now = time.perf_counter()
+                self.busy[number] += now - before
+                before = now
+        return rows
+
+
+def _checked_features(name: str, rows: Any, ids: Sequence[str]) -> NDArray[np.float32]:
+    values = np.asarray(rows)
+    if values.ndim != 2 or len(values) != len(ids) or not np.isfinite(values).all():
+        raise _malformed(name)
+    return values
+
+
+def _malformed(name: str) -> HarnessError:
+    return HarnessError(
+        f"features {name!r} are not one row of equally many finite numbers a patch; "
+        "report it to the plugin's author"
+    )
+
+
+def predict(
+    model: Model,
+    settings: Mapping[str, Setting],
+    folds: Sequence[tuple[Path, NDArray[np.int64]]],
+    wanted: Sequence[tuple[Condition, FeatureSplit | None]],
+    test: Split,
+    n_classes: int,
+    workspace: Path,
+) -> list[Finish]:
+    """Logits of every test patch under conditions, each by the model of its fold.
+
+    For a model with features, each condition comes with the features of the test patches under it.
+    A pass over patches is checkpointed in ``workspace`` and goes on from there.
+    """
+    work = _Prediction(model.name, len(wanted), len(test.labels), n_classes, workspace)
+    started = time.monotonic()
+    size = batch_size(test, len(wanted))
+    for fitted, indices in folds:
+        classifier = model.load(fitted, settings)
+        if model.features is not None:
+            work.from_features(classifier, indices, [split for _, split in wanted])
+        else:
+            work.from_patches(classifier, indices, [one for one, _ in wanted], test, size)
+    seconds = work.seconds_before + time.monotonic() - started
+
+    def finish(number: int) -> Finish:
+        def write(folder: Path) -> Record:
+            work.errors.raise_if_any(number)
+            assert np.isfinite(work.logits[number]).all()
+            np.save(folder / "logits.npy", work.logits[number])
+            return {"seconds": seconds / len(wanted), "n": len(test.labels)}
+
+        return write
+
+    return [finish(number) for number in range(len(wanted))]
+
+
+class _Prediction:
+    """Logits (K, N, C) of a pass, NaN where it has not come yet."""
+
+    def __init__(self, name: str, k: int, n: int, n_classes: int, workspace: Path) -> None:
+        self.name = name
+        self.errors = _Errors()
+        self.checkpoint = workspace / "pass.npz"
+        self.seconds_before = 0.0
+        self.started = self.saved = time.monotonic()
+        self.logits = np.full((k, n, n_classes), np.nan, np.float32)
+        self.done = np.zeros(n, bool)
+        try:
+            with np.load(self.checkpoint) as stored:
+                if stored["logits"].shape == self.logits.shape:
+                    self.logits, self.done = stored["logits"], stored["done"]
+                    self.seconds_before = float(stored["seconds"])
+                    failed = json.loads(str(stored["failed"]))
+                    self.errors |= {int(k): HarnessError(why) for k, why in failed.items()}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none yet, or cut short
+            pass
+
+    def save(self) -> None:
+        """Keep what there is, whole or not at all."""
+        if time.monotonic() - self.saved < SAVE_EVERY:
+            return
+        temporary = self.checkpoint.with_suffix(".tmp.npz")
+        seconds = self.seconds_before + time.monotonic() - self.started
+        # What failed before a patch that is done must not pass for finished when resumed.
+        failed = json.dumps({k: f"{type(e).__name__}: {e}" for k, e in self.errors.items()})
+        np.savez(temporary, logits=self.logits, done=self.done, seconds=seconds, failed=failed)
+        temporary.replace(self.checkpoint)
+        self.saved = time.monotonic()
+
+    def from_features(
+        self,
+        classifier: Classifier,
+        indices: NDArray[np.int64],
+        splits: Sequence[FeatureSplit | None],
+    ) -> None:
+        """Predict some patches from their features under each condition."""
+        for number, split in enumerate(splits):
+            assert split is not None
+            for start in range(0, len(indices), 4096):
+                chosen = indices[start : start + 4096]
+                self.put(number, chosen, classifier.logits(split.read(chosen)))
+
+    def from_patches(
+        self,
+        classifier: Classifier,
+        indices: NDArray[np.int64],
+        conditions: Sequence[Condition],
+        test: Split,
+        size: int,
+    ) -> None:
+        """Predict some patches under each condition, decoding each once, ``size`` at a time."""
+        ids = test.ids
+
+        def change(chosen: NDArray[np.int64], images: NDArray[np.uint8]) -> dict[int, Any]:
+            names = [ids[i] for i in chosen]
+            changed = {}
+            for number, condition in enumerate(conditions):
+                if number in self.errors:
+                    continue
+                try:
+                    changed[number] = condition.apply(images, names)
+                except Exception as error:
+                    self.errors[number] = error
+            return changed
+
+        # Whole batches are skipped, so that what is left comes in the same batches as ever.
+        starts = [s for s in range(0, len(indices), size) if not self.done[indices[s]]]
+        order = np.concatenate([indices[s : s + size] for s in starts] or [indices[:0]])
+        batches = stream(test, size, order=order, then=change)
+        label = f"{self.name} predicts" + (f", {len(conditions)} ways" if conditions[1:] else "")
+        for chosen, changed in progress(batches, total=len(starts), label=label):
+            numbers = sorted(set(changed) - set(self.errors))
+            if numbers:
+                together = np.concatenate([changed[number] for number in numbers])
+                rows = classifier.logits(together)
+                if np.shape(rows) != (len(together), self.n_classes):
+                    _checked(self.name, rows, len(together), self.n_classes)  # raises
+                parts = np.split(np.asarray(rows), len(numbers))
+                for number, part in zip(numbers, parts, strict=True):
+                    self.put(number, chosen, part)
+            self.done[chosen] = True
+            self.save()
+
+    def put(self, number: int, chosen: NDArray[np.int64], rows: Any) -> None:
+        """Keep the logits of some patches under one condition, or why they cannot be kept."""
+        try:
+            self.logits[number, chosen] = _checked(self.name, rows, len(chosen), self.n_classes)
+        except HarnessError as error:
+            self.errors[number] = error
+
+    @property
+    def n_classes(self) -> int:
+        return self.logits.shape[2]
+
+
+def _checked(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
+    values = np.asarray(logits)
+    if values.shape != (n, n_classes):
+        raise HarnessError(
+            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
+            "expected; report it to the plugin's author"
+        )
+    if not np.isfinite(values).all():
+        raise HarnessError(
+            f"model {name!r} returned logits that are not finite; train it again with a smaller "
+            "learning rate or report it to the plugin's author"
+        )
+    return values.astype(np.float32, copy=False)

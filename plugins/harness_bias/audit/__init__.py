@@ -1,0 +1,1 @@
+"""What each probe of datasets asks, of features extracted beforehand."""

@@ -1,0 +1,199 @@
+"""Color: what it says of the class, and how much of it no mixture of two stains explains."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Audit, Figure, Finding, Table
+from harness_bias.audit import dynamic_range
+from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
+from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
+
+FEATURES = "bias-color"
+SPREAD = 0.0085
+"""Smallest tint that raises the flag, as a standard deviation over classes in natural optical
+density: about two gray levels of 255. Recompression of every patch alike moves the classes of
+phantoms apart by 0.006 at a quality of 70 and by 0.008 at 40, as it costs some colors more."""
+ENOUGH_CLASSES = 4
+"""Three colors always lie in a plane, so that of fewer classes tint would hide in its own plane."""
+OD = [COLUMNS.index(f"od_{channel}") for channel in "rgb"]
+PRODUCTS = [COLUMNS.index(f"od_{pair}") for pair in ("rr", "rg", "rb", "gg", "gb", "bb")]
+N = COLUMNS.index("od_n")
+HUE = [COLUMNS.index("hue_x"), COLUMNS.index("hue_y")]
+
+
+def measure(audit: Audit) -> Finding:
+    """How well color alone predicts the class, and how far classes differ in tint.
+
+    Color may tell classes apart rightly: nuclei are blue, muscle is pink. A *tint* is what no
+    mixture of hematoxylin and eosin makes. In optical density, mixtures of two stains lie in a
+    plane (Ruifrok and Johnston 2001); the plane is that of the smallest variance of all pixels,
+    classes weighing the same, and a patch's tint its mean distance from it. The flag is raised when
+    tint predicts the class, from training to test patches or within either, and differs between
+    classes by more than ``SPREAD``. Patches that were cut off or wrapped round have
+    no color that could be judged; that is the dynamic-range probe's business.
+    """
+    labels = audit.labels
+    by_means = compared(audit, audit.stacked(FEATURES, MEANS))
+    by_histogram = compared(audit, audit.stacked(FEATURES, HISTOGRAM))
+    figures = [score.figure("3 channel means") for score in by_means]
+    figures += [score.figure("48-bin histogram") for score in by_histogram]
+    tint, judged = tints(audit)
+    by_tint = compared(audit, tint[:, None].astype(np.float32), judged)
+    spreads = [spread(tint, labels, score) for score in by_tint]
+    for tint_score, far in zip(by_tint, spreads, strict=True):
+        figures.append(tint_score.figure("tint"))
+        figures.append(Figure(name=f"spread of class tints, {tint_score.how}", value=far))
+    figures.append(Figure(name="share of patches judged for tint", value=float(judged.mean())))
+    # The surest of the scores where classes differ by enough to count, else of all.
+    pairs = list(zip(by_tint, spreads, strict=True))
+    counting = [score for score, far in pairs if far > SPREAD]
+    score = surest(counting or by_tint)
+    reading = max((far for one, far in pairs if one is score), default=None)
+    headings, rows = by_class(
+        audit,
+        {
+            "red": (FEATURES, [COLUMNS.index("mean_r")]),
+            "green": (FEATURES, [COLUMNS.index("mean_g")]),
+            "blue": (FEATURES, [COLUMNS.index("mean_b")]),
+            "saturation": (FEATURES, [COLUMNS.index("saturation")]),
+        },
+    )
+    extra = _by_class(audit, tint, judged)
+    table = Table(
+        name="classes",
+        title="Mean color (0 to 255), hue (degrees) and tint (optical density) of the classes",
+        headings=(*headings, "hue", "tint", "tint: SD"),
+        rows=tuple((*row, *extra[row[0], row[1]]) for row in rows),
+    )
+    where = Table(
+        name="signatures",
+        title="Quartiles of the channel means, of hue (degrees) and of saturation",
+        headings=("class", "split", "channel", "lower quartile", "median", "upper quartile"),
+        rows=tuple(_quartiles(audit)),
+    )
+    color = by_histogram[0] if by_histogram else None
+    text = f"tint that no mixture of two stains makes {sentence(score)}"
+    if reading is not None:
+        text += f" and differs between classes by {reading:.3f} OD" + (
+            "" if counting else ", too little to count"
+        )
+    flag = None if score is None else bool(counting) and score.verdict()
+    if len(np.unique(labels[judged])) < ENOUGH_CLASSES:
+        flag = None
+        text += f"; not judged, as that takes {ENOUGH_CLASSES} classes"
+    if not judged.all():
+        text += f"; {_left_out(audit, judged)}"
+    text += f"; color as a whole, tissue's own too, {sentence(color)}"
+    return Finding(
+        summary=text,
+        figures=tuple(figures),
+        tables=(table, where),
+        reading=reading,
+        flag=flag,
+    )
+
+
+def _left_out(audit: Audit, judged: NDArray[np.bool_]) -> str:
+    """Of how many patches, and above all of which classes, the tint cannot be judged."""
+    labels = audit.labels
+    most = [
+        name
+        for label, name in enumerate(audit.classes)
+        if (labels == label).any() and judged[labels == label].mean() < 0.5
+    ]
+    text = f"{np.count_nonzero(~judged):,} of {len(judged):,} patches have no color to judge"
+    return text + (f", most of {', '.join(most)} among them" if most else "")
+
+
+def tints(audit: Audit, together: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Tint of each patch, and which patches can be judged.
+
+    Measured from the plane of the patch's own split, so that a difference between the splits is
+    not taken for one between classes; or, ``together``, from one plane for all.
+    """
+    labels = audit.labels
+    density = audit.stacked(FEATURES, OD).astype(np.float64)
+    products = audit.stacked(FEATURES, PRODUCTS).astype(np.float64)
+    lost = dynamic_range.traces(audit)[:, dynamic_range.LOST].any(axis=1)
+    judged = (audit.stacked(FEATURES, [N])[:, 0] > 0.5) & ~lost
+    tint = np.zeros(len(labels))
+    parts = [np.arange(len(labels))]
+    if not together and audit.train is not None:
+        parts = np.split(parts[0], [len(audit.train.labels)])
+    for part in parts:
+        if judged[part].any():
+            tint[part] = _off_plane(density[part], products[part], labels[part], judged[part])
+    return tint, judged
+
+
+def _off_plane(
+    density: NDArray[np.float64],
+    products: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Distance of mean densities (N, 3) from the plane of the stains, by their moments."""
+    present = [judged & (labels == label) for label in np.unique(labels[judged])]
+    mean = np.mean([density[chosen].mean(axis=0) for chosen in present], axis=0)
+    second = np.empty((3, 3))
+    upper = np.triu_indices(3)
+    second[upper] = np.mean([products[chosen].mean(axis=0) for chosen in present], axis=0)
+    second.T[upper] = second[upper]
+    _, vectors = np.linalg.eigh(second - np.outer(mean, mean))
+    normal = vectors[:, 0] * np.sign(vectors[np.abs(vectors[:, 0]).argmax(), 0])
+    return np.asarray((density - mean) @ normal)
+
+
+def _parts(audit: Audit) -> list[tuple[str, NDArray[np.int64], NDArray[np.float32], int]]:
+    """Name, labels, color features and first row of each part, as ``Audit.stacked`` has them."""
+    found, start = [], 0
+    for name, part in audit.parts.items():
+        found.append((name, part.labels, part.values[FEATURES], start))
+        start += len(part.labels)
+    return found
+
+
+def _by_class(
+    audit: Audit, tint: NDArray[np.float64], judged: NDArray[np.bool_]
+) -> dict[tuple[str | float | None, str | float | None], tuple[float | None, ...]]:
+    cells: dict[tuple[str | float | None, str | float | None], tuple[float | None, ...]] = {}
+    for name, labels, values, start in _parts(audit):
+        for label, class_name in enumerate(audit.classes):
+            rows = np.flatnonzero(labels == label)
+            if not len(rows):
+                continue
+            x, y = values[rows][:, HUE].mean(axis=0)
+            hue = float(np.degrees(np.arctan2(y, x)) % 360)
+            chosen = start + rows[judged[start + rows]]
+            own = tint[chosen]
+            seen = (float(own.mean()), float(own.std())) if len(own) else (None, None)
+            cells[class_name, name] = (hue, *seen)
+    return cells
+
+
+def _quartiles(audit: Audit) -> list[tuple[str | float | None, ...]]:
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, labels, values, _ in _parts(audit):
+        for label, class_name in enumerate(audit.classes):
+            chosen = values[labels == label]
+            if len(chosen):
+                measured = {
+                    **{c: chosen[:, i] for i, c in enumerate(("red", "green", "blue"))},
+                    "hue": _hues(chosen),
+                    "saturation": chosen[:, COLUMNS.index("saturation")],
+                }
+                rows += [
+                    (class_name, name, channel, *map(float, np.percentile(own, (25, 50, 75))))
+                    for channel, own in measured.items()
+                ]
+    return rows
+
+
+def _hues(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Hue of patches in degrees, within half a turn of their circular mean."""
+    x, y = values[:, HUE].astype(np.float64).T
+    mean = np.degrees(np.arctan2(y.mean(), x.mean())) % 360
+    hues = np.degrees(np.arctan2(y, x))
+    return np.asarray(mean + (hues - mean + 180) % 360 - 180)

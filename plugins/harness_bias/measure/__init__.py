@@ -1,0 +1,1 @@
+"""What is measured in each patch: features that a probe of datasets reads."""

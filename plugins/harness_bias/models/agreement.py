@@ -1,0 +1,56 @@
+"""Agreement: is a model right, and wrong, where color alone is?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Figure, Finding, Predictions
+from harness.metrics import wilson
+
+HISTOGRAM, MEANS = "color-histogram", "rgb-means"
+
+
+def measure(predictions: Predictions) -> Finding | None:
+    """Error consistency with the color histogram, and what of the model's success color shares.
+
+    Error consistency (Geirhos, Meding and Wichmann, NeurIPS 2020) is Cohen's kappa of "right or
+    wrong": 0 when two models err together no more often than their accuracies imply, 1 when they
+    err on the same patches.
+    """
+    histogram = predictions.of(HISTOGRAM)
+    if histogram is None or predictions.model == HISTOGRAM:
+        return None
+    labels = predictions.labels
+    right = predictions.clean.argmax(axis=1) == labels
+    by_color = histogram.clean.argmax(axis=1) == labels
+    figures = []
+    if (kappa := error_consistency(right, by_color)) is not None:
+        figures.append(Figure(name=f"error consistency with {HISTOGRAM}", value=kappa))
+    if not right.any():
+        return None
+    text = ""
+    for model, other in ((HISTOGRAM, histogram), (MEANS, predictions.of(MEANS))):
+        if other is None or predictions.model == model:
+            continue
+        shared = (other.clean.argmax(axis=1) == labels)[right]
+        low, high = wilson(int(shared.sum()), len(shared))
+        share = float(shared.mean())
+        figures.append(Figure(name=f"also right: {model}", value=share, low=low, high=high))
+        if model == HISTOGRAM:
+            text = (
+                f"of its right answers, the color histogram gives {100 * share:.1f} % as well, of "
+                f"all patches {100 * by_color.mean():.1f} %"
+            )
+    if kappa is not None:
+        text += f"; error consistency {kappa:.2f}"
+    return Finding(summary=text, figures=tuple(figures))
+
+
+def error_consistency(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
+    """Cohen's kappa of two models' right and wrong answers, bool (N,); None if it is undefined."""
+    p, q = one.mean(), other.mean()
+    expected = p * q + (1 - p) * (1 - q)
+    if expected == 1:
+        return None
+    return float(((one == other).mean() - expected) / (1 - expected))

@@ -1,0 +1,129 @@
+"""Perturbations of staining, scanning and storage, of structure, and of color toward a class.
+
+Each is a function of its own in one of the modules here: ``f(patch, level, rng)`` takes one patch,
+uint8 RGB (H, W, 3), contiguous, and returns a new one of the same shape and dtype. Those that draw
+nothing at random need no ``rng``. The modules import OpenCV, scikit-image and torchstain, this one
+does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness import Features, Perturbation, hookimpl, later
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Name, title, function and levels. Unless published, levels were chosen by eye on real patches at
+# 0.5 micrometers a pixel: the weakest is hard to see, the strongest obvious at a glance, and the
+# tissue can still be recognized. A factor, and the exponent of gamma, of 1 would change nothing.
+ACQUISITION: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
+    (
+        "hue",
+        "Hue shifted and clipped, OpenCV units of 2 degrees (as published)",
+        "published:hue_clipped",
+        (-20, -10, 10, 20),
+    ),
+    ("jpeg", "JPEG recompression at a quality (as published)", "published:jpeg", (80, 60, 40, 20)),
+    (
+        "hue-wrapped",
+        "Hue shifted and wrapped, units of 2 degrees",
+        "color:hue_wrapped",
+        (-20, -10, -5, 5, 10, 20),
+    ),
+    ("brightness", "Brightness times a factor", "tone:brightness", (0.5, 0.7, 0.85, 1.15, 1.3)),
+    ("contrast", "Contrast times a factor", "tone:contrast", (0.4, 0.6, 0.8, 1.3, 1.7)),
+    ("saturation", "Saturation times a factor", "color:saturation", (0.25, 0.5, 0.75, 1.25, 1.6)),
+    ("gamma", "Gamma curve with an exponent", "tone:gamma", (0.4, 0.6, 0.8, 1.5, 2.2)),
+    (
+        "gaussian-blur",
+        "Gaussian blur, standard deviation in pixels",
+        "spatial:gaussian_blur",
+        (0.5, 1, 1.5, 2, 3),
+    ),
+    (
+        "gaussian-noise",
+        "Gaussian noise, standard deviation in gray levels",
+        "spatial:gaussian_noise",
+        (4, 8, 16, 24, 32),
+    ),
+    (
+        "downsampling",
+        "Downsampled by a factor, then upsampled",
+        "spatial:downsampling",
+        (1.5, 2, 3, 4, 6),
+    ),
+    (
+        "stain-jitter",
+        "Hematoxylin, eosin and residual stain varied at random",
+        "stain:jitter",
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+    ),
+    ("macenko", "Macenko normalization to a fixed reference", "stain:macenko", (1,)),
+    (
+        "range-stretch",
+        "Range stretched about its middle by a factor, clipped",
+        "tone:range_stretch",
+        (1.1, 1.2, 1.4, 1.8, 2.4),
+    ),
+    (
+        "range-overflow",
+        "Range stretched about its middle by a factor, wrapped modulo 256",
+        "tone:range_overflow",
+        (1.02, 1.05, 1.1, 1.2, 1.4),
+    ),
+)
+ABLATION: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
+    ("grayscale", "Color removed", "color:grayscale", (1,)),
+    ("pixels-permuted", "Pixels permuted: color alone left", "spatial:pixels_permuted", (1,)),
+    (
+        "blocks-permuted",
+        "Square blocks permuted, side in pixels",
+        "spatial:blocks_permuted",
+        (8, 16, 32, 56),
+    ),
+)
+LAB_COLUMNS = ("mean_l", "mean_a", "mean_b", "std_l", "std_a", "std_b")
+
+
+def lab_statistics(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean and standard deviation in CIELAB of uint8 RGB (B, H, W, 3): float32 (B, 6).
+
+    Columns are ``LAB_COLUMNS``, with L in 0..100 and a, b in about -128..128.
+    """
+    import numpy as np
+
+    from harness_perturbations.transfer import statistics, to_lab
+
+    return np.array([statistics(to_lab(image)) for image in images], np.float32).reshape(-1, 6)
+
+
+@hookimpl
+def harness_perturbations() -> list[Perturbation]:
+    """All perturbations of this package."""
+    acquisition = [
+        Perturbation(
+            name=name, title=title, levels=levels, apply=later(f"harness_perturbations.{function}")
+        )
+        for name, title, function, levels in ACQUISITION
+    ]
+    ablation = [
+        Perturbation(
+            name=name,
+            title=title,
+            levels=levels,
+            apply=later(f"harness_perturbations.{function}"),
+            role="ablation",
+        )
+        for name, title, function, levels in ABLATION
+    ]
+    steering = Perturbation(
+        name="color-transfer",
+        title="Given the color statistics of a class (Reinhard, CIELAB)",
+        apply=later("harness_perturbations.transfer:color_transfer"),
+        role="steering",
+        learns=Features(name="lab-statistics", extract=lab_statistics),
+    )
+    return [*acquisition, *ablation, steering]

@@ -1,0 +1,416 @@
+"""Probes of datasets: what they make of features, and of phantoms with one fault each."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+import harness_nct_crc
+import harness_phantom
+from harness import Audit, Measured, Splits
+from harness.calibrate import audit, versions
+from harness.plugins import load_plugins
+from harness.probes import DatasetProbe
+from harness_bias.audit import color, compression, leakage, shift
+from harness_bias.audit.predictability import (
+    by_class,
+    compared,
+    cross_validated,
+    score,
+    sentence,
+    spread,
+    surest,
+)
+from harness_bias.measure import compression as compression_features
+from harness_bias.measure import dynamic_range as range_features
+from harness_bias.measure.color import COLUMNS
+
+PROBES = [p for p in load_plugins().probes.values() if isinstance(p, DatasetProbe)]
+CALIBRATION = Path(__file__).parents[2] / "leaderboards/calibration-phantom"
+
+
+class Labels:
+    """A split without patches."""
+
+    def __init__(self, labels):
+        self.labels = np.asarray(labels)
+        self.ids = [str(i) for i in range(len(labels))]
+        self.fingerprint = "labels"
+
+    def read(self, indices):
+        raise AssertionError("nothing to read")
+
+
+def made(train, test, classes=("a", "b", "c"), **values):
+    """An audit of labels and features made by hand, train to test."""
+    n = len(train)
+
+    def part(labels, rows):
+        given = {name.replace("_", "-"): v[rows] for name, v in values.items()}
+        return Measured(split=Labels(labels), values=given)
+
+    fold = (np.arange(n), n + np.arange(len(test)))
+    return Audit(
+        classes=classes,
+        train=part(train, slice(0, n)) if n else None,
+        test=part(test, slice(n, None)),
+        folds=(fold,),
+    )
+
+
+def test_the_score_is_balanced_accuracy_of_what_was_predicted():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 300)
+    predicted = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 4, 300))
+    asked = rng.random(300) < 0.8
+    found = score(labels, np.where(asked, predicted, -1))
+    assert found.value == pytest.approx(balanced_accuracy_score(labels[asked], predicted[asked]))
+    assert found.chance == 0.25
+    assert found.above_chance()
+
+
+def test_the_interval_of_the_score_covers_and_chance_is_not_above_chance():
+    rng = np.random.default_rng(1)
+    sizes, recalls = np.array([12, 40, 100]), np.array([0.9, 0.5, 0.3])
+    labels = np.repeat(np.arange(3), sizes)
+    covered = raised = 0
+    for _ in range(500):
+        right = rng.random(len(labels)) < recalls[labels]
+        found = score(labels, np.where(right, labels, (labels + 1) % 3))
+        covered += found.low <= recalls.mean() <= found.high
+        raised += score(labels, rng.integers(0, 3, len(labels))).above_chance()
+    assert 0.92 <= covered / 500 <= 0.995
+    assert raised / 500 <= 0.025
+
+
+def test_a_forest_finds_what_predicts_and_nothing_in_noise():
+    rng = np.random.default_rng(2)
+    labels = np.arange(240) % 3
+    telling = (labels + rng.normal(0, 0.2, 240))[:, None].astype(np.float32)
+    noise = rng.normal(size=(240, 3)).astype(np.float32)
+    view = made(labels[:120], labels[120:], x=telling)
+    ways = ["train to test", "cross-validated on train", "cross-validated on test"]
+    assert [found.how for found in compared(view, telling)] == ways
+    assert all(found.value > 0.9 for found in compared(view, telling))
+    assert not any(found.above_chance() for found in compared(view, noise))
+    assert not any(found.above_chance() for found in compared(view, np.zeros_like(noise)))
+    everything = np.arange(240)
+    assert cross_validated(telling, labels, everything).value > 0.9
+    assert cross_validated(telling, labels, everything[:3]) is None
+    assert cross_validated(telling, labels, everything[:7]).chance == pytest.approx(1 / 3)
+    assert "balanced accuracy" in sentence(cross_validated(telling, labels, everything))
+
+
+@pytest.mark.parametrize("faulty", [0, 1])
+def test_a_fault_of_one_split_alone_is_seen_within_it(faulty):
+    rng = np.random.default_rng(4)
+    labels = np.arange(240) % 3
+    values = rng.normal(0, 0.2, (240, 1)).astype(np.float32)
+    values[120 * faulty :][:120, 0] += labels[:120]
+    found = compared(made(labels[:120], labels[120:], x=values), values)
+    assert [one.above_chance() for one in found] == [False, faulty == 0, faulty == 1]
+    assert surest(found) is found[1 + faulty]
+    assert surest([]) is None
+
+
+def test_patches_that_cannot_be_judged_are_neither_fitted_on_nor_predicted():
+    labels = np.arange(240) % 3
+    values = labels[:, None].astype(np.float32)
+    keep = np.arange(240) % 5 > 0
+    values[~keep] = 2 - values[~keep]
+    found = compared(made(labels[:120], labels[120:], x=values), values, keep)
+    assert [one.value for one in found] == [1, 1, 1]
+    assert all((one.predicted[~keep] == -1).all() for one in found)
+    assert compared(made(labels[:120], labels[120:], x=values), values, keep & False) == []
+
+
+def test_splits_that_nothing_is_fitted_on_are_cross_validated():
+    labels = np.arange(60) % 3
+    values = labels[:, None].astype(np.float32)
+    test = Measured(split=Labels(labels), values={"x": values})
+    view = Audit(classes=("a", "b", "c"), train=None, test=test, folds=())
+    (found,) = compared(view, values)
+    assert (found.value, found.how) == (1, "cross-validated")
+
+
+def test_a_verdict_takes_enough_patches():
+    rng = np.random.default_rng(5)
+    few, many = (np.arange(n) % 9 for n in (18, 900))
+    assert score(many, many).verdict() is True
+    assert score(many, rng.permutation(many)).verdict() is False
+    assert score(few, rng.permutation(few)).verdict() is None
+
+
+def test_the_spread_of_classes_is_that_of_their_medians():
+    labels = np.repeat([0, 1, 2, 3], [10, 10, 10, 4])
+    values = np.repeat([1.0, 3, 8, 100], [10, 10, 10, 4])  # of the last there are too few
+    values[0] = 1000
+    found = score(labels, labels)
+    assert spread(values, labels, found) == pytest.approx(np.std([1, 3, 8]))
+    found = score(labels, np.where(labels == 2, -1, labels))
+    assert spread(values, labels, found) == pytest.approx(np.std([1, 3]))
+
+
+def test_class_means_stand_in_the_table_split_by_split():
+    values = np.arange(6, dtype=np.float32)[:, None]
+    view = made([0, 1, 0], [1, 1, 2], x=values)
+    headings, rows = by_class(view, {"x": ("x", [0])})
+    assert headings == ("class", "split", "patches", "x")
+    assert rows == (
+        ("a", "train", 2, 1.0),
+        ("b", "test", 2, 3.5),
+        ("b", "train", 1, 1.0),
+        ("c", "test", 1, 5.0),
+    )
+
+
+def stained(rng, n, offset):
+    """Color features of n patches, mixtures of two stains seen through a filter."""
+    stains = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    values = np.zeros((n, len(COLUMNS)), np.float32)
+    for row in values:
+        density = rng.uniform(0.1, 1.0, (500, 2)) @ stains + offset + rng.normal(0, 0.002, (500, 3))
+        row[color.N] = 1
+        row[color.OD] = density.mean(axis=0)
+        products = density.T @ density / 500
+        row[color.PRODUCTS] = products[np.triu_indices(3)]
+    return values
+
+
+N_RANGE, N_COMPRESSION = len(range_features.COLUMNS), len(compression_features.COLUMNS)
+
+
+def colored(rng, labels, blue, lost=(), classes=4):
+    """An audit of stained patches, two thirds for training, with a yellow filter of density
+    ``blue`` before each; those at the indices ``lost`` are cut off at 255."""
+    values = np.concatenate([stained(rng, 1, np.array([0, 0.05, b])) for b in blue])
+    ranges = np.zeros((len(labels), N_RANGE), np.float32)
+    ranges[list(lost), range_features.CLIPPED_HIGH.start] = 0.9
+    n = 2 * len(labels) // 3
+    names = tuple("abcd"[:classes])
+    return made(labels[:n], labels[n:], names, bias_color=values, bias_range=ranges)
+
+
+@pytest.mark.parametrize("where", ["both", "train", "test", "neither"])
+def test_tint_is_what_no_mixture_of_two_stains_makes(where):
+    labels = np.arange(180) % 4
+    given = {"both": slice(0, 180), "train": slice(0, 120), "test": slice(120, 180)}
+    blue = np.zeros(180)
+    if where != "neither":
+        blue[given[where]] = 0.1 * (labels[given[where]] == 1)
+    finding = color.measure(colored(np.random.default_rng(3), labels, blue))
+    assert finding.flag is (where != "neither")
+    # A yellow filter in front of one of four classes. The normal of the plane is nearly blue.
+    expected = 0.1 * np.std([0, 1, 0, 0]) * (where != "neither")
+    assert finding.reading == pytest.approx(expected, rel=0.2, abs=0.001)
+
+
+def test_tint_is_not_judged_where_color_is_lost_nor_of_few_classes():
+    rng = np.random.default_rng(3)
+    labels = np.arange(180) % 4
+    blue = 0.1 * (labels == 1)
+    finding = color.measure(colored(rng, labels, blue, lost=np.flatnonzero(labels == 1)))
+    assert finding.flag is None
+    assert "45 of 180 patches have no color to judge, most of b among them" in finding.summary
+    assert "takes 4 classes" in finding.summary
+    labels = np.arange(180) % 3
+    finding = color.measure(colored(rng, labels, 0.1 * (labels == 1), classes=3))
+    assert finding.flag is None
+    finding = color.measure(colored(rng, labels, 0 * labels, lost=range(180), classes=3))
+    assert finding.flag is None
+    assert finding.reading is None
+
+
+def compressed(edge_quality, quality=0, detected=0):
+    """An audit of three classes, two thirds for training, with such compression features."""
+    labels = np.arange(len(edge_quality)) % 3
+    values = np.tile(np.float32([*compression_features.NOTHING, 0]), (len(labels), 1))
+    values[:, compression.EDGE_QUALITY] = edge_quality
+    values[:, compression.QUALITY] = quality
+    values[:, compression.DETECTED] = detected
+    n = 2 * len(labels) // 3
+    return made(labels[:n], labels[n:], bias_compression=values)
+
+
+def test_compression_flags_classes_that_were_coded_otherwise_or_whose_edges_differ_by_enough():
+    rng = np.random.default_rng(6)
+    labels = np.arange(180) % 3
+    for gap, expected in ((2, False), (15, True)):
+        told = 75 + gap * (labels == 1) + rng.normal(0, 1, 180)
+        finding = compression.measure(compressed(told))
+        assert finding.flag is expected
+        assert finding.figure(
+            "spread of the classes in edge quality, train to test"
+        ).value == pytest.approx(gap * np.std([0, 1, 0]), abs=1)
+    finding = compression.measure(compressed(np.full(180, 80), np.where(labels == 1, 90, 89), 1))
+    assert finding.flag is True
+    assert "none as the decoder left it" not in finding.summary
+
+
+def test_compression_that_edges_do_not_tell_is_not_judged():
+    told = np.where(np.arange(180) < 100, 0, 75)
+    finding = compression.measure(compressed(told))
+    assert finding.flag is None
+    assert "edges do not tell" in finding.summary
+
+
+def test_compression_that_was_spoilt_since_says_nothing_of_coding():
+    labels = np.arange(180) % 3
+    spoilt = labels == 1  # compressed as the others, but another contrast hides at what quality
+    view = compressed(np.full(180, 80), np.where(spoilt, 0, 85), np.ones(180))
+    assert compression.measure(view).flag is False
+    never = compressed(np.full(180, 80), np.where(spoilt, 0, 85), ~spoilt)
+    assert compression.measure(never).flag is True
+
+
+@pytest.mark.parametrize("size", [28, 64])
+def test_dynamic_range_of_small_patches_is_not_denied(plant, size):
+    def cropped(split):
+        patches = split.read(range(len(split.labels)))[:, :size, -size:]
+        values = {f.name: f.extract(patches) for f in probe.features}
+        return Measured(split=Labels(split.labels), values=values)
+
+    (probe,) = [p for p in PROBES if p.name == "dynamic-range"]
+    for fault, expected in (({"range": 1.0}, True), ({}, False)):
+        splits = plant(fault)
+        train, test = cropped(splits.train), cropped(splits.test)
+        folds = ((np.arange(108), np.arange(108, 216)),)
+        view = Audit(classes=harness_phantom.CLASSES, train=train, test=test, folds=folds)
+        assert probe.measure(view).flag in (expected, None)
+        assert probe.measure(view).flag is True or not fault
+
+
+def test_shift_needs_enough_patches_in_both_splits():
+    values = {
+        "bias_color": np.zeros((40, 64), np.float32),
+        "bias_range": np.zeros((40, N_RANGE), np.float32),
+        "bias_compression": np.zeros((40, N_COMPRESSION), np.float32),
+    }
+    few = made([0] * 5 + [1] * 5, [0] * 15 + [1] * 15, **values)
+    assert shift.measure(few).flag is None
+    assert "no class has 10 patches" in shift.measure(few).summary
+    none = made([], [0] * 20 + [1] * 20, **values)
+    assert shift.measure(none).flag is None
+    same = made([0] * 10 + [1] * 10, [0] * 10 + [1] * 10, **values)
+    assert shift.measure(same).flag is not True
+    assert shift.measure(same).reading == 0.5
+
+
+def test_leakage_counts_copies_across_folds_when_there_are_folds():
+    split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TEST)
+    images = split.read([0, 20, 40, 60])
+    labels = np.array([0, 1, 2, 3, 0])
+    patches = np.concatenate([images, images[:1, :, ::-1]])  # the last mirrors the first
+
+    class Patches(Labels):
+        def read(self, indices):
+            return patches[np.asarray(indices)]
+
+    (probe,) = [p for p in PROBES if p.name == "leakage"]
+    values = {f.name: f.extract(patches) for f in probe.features}
+    test = Measured(split=Patches(labels), values=values)
+    everything = np.arange(5)
+    one = Audit(classes=("a",) * 4, train=None, test=test, folds=((everything[:0], everything),))
+    assert leakage.measure(one).flag is False
+    nothing = leakage.measure(Audit(classes=("a",) * 4, train=None, test=test, folds=()))
+    assert nothing.flag is None
+    assert len(nothing.table("pairs").rows) == 1
+    two = ((everything[:2], everything[2:]), (everything[2:], everything[:2]))
+    finding = leakage.measure(Audit(classes=("a",) * 4, train=None, test=test, folds=two))
+    assert finding.flag is True
+    assert finding.reading == 2 / 5
+    (row,) = finding.table("pairs").rows
+    assert row[:4] == ("0", "4", "near", "mirrored left-right")
+
+
+def flags(splits: Splits):
+    classes = harness_phantom.CLASSES
+    return {probe.name: finding for probe, finding in audit(splits, classes, PROBES)}
+
+
+@pytest.fixture(scope="module")
+def plant():
+    return harness_phantom.make(0)
+
+
+FAULTS = [fault.name for fault in harness_phantom.FAULTS]
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return json.loads(CALIBRATION.with_suffix(".json").read_text())
+
+
+@pytest.fixture(scope="module")
+def readings():
+    """The readings in the repository."""
+    with CALIBRATION.with_suffix(".csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("fault", ["none", *FAULTS])
+def test_on_a_phantom_the_right_flag_is_raised_and_the_calibration_is_that_of_today(
+    plant, fault, readings
+):
+    findings = flags(plant({} if fault == "none" else {fault: 1.0}))
+    expected = {name for f in harness_phantom.FAULTS if f.name == fault for name in f.raises}
+    raised = {name for name, finding in findings.items() if finding.flag}
+    assert raised == expected
+    stored = {
+        row["probe"]: float(row["reading"])
+        for row in readings
+        if row["fault"] == fault and float(row["dose"]) in (0, 1) and row["seed"] == "0"
+    }
+    for name, finding in findings.items():
+        assert finding.summary
+        # Forests of other releases differ in a few of the patches.
+        assert finding.reading == pytest.approx(stored[name], abs=0.06)
+
+
+def test_the_calibration_in_the_repository_is_of_these_probes_and_this_phantom(calibration):
+    (phantom,) = harness_phantom.harness_phantoms()
+    assert calibration["version"] == phantom.version
+    assert calibration["probes"] == versions(PROBES)
+
+
+def test_the_calibration_shows_flags_where_they_belong_and_nowhere_else(readings):
+    (phantom,) = harness_phantom.harness_phantoms()
+    found = {}
+    for reading in readings:
+        key = (reading["fault"], float(reading["dose"]), reading["probe"])
+        found.setdefault(key, []).append(reading["flag"])
+    assert {len(flags) for flags in found.values()} == {20}
+
+    def share(fault, dose, probe, flag):
+        return np.mean([one == flag for one in found[fault, dose, probe.name]])
+
+    for probe in PROBES:
+        assert share("none", 0.0, probe, "True") <= 0.05
+        assert share("none", 0.0, probe, "False") >= 0.9  # silent, not mute
+        for fault in phantom.faults:
+            if probe.name in fault.raises:
+                assert share(fault.name, 1.0, probe, "True") >= 0.95
+            else:
+                assert max(share(fault.name, d, probe, "True") for d in (0.2, 0.5, 1)) <= 0.05
+                if not fault.raises:
+                    assert share(fault.name, 1.0, probe, "False") >= 0.9
+    (color,) = [probe for probe in PROBES if probe.name == "color"]
+    assert share("tint", 0.2, color, "True") >= 0.95  # as in the real patches that are not corrupt
+
+
+def test_known_changes_of_real_patches_are_measured(calibration):
+    tables = {check["name"]: check for check in calibration["checks"]}
+    for quality, *cells in tables["quality"]["rows"]:
+        if 30 <= quality <= 90:
+            assert min(cells[:4]) >= 0.9  # aligned and shifted, 4:4:4 and 4:2:0
+    for quality, told, median, within_5, within_10 in tables["edges"]["rows"]:
+        assert median == pytest.approx(quality, abs=5)
+        assert min(told, within_10) >= 0.9
+        assert within_5 >= 0.75
+    for _, planted, recall, precision in tables["copies"]["rows"]:
+        assert planted >= 300
+        assert recall >= 0.98
+        assert precision >= 0.99

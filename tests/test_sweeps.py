@@ -1,0 +1,237 @@
+"""One pass for many results: every patch decoded once, mistakes kept apart, resumed when killed."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from harness import Features, HarnessError, Model, Perturbation, sweeps
+from harness.jobs import CLEAN, Condition
+from harness.sweeps import extract, predict
+
+N = 150
+
+
+class Counting:
+    """A split of small random patches that counts how often each is read."""
+
+    def __init__(self):
+        self.labels = np.arange(N) % 3
+        self.ids = [f"patch {i}" for i in range(N)]
+        self.images = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3)).astype(np.uint8)
+        self.fingerprint = "counting"
+        self.reads = Counter()
+
+    def read(self, indices):
+        self.reads.update(map(int, indices))
+        return self.images[np.asarray(indices)]
+
+
+def add(patch, level, rng):
+    return (patch + int(level)).astype(np.uint8)
+
+
+def broken(patch, level, rng):
+    raise RuntimeError("broken on purpose")
+
+
+def means(images):
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+def brightest(images):
+    return images.max(axis=(1, 2, 3)).astype(np.float32)[:, None]
+
+
+MEANS = Features(name="means", extract=means)
+BRIGHTEST = Features(name="brightest", extract=brightest)
+ADD = Perturbation(name="add", title="", levels=(1, 9), apply=add)
+BROKEN = Perturbation(name="broken", title="", levels=(1,), apply=broken)
+
+
+class Sums:
+    """A classifier whose logits are exact, so that batches cannot change them."""
+
+    def __init__(self, stop_after=None):
+        self.calls, self.stop_after = 0, stop_after
+
+    def logits(self, inputs):
+        self.calls += 1
+        if self.stop_after is not None and self.calls > self.stop_after:
+            raise KeyboardInterrupt
+        return inputs.reshape(len(inputs), -1)[:, :3].astype(np.float32)
+
+    def save(self, folder):
+        pass
+
+
+def model(classifier):
+    return Model(
+        name="sums",
+        title="",
+        fit=lambda train, validation, context: classifier,
+        load=lambda folder, settings: classifier,
+    )
+
+
+def stored(finish, folder, file):
+    folder.mkdir()
+    return finish(folder), np.load(folder / file)
+
+
+def once():
+    """Every patch read once, and the first one before to see how large patches are."""
+    return Counter({i: 1 + (i == 0) for i in range(N)})
+
+
+def test_features_under_conditions_take_one_pass(tmp_path):
+    split = Counting()
+    wanted = [
+        (MEANS, CLEAN),
+        (BRIGHTEST, CLEAN),
+        (MEANS, Condition(ADD, 1)),
+        (MEANS, Condition(ADD, 9)),
+    ]
+    finishes = extract(wanted, split, tmp_path)
+    assert split.reads == once()
+    for number, (features, condition) in enumerate(wanted):
+        record, values = stored(finishes[number], tmp_path / f"result {number}", "values.npy")
+        images = split.images + np.uint8(condition.level or 0)
+        assert (values == features.extract(images)).all()
+        assert values.dtype == np.float32
+        assert record["n"] == N
+        assert record["seconds"] > 0
+
+
+def test_an_interrupted_pass_for_features_goes_on_where_it_was(tmp_path):
+    class Stopping(Counting):
+        def read(self, indices):
+            if max(indices) >= 128:
+                raise KeyboardInterrupt
+            return super().read(indices)
+
+    wanted = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(ADD, 9))]
+    with pytest.raises(KeyboardInterrupt):
+        extract(wanted, Stopping(), tmp_path)
+    with (tmp_path / "1.npy").open("ab") as file:
+        file.write(b"half")  # killed in the middle of a write
+    split = Counting()
+    finishes = extract(wanted, split, tmp_path)
+    assert set(split.reads) == {0, *range(128, N)}
+    for number, (features, condition) in enumerate(wanted):
+        _, values = stored(finishes[number], tmp_path / f"result {number}", "values.npy")
+        assert (values == features.extract(split.images + np.uint8(condition.level or 0))).all()
+
+
+def test_large_patches_are_read_a_few_at_a_time():
+    class Large(Counting):
+        def read(self, indices):
+            return np.zeros((len(indices), 2048, 2048, 3), np.uint8)
+
+    assert sweeps.batch_size(Counting()) == sweeps.BATCH
+    assert sweeps.batch_size(Large()) == 3
+    assert sweeps.batch_size(Large(), conditions=90) == 1
+
+
+def test_features_that_fail_cost_the_others_nothing(tmp_path):
+    bad = Features(name="bad", extract=lambda images: np.full((len(images), 1), np.nan, np.float32))
+    wanted = [(bad, CLEAN), (MEANS, Condition(BROKEN, 1)), (MEANS, CLEAN)]
+    first, second, third = extract(wanted, Counting(), tmp_path)
+    with pytest.raises(Exception, match="'bad' are not one row of equally many finite numbers"):
+        stored(first, tmp_path / "first", "values.npy")
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        stored(second, tmp_path / "second", "values.npy")
+    _, values = stored(third, tmp_path / "third", "values.npy")
+    assert (values == means(Counting().images)).all()
+
+
+def test_predictions_under_conditions_take_one_pass(tmp_path):
+    split = Counting()
+    wanted = [
+        (c, None) for c in (CLEAN, Condition(ADD, 1), Condition(BROKEN, 1), Condition(ADD, 9))
+    ]
+    folds = [(tmp_path, np.arange(0, N, 2)), (tmp_path, np.arange(1, N, 2))]
+    finishes = predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
+    assert split.reads == once()
+    for number, added in ((0, 0), (1, 1), (3, 9)):
+        record, values = stored(finishes[number], tmp_path / f"result {number}", "logits.npy")
+        expected = (split.images + np.uint8(added)).reshape(N, -1)[:, :3]
+        assert (values == expected).all()
+        assert record["n"] == N
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        stored(finishes[2], tmp_path / "broken", "logits.npy")
+
+
+def test_an_interrupted_pass_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    wanted = [(CLEAN, None), (Condition(ADD, 9), None)]
+    folds = [(tmp_path, np.arange(0, N, 2)), (tmp_path, np.arange(1, N, 2))]
+    with pytest.raises(KeyboardInterrupt):
+        predict(model(Sums(stop_after=3)), {}, folds, wanted, Counting(), 3, tmp_path)
+    split = Counting()
+    finishes = predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
+    assert 0 < len(split.reads) < N
+    (tmp_path / "anew").mkdir()
+    whole = predict(model(Sums()), {}, folds, wanted, Counting(), 3, tmp_path / "anew")
+    for number in range(2):
+        _, resumed = stored(finishes[number], tmp_path / f"resumed {number}", "logits.npy")
+        _, at_once = stored(whole[number], tmp_path / f"whole {number}", "logits.npy")
+        assert (resumed == at_once).all()
+
+
+def broken_at_one(patch, level, rng):
+    if (patch == Counting().images[2]).all():
+        raise RuntimeError("broken on purpose")
+    return patch
+
+
+def test_what_failed_before_an_interruption_does_not_pass_for_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    once = Perturbation(name="once", title="", levels=(1,), apply=broken_at_one)
+    wanted = [(CLEAN, None), (Condition(once, 1), None)]
+    folds = [(tmp_path, np.arange(N))]
+    with pytest.raises(KeyboardInterrupt):
+        predict(model(Sums(stop_after=2)), {}, folds, wanted, Counting(), 3, tmp_path)
+    clean, failed = predict(model(Sums()), {}, folds, wanted, Counting(), 3, tmp_path)
+    _, values = stored(clean, tmp_path / "clean", "logits.npy")
+    assert np.isfinite(values).all()
+    with pytest.raises(HarnessError, match="broken on purpose"):
+        stored(failed, tmp_path / "failed", "logits.npy")
+
+
+def test_logits_that_are_not_finite_cost_only_their_condition(tmp_path):
+    class Fragile(Sums):
+        def logits(self, inputs):
+            values = super().logits(inputs)
+            values[inputs.reshape(len(inputs), -1).max(axis=1) == 255] = np.nan
+            return values
+
+    white = Perturbation(
+        name="white", title="", levels=(1,), apply=lambda p, level, rng: np.full_like(p, 255)
+    )
+    dark = Perturbation(name="dark", title="", levels=(1,), apply=lambda p, level, rng: p // 2)
+    wanted = [(Condition(white, 1), None), (Condition(dark, 1), None)]
+    folds = [(tmp_path, np.arange(N))]
+    first, second = predict(model(Fragile()), {}, folds, wanted, Counting(), 3, tmp_path)
+    with pytest.raises(HarnessError, match="not finite"):
+        stored(first, tmp_path / "white", "logits.npy")
+    _, values = stored(second, tmp_path / "dark", "logits.npy")
+    assert np.isfinite(values).all()
+
+
+def test_features_of_varying_width_are_refused(tmp_path):
+    widths = iter((2, 3, 3))
+    varying = Features(
+        name="varying", extract=lambda images: np.zeros((len(images), next(widths)), np.float32)
+    )
+    (finish,) = extract([(varying, CLEAN)], Counting(), tmp_path)
+    with pytest.raises(HarnessError, match="'varying' are not one row of equally many"):
+        stored(finish, tmp_path / "result", "values.npy")
+
+
+def test_a_checkpoint_cut_short_is_no_obstacle(tmp_path):
+    (tmp_path / "pass.npz").write_bytes(b"PK\x03\x04 cut short")
+    folds = [(tmp_path, np.arange(N))]
+    (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
+    _, values = stored(finish, tmp_path / "result", "logits.npy")
+    assert np.isfinite(values).all()

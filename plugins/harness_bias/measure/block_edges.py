@@ -52,7 +52,7 @@ def positions(
     sizes = np.empty((len(images), images.shape[1 + axis] - 3), np.float32)
     for row, gray in zip(sizes, images, strict=True):
         jumps = cv2.filter2D(gray, cv2.CV_16S, JUMP if axis else JUMP.reshape(4, 1))
-        clipped = np.minimum(cv2.convertScaleAbs(jumps), np.uint8(MAX_JUMP))
+        clipped = cv2.min(cv2.convertScaleAbs(jumps), MAX_JUMP)
         means = cv2.reduce(clipped, 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
         row[:] = means.ravel()[2:-1]
     periods = sizes.shape[1] // 8
@@ -89,10 +89,10 @@ def quality_of_edges(gray: Pixels, grid: Grid, contrast: float, seen: bool) -> f
     compression where that of 90 would have left a grid.
     """
     imitation = _Imitation(gray, ((grid[0] + 4) % 8, (grid[1] + 4) % 8))
-    edges = cache(imitation.edges)
-    weakest, visible = edges(LADDER[-1])
     if not seen:
-        return LADDER[-1] if visible else 0
+        return LADDER[-1] if imitation.edges(LADDER[-1], look=True)[1] else 0
+    edges = cache(imitation.edges)
+    weakest, _ = edges(LADDER[-1])
     if contrast <= weakest:
         return LADDER[-1]
     # Contrast falls as quality rises.
@@ -111,13 +111,15 @@ class _Imitation:
     def __init__(self, gray: Pixels, grid: Grid) -> None:
         x, y = grid
         self.rows, self.columns = (gray.shape[0] - y) // 8, (gray.shape[1] - x) // 8
-        self.coefficients = (in_blocks(gray, grid).astype(np.float32) - 128) @ DCT_2D
-        self.levels, self.decoded = (np.empty_like(self.coefficients) for _ in range(2))
-
-    def edges(self, quality: int) -> tuple[float, bool]:
-        """Log contrast of the edges that a quality leaves, and whether the grid of 90 is seen."""
-        step = steps(LUMA)[quality - 1].astype(np.float32)
         # In place, as new arrays of this size cost more time than the arithmetic.
+        self.decoded = in_blocks(gray, grid).astype(np.float32)
+        self.decoded -= 128
+        self.coefficients = self.decoded @ DCT_2D
+        self.levels = np.empty_like(self.coefficients)
+
+    def edges(self, quality: int, look: bool = False) -> tuple[float, bool]:
+        """Log contrast of the edges that a quality leaves; whether the grid is seen, if looked."""
+        step = steps(LUMA)[quality - 1].astype(np.float32)
         levels = np.divide(self.coefficients, step, out=self.levels)
         np.rint(levels, out=levels)
         levels *= step
@@ -127,7 +129,6 @@ class _Imitation:
         np.clip(decoded, 0, 255, out=decoded)
         blocks = decoded.astype(np.uint8).reshape(self.rows, self.columns, 8, 8)
         plane = blocks.swapaxes(1, 2).reshape(1, 8 * self.rows, 8 * self.columns)
-        look = quality == LADDER[-1]
         (across, seen_across, _), (down, seen_down, _) = (
             positions(plane, axis, look) for axis in (1, 0)
         )

@@ -52,7 +52,7 @@ def positions(
     sizes = np.empty((len(images), images.shape[1 + axis] - 3), np.float32)
     for row, gray in zip(sizes, images, strict=True):
         jumps = cv2.filter2D(gray, cv2.CV_16S, JUMP if axis else JUMP.reshape(4, 1))
-        clipped = cv2.min(cv2.convertScaleAbs(jumps), MAX_JUMP)
+        _, clipped = cv2.threshold(cv2.convertScaleAbs(jumps), MAX_JUMP, 0, cv2.THRESH_TRUNC)
         means = cv2.reduce(clipped, 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
         row[:] = means.ravel()[2:-1]
     periods = sizes.shape[1] // 8

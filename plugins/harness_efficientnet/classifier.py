@@ -54,6 +54,8 @@ def build(architecture: Architecture) -> nn.Module:
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:
     """The same patches as a tensor, copied only if they are read-only or not in order."""
+    if min(images.strides) < 0:  # numpy takes a single patch to be in order whatever its stride
+        images = images.copy()
     return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
 
@@ -94,9 +96,10 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 class EfficientNet:
     """A fitted EfficientNet-B0; a ``harness.Classifier``.
 
-    ``state`` is the network's state dict. On a processor the logits of a patch do not depend on the
-    patches that come with it, bit for bit. On a GPU they do not beyond float rounding: a batch of
-    another length may sum in another order, which in float32 moves logits by at most a few 1e-4 of
+    ``state`` is the network's state dict. The logits of a patch do not depend on the patches that
+    come with it beyond float rounding. A processor may sum the last patches of a batch in another
+    order than the first, which moves logits in their last digits. On a GPU a batch of another
+    length may be summed in another order, which in float32 moves logits by at most a few 1e-4 of
     their spread, and in bfloat16 by more.
     """
 
@@ -120,10 +123,10 @@ class EfficientNet:
         with torch.inference_mode(), autocast(self.device, self.architecture.precision):
             for start in range(0, len(inputs), size):
                 part = as_tensor(inputs[start : start + size]).to(self.device)
-                x = prepare(part, self.architecture.image_size)
-                if len(x) < size:  # a shorter batch would be summed in another order
-                    x = nn.functional.pad(x, (0, 0, 0, 0, 0, 0, 0, size - len(x)))
-                rows = self.model(x)[: len(part)]
+                n = len(part)
+                if n < size:  # a shorter batch would be computed in another order
+                    part = nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, size - n))
+                rows = self.model(prepare(part, self.architecture.image_size))[:n]
                 logits[start : start + size] = rows.float().cpu().numpy()
         return logits
 

@@ -91,11 +91,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
     )
+    tables = argparse.ArgumentParser(add_help=False)
+    tables.add_argument(
+        "--columns",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        default=("default",),
+        metavar="NAME,...",
+        help="columns of the tables: sets (default, figures, calibration, published, seeds, run, "
+        "probes, all) and names of columns as in the CSV",
+    )
+    tables.add_argument(
+        "--design-effect",
+        type=_design_effect,
+        default=1.0,
+        metavar="X",
+        help="widen intervals as if variances were X times those of independent patches "
+        "(default: 1)",
+    )
     added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = added.add_parser(
         "run",
-        parents=[plugins, data, results],
+        parents=[plugins, data, results, tables],
         help="compute what the store lacks, then write the leaderboards",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
         "--no-probes", action="store_true", help="predict clean patches only; quicker"
     )
     run.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
+    run.add_argument(
+        "--seeds",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="train N times, with the seeds from --seed on (default: 1)",
+    )
     run.add_argument(
         "--protocol",
         choices=["held-out", "published"],
@@ -184,9 +208,26 @@ def _parser() -> argparse.ArgumentParser:
     shown.set_defaults(command=commands.plugins)
 
     board = added.add_parser(
-        "leaderboard", parents=[plugins, results], help="write the tables again from the store"
+        "leaderboard",
+        parents=[plugins, results, tables],
+        help="write the tables again from the store",
     )
     board.set_defaults(command=commands.leaderboard)
+
+    compare = added.add_parser(
+        "compare",
+        parents=[plugins, results],
+        help="compare two measured models on the same patches",
+    )
+    compare.add_argument("one", metavar="MODEL")
+    compare.add_argument("other", metavar="MODEL")
+    compare.add_argument(
+        "--dataset", metavar="NAME", help="needed when the store has several datasets"
+    )
+    compare.add_argument(
+        "--json", action="store_true", help="print everything as JSON, ids of patches included"
+    )
+    compare.set_defaults(command=commands.compare)
 
     for_data = added.add_parser("data", help="get datasets")
     data_commands = for_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -209,6 +250,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _design_effect(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return value
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,14 @@ def _leaderboards(options: argparse.Namespace) -> Path:
     return folder
 
 
+def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
+    """What is wrong with the wishes for tables is said before, not after, the work for them."""
+    from harness import choose, columns
+
+    _leaderboards(options)
+    columns.choose(options.columns, choose.model_probes(registry, ()))
+
+
 def _exit(options: argparse.Namespace, registry: Registry, code: int = OK) -> int:
     return BROKEN_PLUGIN if options.strict and registry.broken and not code else code
 
@@ -86,11 +95,11 @@ def run(options: argparse.Namespace) -> int:
         perturbations=choose.perturbations(registry, options.perturbation, probes),
         perturbed=choose.perturbed(models, options.model),
         data=data,
-        seed=options.seed,
+        seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,
         given=settings.parse(options.settings, choose.fitted(registry, models)),
     )
-    _leaderboards(options)
+    _check_tables(options, registry)
     store = Store(options.store)
     names = [dataset.name for dataset in datasets]
     to_do = planner.build(registry, store, request)
@@ -119,15 +128,15 @@ def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequen
 
     for board in _write_boards(options, registry, names):
         print(f"\n{board.dataset['name']}\n")
-        print(formats.table(board, "simple"))
-        for line in formats.about(board):
+        print(formats.table(board, "simple", options.columns))
+        for line in formats.about(board, options.columns):
             print(f"\n{line}")
 
 
 def _write_boards(
     options: argparse.Namespace, registry: Registry, names: Sequence[str]
 ) -> list[Board]:
-    from harness import formats, leaderboard, report
+    from harness import formats, leaderboard, mistakes, report
     from harness.choose import model_probes
     from harness.store import Store, disk_error
 
@@ -135,14 +144,20 @@ def _write_boards(
     published = [result for result, _ in registry.published]
     boards = [
         leaderboard.build(
-            store, name, published, model_probes(registry, ()), registry.perturbations
+            store,
+            name,
+            published,
+            model_probes(registry, ()),
+            registry.perturbations,
+            options.design_effect,
         )
         for name in names
         if name in store.datasets()
     ]
     for board in boards:
         try:
-            written = formats.write(board, options.leaderboards)
+            written = formats.write(board, options.leaderboards, options.columns)
+            written += mistakes.write(board, options.leaderboards)
             written += report.write_probes(board, options.leaderboards)
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error
@@ -236,14 +251,43 @@ def calibrate(options: argparse.Namespace) -> int:
     return _exit(options, registry, FAILED if failures else OK)
 
 
-def leaderboard(options: argparse.Namespace) -> int:
-    """Write the tables again from the store."""
+def compare(options: argparse.Namespace) -> int:
+    """Print how two models in the store compare."""
+    from harness import compare as comparing
+
+    registry = _registry(options)
+    store = _stored(options)
+    known = list(store.datasets())
+    if options.dataset is None and len(known) != 1:
+        raise HarnessError(
+            f"compare: say --dataset, one of {', '.join(known)}"
+            if known
+            else f"--store {options.store}: no results there; run harness run --all first"
+        )
+    dataset = options.dataset or known[0]
+    compared = comparing.compare(store, dataset, options.one, options.other)
+    if options.json:
+        print(json.dumps(comparing.as_json(compared), indent=1, ensure_ascii=False))
+    else:
+        print("\n\n".join(comparing.text(compared)))
+    return _exit(options, registry)
+
+
+def _stored(options: argparse.Namespace) -> Store:
+    """A store that must be there already."""
     from harness.store import Store
 
     if not (options.store / "store.json").exists():
         raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
+    return Store(options.store)
+
+
+def leaderboard(options: argparse.Namespace) -> int:
+    """Write the tables again from the store."""
+    store = _stored(options)
     registry = _registry(options)
-    _print_boards(options, registry, list(Store(options.store).datasets()))
+    _check_tables(options, registry)
+    _print_boards(options, registry, list(store.datasets()))
     return _exit(options, registry)
 
 

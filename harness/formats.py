@@ -1,116 +1,55 @@
-"""The leaderboard as a table for people, a Markdown page, JSON and CSV."""
+"""The leaderboard as a table for people, a Markdown page, LaTeX, JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from harness.leaderboard import Board, Row, fields
-from harness.probes import Column, Figure, ModelProbe
+from harness import columns
+from harness.columns import Shown
+from harness.leaderboard import Board
+from harness.statistics.intervals import score_interval
 from harness.store import write_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 DATASET_FIELDS = (
     *("name", "title", "classes", "license", "source", "digest", "folds"),
     *("test_set", "trained_on", "shortfall", "train_shortfall"),
     *("n_train", "n_test", "test_counts"),
 )
 MATRICES = ("recall", "confusion")
+ASSUMED = 5.0
+"""Design effect of the example under a table whose groups are not known."""
+DEFAULT = ("default",)
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"
-
-
-def _accuracy(row: Row) -> str:
-    if row["accuracy"] is None:
-        return ""
-    low, high = _percent(row["accuracy_low"]), _percent(row["accuracy_high"])
-    return f"{_percent(row['accuracy'])} ({low}–{high})"
-
-
-def _difference(field: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row[f"difference_to_{field}"]
-        if value is not None:
-            return f"{100 * value:+.2f}"
-        why = row[f"difference_to_{field}_empty_because"]
-        return "" if why == "published" else f"({why})"
-
-    return cell
-
-
-def _seconds(row: Row) -> str:
-    return "" if row["fit_seconds"] is None else f"{row['fit_seconds']:,.1f}"
-
-
-def _rate(row: Row) -> str:
-    return "" if row["patches_per_second"] is None else f"{row['patches_per_second']:,.0f}"
-
-
-def _probed(probe: ModelProbe, column: Column) -> Callable[[Row], str]:
-    value, low, high = fields(probe, column)
-
-    def cell(row: Row) -> str:
-        if row[value] is None:
-            return ""
-        return column.show(
-            Figure(name=column.figure, value=row[value], low=row[low], high=row[high])
-        )
-
-    return cell
-
-
-def columns(board: Board) -> dict[str, Callable[[Row], str]]:
-    """Headings of the table for people, each with the function that fills its cells."""
+def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], list[list[str]]]:
+    """The chosen columns in which any row has something to say, and the rows' cells."""
     reference = board.reference.title if board.reference else "reference"
-    asked = {
-        column.heading: _probed(probe, column) for probe in board.probes for column in probe.columns
-    }
-    return {
-        "rank": lambda row: str(row["rank"] or ""),
-        "result": lambda row: str(row["result"]),
-        "model": lambda row: str(row["model"]),
-        "accuracy % (95 % interval)": _accuracy,
-        "balanced %": lambda row: _percent(row["balanced_accuracy"]),
-        "published %": lambda row: (
-            _percent(row["published_accuracy"]) if row["result"] == "measured" else ""
-        ),
-        "Δ published": _difference("published"),
-        f"Δ {reference}": _difference("reference"),
-        **asked,
-        "selected on": lambda row: row["selected_on"],
-        "initial weights": lambda row: row["initial_weights"] or "",
-        "seed": lambda row: "" if row["seed"] is None else str(row["seed"]),
-        "trained on": lambda row: f"{row['n_train']:,}" if row["n_train"] else row["trained_on"],
-        "tested on": lambda row: f"{row['n_test']:,}",
-        "fit s": _seconds,
-        "predict patches/s": _rate,
-        "device": lambda row: row["device"] or "",
-        "notes": lambda row: row["notes"],
-    }
+    chosen = columns.choose(names, board.probes, reference, board.sampling.design_effect)
+    cells = [[column.cell(row) for column in chosen] for row in board.rows]
+    kept = [
+        number
+        for number, column in enumerate(chosen)
+        if column.name == "rank" or any(row[number] for row in cells)
+    ]
+    return [chosen[number] for number in kept], [[row[number] for number in kept] for row in cells]
 
 
-def table(board: Board, style: str) -> str:
+def table(board: Board, style: str, names: Sequence[str] = DEFAULT) -> str:
     """The table for people, in a format of ``tabulate`` ("github" for Markdown)."""
     from tabulate import tabulate
 
-    shown = columns(board)
-    cells = [[cell(row) for cell in shown.values()] for row in board.rows]
-    filled = [
-        number
-        for number, heading in enumerate(shown)
-        if heading == "rank" or any(row[number] for row in cells)
-    ]
-    rows = [[row[number] for number in filled] for row in cells]
-    headings = [list(shown)[number] for number in filled]
-    return str(tabulate(rows, headings, tablefmt=style, disable_numparse=True))
+    chosen, cells = filled(board, names)
+    headings = [column.heading for column in chosen]
+    return str(tabulate(cells, headings, tablefmt=style, disable_numparse=True))
 
 
-def about(board: Board) -> list[str]:
+def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
     """Sentences that a reader of the table needs."""
     dataset = board.dataset
     how = "a fixed test split"
@@ -132,42 +71,67 @@ def about(board: Board) -> list[str]:
             if dataset["test_set"]
             else dataset["shortfall"]
         )
+    lines.append(_independence(board))
+    chosen, _ = filled(board, names)
+    lines.append(" ".join(dict.fromkeys(column.about for column in chosen if column.about)))
+    return lines
+
+
+def _independence(board: Board) -> str:
+    """What is known of patches that belong together."""
+    groups, effect = board.truth.groups, board.sampling.design_effect
+    if groups is not None:
+        return (
+            f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
+            "independent: intervals and comparisons resample groups."
+        )
     folds = (
-        ", and patches of one patient may be on both sides of a fold" if dataset["folds"] else ""
+        ", and patches of one patient may be on both sides of a fold"
+        if board.dataset["folds"]
+        else ""
     )
-    lines.append(
-        "Patches count as independent. Which of them come from one patient is not known here, so "
-        f"intervals are too narrow{folds}."
-    )
-    lines.append(
-        "Accuracy with its 95 % Wilson interval. Only measured rows are ranked; published rows "
-        "were not run here. Differences (Δ) are in percentage points. “Selected on” is the split "
-        "that chose the checkpoint: none, a held-out part of the training patches, or test. "
-        "“Trained on” counts the patches given to one fit, held-out ones included. “Fit s” adds up "
-        "all fits of a row and the extraction of the features that they share."
-    )
-    asked = [
-        f"“{column.heading}”: {column.about}"
-        for probe in board.probes
-        if board.findings.get(probe.name)
-        for column in probe.columns
-    ]
-    return lines + ([" ".join(asked)] if asked else [])
+    text = "Which patches come from one patient is not known here. "
+    if effect != 1:
+        return text + (
+            f"Intervals assume a design effect of {effect:g}, which is how much larger variances "
+            f"are than those of independent patches{folds}. Ranks and p values do not."
+        )
+    text += f"They count as independent, so intervals are too narrow{folds}."
+    first = next((row for row in board.rows if row["result"] == "measured"), None)
+    if first:
+        low, high = score_interval(first["accuracy"], 0, first["n_test"] / ASSUMED)
+        text += (
+            f" With a design effect of {ASSUMED:g}, that of the first row would be "
+            f"{100 * low:.2f}–{100 * high:.2f} (`--design-effect {ASSUMED:g}`)."
+        )
+    return text
 
 
-def markdown(board: Board) -> str:
+def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:
     """The board as a Markdown page."""
     name = board.dataset["name"]
-    paragraphs = "\n\n".join(about(board))
+    paragraphs = "\n\n".join(about(board, names))
     made = "Written by `harness`; `harness leaderboard` writes it again from the store."
-    return f"# {name}\n\n{paragraphs}\n\n{table(board, 'github')}\n\n{made}\n"
+    return f"# {name}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
+
+
+def latex(board: Board, names: Sequence[str] = DEFAULT) -> str:
+    """The table in LaTeX, with the rules of the package booktabs."""
+    note = f"% {board.dataset['name']}; needs \\usepackage{{booktabs}}\n"
+    text = table(board, "latex_booktabs", names)
+    # What tabulate leaves as it is, and pdflatex with its fonts does not know.
+    for character, command in (("–", "--"), ("Δ", "$\\Delta$"), ("±", "$\\pm$")):
+        text = text.replace(character, command)
+    return note + text + "\n"
 
 
 def to_json(board: Board) -> str:
-    """The board with every figure, confusion matrices included."""
+    """The board with every figure, confusion matrices included: ``leaderboard.schema.json``."""
     content = {
         "schema": SCHEMA,
         "dataset": {field: board.dataset[field] for field in DATASET_FIELDS},
+        "groups": None if board.truth.groups is None else int(board.truth.groups.max()) + 1,
+        "design_effect": board.sampling.design_effect,
         "reference": board.reference.name if board.reference else None,
         "rows": board.rows,
     }
@@ -180,15 +144,29 @@ def to_csv(board: Board) -> str:
     fields = [field for field in (board.rows[0] if board.rows else {}) if field not in MATRICES]
     writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(board.rows)
+    for row in board.rows:
+        writer.writerow({field: _cell(row[field]) for field in fields})
     return text.getvalue()
 
 
-def write(board: Board, folder: Path) -> list[Path]:
-    """Write ``<dataset>.md``, ``.csv`` and ``.json``; returns their paths."""
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def write(board: Board, folder: Path, names: Sequence[str] = DEFAULT) -> list[Path]:
+    """Write ``<dataset>.md``, ``.tex``, ``.csv`` and ``.json``; returns their paths.
+
+    ``names`` choose the columns of the first two; the others always have all.
+    """
+    texts = {
+        ".md": markdown(board, names),
+        ".tex": latex(board, names),
+        ".csv": to_csv(board),
+        ".json": to_json(board),
+    }
     written = []
-    for suffix, text in ((".md", markdown), (".csv", to_csv), (".json", to_json)):
+    for suffix, text in texts.items():
         path = folder / f"{board.dataset['name']}{suffix}"
-        write_atomically(path, text(board))
+        write_atomically(path, text)
         written.append(path)
     return written

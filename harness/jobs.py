@@ -152,9 +152,11 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
 
 
 def store_dataset(described: Record, splits: Splits, folder: Path) -> Record:
-    """Store test labels and ids beside what is said of a dataset."""
+    """Store test labels, ids and groups beside what is said of a dataset."""
     np.save(folder / "labels.npy", splits.test.labels)
     (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+    if splits.groups is not None:
+        (folder / "groups.json").write_text(json.dumps(list(splits.groups)))
     return described
 
 
@@ -304,6 +306,7 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
         "fits": fits,
         "features": features,
         "members": [record["digest"] for record in records],
+        "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
         **{
             field: _join(records, field)
             for field in ("device", "initial_weights", "selected_on", "deviations")

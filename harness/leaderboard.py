@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,21 +9,45 @@ from typing import Any
 
 import numpy as np
 
-from harness import metrics, predictions
-from harness.probes import Column, Finding, ModelProbe
-from harness.store import Store, read_record
+from harness import figures, predictions, reproduction
+from harness.predictions import GroundTruth, Run
+from harness.probes import Column, Figure, Finding, ModelProbe
+from harness.statistics import ranking
+from harness.statistics.intervals import Sampling
+from harness.store import Store
 from harness.types import Perturbation, PublishedResult
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A measured model on the leaderboard: its trainings, and what came of them."""
+
+    runs: tuple[Run, ...]
+    found: tuple[figures.RunFigures, ...]
+    """Of each training."""
+    right: Any = field(repr=False)
+    """Which patches each training gets right, bool (S, N)."""
+    findings: Mapping[str, Finding]
+    """What probes found, by their name."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Of the first training."""
+        return self.runs[0].record
+
+
+@dataclass(frozen=True)
 class Board:
     """A leaderboard: what the dataset is, and its rows, measured ones first."""
 
-    dataset: dict[str, Any]
+    truth: GroundTruth
     reference: PublishedResult | None
     rows: list[Row]
+    entries: tuple[Entry, ...] = ()
+    """Of the measured rows, in their order."""
+    sampling: Sampling = field(default_factory=Sampling)
     probes: tuple[ModelProbe, ...] = ()
     published: tuple[PublishedResult, ...] = ()
     """Those of the same test set, perturbed ones included."""
@@ -33,6 +56,11 @@ class Board:
     changed: tuple[Row, ...] = ()
     """Published accuracies under perturbations, each beside the measured one of the same model."""
 
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """What is said of the dataset."""
+        return self.truth.described
+
 
 def build(
     store: Store,
@@ -40,11 +68,12 @@ def build(
     published: Sequence[PublishedResult],
     probes: Sequence[ModelProbe] = (),
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
+    design_effect: float = 1.0,
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last."""
-    folder = store.datasets()[dataset]
-    described = read_record(folder)
-    labels = np.load(folder / "labels.npy")
+    truth = predictions.ground_truth(store, dataset)
+    described = truth.described
+    sampling = Sampling(groups=truth.groups, design_effect=design_effect)
     same_test = [
         result
         for result in published
@@ -52,38 +81,81 @@ def build(
     ]
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
-    runs = predictions.runs(store, dataset, perturbations)
-    seen = predictions.views(store, dataset, runs, perturbations) if probes else [None] * len(runs)
-    measured: list[tuple[Row, predictions.Run, dict[str, Finding]]] = []
-    for run, view in zip(runs, seen, strict=True):
-        row = _measured(run.record, labels, run.logits(), described, related, reference)
-        asked = {p.name: predictions.ask(p, view) for p in probes} if view else {}
-        found = {name: finding for name, finding in asked.items() if finding}
-        measured.append((row | _cells(probes, found), run, found))
-    measured.sort(key=lambda m: (-m[0]["accuracy"], m[0]["model"], m[0]["seed"]))
-    rows = [row for row, _, _ in measured]
-    for row in rows:
-        row["rank"] = 1 + sum(other["accuracy"] > row["accuracy"] for other in rows)
-    best = {row["model"]: run for row, run, _ in reversed(measured)}
+    entries = collect(store, truth, sampling, probes, perturbations)
+    rows = [_measured(entry, truth, related, reference) for entry in entries]
+    for row, entry in zip(rows, entries, strict=True):
+        row |= _cells(probes, entry.findings)
+    _rank(rows, entries, truth)
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
-    for row, _, found in measured:
-        for name, finding in found.items():
-            findings[name].setdefault(row["model"], finding)
+    best: dict[str, Run] = {}
+    for entry in entries:
+        best.setdefault(entry.record["model"], entry.runs[0])
+        for name, finding in entry.findings.items():
+            findings[name].setdefault(entry.record["model"], finding)
     names = {(row["model"], described["trained_on"]) for row in rows}
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
-    rows += [_published(result) | _cells(probes, {}) for result in others]
+    rows += [_published(result, truth) | _cells(probes, {}) for result in others]
     changed = [
-        _changed(result, best.get(result.name), labels)
+        _changed(result, best.get(result.name), truth.labels)
         for result in same_test
         if result.perturbation != "clean" and result.accuracy is not None
     ]
     return Board(
-        described, reference, rows, tuple(probes), tuple(same_test), findings, tuple(changed)
+        truth=truth,
+        reference=reference,
+        rows=rows,
+        entries=tuple(entries),
+        sampling=sampling,
+        probes=tuple(probes),
+        published=tuple(same_test),
+        findings=findings,
+        changed=tuple(changed),
     )
 
 
-def _changed(result: PublishedResult, run: predictions.Run | None, labels: Any) -> Row:
+def collect(
+    store: Store,
+    truth: GroundTruth,
+    sampling: Sampling,
+    probes: Sequence[ModelProbe] = (),
+    perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
+) -> list[Entry]:
+    """Every measured model on a dataset, the most accurate first."""
+    runs = predictions.runs(store, truth.dataset, perturbations)
+    together = predictions.trainings(runs)
+    kept = [run for group in together for run in group]
+    seen = predictions.views(truth, kept, perturbations) if probes else []
+    view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}
+    entries = []
+    for group in together:
+        # Changed patches are predicted by the first training alone.
+        asked = {p.name: predictions.ask(p, view_of[id(group[0])]) for p in probes}
+        entries.append(
+            Entry(
+                runs=tuple(group),
+                found=tuple(figures.of_run(store, run, truth, sampling) for run in group),
+                right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in group]),
+                findings={name: finding for name, finding in asked.items() if finding},
+            )
+        )
+    entries.sort(key=lambda e: (-e.right.mean(), e.record["model"], e.record["seed"]))
+    return entries
+
+
+def _rank(rows: Sequence[Row], entries: Sequence[Entry], truth: GroundTruth) -> None:
+    """Give measured rows their ranks, and the range of ranks that the data leave open."""
+    if not rows:
+        return
+    accuracies = np.array([row["accuracy"] for row in rows])
+    p = ranking.pairwise([entry.right for entry in entries], truth.groups)
+    ranges = ranking.rank_ranges(accuracies, p)
+    for row, (best, worst) in zip(rows, ranges, strict=True):
+        row["rank"] = 1 + int((accuracies > row["accuracy"]).sum())
+        row["rank_best"], row["rank_worst"] = best, worst
+
+
+def _changed(result: PublishedResult, run: Run | None, labels: Any) -> Row:
     accuracy = None
     if run is not None and result.level is not None:
         accuracy = run.accuracy(labels, result.perturbation, result.level)
@@ -109,24 +181,36 @@ def _cells(probes: Sequence[ModelProbe], findings: Mapping[str, Finding]) -> Row
     cells: Row = {}
     for probe in probes:
         for column in probe.columns:
-            values: tuple[float | None, ...] = (None, None, None)
             known = findings[probe.name].figures if probe.name in findings else ()
-            for figure in known:
-                if figure.name == column.figure:
-                    values = (figure.value, figure.low, figure.high)
-            cells |= dict(zip(fields(probe, column), values, strict=True))
+            figure = next((f for f in known if f.name == column.figure), None)
+            cells |= _fields(fields(probe, column)[0], figure)
+    return cells
+
+
+def _fields(name: str, figure: Figure | None) -> Row:
+    """Fields of a row for a figure."""
+    if figure is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+
+
+def _all_fields(found: Mapping[str, Figure]) -> Row:
+    cells: Row = {}
+    for name in figures.NAMES:
+        cells |= _fields(name, found.get(name))
     return cells
 
 
 def _measured(
-    record: dict[str, Any],
-    labels: Any,
-    logits: Any,
-    dataset: dict[str, Any],
+    entry: Entry,
+    truth: GroundTruth,
     related: Sequence[PublishedResult],
     reference: PublishedResult | None,
 ) -> Row:
-    figures = metrics.from_logits(labels, logits)
+    record, dataset = entry.record, truth.described
+    found = figures.mean([run.figures for run in entry.found])
+    accuracies = [run.figures["accuracy"].value for run in entry.found]
+    records = [run.record for run in entry.runs]
     same = next(
         (
             result
@@ -136,76 +220,89 @@ def _measured(
         None,
     )
 
-    def difference(result: PublishedResult | None, why_none: str) -> tuple[float | None, str]:
+    def judged(result: PublishedResult | None, why_none: str) -> reproduction.Reproduction:
         if result is None or result.accuracy is None:
-            return None, why_none
-        if dataset["shortfall"]:
-            return None, dataset["shortfall"]
-        return figures.accuracy - result.accuracy, ""
+            why = "only balanced accuracy was published" if result else why_none
+            return reproduction.Reproduction("not comparable", why, None)
+        return reproduction.judge(found["accuracy"], accuracies, result, record, dataset)
 
-    to_published, why_published = difference(same, "not published")
-    to_reference, why_reference = difference(reference, "no reference")
+    to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
+    several = len(accuracies) > 1
     return {
         "rank": None,
+        "rank_best": None,
+        "rank_worst": None,
         "result": "measured",
         "model": record["model"],
         "title": record["title"],
-        "accuracy": figures.accuracy,
-        "accuracy_low": figures.interval[0],
-        "accuracy_high": figures.interval[1],
-        "balanced_accuracy": figures.balanced_accuracy,
+        **_all_fields(found),
+        "seeds": [one["seed"] for one in records],
+        "accuracy_sd": float(np.std(accuracies, ddof=1)) if several else None,
+        "accuracy_min": min(accuracies) if several else None,
+        "accuracy_max": max(accuracies) if several else None,
         "published_accuracy": same.accuracy if same else None,
         "published_balanced_accuracy": same.balanced_accuracy if same else None,
         "published_selected_on": same.selected_on if same else None,
         "published_source": same.source if same else None,
-        "difference_to_published": to_published,
-        "difference_to_published_empty_because": why_published,
-        "difference_to_reference": to_reference,
-        "difference_to_reference_empty_because": why_reference,
+        **_fields("difference_to_published", to_published.difference),
+        "reproduced": to_published.verdict if same else None,
+        "reproduced_because": to_published.because,
+        **_fields("difference_to_reference", to_reference.difference),
+        "difference_to_reference_empty_because": (
+            "" if to_reference.difference else to_reference.because
+        ),
         "selected_on": record["selected_on"],
         "initial_weights": record["initial_weights"],
-        "seed": record["seed"],
         "trained_on": dataset["trained_on"],
         "n_train": dataset["n_train"],
-        "n_test": figures.n,
-        "fit_seconds": sum(part["seconds"] for part in record["fits"] + record["features"]),
+        "n_test": len(truth.labels),
+        "fit_seconds": sum(
+            {
+                part["digest"]: part["seconds"]
+                for one in records
+                for part in one["fits"] + one["features"]
+            }.values()
+        ),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
         "notes": "; ".join(filter(None, (dataset["train_shortfall"], record["deviations"]))),
-        "recall": _plain(figures.recall),
-        "confusion": figures.confusion.tolist(),
-        "source": f"{record['plugin']}, result {record['digest']}",
+        "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
+        "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
+        "source": f"{record['plugin']}, "
+        + ("result " if len(records) == 1 else "results ")
+        + ", ".join(one["digest"] for one in records),
     }
 
 
-def _published(result: PublishedResult) -> Row:
-    interval: tuple[float | None, float | None] = (None, None)
-    if result.accuracy is not None:
-        interval = metrics.wilson(round(result.accuracy * result.n), result.n)
-    confusion = result.confusion
-    recall = None
-    if confusion is not None:
-        recall = _plain(metrics.from_confusion(np.array(confusion)).recall)
+def _recalls(found: Mapping[str, Figure], truth: GroundTruth) -> list[Row]:
+    """Recall by class, for JSON."""
+    return [{"class": name, **_fields("recall", found.get(name))} for name in truth.classes]
+
+
+def _published(result: PublishedResult, truth: GroundTruth) -> Row:
     return {
         "rank": None,
+        "rank_best": None,
+        "rank_worst": None,
         "result": "published",
         "model": result.name,
         "title": result.title,
-        "accuracy": result.accuracy,
-        "accuracy_low": interval[0],
-        "accuracy_high": interval[1],
-        "balanced_accuracy": result.balanced_accuracy,
+        **_all_fields(reproduction.figures(result)),
+        "seeds": None,
+        "accuracy_sd": None,
+        "accuracy_min": None,
+        "accuracy_max": None,
         "published_accuracy": result.accuracy,
         "published_balanced_accuracy": result.balanced_accuracy,
         "published_selected_on": result.selected_on,
         "published_source": result.source,
-        "difference_to_published": None,
-        "difference_to_published_empty_because": "published",
-        "difference_to_reference": None,
+        **_fields("difference_to_published", None),
+        "reproduced": None,
+        "reproduced_because": "published",
+        **_fields("difference_to_reference", None),
         "difference_to_reference_empty_because": "published",
         "selected_on": result.selected_on,
         "initial_weights": None,
-        "seed": None,
         "trained_on": result.trained_on,
         "n_train": None,
         "n_test": result.n,
@@ -213,12 +310,7 @@ def _published(result: PublishedResult) -> Row:
         "patches_per_second": None,
         "device": None,
         "notes": "read at the source" if result.checked == "source" else "seen quoted elsewhere",
-        "recall": recall,
-        "confusion": confusion,
+        "recall": _recalls(reproduction.recalls(result, truth.classes), truth),
+        "confusion": result.confusion,
         "source": result.source,
     }
-
-
-def _plain(values: Any) -> list[float | None]:
-    """A list that JSON can hold: None for NaN."""
-    return [None if math.isnan(value) else float(value) for value in values]

@@ -65,7 +65,8 @@ class Request:
     perturbed: Collection[str] = ()
     probes: Sequence[DatasetProbe] = ()
     data: Path = Path("data")
-    seed: int = 0
+    seeds: Sequence[int] = (0,)
+    """Each model is trained with each. Changed patches are predicted with the first alone."""
     protocol: Literal["held-out", "published"] = "held-out"
     given: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Settings by model name, as ``settings.parse`` returns them."""

@@ -44,23 +44,28 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
     for dataset in request.datasets:
         try:
             splits = dataset.load(request.data)
-            planner = _DatasetPlanner(registry, store, request, plan, dataset, splits)
+            planners = [
+                _DatasetPlanner(registry, store, request, plan, dataset, splits, seed)
+                for seed in request.seeds
+            ]
         except Exception as error:
             if len(request.datasets) == 1 and isinstance(error, HarnessError):
                 raise
             plan.failures[f"dataset {dataset.name}"] = reason(error)
             continue
-        planner.plan_dataset()
-        for model in request.models:
-            try:
-                planner.predict(model, CLEAN)
-                if model.name in request.perturbed:
-                    for condition in planner.conditions():
-                        planner.predict(model, condition)
-            except Exception as error:
-                plan.failures[f"{dataset.name}: {model.name}"] = reason(error)
+        first = planners[0]
+        for planner in planners:
+            planner.plan_dataset()
+            for model in request.models:
+                try:
+                    planner.predict(model, CLEAN)
+                    if planner is first and model.name in request.perturbed:
+                        for condition in planner.conditions():
+                            planner.predict(model, condition)
+                except Exception as error:
+                    plan.failures[f"{dataset.name}: {model.name}"] = reason(error)
         for probe in request.probes:
-            plan.findings[dataset.name, probe.name] = planner.ask(probe)
+            plan.findings[dataset.name, probe.name] = first.ask(probe)
     plan.warnings = list(dict.fromkeys(plan.warnings))
     return plan
 
@@ -83,6 +88,7 @@ class _DatasetPlanner:
         plan: Plan,
         dataset: Dataset,
         splits: Splits,
+        seed: int,
     ) -> None:
         self.registry = registry
         self.store = store
@@ -90,6 +96,12 @@ class _DatasetPlanner:
         self.plan = plan
         self.dataset = dataset
         self.splits = splits
+        self.seed = seed
+        if splits.groups is not None and len(splits.groups) != len(splits.test.labels):
+            raise HarnessError(
+                f"dataset {dataset.name}: {len(splits.groups)} groups for "
+                f"{len(splits.test.labels)} test patches; report it to the plugin's author"
+            )
         # A dataset that no model can be fitted on can still be audited.
         try:
             self.pairs = fold_pairs(splits, dataset.classes)
@@ -98,7 +110,8 @@ class _DatasetPlanner:
                 raise HarnessError(f"dataset {dataset.name}: {error}") from error
             self.pairs = []
         parts = [part.fingerprint for part in (splits.train, splits.test) if part is not None]
-        identity = "\n".join([*dataset.classes, *parts, str(splits.folds)])
+        groups = [] if splits.groups is None else ["groups", *splits.groups]
+        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.weights: dict[str, InitialWeights | None] = {}
         self.fits: dict[str, list[Key]] = {}
@@ -192,7 +205,7 @@ class _DatasetPlanner:
             if weights and weights.warning:
                 self.plan.warnings.append(weights.warning)
             self.weights[model.name] = weights
-            common = (self.dataset, model, resolved, weights, self.request.seed, selected_on)
+            common = (self.dataset, model, resolved, weights, self.seed, selected_on)
             self.fits[model.name] = [
                 self.fit(FitSpec(*common, fold)) for fold in range(len(self.pairs))
             ]
@@ -234,6 +247,7 @@ class _DatasetPlanner:
                     "settings": {k: resolved[k] for k in model.settings},
                     "deviations": settings.deviations(model, resolved),
                     "initial_weights": weights.label if weights else "none",
+                    "initial_weights_fallback": bool(weights and weights.warning),
                     "selected_on": selected_on,
                     "device": jobs.device_name(model, resolved),
                     "fits": [_short(self.store.record(fit)) for fit in fits],
@@ -305,7 +319,7 @@ class _DatasetPlanner:
             "plugin": f"{plugin.distribution} {plugin.version}",
             "data": self.fingerprint,
             "derived": isinstance(model, DerivedModel),
-            "seed": self.request.seed,
+            "seed": self.seed,
             **condition.as_dict(),
             **provenance(),
         }
@@ -360,6 +374,8 @@ class _DatasetPlanner:
             return model.estimate(len(train.labels), spec.settings)
 
         label = f"{self.dataset.name}: fit {model.name}"
+        if len(self.request.seeds) > 1:
+            label += f", seed {spec.seed}"
         if self.splits.folds:
             label += f", fold {spec.fold + 1} of {self.splits.folds}"
         needs = (self.copy, *feature_keys.values())

@@ -21,6 +21,42 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class GroundTruth:
+    """What is known of the test patches of the copy of a dataset that was used last."""
+
+    described: Record
+    labels: NDArray[np.int64]
+    ids: Sequence[str]
+    groups: NDArray[np.int64] | None
+    """Number of the patient or slide of each patch, from 0 without gaps; None if not known."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return str(self.described["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self.described["classes"])
+
+
+def ground_truth(store: Store, dataset: str) -> GroundTruth:
+    """The test patches that stored predictions are about."""
+    folder = store.datasets()[dataset]
+    groups = None
+    if (folder / "groups.json").exists():
+        names = json.loads((folder / "groups.json").read_text(encoding="utf-8"))
+        groups = np.unique(names, return_inverse=True)[1]
+    return GroundTruth(
+        described=read_record(folder),
+        labels=np.load(folder / "labels.npy"),
+        ids=json.loads((folder / "ids.json").read_text(encoding="utf-8")),
+        groups=groups,
+    )
+
+
+@dataclass(frozen=True)
 class Run:
     """A fitted model, or a sum of some, and where its logits for the test patches are stored."""
 
@@ -70,14 +106,23 @@ def runs(store: Store, dataset: str, perturbations: Mapping[str, Perturbation]) 
     return list(found.values())
 
 
+def trainings(known: Sequence[Run]) -> list[list[Run]]:
+    """Runs that differ only in their seed, together, in the order of their seeds.
+
+    Of two with the same seed, as when a plugin's new version fits anew, the latest counts.
+    """
+    by_setup: dict[str, dict[int, Run]] = {}
+    for run in sorted(known, key=lambda run: str(run.record["created"])):
+        fields = ("model", "selected_on", "initial_weights", "deviations", "settings")
+        setup = json.dumps([run.record.get(field) for field in fields], sort_keys=True)
+        by_setup.setdefault(setup, {})[run.record["seed"]] = run
+    return [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in by_setup.values()]
+
+
 def views(
-    store: Store, dataset: str, known: Sequence[Run], perturbations: Mapping[str, Perturbation]
+    truth: GroundTruth, known: Sequence[Run], perturbations: Mapping[str, Perturbation]
 ) -> list[Predictions]:
     """What probes see of runs."""
-    folder = store.datasets()[dataset]
-    described = read_record(folder)
-    labels: NDArray[np.int64] = np.load(folder / "labels.npy")
-    ids = json.loads((folder / "ids.json").read_text())
 
     def view(run: Run) -> Predictions:
         def under(perturbation: str, level: float) -> NDArray[np.float32] | None:
@@ -91,9 +136,9 @@ def views(
 
         return Predictions(
             model=run.record["model"],
-            classes=tuple(described["classes"]),
-            labels=labels,
-            ids=ids,
+            classes=truth.classes,
+            labels=truth.labels,
+            ids=truth.ids,
             clean=run.logits(),
             perturbations=perturbations,
             under=under,

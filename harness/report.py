@@ -72,7 +72,7 @@ def write_audit(
         lines += [f"## {probe.title}", *_body(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            if _draw(path, lambda draw=draw, finding=finding: draw(finding)):
+            if write_picture(path, lambda draw=draw, finding=finding: draw(finding)):
                 written.append(path)
                 lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
     lines.append(f"Written by `harness audit --dataset {dataset}`.")
@@ -82,7 +82,7 @@ def write_audit(
         "digest": described["digest"],
         "findings": {key: asdict(finding) for key, finding in findings.items()},
     }
-    return [*_write(folder / name, lines, content), *written]
+    return [*write_page(folder / name, lines, content), *written]
 
 
 def write_probes(board: Board, folder: Path) -> list[Path]:
@@ -102,8 +102,8 @@ def write_probes(board: Board, folder: Path) -> list[Path]:
         lines.append(f"## {probe.title}")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            classes = board.dataset["classes"]
-            if _draw(path, lambda draw=draw, f=findings, c=classes: draw(f, board.published, c)):
+            given = findings, board.published, board.truth.classes
+            if write_picture(path, lambda draw=draw, given=given: draw(*given)):
                 written.append(path)
                 lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
         for model, finding in findings.items():
@@ -123,7 +123,7 @@ def write_probes(board: Board, folder: Path) -> list[Path]:
         "published": list(board.changed),
     }
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
-    return [*_write(folder / name, lines, content), *written]
+    return [*write_page(folder / name, lines, content), *written]
 
 
 def _published(board: Board) -> Table:
@@ -184,10 +184,11 @@ def write_calibration(
     writer.writeheader()
     writer.writerows(asdict(reading) for reading in readings)
     write_atomically(path.with_suffix(".csv"), text.getvalue())
-    return [*_write(path, lines, content), path.with_suffix(".csv")]
+    return [*write_page(path, lines, content), path.with_suffix(".csv")]
 
 
-def _write(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path]:
+def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path]:
+    """Write a page as Markdown, and what is on it as JSON; returns their paths."""
     page, data = path.with_suffix(".md"), path.with_suffix(".json")
     write_atomically(page, "\n\n".join(paragraphs) + "\n")
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -236,7 +237,7 @@ def _numbers(values: Sequence[float]) -> list[str]:
     return [f"{value:.{decimals}f}" for value in values]
 
 
-def _draw(path: Path, draw: Any) -> bool:
+def write_picture(path: Path, draw: Any) -> bool:
     """Write a picture as PNG; False when there is nothing to draw, or, with a warning, it fails."""
     try:
         figure = draw()

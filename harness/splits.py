@@ -143,7 +143,7 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
         if splits.train is None:
             raise HarnessError("a dataset without folds must come with a training split")
         return [(splits.train, np.arange(len(splits.test.labels)))]
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels = splits.test.labels
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
@@ -152,9 +152,15 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
                 f"class {classes[label]} has {count} test patches, too few for "
                 f"{splits.folds} folds; add patches of that class"
             )
-    cutter = StratifiedKFold(splits.folds, shuffle=True, random_state=0)
+    cutter: Any = StratifiedKFold(splits.folds, shuffle=True, random_state=0)
+    if splits.groups is not None:
+        cutter = StratifiedGroupKFold(splits.folds, shuffle=True, random_state=0)
+        if (n := len(set(splits.groups))) < splits.folds:
+            raise HarnessError(
+                f"the test patches come from {n} groups, too few for {splits.folds} folds"
+            )
     pairs = []
-    for rest, fold in cutter.split(labels, labels):
+    for rest, fold in cutter.split(labels, labels, splits.groups):
         seen: Split = Subset(splits.test, rest)
         pairs.append((seen if splits.train is None else Concat(splits.train, seen), fold))
     return pairs

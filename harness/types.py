@@ -65,6 +65,9 @@ class Splits:
     folds: int = 0
     shortfall: str = ""
     """Why ``test`` is not the whole published test set, e.g. "111 of 7,180 test patches"."""
+    groups: Sequence[str] | None = None
+    """The patient or slide of each test patch, if known. Patches of one group are not independent:
+    intervals resample groups, and no group is cut by a fold."""
     train_shortfall: str = ""
     """Why ``train`` is not the whole published training set; stands in every measured row."""
 

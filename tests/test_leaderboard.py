@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
-from harness import PublishedResult, formats
+from harness import HarnessError, PublishedResult, columns, figures, formats, mistakes
 from harness.leaderboard import build
 from harness.store import Key, Store
 
+SCHEMA = Path(formats.__file__).with_name("leaderboard.schema.json")
 DATASET = {
     "name": "d",
     "title": "D",
@@ -58,19 +61,26 @@ def make(tmp_path):
         described = Key("dataset", "d", "splits", {"data": copy, **dataset})
         with store.write(described) as (folder, record):
             np.save(folder / "labels.npy", labels)
+            (folder / "ids.json").write_text('["p", "q", "r", "s"]')
             record |= {**DATASET, **dataset}
         store.set_current(described)
-        for number, (model, right) in enumerate(correct):
+        for number, (model, right, *more) in enumerate(correct):
+            seed = more[0] if more else 0
             predicted = labels ^ (np.arange(4) >= right)
             key = Key("prediction", "d", model, {"number": number, "data": copy})
             with store.write(key) as (folder, record):
                 np.save(folder / "logits.npy", np.eye(2, dtype=np.float32)[predicted])
                 record |= {
                     **{"model": model, "title": model.upper(), "data": copy},
-                    **{"perturbation": "clean", "view": "identity", "seed": number},
+                    **{"perturbation": "clean", "view": "identity", "seed": seed},
+                    **{"created": f"2026-01-01T00:00:{number:02}"},
                     **{"selected_on": "held-out", "initial_weights": "none", "device": "CPU"},
                     **{"fits": [fit("a", 2, number), fit("b", 3, number)], "seconds": 0.5, "n": 4},
-                    **{"deviations": "", "plugin": "p 1", "features": [{"seconds": 1}]},
+                    **{
+                        "deviations": "",
+                        "plugin": "p 1",
+                        "features": [{"digest": "f", "seconds": 1}],
+                    },
                 }
         return store
 
@@ -81,6 +91,8 @@ def test_rows_are_ranked_by_accuracy_and_ties_share_a_rank(make):
     board = build(make([("x", 2), ("m", 4), ("y", 2), ("z", 1)]), "d", [published()])
     ranks = [(row["model"], row["rank"]) for row in board.rows]
     assert ranks == [("m", 1), ("x", 2), ("y", 2), ("z", 4)]
+    assert {(row["rank_best"], row["rank_worst"]) for row in board.rows} == {(1, 4)}
+    assert "| 1–4 " in formats.table(board, "github")  # four patches tell nothing apart
     assert board.rows[0]["fit_seconds"] == 6
     assert board.rows[0]["patches_per_second"] == 8
 
@@ -107,8 +119,9 @@ def test_a_published_row_stands_only_where_nobody_ran_the_model(make):
     assert mine["published_selected_on"] == "test"
     assert mine["difference_to_reference"] == pytest.approx(0.1)
     assert board.rows[1]["rank"] is None
-    assert "+25.00" in formats.table(board, "github")
-    assert "Δ M" in formats.table(board, "github")
+    table = formats.table(board, "github", ["published"])
+    assert "+25.00 (-28.08 to +69.94)" in table  # as Newcombe's in statsmodels
+    assert "Δ M" in table
 
 
 def test_trained_on_other_data_is_not_the_same_published_model(make):
@@ -122,8 +135,9 @@ def test_on_other_test_data_there_is_no_difference_but_a_reason(make):
     board = build(store, "d", [published(reference=True)])
     row = board.rows[0]
     assert row["difference_to_published"] is row["difference_to_reference"] is None
-    table = formats.table(board, "github")
-    assert table.count("(4 of 9 test patches)") == 2
+    assert row["reproduced"] == "not comparable"
+    assert row["difference_to_reference_empty_because"] == "4 of 9 test patches"
+    assert "not comparable: 4 of 9 test patches" in formats.table(board, "github")
     assert "no difference to them is shown" in formats.markdown(board)
 
 
@@ -136,15 +150,16 @@ def test_only_results_of_the_current_copy_are_shown(make):
 def test_json_and_csv_hold_the_figures(make, tmp_path):
     board = build(make([("m", 3)]), "d", [published(model="other", confusion=((2, 0), (1, 1)))])
     paths = formats.write(board, tmp_path / "boards")
-    assert [path.name for path in paths] == ["d.md", "d.csv", "d.json"]
-    content = json.loads(paths[2].read_text())
+    assert [path.name for path in paths] == ["d.md", "d.tex", "d.csv", "d.json"]
+    content = json.loads(paths[3].read_text())
     assert content["schema"] == formats.SCHEMA
     mine, other = content["rows"]
     assert mine["accuracy"] == 0.75
     assert mine["confusion"] == [[2, 0], [1, 1]]
-    assert mine["recall"] == [1.0, 0.5]
-    assert other["recall"] == [1.0, 0.5]
-    rows = list(csv.DictReader(io.StringIO(paths[1].read_text())))
+    for row in (mine, other):
+        assert [line["recall"] for line in row["recall"]] == [1.0, 0.5]
+        assert [line["class"] for line in row["recall"]] == ["a", "b"]
+    rows = list(csv.DictReader(io.StringIO(paths[2].read_text())))
     assert rows[0]["accuracy"] == "0.75"
     assert float(rows[0]["accuracy_low"]) == pytest.approx(mine["accuracy_low"])
     assert "confusion" not in rows[0]
@@ -152,7 +167,7 @@ def test_json_and_csv_hold_the_figures(make, tmp_path):
 
 def test_a_published_class_without_patches_has_no_recall(make):
     board = build(make([]), "d", [published(confusion=((4, 0), (0, 0)))])
-    assert board.rows[0]["recall"] == [1.0, None]
+    assert [line["recall"] for line in board.rows[0]["recall"]] == [1.0, None]
     assert json.loads(formats.to_json(board))
 
 
@@ -161,3 +176,123 @@ def test_an_empty_column_is_left_out_of_the_table_for_people(make):
     heading = formats.table(board, "github").splitlines()[0]
     assert "rank" in heading
     assert "device" not in heading
+
+
+def test_a_table_that_can_be_read_by_machines_follows_its_schema(make, tmp_path):
+    probed = published(model="other", confusion=((2, 0), (1, 1)))
+    board = build(make([("m", 3, 0), ("m", 4, 1), ("n", 2)]), "d", [probed])
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    content = json.loads(formats.to_json(board))
+    jsonschema.validate(content, schema)
+    assert schema["properties"]["schema"]["const"] == content["schema"]
+    content["rows"][0]["accuracy"] = 1.2
+    with pytest.raises(jsonschema.ValidationError, match="maximum of 1"):
+        jsonschema.validate(content, schema)
+
+
+def test_the_leaderboard_in_the_repository_follows_the_schema():
+    path = Path(__file__).parent.parent / "leaderboards" / "nct-crc-he-sample.json"
+    jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_trainings_with_several_seeds_are_one_row(make):
+    runs = [("m", 2, 0), ("m", 4, 1), ("m", 3, 2), ("other", 4)]
+    board = build(make(runs), "d", [])
+    assert [row["model"] for row in board.rows] == ["other", "m"]
+    row = board.rows[1]
+    assert row["seeds"] == [0, 1, 2]
+    assert row["accuracy"] == pytest.approx(0.75)
+    assert row["accuracy_sd"] == pytest.approx(0.25)
+    assert (row["accuracy_min"], row["accuracy_max"]) == (0.5, 1)
+    assert row["confusion"] == [[6, 0], [3, 3]]
+    assert row["fit_seconds"] == 3 * 5 + 1
+    table = formats.table(board, "github", ["default", "seeds"])
+    assert "25.00 (50.00–100.00)" in table
+    assert "0–2" in table
+
+
+def test_of_two_runs_with_one_seed_the_latest_counts(make):
+    board = build(make([("m", 1, 0), ("m", 3, 0)]), "d", [])
+    (row,) = board.rows
+    assert row["accuracy"] == 0.75
+    assert row["accuracy_sd"] is None
+
+
+def test_figures_are_computed_once(make, monkeypatch):
+    store = make([("m", 3)])
+    first = build(store, "d", [])
+    monkeypatch.setattr(figures, "_compute", None)
+    assert formats.to_json(build(store, "d", [])) == formats.to_json(first)
+    with pytest.raises(TypeError):
+        build(store, "d", [], design_effect=2)
+
+
+def test_a_store_that_cannot_be_written_to_still_gives_a_board(make, monkeypatch):
+    store = make([("m", 3)])
+
+    def full(key):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write", full)
+    assert build(store, "d", []).rows[0]["accuracy"] == 0.75
+
+
+def test_columns_are_chosen_by_set_and_by_name(make):
+    board = build(make([("m", 3)]), "d", [published()])
+    headings = {
+        name: formats.table(board, "tsv", [name]).splitlines()[0].split("\t")
+        for name in (*columns.SETS, "brier")
+    }
+    stripped = {name: [heading.strip() for heading in row] for name, row in headings.items()}
+    assert stripped["brier"] == ["rank", "result", "model", "Brier"]
+    assert stripped["figures"][3:] == [
+        "accuracy % (95 % interval)",
+        "balanced %",
+        "macro F1 %",
+        "MCC",
+        "macro AUROC",
+    ]
+    assert len(stripped["default"]) < len(stripped["all"])
+    for row in stripped.values():
+        assert set(row) <= set(stripped["all"])
+    with pytest.raises(HarnessError, match="--columns: there is no 'brie'; did you mean brier"):
+        formats.table(board, "tsv", ["brie"])
+
+
+def test_latex_has_booktabs_and_nothing_that_latex_does_not_know(make):
+    board = build(make([("m_1", 3)], shortfall="4 of 9"), "d", [published(reference=True)])
+    text = formats.latex(board, ["all"])
+    assert "\\toprule" in text
+    assert "m\\_1" in text
+    assert "95 \\%" in text
+    assert text.replace("“", "").isascii()
+
+
+def test_a_design_effect_widens_intervals_and_says_so(make):
+    store = make([("m", 3)])
+    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 4))
+    assert wide.rows[0]["accuracy_low"] < plain.rows[0]["accuracy_low"]
+    assert "design effect 4" in formats.table(wide, "github")
+    assert "assume a design effect of 4" in formats.markdown(wide)
+    assert "With a design effect of 5" in formats.markdown(plain)
+
+
+def test_the_page_about_errors(make, tmp_path):
+    other = published(model="m", confusion=((2, 0), (0, 2)))
+    board = build(make([("m", 3), ("n", 2)]), "d", [other])
+    page, data, *pictures = mistakes.write(board, tmp_path)
+    text = page.read_text()
+    assert "1 of 4 test patches are wrong in all 2 models" in text
+    assert "| s       | b       | a " in text
+    assert "b as a 1 (50.0 %)" in text
+    assert "Against the published confusion matrix" in text
+    content = json.loads(data.read_text())
+    assert content["wrong_in_every_model"] == [
+        {"id": "s", "class": "b", "predicted": "a", "models": 2}
+    ]
+    of_m = next(one for one in content["models"] if one["model"] == "m")
+    moved = {one["class"]: one["moved_to"] for one in of_m["against_published"]}
+    assert moved == {"a": "", "b": "a (+50.0 points)"}
+    for picture in pictures:
+        assert picture.read_bytes()[:4] == b"\x89PNG"

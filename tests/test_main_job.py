@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -56,6 +57,7 @@ def test_run_all_runs_what_can_run_and_says_what_cannot(toy):
         assert {"toy-mean", "toy-features", "toy-mean+flips"} < set(measured(toy, name=name))
         assert {path.suffix for path in (toy.folder / "leaderboards").glob(f"{name}.*")} == {
             ".md",
+            ".tex",
             ".csv",
             ".json",
         }
@@ -66,7 +68,8 @@ def test_a_second_run_computes_nothing_and_writes_the_same(toy):
     first = toy(*arguments)
     assert "results to compute" in first
     boards = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
-    assert len(boards) == 2 * (3 + 3)  # tables; pages, data and a picture of probes
+    # Tables; pages, data and pictures of errors and of probes.
+    assert len(boards) == 2 * (4 + 4 + 3)
     before = toy.toy_log
     second = toy(*arguments)
     assert "Everything is in the store" in second
@@ -91,7 +94,7 @@ def test_another_seed_setting_protocol_or_data_is_another_result(toy):
     toy(*arguments, "--set", "workers=9")
     assert count(toy.toy_log, "step") == steps
     rows = [row for row in board(toy)["rows"] if row["rank"]]
-    assert len(rows) == 4
+    assert [row["seeds"] for row in rows] == [[0, 1], [0], [0]]  # seeds share a row
     assert [row["notes"] for row in rows].count("scale 2.0 (default 1.0)") == 1
     assert {row["selected_on"] for row in rows} == {"held-out", "test"}
     toy(*arguments, TOY_TRAIN="90")
@@ -99,7 +102,67 @@ def test_another_seed_setting_protocol_or_data_is_another_result(toy):
     assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [90]
     toy(*arguments)
     assert count(toy.toy_log, "step") == steps + 3
-    assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [60] * 4
+    assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [60] * 3
+
+
+def test_several_seeds_make_one_row_with_their_spread(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean+flips", "--no-probes")
+    output = toy(*arguments, "--seed", 5, "--seeds", 3)
+    assert count(toy.toy_log, "step") == 3 * 3
+    assert "fit toy-mean, seed 6" in output
+    row = measured(toy)["toy-mean+flips"]
+    assert row["seeds"] == [5, 6, 7]
+    assert row["accuracy_min"] <= row["accuracy"] <= row["accuracy_max"]
+    assert row["accuracy_sd"] is not None
+    assert "± seeds" in (toy.folder / "leaderboards/toy.md").read_text()
+    toy(*arguments, "--seed", 8)
+    assert measured(toy)["toy-mean+flips"]["seeds"] == [5, 6, 7, 8]
+
+
+def test_changed_patches_are_predicted_with_the_first_seed_alone(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--seeds", 2)
+    records = [
+        json.loads(path.read_text())
+        for path in (toy.folder / "runs/prediction/toy/toy-mean").glob("*/record.json")
+    ]
+    seeds = [(record["perturbation"] == "clean", record["seed"]) for record in records]
+    assert sorted(seeds) == [(False, 0), (False, 0), (True, 0), (True, 1)]
+    assert measured(toy)["toy-mean"]["toy-share.share of red"] is not None
+
+
+def test_groups_are_kept_together_and_resampled(toy):
+    toy("run", "--dataset", "toy-groups", "--model", "toy-mean", "--no-probes")
+    content = board(toy, "toy-groups")
+    assert content["groups"] == 6
+    page = (toy.folder / "leaderboards/toy-groups.md").read_text()
+    assert "Patches come from 6 groups" in page
+    (folder,) = (toy.folder / "runs/dataset/toy-groups/splits").glob("*")
+    assert len(set(json.loads((folder / "groups.json").read_text()))) == 6
+    output = toy("run", "--dataset", "toy-groups", "--model", "toy-mean", code=2, TOY_LACK="2")
+    assert "dataset toy-groups: 28 groups for 30 test patches" in output
+
+
+def test_two_models_are_compared_from_the_store(toy):
+    toy("run", *TOY, "--seeds", 2, "--no-probes")
+    log = toy.toy_log
+    output = toy("compare", "toy-mean", "toy-features")
+    assert "toy-mean and toy-features on toy, 30 test patches." in output
+    assert "in accuracy (p = " in output or "is more accurate than" in output
+    assert "Of the variance, " in output
+    assert re.search(r"all +30 +\d+ +\d+ +\d+", output)
+    assert toy.toy_log == log, "nothing runs"
+    found = json.loads(toy("compare", "toy-mean", "toy-features", "--json"))
+    counted = dict.fromkeys(("one", "other", "neither"), 0)
+    for kinds in found["patches"].values():
+        for kind, ids in kinds.items():
+            counted[kind] += len(ids)
+    assert (counted["one"], counted["other"]) == (found["only_one"], found["only_other"])
+    gap = found["differences"]["accuracy"]["value"]
+    assert gap == pytest.approx((found["only_one"] - found["only_other"]) / 30)
+    output = toy("compare", "toy-mean", "toy-featurs", code=2)
+    assert "no predictions of toy-featurs for toy are stored; did you mean toy-features" in output
+    toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
+    assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 
 
 def test_folds_store_the_logits_of_all_test_patches_together(toy):
@@ -158,13 +221,21 @@ def test_published_rows_are_never_mixed_with_measured_ones(toy):
     assert mine["published_accuracy"] == 0.5
     assert mine["difference_to_published"] == pytest.approx(mine["accuracy"] - 0.5)
     assert mine["difference_to_reference"] == pytest.approx(mine["accuracy"] - 0.9)
+    assert mine["difference_to_published_low"] < mine["difference_to_published"]
+    assert mine["reproduced"] == "not comparable"
+    assert mine["reproduced_because"] == "selected on held-out, published on test"
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--protocol", "published")
+    rows = {row["selected_on"]: row for row in board(toy)["rows"] if row["rank"]}
+    low = rows["test"]["difference_to_published_low"]
+    assert rows["test"]["reproduced"] == ("higher" if low > 0 else "reproduced")
     page = (toy.folder / "leaderboards/toy.md").read_text()
     assert "Δ ToyDeep" in page
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     row = measured(toy, name="toy-folds")["toy-mean"]
     assert row["difference_to_published"] is None
-    assert row["difference_to_published_empty_because"] == "30 of 90"
-    assert "(30 of 90)" in (toy.folder / "leaderboards/toy-folds.md").read_text()
+    assert row["reproduced"] == "not comparable"
+    assert row["reproduced_because"] == "30 of 90"
+    assert "not comparable: 30 of 90" in (toy.folder / "leaderboards/toy-folds.md").read_text()
 
 
 def test_the_leaderboard_is_rebuilt_from_the_store_alone(toy):
@@ -295,7 +366,9 @@ def test_a_record_says_how_the_result_came_about(toy):
         ),
         (["run", "--dataset", "toy", "--perturbation", "hew"], "did you mean hue"),
         (["run", "--dataset", "toy", "--set", "steps=x"], "--set steps=x"),
+        (["run", "--dataset", "toy", "--columns", "rnak"], "did you mean rank"),
         (["leaderboard"], "--store runs: no store there"),
+        (["compare", "toy-mean", "toy-features"], "--store runs: no store there"),
         (["data", "get", "toy"], "toy has nothing to download"),
         (["list", "--without", "toi"], "--without: no plugin named 'toi'"),
     ],

@@ -131,3 +131,17 @@ def test_without_folds_there_is_one_fit_on_the_training_split():
     ((fit_on, predicted),) = fold_pairs(Splits(train=train, test=test), ("a", "b"))
     assert fit_on is train
     assert predicted.tolist() == [0, 1, 2]
+
+
+def test_folds_do_not_cut_groups():
+    labels = np.arange(60) % 3
+    groups = [f"patient {i // 4}" for i in range(60)]
+    splits = Splits(train=None, test=Numbers(labels), folds=5, groups=groups)
+    pairs = fold_pairs(splits, ("a", "b", "c"))
+    assert sorted(np.concatenate([fold for _, fold in pairs])) == list(range(60))
+    for _, fold in pairs:
+        inside = {groups[i] for i in fold}
+        assert not inside & {groups[i] for i in set(range(60)) - set(fold.tolist())}
+    few = Splits(train=None, test=Numbers(labels), folds=5, groups=["one", "two"] * 30)
+    with pytest.raises(HarnessError, match="2 groups, too few for 5 folds"):
+        fold_pairs(few, ("a", "b", "c"))

@@ -5,8 +5,8 @@ import pytest
 
 from harness import Predictions
 from harness.jpeg import recompress
-from harness.metrics import paired_difference
 from harness.plugins import load_plugins
+from harness.statistics.paired import paired_difference
 from harness_bias.measure.as_class import (
     CHROMA,
     COLUMNS,

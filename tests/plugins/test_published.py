@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, matthews_corrcoef
 
-from harness.metrics import from_confusion
+from harness.statistics.metrics import of_confusion
 from harness_published import harness_published_results
 
 RESULTS = harness_published_results()
@@ -17,10 +18,15 @@ def label(result):
 
 @pytest.mark.parametrize("result", WITH_MATRIX, ids=label)
 def test_a_confusion_matrix_gives_its_own_accuracies(result):
-    figures = from_confusion(np.array(result.confusion))
-    assert figures.n == result.n == 7180
-    assert figures.accuracy == pytest.approx(result.accuracy, abs=5e-7)
-    assert figures.balanced_accuracy == pytest.approx(result.balanced_accuracy, abs=5e-7)
+    accuracy, balanced_accuracy, f1, mcc = of_confusion(result.confusion)
+    assert np.sum(result.confusion) == result.n == 7180
+    assert accuracy == pytest.approx(result.accuracy, abs=5e-7)
+    assert balanced_accuracy == pytest.approx(result.balanced_accuracy, abs=5e-7)
+    # The others against scikit-learn, from the labels that the matrix stands for.
+    labels = np.repeat(np.arange(9), np.sum(result.confusion, axis=1))
+    predicted = np.repeat(np.tile(np.arange(9), 9), np.ravel(result.confusion))
+    assert f1 == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-9)
+    assert mcc == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-9)
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=label)

@@ -142,7 +142,19 @@ def harness_datasets():
     def folds(folder):
         return Splits(train=None, test=ToySplit("all", 30, 3), folds=3, shortfall="30 of 90")
 
+    def groups(folder):
+        test = ToySplit("grouped", 30, 6)
+        patients = [f"patient {i // 5}" for i in range(30 - int(os.environ.get("TOY_LACK", "0")))]
+        return Splits(train=None, test=test, folds=3, groups=patients)
+
     return [
+        Dataset(
+            name="toy-groups",
+            title="Toy of six patients",
+            classes=CLASSES,
+            load=groups,
+            on_request=True,
+        ),
         Dataset(name="toy", title="Toy", classes=CLASSES, load=fixed, test_set="toy test"),
         Dataset(
             name="toy-folds",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Predictions
-from harness.metrics import wilson
+from harness.statistics.intervals import wilson
 
 HISTOGRAM, MEANS = "color-histogram", "rgb-means"
 

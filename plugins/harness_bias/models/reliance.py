@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
-from harness.metrics import paired_difference, wilson
+from harness.statistics.intervals import wilson
+from harness.statistics.paired import paired_difference
 
 COLOR_ONLY, NO_COLOR = "pixels-permuted", "grayscale"
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
-from harness.metrics import paired_difference
+from harness.statistics.paired import paired_difference
 from harness_bias.models.interval import mean_figure
 
 REFERENCE = "efficientnet-b0-avg"

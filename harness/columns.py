@@ -1,0 +1,237 @@
+"""The columns of the leaderboard: what they say, and the sets that a user chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.errors import HarnessError
+from harness.leaderboard import Row, fields
+from harness.plugins import suggest
+from harness.probes import Column, Figure, ModelProbe
+
+SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
+"""Named choices. ``--columns`` takes these and the names of single columns."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column of the table for people."""
+
+    name: str
+    heading: str
+    cell: Callable[[Row], str]
+    sets: tuple[str, ...]
+    about: str = ""
+    """A sentence under the table."""
+
+
+def choose(
+    names: Sequence[str],
+    probes: Sequence[ModelProbe],
+    reference: str = "reference",
+    design_effect: float = 1.0,
+) -> list[Shown]:
+    """The columns of these names and sets, in the order of the table.
+
+    ``reference`` is the title of the published result that all are compared with. Raises
+    HarnessError for a name that is neither.
+    """
+    known = every(probes, reference, design_effect)
+    wanted = {"rank", "result", "model"}
+    for name in names:
+        found = {c.name for c in known if name in ("all", c.name) or name in c.sets}
+        if not found and name not in SETS:
+            choices = [*SETS, *(column.name for column in known)]
+            raise HarnessError(f"--columns: there is no {name!r}; {suggest(name, choices)}")
+        wanted |= found
+    return [column for column in known if column.name in wanted]
+
+
+def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) -> list[Shown]:
+    """All columns."""
+    widened = "" if design_effect == 1 else f", design effect {design_effect:g}"
+    return [
+        Shown("rank", "rank", _rank, ("default",), RANK),
+        Shown("result", "result", lambda row: str(row["result"]), ("default",)),
+        Shown("model", "model", lambda row: str(row["model"]), ("default",)),
+        Shown(
+            "accuracy",
+            f"accuracy % (95 % interval{widened})",
+            _percent("accuracy"),
+            ("default", "figures"),
+            "Accuracy with Wilson's 95 % interval.",
+        ),
+        Shown(
+            "balanced_accuracy",
+            "balanced %",
+            _percent("balanced_accuracy"),
+            ("default", "figures"),
+            "“Balanced”: mean recall of the classes.",
+        ),
+        Shown("macro_f1", "macro F1 %", _percent("macro_f1"), ("figures",)),
+        Shown("mcc", "MCC", _number("mcc"), ("figures",), "MCC: Matthews correlation."),
+        Shown(
+            "macro_auroc",
+            "macro AUROC",
+            _number("macro_auroc", 4),
+            ("figures",),
+            "AUROC: mean over classes, each against the rest.",
+        ),
+        Shown("accuracy_sd", "± seeds", _spread, ("default", "seeds"), SEEDS),
+        Shown("ece", "ECE %", _percent("ece"), ("calibration",), CALIBRATION),
+        Shown("ece_equal_mass", "ECE % (equal mass)", _percent("ece_equal_mass"), ("calibration",)),
+        Shown("brier", "Brier", _number("brier"), ("calibration",)),
+        Shown("nll", "NLL", _number("nll"), ("calibration",)),
+        Shown("published_accuracy", "published %", _published, ("default", "published")),
+        Shown(
+            "difference_to_published",
+            "Δ published",
+            _difference("published"),
+            ("published",),
+            "Differences (Δ) are in percentage points, with 95 % intervals for unpaired results.",
+        ),
+        Shown("reproduced", "reproduced?", _reproduced, ("default", "published"), REPRODUCED),
+        Shown(
+            "difference_to_reference",
+            f"Δ {reference}",
+            _difference("reference"),
+            ("default", "published"),
+        ),
+        *(
+            Shown(
+                fields(probe, column)[0],
+                column.heading,
+                _probed(probe, column),
+                ("default", "probes"),
+                f"“{column.heading}”: {column.about}",
+            )
+            for probe in probes
+            for column in probe.columns
+        ),
+        Shown("selected_on", "selected on", _text("selected_on"), ("default", "run"), SELECTED),
+        Shown("initial_weights", "initial weights", _text("initial_weights"), ("default", "run")),
+        Shown("seeds", "seed", _seeds, ("seeds", "run")),
+        Shown("n_train", "trained on", _trained, ("run",), TRAINED),
+        Shown("n_test", "tested on", lambda row: f"{row['n_test']:,}", ("run",)),
+        Shown("fit_seconds", "fit s", _rounded("fit_seconds", 1), ("run",), FIT),
+        Shown("patches_per_second", "predict patches/s", _rounded("patches_per_second"), ("run",)),
+        Shown("device", "device", _text("device"), ("run",)),
+        Shown("notes", "notes", _text("notes"), ("default", "run")),
+    ]
+
+
+RANK = (
+    "Only measured rows are ranked; published rows were not run here. A rank of 1–3 says that the "
+    "data leave these ranks open: pairs of models are compared on the same patches (McNemar's "
+    "test, mid-p; with several seeds a test that adds their spread), Holm's correction holds the "
+    "chance that any pair is wrongly told apart to 5 %."
+)
+SEEDS = (
+    "“± seeds”: standard deviation, lowest and highest accuracy over trainings with other seeds, "
+    "in points; the row then has the means."
+)
+CALIBRATION = (
+    "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. "
+    "Brier: squared distance to the label, 0 to 2. NLL: negative log likelihood."
+)
+REPRODUCED = (
+    "“Reproduced?”: whether the interval of the difference to the published accuracy holds zero; "
+    "not asked where data or protocol differ."
+)
+SELECTED = (
+    "“Selected on” is the split that chose the checkpoint: none, a held-out part of the training "
+    "patches, or test."
+)
+TRAINED = "“Trained on” counts the patches given to one fit, held-out ones included."
+FIT = "“Fit s” adds up all fits of a row and the extraction of the features that they share."
+
+
+def _rank(row: Row) -> str:
+    if row["rank"] is None:
+        return ""
+    best, worst = row["rank_best"], row["rank_worst"]
+    return str(best) if best == worst else f"{best}–{worst}"
+
+
+def _percent(name: str) -> Callable[[Row], str]:
+    return _scaled(name, 100, 2)
+
+
+def _number(name: str, decimals: int = 3) -> Callable[[Row], str]:
+    return _scaled(name, 1, decimals)
+
+
+def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        if row[name] is None:
+            return ""
+        value, low, high = (
+            "" if row[part] is None else f"{scale * row[part]:.{decimals}f}"
+            for part in (name, f"{name}_low", f"{name}_high")
+        )
+        return f"{value} ({low}–{high})" if low else value
+
+    return cell
+
+
+def _spread(row: Row) -> str:
+    if row["accuracy_sd"] is None:
+        return ""
+    low, high = 100 * row["accuracy_min"], 100 * row["accuracy_max"]
+    return f"{100 * row['accuracy_sd']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _published(row: Row) -> str:
+    value = row["published_accuracy"]
+    return "" if value is None or row["result"] == "published" else f"{100 * value:.2f}"
+
+
+def _difference(to: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        name = f"difference_to_{to}"
+        if row[name] is None:
+            return ""
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return f"{100 * row[name]:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+    return cell
+
+
+def _reproduced(row: Row) -> str:
+    if row["reproduced"] is None:
+        return ""
+    why = row["reproduced_because"]
+    return f"{row['reproduced']}: {why}" if why else str(row["reproduced"])
+
+
+def _probed(probe: ModelProbe, column: Column) -> Callable[[Row], str]:
+    value, low, high = fields(probe, column)
+
+    def cell(row: Row) -> str:
+        if row[value] is None:
+            return ""
+        return column.show(
+            Figure(name=column.figure, value=row[value], low=row[low], high=row[high])
+        )
+
+    return cell
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    return lambda row: row[name] or ""
+
+
+def _seeds(row: Row) -> str:
+    seeds = row["seeds"] or []
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _trained(row: Row) -> str:
+    return f"{row['n_train']:,}" if row["n_train"] else str(row["trained_on"])
+
+
+def _rounded(name: str, decimals: int = 0) -> Callable[[Row], str]:
+    return lambda row: "" if row[name] is None else f"{row[name]:,.{decimals}f}"

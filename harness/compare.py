@@ -1,0 +1,220 @@
+"""Two measured models side by side: differences, whether they are chance, and on which patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harness import leaderboard, predictions
+from harness.errors import HarnessError
+from harness.leaderboard import Entry
+from harness.plugins import suggest
+from harness.predictions import GroundTruth
+from harness.probes import Figure, Table
+from harness.report import render
+from harness.statistics import paired
+from harness.statistics.intervals import Sampling
+from harness.statistics.paired import Comparison
+from harness.statistics.seeds import RunsComparison, compare_runs
+from harness.store import Store
+
+SHOWN = 5
+"""Patches of a class that are named for a person."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two models on the same patches."""
+
+    truth: GroundTruth
+    one: Entry
+    other: Entry
+    first: Comparison
+    """Of the first training of each."""
+    seeds: RunsComparison | None
+    """Of all trainings, where either has several."""
+    differing: Mapping[str, Mapping[str, tuple[str, ...]]]
+    """Of the first trainings, by class: ids of patches that only the one gets right (``one``), only
+    the other (``other``), or that both get wrong in different ways (``neither``)."""
+
+
+def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
+    """Compare two models in the store by their names. Raises HarnessError when one is not there."""
+    known = store.datasets()
+    if dataset not in known:
+        raise HarnessError(
+            f"--dataset {dataset}: nothing of it is in {store.root}; {suggest(dataset, known)}"
+        )
+    truth = predictions.ground_truth(store, dataset)
+    entries = leaderboard.collect(store, truth, Sampling(groups=truth.groups))
+    left, right = (_find(entries, name, dataset) for name in (one, other))
+    logits = [entry.runs[0].logits() for entry in (left, right)]
+    guesses = [values.argmax(axis=1) for values in logits]
+    seeds = None
+    if len(left.runs) > 1 or len(right.runs) > 1:
+        seeds = compare_runs(left.right, right.right, truth.groups)
+    return Compared(
+        truth=truth,
+        one=left,
+        other=right,
+        first=paired.compare(truth.labels, logits[0], logits[1], Sampling(groups=truth.groups)),
+        seeds=seeds,
+        differing=_differing(truth, *guesses),
+    )
+
+
+def _find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
+    """The entry of a model; the latest where it was run under several protocols or settings."""
+    named = [entry for entry in entries if entry.record["model"] == name]
+    if not named:
+        models = [entry.record["model"] for entry in entries]
+        raise HarnessError(
+            f"compare: no predictions of {name} for {dataset} are stored; {suggest(name, models)}"
+        )
+    return max(named, key=lambda entry: str(entry.record["created"]))
+
+
+def _differing(truth: GroundTruth, one: Any, other: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+    ids = np.array(truth.ids, dtype=object)
+    kinds = {
+        "one": (one == truth.labels) & (other != truth.labels),
+        "other": (other == truth.labels) & (one != truth.labels),
+        "neither": (one != truth.labels) & (other != truth.labels) & (one != other),
+    }
+    return {
+        name: {
+            kind: tuple(map(str, ids[found & (truth.labels == label)]))
+            for kind, found in kinds.items()
+        }
+        for label, name in enumerate(truth.classes)
+    }
+
+
+def text(compared: Compared) -> list[str]:
+    """Paragraphs for a person."""
+    one, other = compared.one.record["model"], compared.other.record["model"]
+    n = len(compared.truth.labels)
+    lines = [f"{one} and {other} on {compared.truth.dataset}, {n:,} test patches."]
+    lines += [
+        f"{entry.record['model']}: selected on {entry.record['selected_on']}"
+        + (f"; {entry.record['deviations']}" if entry.record["deviations"] else "")
+        for entry in (compared.one, compared.other)
+    ]
+    lines.append(_verdict(compared))
+    lines.append(render(_figures(compared), "simple"))
+    if compared.seeds:
+        lines.append(_seeds(compared, compared.seeds))
+    lines.append(render(_patches(compared), "simple"))
+    named = []
+    for name, kinds in compared.differing.items():
+        for kind, model in (("one", one), ("other", other)):
+            ids = kinds[kind]
+            if ids:
+                more = f" and {len(ids) - SHOWN} more (--json)" if len(ids) > SHOWN else ""
+                named.append(f"{name}, only {model}: {', '.join(ids[:SHOWN])}{more}")
+    return [*lines, "\n".join(named)]
+
+
+def _verdict(compared: Compared) -> str:
+    one, other = compared.one.record["model"], compared.other.record["model"]
+    p, gap = compared.first.p, compared.first.differences["accuracy"].value
+    test = "McNemar, mid-p" if compared.truth.groups is None else "over groups"
+    if compared.seeds:
+        p, gap, test = compared.seeds.p, compared.seeds.difference.value, "over seeds and patches"
+    if p >= 0.05:
+        return f"They cannot be told apart in accuracy (p = {p:.3f}, {test})."
+    better, worse = (one, other) if gap > 0 else (other, one)
+    size = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return f"{better} is more accurate than {worse} ({size}, {test})."
+
+
+def _figures(compared: Compared) -> Table:
+    names = list(compared.first.differences)
+    values = [entry.found[0].figures for entry in (compared.one, compared.other)]
+
+    def row(name: str) -> tuple[str | float | None, ...]:
+        gap = compared.first.differences[name]
+        return (
+            name.replace("_", " "),
+            *(_shown(found.get(name)) for found in values),
+            f"{gap.value:+.4f}",
+            f"{gap.low:+.4f} to {gap.high:+.4f}",
+        )
+
+    labels = [entry.record["model"] for entry in (compared.one, compared.other)]
+    return Table(
+        name="figures",
+        title="",
+        headings=("figure", *labels, "difference", "95 % interval"),
+        rows=tuple(row(name) for name in names),
+    )
+
+
+def _shown(figure: Figure | None) -> str:
+    return "" if figure is None else f"{figure.value:.4f}"
+
+
+def _seeds(compared: Compared, seeds: RunsComparison) -> str:
+    gap = seeds.difference
+    share = 100 * seeds.seed_share
+    dominates = "seeds" if share > 50 else "the choice of test patches"
+    counts = " and ".join(str(len(entry.runs)) for entry in (compared.one, compared.other))
+    alone = [e.record["model"] for e in (compared.one, compared.other) if len(e.runs) == 1]
+    note = (
+        f" {' and '.join(alone)}, trained once, counts as if seeds did not matter." if alone else ""
+    )
+    return (
+        f"Over all trainings ({counts}) accuracies differ by {100 * gap.value:+.2f} points "
+        f"({100 * (gap.low or 0):+.2f} to {100 * (gap.high or 0):+.2f}). Of the variance, "
+        f"{share:.0f} % is from seed to seed and {100 - share:.0f} % from the test patches: "
+        f"{dominates} dominates. The table above is of the first training of each.{note}"
+    )
+
+
+def _patches(compared: Compared) -> Table:
+    one, other = compared.one.record["model"], compared.other.record["model"]
+    counts = np.bincount(compared.truth.labels, minlength=len(compared.truth.classes)).tolist()
+    rows: list[tuple[str | float | None, ...]] = [
+        (name, n, *(len(ids) for ids in compared.differing[name].values()))
+        for name, n in zip(compared.truth.classes, counts, strict=True)
+    ]
+    total = tuple(sum(int(row[column] or 0) for row in rows) for column in range(1, 5))
+    return Table(
+        name="patches",
+        title="",
+        headings=(
+            "class",
+            "patches",
+            f"only {one} right",
+            f"only {other} right",
+            "both wrong, differently",
+        ),
+        rows=(*rows, ("all", *total)),
+    )
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    """Everything, ids of all patches on which they differ included."""
+    return {
+        "schema": 1,
+        "dataset": compared.truth.dataset,
+        "n": len(compared.truth.labels),
+        "models": [
+            {
+                "model": entry.record["model"],
+                "results": [run.record["digest"] for run in entry.runs],
+                "figures": [asdict(f) for f in entry.found[0].figures.values()],
+                "confusion": entry.found[0].confusion,
+            }
+            for entry in (compared.one, compared.other)
+        ],
+        "only_one": compared.first.only_one,
+        "only_other": compared.first.only_other,
+        "p": compared.first.p,
+        "differences": {k: asdict(f) for k, f in compared.first.differences.items()},
+        "seeds": None if compared.seeds is None else asdict(compared.seeds),
+        "patches": compared.differing,
+    }

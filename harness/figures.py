@@ -1,0 +1,115 @@
+"""Figures of stored runs with their intervals, computed once and kept in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.predictions import GroundTruth, Run
+from harness.probes import Figure
+from harness.statistics import intervals, metrics, reliability
+from harness.statistics.intervals import Sampling
+from harness.store import Key, Store
+
+VERSION = 1
+"""Raised when the same logits give other figures, so that stored ones are not read back."""
+NAMES = (*metrics.OF_CONFUSION, "macro_auroc", "ece", "ece_equal_mass", "brier", "nll")
+"""The figures of a run."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What the logits of one run come to."""
+
+    figures: Mapping[str, Figure]
+    """By name; what is not defined for these patches is left out."""
+    recall: Mapping[str, Figure]
+    """By class; those without patches are left out."""
+    confusion: list[list[int]]
+
+
+def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
+    """Figures of a run on a test set; read back if the store has them."""
+    groups = None
+    if sampling.groups is not None:
+        groups = hashlib.sha256(sampling.groups.tobytes()).hexdigest()[:16]
+    key = Key(
+        "figures",
+        truth.dataset,
+        run.record["model"],
+        {
+            "prediction": run.record["digest"],
+            "version": VERSION,
+            "groups": groups,
+            "design_effect": sampling.design_effect,
+            "resamples": sampling.resamples,
+        },
+    )
+    if key not in store:
+        found = _compute(run, truth, sampling)
+        content = {
+            "figures": [_plain(figure) for figure in found.figures.values()],
+            "recall": [_plain(figure) for figure in found.recall.values()],
+            "confusion": found.confusion,
+        }
+        try:
+            with store.write(key) as (folder, _):
+                (folder / "figures.json").write_text(json.dumps(content, allow_nan=False) + "\n")
+        except OSError:  # a store that is only read: computed again the next time
+            return found
+    content = json.loads((store.folder(key) / "figures.json").read_text(encoding="utf-8"))
+    figures, recall = (
+        {figure["name"]: Figure(**figure) for figure in content[part]}
+        for part in ("figures", "recall")
+    )
+    return RunFigures(figures, recall, content["confusion"])
+
+
+def _compute(run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
+    logits = run.logits()
+    predicted = logits.argmax(axis=1)
+    n_classes = len(truth.classes)
+    found = intervals.estimate(truth.labels, logits, sampling)
+    found |= reliability.figures(truth.labels, logits, sampling)
+    return RunFigures(
+        figures={name: figure for name, figure in found.items() if math.isfinite(figure.value)},
+        recall=intervals.recalls(truth.labels, predicted, truth.classes, sampling),
+        confusion=metrics.confusion_matrix(truth.labels, predicted, n_classes).tolist(),
+    )
+
+
+def mean(runs: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
+    """Mean figures over trainings with different seeds, and the mean ends of their intervals.
+
+    So the interval is about other test patches; how much trainings differ is another question.
+    """
+
+    def over(name: str, part: str) -> float | None:
+        values = [getattr(run[name], part) for run in runs]
+        return None if None in values else float(np.mean(values))
+
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    return {
+        name: Figure(
+            name=name,
+            value=float(np.mean([run[name].value for run in runs])),
+            low=over(name, "low"),
+            high=over(name, "high"),
+        )
+        for name in names
+    }
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {
+        "name": figure.name,
+        "value": float(figure.value),
+        "low": None if figure.low is None else float(figure.low),
+        "high": None if figure.high is None else float(figure.high),
+    }

@@ -1,0 +1,222 @@
+"""The page about errors: which classes are confused, which patches nobody gets right, and whether
+models know when they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import reproduction
+from harness.leaderboard import Board, Entry
+from harness.probes import Table
+from harness.report import render, write_page, write_picture
+from harness.statistics import reliability
+from harness.statistics.metrics import probabilities
+
+SCHEMA = 1
+PAIRS = 10
+"""Confused pairs of classes that are shown."""
+IN_A_BIN = 25
+"""Patches of a bin that make a point of the reliability diagram worth drawing."""
+LISTED = 50
+"""Patches that are listed for a person; JSON has all."""
+
+
+def write(board: Board, folder: Path) -> list[Path]:
+    """Write ``<dataset>-errors.md``, ``.json`` and pictures; nothing without a measured row."""
+    if not board.entries:
+        return []
+    name = f"{board.dataset['name']}-errors"
+    hard = nobody_right(board)
+    lines = [
+        f"# {board.dataset['name']}: errors",
+        "From the logits stored for clean test patches, of the first training of each model.",
+        "## Patches that every model gets wrong",
+        *_hard(board, hard),
+        "## Confidence",
+    ]
+    written = []
+    pictures = (
+        ("reliability", _draw_reliability, "How often predictions of a confidence are right."),
+        ("coverage", _draw_coverage, "Error rate among the patches that a model is surest of."),
+    )
+    for plot, drawing, caption in pictures:
+        path = folder / f"{name}-{plot}.png"
+        if write_picture(path, lambda drawing=drawing: drawing(board)):
+            written.append(path)
+            lines += [caption, f"![{plot}]({path.name})"]
+    for entry in board.entries:
+        lines += [f"## {entry.record['model']}", *_model(board, entry)]
+    lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
+    content = {
+        "schema": SCHEMA,
+        "dataset": board.dataset["name"],
+        "digest": board.dataset["digest"],
+        "wrong_in_every_model": hard,
+        "models": [
+            {
+                "model": entry.record["model"],
+                "result": entry.record["digest"],
+                "confused": confused(entry, board.truth.classes),
+                "against_published": [
+                    {
+                        "class": one.name,
+                        "difference": one.difference.value,
+                        "low": one.difference.low,
+                        "high": one.difference.high,
+                        "p": one.p,
+                        "moved_to": one.moved_to,
+                    }
+                    for one in against_published(board, entry)
+                ],
+            }
+            for entry in board.entries
+        ],
+    }
+    return [*write_page(folder / name, lines, content), *written]
+
+
+def nobody_right(board: Board) -> list[dict[str, Any]]:
+    """Test patches that no model gets right, by id: their class and what is predicted most."""
+    truth = board.truth
+    wrong = ~np.any([entry.right[0] for entry in board.entries], axis=0)
+    guesses = np.stack([entry.runs[0].logits().argmax(axis=1) for entry in board.entries])
+    found = []
+    for index in np.flatnonzero(wrong).tolist():
+        counts = np.bincount(guesses[:, index], minlength=len(truth.classes))
+        found.append(
+            {
+                "id": truth.ids[index],
+                "class": truth.classes[int(truth.labels[index])],
+                "predicted": truth.classes[int(counts.argmax())],
+                "models": int(counts.max()),
+            }
+        )
+    return found
+
+
+def _hard(board: Board, hard: Sequence[dict[str, Any]]) -> list[str]:
+    n, models = len(board.truth.labels), len(board.entries)
+    lines = [
+        f"{len(hard):,} of {n:,} test patches are wrong in all {models} models. Where these agree "
+        "on another class the label may be wrong."
+    ]
+    if hard:
+        # Those that models agree on first.
+        first = sorted(hard, key=lambda patch: (-patch["models"], patch["class"], patch["id"]))
+        rows = tuple((p["id"], p["class"], p["predicted"], p["models"]) for p in first[:LISTED])
+        headings = ("patch", "label", "mostly predicted", f"by of {models} models")
+        lines.append(render(Table(name="hard", title="", headings=headings, rows=rows)))
+        if len(hard) > LISTED:
+            lines.append(f"{len(hard) - LISTED:,} more are in the JSON file.")
+    return lines
+
+
+def _model(board: Board, entry: Entry) -> list[str]:
+    classes = board.truth.classes
+    matrix = np.array(entry.found[0].confusion)
+    rows = tuple(
+        (name, *line, f"{100 * line[label] / sum(line):.1f}" if sum(line) else "")
+        for label, (name, line) in enumerate(zip(classes, matrix.tolist(), strict=True))
+    )
+    headings = ("label", *classes, "recall %")
+    parts = [render(Table(name="confusion", title="", headings=headings, rows=rows))]
+    pairs = confused(entry, classes)[:PAIRS]
+    if pairs:
+        listed = "; ".join(
+            f"{pair['label']} as {pair['predicted']} {pair['n']:,} ({100 * pair['share']:.1f} %)"
+            for pair in pairs
+        )
+        parts.append(f"Most confused (share of the class): {listed}.")
+    differences = against_published(board, entry)
+    if differences:
+        table = Table(
+            name="published",
+            title="",
+            headings=("class", "recall, points", "95 % interval", "p (Holm)", "more often called"),
+            rows=tuple(
+                (
+                    one.name,
+                    f"{100 * one.difference.value:+.2f}",
+                    f"{100 * (one.difference.low or 0):+.2f} to "
+                    f"{100 * (one.difference.high or 0):+.2f}",
+                    f"{one.p:.3f}",
+                    one.moved_to,
+                )
+                for one in differences
+            ),
+        )
+        parts += ["Against the published confusion matrix:", render(table)]
+    return parts
+
+
+def confused(entry: Entry, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Pairs of classes by how many patches of one are called the other, most first."""
+    matrix = np.array(entry.found[0].confusion)
+    off = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-off, axis=None, kind="stable")
+    n_of = matrix.sum(axis=1)
+    return [
+        {
+            "label": classes[i],
+            "predicted": classes[j],
+            "n": int(off[i, j]),
+            "share": float(off[i, j] / n_of[i]),
+        }
+        for i, j in zip(*np.unravel_index(order, off.shape), strict=True)
+        if off[i, j]
+    ]
+
+
+def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDifference]:
+    """Differences in recall to the published matrix of the same model on the same patches."""
+    if board.dataset["shortfall"]:
+        return []
+    for result in board.published:
+        same = (result.name, result.trained_on) == (
+            entry.record["model"],
+            board.dataset["trained_on"],
+        )
+        if same and result.perturbation == "clean" and result.confusion is not None:
+            return reproduction.by_class(entry.found[0].confusion, result, board.truth.classes)
+    return []
+
+
+def _draw_reliability(board: Board) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
+    for entry, logits in _logits(board):
+        scores = probabilities(logits)
+        bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
+        axes.plot(bins.confidence, bins.accuracy, marker=".", label=entry.record["model"])
+    axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def _draw_coverage(board: Board) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for entry, logits in _logits(board):
+        coverage, risk = reliability.risk_coverage(board.truth.labels, logits)
+        axes.plot(100 * coverage, 100 * risk, label=entry.record["model"])
+    axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
+    return [(entry, entry.runs[0].logits()) for entry in board.entries]

@@ -1,0 +1,150 @@
+"""Whether a measured model reproduces what was published, and if that can be asked at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.probes import Figure
+from harness.statistics import intervals, metrics
+from harness.statistics.ranking import holm
+from harness.statistics.unpaired import difference, proportions_p
+from harness.types import PublishedResult
+
+Verdict = Literal["reproduced", "higher", "lower", "not comparable"]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a measured accuracy compares with a published one."""
+
+    verdict: Verdict
+    because: str
+    """Why they are not comparable; "" when they are."""
+    difference: Figure | None
+    """Measured minus published; None when the test patches are not the same."""
+
+
+def judge(
+    measured: Figure,
+    per_seed: Sequence[float],
+    published: PublishedResult,
+    record: dict[str, Any],
+    dataset: dict[str, Any],
+) -> Reproduction:
+    """Compare an accuracy, and those of its trainings, with that of a published result.
+
+    The predictions behind a published accuracy are not known, so the two count as unpaired, which
+    makes the interval of the difference wider than it need be. Where the model was trained with
+    several seeds, the spread of these is added: the published training was one more of them.
+    Reproduced means that the interval, 95 %, holds zero.
+    """
+    assert published.accuracy is not None
+    if dataset["shortfall"]:
+        return Reproduction("not comparable", dataset["shortfall"], None)
+    gap = difference(measured, of_counts("accuracy", published.accuracy, published.n))
+    if len(per_seed) > 1:
+        gap = _with_seeds(gap, per_seed)
+    because = "; ".join(_other_protocol(published, record, dataset))
+    if because:
+        return Reproduction("not comparable", because, gap)
+    assert gap.low is not None
+    assert gap.high is not None
+    verdict: Verdict = "reproduced"
+    if gap.low > 0 or gap.high < 0:
+        verdict = "higher" if gap.value > 0 else "lower"
+    return Reproduction(verdict, "", gap)
+
+
+def _other_protocol(
+    published: PublishedResult, record: dict[str, Any], dataset: dict[str, Any]
+) -> list[str]:
+    reasons = [dataset["train_shortfall"], record["deviations"]]
+    if record.get("initial_weights_fallback"):
+        reasons.append(record["initial_weights"])
+    if published.selected_on not in ("unknown", record["selected_on"]):
+        reasons.append(f"selected on {record['selected_on']}, published on {published.selected_on}")
+    return [reason for reason in reasons if reason]
+
+
+def _with_seeds(gap: Figure, per_seed: Sequence[float]) -> Figure:
+    from scipy.stats import t
+
+    assert gap.low is not None
+    assert gap.high is not None
+    n = len(per_seed)
+    spread = t.ppf(0.975, n - 1) * np.std(per_seed, ddof=1) * np.sqrt(1 + 1 / n)
+    below, above = np.hypot(gap.value - gap.low, spread), np.hypot(gap.high - gap.value, spread)
+    return replace(gap, low=float(gap.value - below), high=float(gap.value + above))
+
+
+def of_counts(name: str, share: float, n: int) -> Figure:
+    """A published share of n patches with Wilson's interval."""
+    correct = round(share * n)
+    low, high = intervals.wilson(correct, n)
+    return Figure(name=name, value=share, low=low, high=high)
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """How the recall of a class differs from what was published."""
+
+    name: str
+    difference: Figure
+    p: float
+    """Of the score test, after Holm's correction for the number of classes."""
+    moved_to: str
+    """The wrong class that is predicted more often than was published, and by how much."""
+
+
+def by_class(
+    confusion: Sequence[Sequence[int]], published: PublishedResult, classes: Sequence[str]
+) -> list[ClassDifference]:
+    """Differences in recall to a published confusion matrix, for each class with patches."""
+    ours, theirs = np.asarray(confusion), np.asarray(published.confusion)
+    found = []
+    for label, name in enumerate(classes):
+        n, other_n = int(ours[label].sum()), int(theirs[label].sum())
+        if not n or not other_n:
+            continue
+        right, other_right = int(ours[label, label]), int(theirs[label, label])
+        gap = difference(
+            of_counts(name, right / n, n), of_counts(name, other_right / other_n, other_n)
+        )
+        more = ours[label] / n - theirs[label] / other_n
+        more[label] = 0
+        worst = int(more.argmax())
+        moved = f"{classes[worst]} ({100 * more[worst]:+.1f} points)" if more[worst] > 0 else ""
+        p = proportions_p(right, n, other_right, other_n)
+        found.append(ClassDifference(name, gap, p, moved))
+    corrected = holm(np.array([one.p for one in found]))
+    return [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
+
+
+def figures(published: PublishedResult) -> dict[str, Figure]:
+    """What a published result says of the figures, with intervals where these can be had."""
+    found: dict[str, Figure] = {}
+    if published.confusion is not None:
+        found = intervals.of_matrix(np.array(published.confusion))
+    if published.accuracy is not None:
+        found["accuracy"] = of_counts("accuracy", published.accuracy, published.n)
+    if published.balanced_accuracy is not None:
+        known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))
+        found["balanced_accuracy"] = replace(known, value=published.balanced_accuracy)
+    return found
+
+
+def recalls(published: PublishedResult, classes: Sequence[str]) -> dict[str, Figure]:
+    """Recall of each class that has patches, from a published confusion matrix if there is one."""
+    if published.confusion is None:
+        return {}
+    matrix = np.array(published.confusion)
+    values, n_of = metrics.recall(matrix), matrix.sum(axis=1).tolist()
+    return {
+        name: of_counts(name, float(value), n)
+        for name, value, n in zip(classes, values, n_of, strict=True)
+        if n
+    }

@@ -1,0 +1,69 @@
+"""Area under the ROC curve, one class against the rest, and the variance of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.statistics.metrics import Floats
+
+
+@dataclass(frozen=True)
+class Auroc:
+    """An area, or the difference of two, and the deviations that its variance is made of."""
+
+    value: float
+    deviations: Floats
+    """By independent patch or group of patches: their squares add up to the variance."""
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error, 0 for one that is perfect."""
+        return float(np.sqrt(np.square(self.deviations).sum()))
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Of the variance, after Satterthwaite: few where few patches make up most of it."""
+        fourth = (self.deviations**4).sum()
+        return float(2 * np.square(self.deviations).sum() ** 2 / fourth) if fourth else np.inf
+
+    def __sub__(self, other: Auroc) -> Auroc:
+        return Auroc(self.value - other.value, self.deviations - other.deviations)
+
+
+def macro_auroc(
+    labels: NDArray[np.int64], scores: Floats, groups: NDArray[np.int64] | None = None
+) -> Auroc:
+    """Mean over classes of the area under the ROC curve of a class against the rest.
+
+    ``scores`` are probabilities (N, C). Classes without patches, or without any patch of another
+    class, are left out; NaN if none is left. The deviations are DeLong's structural components
+    (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988), summed over classes, and the patches
+    of a class count as one sample. With ``groups``, numbers (N,), those of a group are added up
+    (Obuchowski, Biometrics 53, 1997).
+    """
+    from scipy.stats import rankdata
+
+    n = len(labels)
+    counts = np.bincount(labels, minlength=scores.shape[1])
+    counted = np.flatnonzero((counts > 0) & (counts < n))
+    areas = []
+    parts = np.zeros(n)
+    for label in counted:
+        own = labels == label
+        n_own, n_rest = int(counts[label]), n - int(counts[label])
+        ranks = rankdata(scores[:, label])
+        above = (ranks[own] - rankdata(scores[own, label])) / n_rest
+        below = 1 - (ranks[~own] - rankdata(scores[~own, label])) / n_own
+        areas.append(above.mean())
+        parts[own] += above / (n_own * len(counted))
+        parts[~own] += below / (n_rest * len(counted))
+    means = np.bincount(labels, parts, minlength=len(counts)) / np.maximum(counts, 1)
+    unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
+    deviations = (parts - means[labels]) * unbiased[labels]
+    if groups is not None:
+        deviations = np.bincount(groups, deviations).astype(np.float64)
+        deviations *= np.sqrt(len(deviations) / max(len(deviations) - 1, 1))
+    return Auroc(float(np.mean(areas)) if areas else np.nan, deviations)

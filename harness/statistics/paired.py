@@ -1,0 +1,187 @@
+"""Comparisons of models that predicted the same patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.probes import Figure
+from harness.statistics import metrics
+from harness.statistics.auroc import macro_auroc
+from harness.statistics.intervals import AT_ONCE, INDEPENDENT, Sampling, Z
+from harness.statistics.metrics import OF_CONFUSION, Floats
+
+Bools = NDArray[np.bool_]
+
+
+def mcnemar(only_one: ArrayLike, only_other: ArrayLike) -> Floats:
+    """Mid-p McNemar test of the patches that only one of two models gets right.
+
+    Takes counts of any shape and returns p values of that shape; 1 where neither has any. Mid-p
+    keeps to its level and misses fewer differences than the exact test (Fagerland, Lydersen and
+    Laake, BMC Medical Research Methodology 13, 2013).
+    """
+    from scipy.stats import binom
+
+    one, other = np.broadcast_arrays(only_one, only_other)
+    few, n = np.minimum(one, other), one + other
+    tail = binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5) / 2
+    return np.where(one == other, 1.0, np.minimum(2 * tail, 1.0))
+
+
+def paired_difference(one: Bools, other: Bools) -> tuple[float, float, float]:
+    """Difference of two accuracies on the same patches, and its 95 % interval.
+
+    ``one`` and ``other`` say which patches are right, bool (N,). The interval is Wald's after half
+    a patch is added to each of the four cells (Agresti and Min, Statistics in Medicine 24, 2005);
+    it covers well also where few patches differ.
+    """
+    n = len(one)
+    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
+    b, c, total = only_one + 0.5, only_other + 0.5, n + 2
+    center = (b - c) / total
+    half = Z * float(np.sqrt(b + c - (b - c) ** 2 / total)) / total
+    return (only_one - only_other) / n, max(-1.0, center - half), min(1.0, center + half)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How one model compares with another on the same patches."""
+
+    only_one: int
+    only_other: int
+    """Patches that only this one of them gets right."""
+    p: float
+    """That models of equal accuracy would differ so much."""
+    differences: dict[str, Figure]
+    """The one's figures minus the other's, by name, with 95 % intervals."""
+
+
+def compare(
+    labels: NDArray[np.int64],
+    one: NDArray[np.float32],
+    other: NDArray[np.float32],
+    sampling: Sampling = INDEPENDENT,
+) -> Comparison:
+    """Compare two models by their logits (N, C) for the same patches, with labels (N,).
+
+    What ``of_predictions`` and ``auroc_difference`` find.
+    """
+    found = of_predictions(labels, one.argmax(axis=1), other.argmax(axis=1), one.shape[1], sampling)
+    area = auroc_difference(labels, one, other, sampling)
+    return replace(found, differences=found.differences | {"macro_auroc": area})
+
+
+def of_predictions(
+    labels: NDArray[np.int64],
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+    n_classes: int,
+    sampling: Sampling = INDEPENDENT,
+) -> Comparison:
+    """Compare two models by the labels (N,) that they predict.
+
+    The p value is McNemar's mid-p, and the interval of the difference in accuracy that of
+    ``paired_difference``. With groups, both come from the sums over groups (Obuchowski, Statistics
+    in Medicine 17, 1998). The other figures have intervals from a paired bootstrap, whose variance
+    is that of one patch larger than what it finds: by as much Agresti and Min enlarge that of the
+    accuracy.
+    """
+    right, other_right = one == labels, other == labels
+    only_one, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    accuracy, low, high = paired_difference(right, other_right)
+    p = float(mcnemar(only_one, only_other))
+    if sampling.groups is not None:
+        p, (low, high) = of_groups(right.astype(float) - other_right, sampling.groups)
+    errors = _bootstrap_errors(labels, one, other, n_classes, sampling)
+    matrices = (metrics.confusion_matrix(labels, guess, n_classes) for guess in (one, other))
+    values = np.subtract(*map(metrics.of_confusion, matrices))
+    differences = {
+        name: _figure(name, value, Z * error)
+        for name, value, error in zip(OF_CONFUSION, values, errors, strict=True)
+    }
+    differences["accuracy"] = Figure(name="accuracy", value=accuracy, low=low, high=high)
+    return Comparison(only_one, only_other, p, differences)
+
+
+def _figure(name: str, value: float, half: float) -> Figure:
+    low, high = max(-2.0, value - half), min(2.0, value + half)
+    return Figure(name=name, value=float(value), low=float(low), high=float(high))
+
+
+def of_groups(difference: Floats, groups: NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
+    """p value and interval of a mean over patches (N,) that are independent only across groups."""
+    from scipy.stats import t
+
+    n, mean = len(difference), difference.mean()
+    sums = np.bincount(groups, difference - mean)
+    g = len(sums)
+    error = np.sqrt((sums**2).sum() * g / max(g - 1, 1) + 1) / n
+    half = t.ppf(0.975, max(g - 1, 1)) * error
+    p = 2 * t.sf(abs(mean) / error, max(g - 1, 1))
+    return float(p), (float(max(-1.0, mean - half)), float(min(1.0, mean + half)))
+
+
+def _bootstrap_errors(
+    labels: NDArray[np.int64],
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+    n_classes: int,
+    sampling: Sampling,
+) -> Floats:
+    """Standard errors of the differences in the figures of a confusion matrix."""
+    # Patches of one label that both models predict alike are exchangeable: a cell.
+    cells, cell_of, n_of = np.unique(
+        (labels * n_classes + one) * n_classes + other, return_inverse=True, return_counts=True
+    )
+    true, by_one, by_other = np.unravel_index(cells, (n_classes,) * 3)
+    rng = np.random.default_rng(0)
+    found = []
+    step = max(1, AT_ONCE // (max(len(cells), n_classes**2)))
+    for start in range(0, sampling.resamples, step):
+        size = min(step, sampling.resamples - start)
+        if sampling.groups is None:
+            counts = np.zeros((size, len(cells)))
+            for label in np.unique(true):
+                own = true == label
+                n = int(n_of[own].sum())
+                counts[:, own] = rng.multinomial(n, n_of[own] / n, size)
+        else:
+            n_groups = int(sampling.groups.max()) + 1
+            in_groups = np.zeros((n_groups, len(cells)))
+            np.add.at(in_groups, (sampling.groups, cell_of), 1)
+            times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size)
+            counts = times.astype(float) @ in_groups
+        both = []
+        for guessed in (by_one, by_other):
+            place = np.zeros((len(cells), n_classes**2))
+            place[np.arange(len(cells)), true * n_classes + guessed] = 1
+            matrices = (counts @ place).reshape(size, n_classes, n_classes)
+            both.append(metrics.of_confusion(matrices))
+        found.append(both[0] - both[1])
+    variance = np.concatenate(found).var(axis=0, ddof=1) * sampling.design_effect
+    return np.asarray(np.sqrt(variance + 1 / len(labels) ** 2))
+
+
+def auroc_difference(
+    labels: NDArray[np.int64],
+    one: NDArray[np.float32],
+    other: NDArray[np.float32],
+    sampling: Sampling = INDEPENDENT,
+) -> Figure:
+    """Difference of the macro AUROC of two models, from logits (N, C); DeLong's interval.
+
+    With Student's t, as ``intervals.auroc``.
+    """
+    from scipy.stats import t
+
+    areas = [
+        macro_auroc(labels, metrics.probabilities(logits), sampling.groups)
+        for logits in (one, other)
+    ]
+    difference = areas[0] - areas[1]
+    error = difference.standard_error * np.sqrt(sampling.design_effect)
+    half = t.ppf(0.975, difference.degrees_of_freedom) * error if error else 0.0
+    return _figure("macro_auroc", difference.value, half)

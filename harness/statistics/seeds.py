@@ -1,0 +1,70 @@
+"""Models that were trained several times, with different seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.probes import Figure
+from harness.statistics.metrics import Floats
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RunsComparison:
+    """Difference in mean accuracy of two models over their trainings."""
+
+    difference: Figure
+    p: float
+    sampling_variance: float
+    """That the difference has because other test patches could have been drawn."""
+    seed_variance: float
+    """That it has because the trainings could have had other seeds."""
+
+    @property
+    def seed_share(self) -> float:
+        """Share of the variance that is due to seeds."""
+        return self.seed_variance / (self.seed_variance + self.sampling_variance)
+
+
+def compare_runs(
+    one: Bools, other: Bools, groups: NDArray[np.int64] | None = None
+) -> RunsComparison:
+    """Compare models by which patches each training gets right, bool (S, N) and (T, N).
+
+    Two sources of variance are added: that of the mean over seeds from patch to patch (or from
+    group to group), enlarged by that of one patch, and that of the accuracies from seed to seed.
+    The test and the interval are Welch's, with degrees of freedom after Satterthwaite. A model with
+    one training counts as if all its trainings were alike.
+    """
+    from scipy.stats import t
+
+    n = one.shape[1]
+    gaps = one.mean(axis=0) - other.mean(axis=0)
+    value = float(gaps.mean())
+    sums = gaps - value if groups is None else np.bincount(groups, gaps - value)
+    m = len(sums)
+    sampling = float((np.square(sums).sum() * m / max(m - 1, 1) + 1) / n**2)
+    parts = [(sampling, max(m - 1, 1)), *(_seed_part(right) for right in (one, other))]
+    variance = sum(part for part, _ in parts)
+    degrees = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    error = np.sqrt(variance)
+    half = t.ppf(0.975, degrees) * error
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    return RunsComparison(
+        difference=Figure(name="accuracy", value=value, low=float(low), high=float(high)),
+        p=float(2 * t.sf(abs(value) / error, degrees)),
+        sampling_variance=sampling,
+        seed_variance=variance - sampling,
+    )
+
+
+def _seed_part(right: Bools) -> tuple[float, int]:
+    """Variance of a mean accuracy from seed to seed, and its degrees of freedom."""
+    accuracies: Floats = right.mean(axis=1)
+    if len(accuracies) < 2:
+        return 0.0, 1
+    return float(accuracies.var(ddof=1) / len(accuracies)), len(accuracies) - 1

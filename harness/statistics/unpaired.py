@@ -1,0 +1,41 @@
+"""Comparisons with figures of which only counts are known, such as published ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.probes import Figure
+
+
+def proportions_p(correct: int, n: int, other_correct: int, other_n: int) -> float:
+    """p value of the score test that two independent proportions are equal, two-sided.
+
+    It is the chi-squared test of the two by two table, without correction for continuity.
+    """
+    from scipy.stats import norm
+
+    pooled = (correct + other_correct) / (n + other_n)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n))
+    if error == 0:
+        return 1.0
+    return float(2 * norm.sf(abs(correct / n - other_correct / other_n) / error))
+
+
+def difference(one: Figure, other: Figure) -> Figure:
+    """Difference of two figures from independent samples, with its 95 % interval.
+
+    From the intervals of both (Zou and Donner, Statistics in Medicine 27, 2008); of proportions
+    with Wilson's intervals it is Newcombe's hybrid score interval (Statistics in Medicine 17,
+    1998).
+    """
+    value = one.value - other.value
+    (one_below, one_above), (other_below, other_above) = _margins(one), _margins(other)
+    below, above = np.hypot(one_below, other_above), np.hypot(one_above, other_below)
+    return Figure(name=one.name, value=value, low=float(value - below), high=float(value + above))
+
+
+def _margins(figure: Figure) -> tuple[float, float]:
+    """How far the ends of its interval are below and above a figure."""
+    if figure.low is None or figure.high is None:
+        raise ValueError(f"{figure.name} has no interval")
+    return figure.value - figure.low, figure.high - figure.value

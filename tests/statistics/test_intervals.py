@@ -1,0 +1,133 @@
+"""Intervals against closed forms, other libraries, and the plain definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import bootstrap
+from sklearn.metrics import matthews_corrcoef, roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+from harness.statistics import intervals
+from harness.statistics.auroc import macro_auroc
+from harness.statistics.intervals import Sampling, score_interval, wilson
+from harness.statistics.metrics import OF_CONFUSION, probabilities
+
+
+def predictions(seed, n=300, classes=4, quality=1.5):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    logits = rng.standard_normal((n, classes)).astype(np.float32)
+    logits[np.arange(n), labels] += quality
+    return labels, logits
+
+
+@given(n=st.integers(1, 100_000), data=st.data())
+def test_wilson_agrees_with_statsmodels(n, data):
+    correct = data.draw(st.integers(0, n))
+    expected = proportion_confint(correct, n, method="wilson")
+    np.testing.assert_allclose(wilson(correct, n), expected, rtol=0, atol=1e-9)
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5), st.integers(1, 10_000))
+def test_an_interval_holds_its_figure_and_stays_between_0_and_1(value, error, most):
+    low, high = score_interval(value, error, most)
+    assert 0 <= low <= value + 1e-12
+    assert value - 1e-12 <= high <= 1
+
+
+def test_the_interval_of_accuracy_is_that_of_wilson():
+    labels, logits = predictions(0)
+    figure = intervals.estimate(labels, logits)["accuracy"]
+    right = int((logits.argmax(axis=1) == labels).sum())
+    assert (figure.low, figure.high) == pytest.approx(wilson(right, 300), abs=1e-12)
+
+
+def test_all_figures_are_there_between_their_ends():
+    for seed, quality in ((0, 0.0), (1, 1.5), (2, 9.0)):
+        labels, logits = predictions(seed, quality=quality)
+        figures = intervals.estimate(labels, logits)
+        assert list(figures) == [*OF_CONFUSION, "macro_auroc"]
+        for figure in figures.values():
+            assert figure.low <= figure.value <= figure.high
+            assert figure.low < figure.high, "perfect models have an interval, too"
+
+
+def test_the_standard_error_is_that_of_a_bootstrap_of_patches():
+    """Against scipy, which draws patches; ours draws cells of the matrix."""
+    labels, logits = predictions(3, n=1000)
+    predicted = logits.argmax(axis=1)
+    theirs = bootstrap(
+        (labels, predicted),
+        matthews_corrcoef,
+        paired=True,
+        vectorized=False,
+        n_resamples=1000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    figure = intervals.of_predictions(labels, predicted, 4)["mcc"]
+    ours = (figure.high - figure.low) / (2 * intervals.Z)
+    assert ours == pytest.approx(theirs.standard_error, rel=0.1)
+
+
+def test_copies_of_patches_in_groups_add_no_certainty():
+    """Ten copies of each patch, grouped, tell what one of each tells."""
+    labels, logits = predictions(4, n=400)
+    groups = np.tile(np.arange(400), 10)
+    many = np.tile(labels, 10), np.tile(logits, (10, 1))
+    alone = intervals.estimate(labels, logits)
+    naive = intervals.estimate(*many)
+    grouped = intervals.estimate(*many, Sampling(groups=groups))
+    for name, figure in alone.items():
+        width = figure.high - figure.low
+        assert grouped[name].value == pytest.approx(figure.value)
+        assert grouped[name].high - grouped[name].low == pytest.approx(width, rel=0.08)
+        assert naive[name].high - naive[name].low < 0.4 * width
+    names = tuple("abcd")
+    by_class = intervals.recalls(labels, logits.argmax(axis=1), names)
+    predicted = many[1].argmax(axis=1)
+    grouped = intervals.recalls(many[0], predicted, names, Sampling(groups=groups))
+    for name in names:
+        width = by_class[name].high - by_class[name].low
+        assert grouped[name].high - grouped[name].low == pytest.approx(width, rel=0.08)
+
+
+def test_a_design_effect_of_four_doubles_intervals():
+    labels, logits = predictions(5, n=4000)
+    plain = intervals.estimate(labels, logits)
+    wide = intervals.estimate(labels, logits, Sampling(design_effect=4))
+    for name, figure in plain.items():
+        assert wide[name].value == figure.value
+        ratio = (wide[name].high - wide[name].low) / (figure.high - figure.low)
+        assert ratio == pytest.approx(2, rel=0.02)
+
+
+@given(seed=st.integers(0, 1000), ties=st.booleans())
+def test_auroc_agrees_with_scikit_learn(seed, ties):
+    labels, logits = predictions(seed, n=60, classes=3)
+    scores = probabilities(np.round(logits) if ties else logits)
+    if len(np.unique(labels)) == 3:
+        expected = roc_auc_score(labels, scores, multi_class="ovr", average="macro")
+        assert macro_auroc(labels, scores).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_variance_of_auroc_is_that_of_delong():
+    """With two classes: the components of DeLong et al. 1988, computed pair by pair."""
+    labels, logits = predictions(6, n=80, classes=2, quality=0.7)
+    scores = np.round(probabilities(logits), 1)  # with ties
+    own, rest = scores[labels == 1, 1], scores[labels == 0, 1]
+    wins = (own[:, None] > rest) + 0.5 * (own[:, None] == rest)
+    variance = wins.mean(axis=1).var(ddof=1) / len(own) + wins.mean(axis=0).var(ddof=1) / len(rest)
+    area = macro_auroc(labels, scores)
+    assert area.value == pytest.approx(wins.mean(), abs=1e-9)
+    assert area.standard_error == pytest.approx(np.sqrt(variance), abs=1e-9)
+
+
+def test_classes_without_patches_do_not_count_in_auroc():
+    labels, logits = predictions(7, n=90, classes=3)
+    wider = np.concatenate([logits, np.full((90, 1), -40, np.float32)], axis=1)
+    assert macro_auroc(labels, probabilities(wider)).value == pytest.approx(
+        macro_auroc(labels, probabilities(logits)).value
+    )
+    assert np.isnan(macro_auroc(np.zeros(5, int), np.full((5, 2), 0.5)).value)

@@ -1,0 +1,94 @@
+"""Calibration against scikit-learn and cases with known answers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss, log_loss
+
+from harness.statistics import reliability
+from harness.statistics.intervals import Sampling
+from harness.statistics.metrics import probabilities
+
+
+def calibrated(seed, n=4000, classes=4, temperature=1.0):
+    """Labels drawn from the softmax of the logits, which are then multiplied."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.standard_normal((n, classes))
+    drawn = probabilities(logits).cumsum(axis=1) > rng.random((n, 1))
+    return drawn.argmax(axis=1), (logits * temperature).astype(np.float32)
+
+
+@given(st.integers(0, 10_000))
+def test_scores_agree_with_scikit_learn(seed):
+    labels, logits = calibrated(seed, n=50, classes=2)
+    scores = probabilities(logits)
+    found = reliability.figures(labels, logits)
+    expected = log_loss(labels, scores, labels=[0, 1])
+    assert found["nll"].value == pytest.approx(expected, abs=1e-9)
+    half = brier_score_loss(labels, scores[:, 1])  # one of the two classes
+    assert found["brier"].value == pytest.approx(2 * half, abs=1e-9)
+
+
+def test_a_calibrated_model_has_no_calibration_error_and_a_sure_one_has():
+    labels, logits = calibrated(0)
+    good, sure = (reliability.figures(labels, x) for x in (logits, 4 * logits))
+    for name in ("ece", "ece_equal_mass"):
+        assert good[name].value < 0.03
+        assert sure[name].value > 0.15
+    for name in ("brier", "nll"):
+        assert good[name].low < good[name].value < good[name].high < sure[name].low
+
+
+def test_the_expected_calibration_error_of_a_small_example():
+    scores = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [0.45, 0.55]])
+    labels = np.array([0, 1, 1, 0])
+    # In bins of a fifteenth: .9 in (.867, .933], .95 in (.933, 1], .55 and .6 in (.533, .6].
+    assert reliability.bins(labels, scores).error == pytest.approx(
+        (0.1 + 0.95 + 2 * abs(0.575 - 0.5)) / 4
+    )
+    equal = reliability.bins(labels, scores, equal_mass=True)
+    assert equal.n.tolist() == [1, 1, 1, 1]
+
+
+def test_a_distribution_in_equal_bins_is_even():
+    labels, logits = calibrated(1, n=1000)
+    equal = reliability.bins(labels, probabilities(logits), equal_mass=True)
+    assert equal.n.max() - equal.n.min() <= 1
+    assert (np.diff(equal.confidence) > 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1, 5])
+def test_the_temperature_is_found_and_mends_calibration(temperature):
+    labels, logits = calibrated(2, temperature=temperature)
+    found = reliability.fit_temperature(labels, logits)
+    assert found == pytest.approx(temperature, rel=0.08)
+    assert reliability.figures(labels, logits / np.float32(found))["ece"].value < 0.03
+
+
+def test_a_model_that_is_always_right_or_absurdly_sure_breaks_nothing():
+    labels = np.array([0, 1, 0])
+    logits = np.array([[900, -900], [-900, 900], [-900, 900]], np.float32)
+    found = reliability.figures(labels, logits)
+    assert found["nll"].value == pytest.approx(600)
+    assert found["brier"].value == pytest.approx(2 / 3)
+    right = reliability.figures(labels[:2], logits[:2])
+    assert right["nll"].value == 0
+    assert 0.01 <= reliability.fit_temperature(labels[:2], logits[:2]) <= 100
+
+
+def test_error_grows_with_coverage_when_confidence_tells():
+    labels, logits = calibrated(3)
+    coverage, risk = reliability.risk_coverage(labels, logits)
+    assert coverage[-1] == 1
+    assert risk[-1] == pytest.approx((logits.argmax(axis=1) != labels).mean())
+    assert risk[len(risk) // 4] < risk[len(risk) // 2] < risk[-1]
+
+
+def test_copies_in_groups_do_not_narrow_the_interval():
+    labels, logits = calibrated(4, n=200)
+    alone = reliability.figures(labels, logits)["nll"]
+    many = np.tile(labels, 10), np.tile(logits, (10, 1))
+    sampling = Sampling(groups=np.tile(np.arange(200), 10))
+    grouped = reliability.figures(*many, sampling)["nll"]
+    assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=1e-6)

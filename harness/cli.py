@@ -108,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         help="widen intervals as if variances were X times those of independent patches "
         "(default: 1)",
     )
+    tables.add_argument(
+        "--temperature",
+        action="store_true",
+        help="add a row for each model with its logits scaled by a temperature that is fitted on "
+        "the held-out part",
+    )
     added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = added.add_parser(
@@ -152,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
         default="held-out",
         help="choose checkpoints on a held-out part of the training patches (default), or on the "
         "test patches as published",
+    )
+    run.add_argument(
+        "--audit-selection",
+        action="store_true",
+        help="keep what each epoch predicts for the test patches, and say what choosing the epoch "
+        "on them would have added to the accuracy",
     )
     run.add_argument(
         "--set",

@@ -80,6 +80,10 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError("run: say --all, or choose with --dataset and --model; see harness list")
     if options.all and (options.dataset or options.model):
         raise HarnessError("run: say either --all or --dataset and --model, not both")
+    if options.audit_selection and options.protocol != "held-out":
+        raise HarnessError(
+            "run: --audit-selection compares the protocols in one training; leave out --protocol"
+        )
     from harness import choose, plan, planner, settings
     from harness.execute import execute
     from harness.store import Store
@@ -97,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,
+        audit_selection=options.audit_selection,
         given=settings.parse(options.settings, choose.fitted(registry, models)),
     )
     _check_tables(options, registry)
@@ -136,7 +141,7 @@ def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequen
 def _write_boards(
     options: argparse.Namespace, registry: Registry, names: Sequence[str]
 ) -> list[Board]:
-    from harness import formats, leaderboard, mistakes, report
+    from harness import formats, leaderboard, mistakes, report, selection
     from harness.choose import model_probes
     from harness.store import Store, disk_error
 
@@ -150,6 +155,7 @@ def _write_boards(
             model_probes(registry, ()),
             registry.perturbations,
             options.design_effect,
+            options.temperature,
         )
         for name in names
         if name in store.datasets()
@@ -158,6 +164,7 @@ def _write_boards(
         try:
             written = formats.write(board, options.leaderboards, options.columns)
             written += mistakes.write(board, options.leaderboards)
+            written += selection.write(store, board, options.leaderboards)
             written += report.write_probes(board, options.leaderboards)
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error

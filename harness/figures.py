@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.predictions import GroundTruth, Run
 from harness.probes import Figure
@@ -36,9 +37,6 @@ class RunFigures:
 
 def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
     """Figures of a run on a test set; read back if the store has them."""
-    groups = None
-    if sampling.groups is not None:
-        groups = hashlib.sha256(sampling.groups.tobytes()).hexdigest()[:16]
     key = Key(
         "figures",
         truth.dataset,
@@ -46,7 +44,8 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
         {
             "prediction": run.record["digest"],
             "version": VERSION,
-            "groups": groups,
+            "groups": _digest(sampling.groups),
+            "temperatures": _digest(run.temperatures),
             "design_effect": sampling.design_effect,
             "resamples": sampling.resamples,
         },
@@ -104,6 +103,10 @@ def mean(runs: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
         )
         for name in names
     }
+
+
+def _digest(values: NDArray[Any] | None) -> str | None:
+    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from harness.errors import HarnessError
 from harness.perturb import perturb
 from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
-from harness.splits import Concat, Subset, hold_out
+from harness.splits import Concat, Subset, hold_out, stream
 from harness.store import Key, Store, write_atomically
 from harness.types import (
+    Classifier,
     Dataset,
     FitContext,
     InitialWeights,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from harness.types import Indices
 
 Record = dict[str, Any]
+HELD_OUT = "held-out.npz"
+"""In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
+EPOCHS = "epochs.npz"
+"""In the folder of an audited fit: logits (E, N, C) of test patches and scores (E,)."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ class FitSpec:
     selected_on: str
     """none, held-out or test."""
     fold: int
+    audited: bool = False
+    """Whether what each epoch predicts is kept."""
 
 
 def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> Record:
@@ -151,10 +158,14 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
     }
 
 
-def store_dataset(described: Record, splits: Splits, folder: Path) -> Record:
-    """Store test labels, ids and groups beside what is said of a dataset."""
+def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
+    """Store labels, ids, folds and groups of test patches beside what is said of a dataset."""
     np.save(folder / "labels.npy", splits.test.labels)
     (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+    folds = np.zeros(len(splits.test.labels), np.int64)
+    for number, (_, predicted) in enumerate(pairs):
+        folds[predicted] = number
+    np.save(folder / "folds.npy", folds)
     if splits.groups is not None:
         (folder / "groups.json").write_text(json.dumps(list(splits.groups)))
     return described
@@ -208,24 +219,74 @@ def fit(
         train, validation = Subset(train, kept), Subset(train, held)
     elif spec.selected_on == "test":
         validation = test_fold
+    workspace = store.workspace(key)
+    epochs = Epochs(workspace, test_fold, len(spec.dataset.classes)) if spec.audited else None
     context = FitContext(
         seed=spec.seed,
         classes=spec.dataset.classes,
         settings=spec.settings,
-        folder=store.workspace(key),
+        folder=workspace,
         initial_weights=spec.weights,
+        after_epoch=epochs.keep if epochs else None,
         progress=progress,
         say=say,
     )
     timer = _Timer(context.folder)
     classifier = spec.model.fit(train, validation, context)
     classifier.save(folder)
+    if validation is not None and spec.selected_on == "held-out":
+        logits = predict_all(classifier, validation, len(spec.dataset.classes))
+        np.savez(folder / HELD_OUT, logits=logits, labels=validation.labels)
+    if epochs:
+        epochs.save(folder)
     return {
         "seconds": timer.total(),
         "n": len(train.labels),
         "n_selection": 0 if validation is None else len(validation.labels),
         "device": device_name(spec.model, spec.settings),
     }
+
+
+def predict_all(classifier: Classifier, split: Split, n_classes: int) -> NDArray[np.float32]:
+    """Logits of every patch of a split, (N, C), without any change."""
+    logits = np.empty((len(split.labels), n_classes), np.float32)
+    for chosen, inputs in stream(split, 64):
+        logits[chosen] = classifier.logits(inputs)
+    return logits
+
+
+class Epochs:
+    """Keeps what each epoch of a fit predicts for the test patches of its fold.
+
+    Each is written at once, so that a fit that was killed goes on with those it has.
+    """
+
+    def __init__(self, workspace: Path, test: Split, n_classes: int) -> None:
+        self.folder = workspace / "epochs"
+        self.folder.mkdir(exist_ok=True)
+        self.test = test
+        self.n_classes = n_classes
+
+    def keep(self, epoch: int, classifier: Classifier, score: float) -> None:
+        """``FitContext.after_epoch``."""
+        logits = predict_all(classifier, self.test, self.n_classes)
+        temporary = self.folder / "unfinished.npz"
+        np.savez(temporary, logits=logits, score=score)
+        temporary.replace(self.folder / f"{epoch:06}.npz")
+
+    def save(self, folder: Path) -> None:
+        """Write logits (E, N, C) and scores (E,) of all epochs."""
+        kept = []
+        for path in sorted(self.folder.glob("[0-9]*.npz")):
+            with np.load(path) as stored:
+                kept.append((stored["logits"], float(stored["score"])))
+        if not kept:
+            raise HarnessError(
+                "the model reported no epochs, so the selection cannot be audited; report it to "
+                "the plugin's author"
+            )
+        logits, scores = zip(*kept, strict=True)
+        np.savez(folder / EPOCHS, logits=np.stack(logits), scores=np.array(scores))
 
 
 def device_name(model: Model, settings: Mapping[str, Setting]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import figures, predictions, reproduction
+from harness import figures, predictions, reproduction, temperature
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
 from harness.statistics import ranking
@@ -69,8 +69,12 @@ def build(
     probes: Sequence[ModelProbe] = (),
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
     design_effect: float = 1.0,
+    with_temperature: bool = False,
 ) -> Board:
-    """The board of a dataset in the store, about the copy of it that was used last."""
+    """The board of a dataset in the store, about the copy of it that was used last.
+
+    With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
+    """
     truth = predictions.ground_truth(store, dataset)
     described = truth.described
     sampling = Sampling(groups=truth.groups, design_effect=design_effect)
@@ -86,13 +90,15 @@ def build(
     for row, entry in zip(rows, entries, strict=True):
         row |= _cells(probes, entry.findings)
     _rank(rows, entries, truth)
+    if with_temperature:
+        rows = _with_scaled(rows, entries, store, truth, sampling)
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
         best.setdefault(entry.record["model"], entry.runs[0])
         for name, finding in entry.findings.items():
             findings[name].setdefault(entry.record["model"], finding)
-    names = {(row["model"], described["trained_on"]) for row in rows}
+    names = {(entry.record["model"], described["trained_on"]) for entry in entries}
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
     rows += [_published(result, truth) | _cells(probes, {}) for result in others]
@@ -153,6 +159,39 @@ def _rank(rows: Sequence[Row], entries: Sequence[Entry], truth: GroundTruth) -> 
     for row, (best, worst) in zip(rows, ranges, strict=True):
         row["rank"] = 1 + int((accuracies > row["accuracy"]).sum())
         row["rank_best"], row["rank_worst"] = best, worst
+
+
+def _with_scaled(
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    store: Store,
+    truth: GroundTruth,
+    sampling: Sampling,
+) -> list[Row]:
+    """Measured rows, and after each the one of its scaled logits where these can be had."""
+    known = {run.record["digest"]: run for entry in entries for run in entry.runs}
+    found = []
+    for row, entry in zip(rows, entries, strict=True):
+        found.append(row)
+        runs = [temperature.scaled(store, truth, run, known) for run in entry.runs]
+        scaled = [run for run in runs if run is not None]
+        if len(scaled) < len(runs):
+            continue
+        means = figures.mean(
+            [figures.of_run(store, run, truth, sampling).figures for run in scaled]
+        )
+        used = np.unique([run.temperatures for run in scaled])
+        said = ", ".join(f"{value:.2f}" for value in used)
+        found.append(
+            row
+            | _all_fields(means)
+            | {
+                **{"rank": None, "rank_best": None, "rank_worst": None, "result": "scaled"},
+                **{"model": f"{row['model']}+temperature", "notes": f"temperature {said}"},
+                "title": f"{row['title']}, temperature-scaled on the held-out part",
+            }
+        )
+    return found
 
 
 def _changed(result: PublishedResult, run: Run | None, labels: Any) -> Row:

@@ -68,6 +68,8 @@ class Request:
     seeds: Sequence[int] = (0,)
     """Each model is trained with each. Changed patches are predicted with the first alone."""
     protocol: Literal["held-out", "published"] = "held-out"
+    audit_selection: bool = False
+    """Keep what each epoch of a fit predicts, where a model reports its epochs."""
     given: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Settings by model name, as ``settings.parse`` returns them."""
 

@@ -125,7 +125,7 @@ class _DatasetPlanner:
         described = jobs.describe_dataset(self.dataset, self.splits, self.pairs)
 
         def compute(folder: Path) -> Record:
-            return jobs.store_dataset(described, self.splits, folder)
+            return jobs.store_dataset(described, self.splits, self.pairs, folder)
 
         key = self.key("dataset", "splits", description=described)
         self.copy = self.plan.add(Job(key, (), f"{self.dataset.name}: list patches", compute))
@@ -205,9 +205,10 @@ class _DatasetPlanner:
             if weights and weights.warning:
                 self.plan.warnings.append(weights.warning)
             self.weights[model.name] = weights
+            audited = self.request.audit_selection and model.reports_epochs
             common = (self.dataset, model, resolved, weights, self.seed, selected_on)
             self.fits[model.name] = [
-                self.fit(FitSpec(*common, fold)) for fold in range(len(self.pairs))
+                self.fit(FitSpec(*common, fold, audited)) for fold in range(len(self.pairs))
             ]
         weights, fits = self.weights[model.name], self.fits[model.name]
         features, fitted_on = None, []
@@ -328,17 +329,20 @@ class _DatasetPlanner:
         """Plan one fit, and the features it needs."""
         model, store = spec.model, self.store
         train, test_indices = self.pairs[spec.fold]
-        key = self.key(
-            "fit",
-            model.name,
-            version=model.version,
-            settings={name: spec.settings[name] for name in model.settings},
-            weights=spec.weights.digest if spec.weights else "none",
-            seed=spec.seed,
-            selected_on=spec.selected_on,
-            fold=spec.fold,
-        )
-        parts = self.fitted_on(spec.selected_on)
+        fields = {
+            "version": model.version,
+            "settings": {name: spec.settings[name] for name in model.settings},
+            "weights": spec.weights.digest if spec.weights else "none",
+            "seed": spec.seed,
+            "selected_on": spec.selected_on,
+            "fold": spec.fold,
+        }
+        key = self.key("fit", model.name, **fields)
+        audited = self.key("fit", model.name, **fields, audited=True)
+        # The same fit with more kept of it: where it is there, nothing is fitted again.
+        if spec.audited or (audited in store and key not in store):
+            key = audited
+        parts = self.fitted_on("test" if spec.audited else spec.selected_on)
         feature_keys = {}
         if model.features is not None:
             feature_keys = {
@@ -355,7 +359,7 @@ class _DatasetPlanner:
                     for name, feature_key in feature_keys.items()
                 }
                 fold_train = jobs.with_features(train, stored)
-                if spec.selected_on == "test":
+                if spec.audited or spec.selected_on == "test":
                     fold_test = jobs.with_features(fold_test, stored)
             record = jobs.fit(spec, fold_train, fold_test, store, key, folder)
             return {

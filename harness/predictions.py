@@ -27,6 +27,8 @@ class GroundTruth:
     described: Record
     labels: NDArray[np.int64]
     ids: Sequence[str]
+    folds: NDArray[np.int64]
+    """Number of the fit that predicts each patch; 0 without folds."""
     groups: NDArray[np.int64] | None
     """Number of the patient or slide of each patch, from 0 without gaps; None if not known."""
 
@@ -48,9 +50,13 @@ def ground_truth(store: Store, dataset: str) -> GroundTruth:
     if (folder / "groups.json").exists():
         names = json.loads((folder / "groups.json").read_text(encoding="utf-8"))
         groups = np.unique(names, return_inverse=True)[1]
+    labels = np.load(folder / "labels.npy")
+    # Not there in a store of an earlier version.
+    folds = np.load(path) if (path := folder / "folds.npy").exists() else np.zeros_like(labels)
     return GroundTruth(
         described=read_record(folder),
-        labels=np.load(folder / "labels.npy"),
+        labels=labels,
+        folds=folds,
         ids=json.loads((folder / "ids.json").read_text(encoding="utf-8")),
         groups=groups,
     )
@@ -64,10 +70,13 @@ class Run:
     """Of the logits for clean patches."""
     clean: Path
     perturbed: dict[tuple[str, float], Path] = field(default_factory=dict)
+    temperatures: NDArray[np.float32] | None = None
+    """What the logits of each patch are divided by, (N,); None for 1."""
 
     def logits(self) -> NDArray[np.float32]:
         """Logits for clean patches, float32 (N, C)."""
-        return _load(self.clean)
+        values = _load(self.clean)
+        return values if self.temperatures is None else values / self.temperatures[:, None]
 
     def accuracy(self, labels: NDArray[np.int64], perturbation: str, level: float) -> float | None:
         """Accuracy on perturbed patches; None if their logits are not stored."""
@@ -104,6 +113,12 @@ def runs(store: Store, dataset: str, perturbations: Mapping[str, Perturbation]) 
         if identity in found:
             found[identity].perturbed[condition] = path  # of what was learned twice, the latest
     return list(found.values())
+
+
+def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:
+    """Where the fits behind the predictions of a model are, one for each fold."""
+    folder = store.root / "fit" / record["key"]["dataset"] / record["model"]
+    return [folder / fit["digest"] for fit in record["fits"]]
 
 
 def trainings(known: Sequence[Run]) -> list[list[Run]]:

@@ -145,6 +145,11 @@ class FitContext:
     folder: Path
     """A folder of this fit's own that survives a killed run: keep checkpoints here."""
     initial_weights: InitialWeights | None = None
+    after_epoch: Callable[[int, Classifier, float], None] | None = None
+    """Where it is given, call it after each epoch with the epoch's number from 0, a classifier as
+    it then is, and how good that is on ``validation`` (more is better). The harness keeps what it
+    predicts for the test patches, to audit the selection. A resumed fit calls it for the epochs
+    that it still trains."""
     progress: Callable[..., Any] = lambda items, **_: items
     """``progress(iterable, total=n, label=text)`` shows how far a loop has come."""
     say: Callable[[str], None] = lambda message: None
@@ -189,6 +194,8 @@ class Model:
     """Raise it when the same settings give other results, so that stored ones are not read back."""
     selects: bool = False
     """Chooses among checkpoints, and so needs patches to choose on."""
+    reports_epochs: bool = False
+    """Calls ``FitContext.after_epoch``."""
     features: Features | None = None
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""

@@ -28,6 +28,7 @@ def harness_models() -> Iterable[Model]:
             execution=EXECUTION,
             demo_settings=DEMO,
             selects=True,
+            reports_epochs=True,
             initial_weights=initial_weights,
             estimate=_estimate,
             device=_device,

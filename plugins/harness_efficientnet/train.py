@@ -130,6 +130,9 @@ class _Training:
         if accuracy is None or best is None or accuracy > best:
             standing.best_epoch, standing.best_accuracy = number + 1, accuracy
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        if context.after_epoch is not None and accuracy is not None:
+            now = EfficientNet(self.architecture, self.model.state_dict(), self.device)
+            context.after_epoch(number, now, accuracy)
         standing.epoch = number + 1
         standing.history.append({"loss": loss, "accuracy": accuracy})
         moments = {

@@ -1,0 +1,130 @@
+"""The page about selection: what choosing the epoch on the test patches adds to an accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.jobs import EPOCHS
+from harness.leaderboard import Board
+from harness.predictions import GroundTruth, Run, fit_folders
+from harness.probes import Table
+from harness.report import render, write_page, write_picture
+from harness.statistics.selection import SelectionAudit, Trajectory, audit
+from harness.store import Store
+
+SCHEMA = 1
+
+
+def audits(store: Store, board: Board) -> dict[str, list[SelectionAudit]]:
+    """By model, an audit for each seed whose fits kept what their epochs predict."""
+    found: dict[str, list[SelectionAudit]] = {}
+    for entry in board.entries:
+        for run in entry.runs:
+            kept = trajectories(store, board.truth, run)
+            if kept:
+                found.setdefault(entry.record["model"], []).append(audit(kept))
+    return found
+
+
+def trajectories(store: Store, truth: GroundTruth, run: Run) -> list[Trajectory]:
+    """The trainings of a run, one for each fold; none when they were not kept."""
+    if "members" in run.record:
+        return []
+    folders = fit_folders(store, run.record)
+    if not all((folder / EPOCHS).exists() for folder in folders):
+        return []
+    found = []
+    for number, folder in enumerate(folders):
+        labels = truth.labels[truth.folds == number]
+        with np.load(folder / EPOCHS) as stored:
+            right = stored["logits"].argmax(axis=2) == labels
+            found.append(Trajectory(right=right, scores=stored["scores"]))
+    return found
+
+
+def write(store: Store, board: Board, folder: Path) -> list[Path]:
+    """Write ``<dataset>-selection.md``, ``.json`` and a picture; nothing without an audit."""
+    found = audits(store, board)
+    if not found:
+        return []
+    name = f"{board.dataset['name']}-selection"
+    path = folder / f"{name}-epochs.png"
+    lines = [
+        f"# {board.dataset['name']}: selection",
+        "Accuracy % on the test patches of one and the same training, at the epoch that the "
+        "held-out part of the training patches chose, at the last, and at the one that the test "
+        "patches chose, as published protocols do. The optimism is the last less the first, with "
+        "a 95 % interval. “On other patches” is what of it is left on test patches that did not "
+        "choose, from random halves: the rest is luck.",
+        render(_table(found)),
+    ]
+    written = []
+    if write_picture(path, lambda: _draw(found)):
+        written.append(path)
+        lines.append(f"![epochs]({path.name})")
+    lines.append("Written by `harness run --audit-selection`.")
+    content = {
+        "schema": SCHEMA,
+        "dataset": board.dataset["name"],
+        "digest": board.dataset["digest"],
+        "models": {model: [asdict(one) for one in some] for model, some in found.items()},
+    }
+    return [*write_page(folder / name, lines, content), *written]
+
+
+def _table(found: dict[str, list[SelectionAudit]]) -> Table:
+    rows = tuple(
+        (
+            model,
+            *(
+                f"{100 * one.accuracies[how]:.2f} ({_epochs(one.epochs[how])})"
+                for how in ("held-out", "last", "test")
+            ),
+            f"{100 * one.optimism.value:+.2f} ({100 * (one.optimism.low or 0):.2f} to "
+            f"{100 * (one.optimism.high or 0):.2f})",
+            f"{100 * one.kept:+.2f}",
+        )
+        for model, some in found.items()
+        for one in some
+    )
+    return Table(
+        name="selection",
+        title="",
+        headings=(
+            "model",
+            "held-out chose (epoch)",
+            "last (epoch)",
+            "test chose (epoch)",
+            "optimism, points",
+            "on other patches",
+        ),
+        rows=rows,
+    )
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    return ", ".join(map(str, epochs))
+
+
+def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    for model, some in found.items():
+        for number, one in enumerate(some):
+            curve = 100 * np.array(one.curve)
+            (line,) = axes.plot(
+                np.arange(1, len(curve) + 1), curve, label=None if number else model
+            )
+            for how, style in (("held-out", "--"), ("test", ":")):
+                axes.axhline(100 * one.accuracies[how], color=line.get_color(), linestyle=style)
+    axes.set(xlabel="epoch", ylabel="test accuracy %")
+    axes.set_title("dashed: the held-out part chose; dotted: the test patches chose", fontsize=9)
+    axes.legend(fontsize="small", frameon=False)
+    return figure

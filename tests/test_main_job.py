@@ -165,6 +165,60 @@ def test_two_models_are_compared_from_the_store(toy):
     assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 
 
+def test_the_selection_is_audited_in_one_training(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+    output = toy(*arguments, "--audit-selection")
+    assert "toy-selection.md" in output
+    found = json.loads((toy.folder / "leaderboards/toy-selection.json").read_text())
+    (audit,) = found["models"]["toy-mean"]
+    # Scores fall from epoch to epoch; after the first the toy mixes classes up.
+    assert audit["epochs"] == {"held-out": [1], "last": [3], "test": [1]}
+    assert audit["optimism"]["value"] == 0
+    assert audit["accuracies"]["last"] < audit["accuracies"]["held-out"]
+    assert len(audit["curve"]) == 3
+    page = (toy.folder / "leaderboards/toy-selection.md").read_text()
+    assert "| toy-mean " in page
+    assert (toy.folder / "leaderboards/toy-selection-epochs.png").exists()
+    steps = count(toy.toy_log, "step")
+    assert "Everything is in the store" in toy(*arguments), "an audited fit is a fit"
+    assert "toy-selection.md" in toy("leaderboard")
+    assert count(toy.toy_log, "step") == steps
+
+
+def test_an_audited_fit_that_was_killed_keeps_the_epochs_it_had(toy):
+    arguments = ("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
+    process = toy.start(*arguments, "--audit-selection", TOY_SLOW_STEP="0.5")
+    toy.wait_for("step 0 of toy-mean", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    toy(*arguments, "--audit-selection")
+    found = json.loads((toy.folder / "leaderboards/toy-folds-selection.json").read_text())
+    (audit,) = found["models"]["toy-mean"]
+    assert audit["epochs"] == {"held-out": [1] * 3, "last": [2] * 3, "test": [1] * 3}
+
+
+def test_what_an_audit_of_the_selection_cannot_do_is_said(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--audit-selection")
+    assert "leave out --protocol" in toy(*arguments, "--protocol", "published", code=2)
+    assert "the model reported no epochs" in toy(*arguments, code=1, TOY_MUTE="1")
+
+
+def test_a_temperature_makes_a_row_of_its_own(toy):
+    names = ["toy-mean", "toy-features", "toy-mean+flips"]
+    models = [part for name in names for part in ("--model", name)]
+    toy("run", "--dataset", "toy-folds", *models, "--no-probes", "--temperature")
+    rows = {row["model"]: row for row in board(toy, "toy-folds")["rows"]}
+    plain, scaled = rows["toy-mean"], rows["toy-mean+temperature"]
+    assert scaled["result"] == "scaled"
+    assert scaled["rank"] is None
+    assert scaled["accuracy"] == plain["accuracy"]
+    assert scaled["nll"] <= plain["nll"]
+    assert re.fullmatch(r"temperature [\d., ]+", scaled["notes"])
+    # Nothing was held out for the one; held-out patches were not flipped for the other.
+    assert "toy-features+temperature" not in rows
+    assert "toy-mean+flips+temperature" not in rows
+
+
 def test_folds_store_the_logits_of_all_test_patches_together(toy):
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     (values,) = logits(toy, "toy-mean")

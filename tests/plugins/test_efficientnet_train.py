@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,20 @@ def test_the_accuracy_of_an_epoch_is_that_of_its_classifier(reference):
     fitted, folder = reference
     accuracy = (fitted.logits(VALIDATION.images).argmax(1) == VALIDATION.labels).mean()
     assert standing(folder).best_accuracy == pytest.approx(accuracy)
+
+
+def test_epochs_are_reported_and_that_changes_nothing(reference, tmp_path):
+    told = []
+
+    def after_epoch(number, classifier, score):
+        right = classifier.logits(VALIDATION.images).argmax(axis=1) == VALIDATION.labels
+        told.append((number, right.mean(), score))
+
+    watched = replace(context(tmp_path), after_epoch=after_epoch)
+    assert same(fit("avg", TRAIN, VALIDATION, watched).state, reference[0].state)
+    assert [number for number, _, _ in told] == [0, 1, 2]
+    for _, seen, score in told:
+        assert seen == score
 
 
 def test_without_validation_the_last_epoch_counts(tmp_path):

@@ -107,16 +107,18 @@ def fit(name):
         if context.settings.get("fail"):
             raise RuntimeError("the toy model was told to fail")
         assert (validation is None) == (name != "toy-mean")
-        checkpoint = context.folder / "step.json"
-        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
-        for step in range(done, int(context.settings.get("steps", 1))):
-            time.sleep(float(os.environ.get("TOY_SLOW_STEP", "0")))
-            checkpoint.write_text(json.dumps(step + 1))
-            log(f"step {step} of {name}")
         values = train.read(np.arange(len(train.labels))).astype(np.float32)
         if values.ndim == 4:
             values = values.mean(axis=(1, 2))
         means = np.stack([values[train.labels == label].mean(axis=0) for label in range(3)])
+        checkpoint = context.folder / "step.json"
+        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+        for step in range(done, int(context.settings.get("steps", 1))):
+            time.sleep(float(os.environ.get("TOY_SLOW_STEP", "0")))
+            if context.after_epoch and not os.environ.get("TOY_MUTE"):
+                context.after_epoch(step, ToyModel(name, np.roll(means, step, axis=0)), -step)
+            checkpoint.write_text(json.dumps(step + 1))
+            log(f"step {step} of {name}")
         return ToyModel(name, means + context.seed)
 
     return fit
@@ -201,6 +203,7 @@ def harness_models():
             demo_settings={"steps": 2},
             execution={"workers": 1},
             selects=True,
+            reports_epochs=True,
             initial_weights=initial_weights,
         ),
         Model(

@@ -1,0 +1,74 @@
+"""Temperature-scaled runs from stored held-out logits."""
+
+import numpy as np
+import pytest
+
+from harness.predictions import GroundTruth, Run
+from harness.store import Store
+from harness.temperature import scaled
+
+FOLDS = np.arange(90) % 2
+
+
+def draw(n, temperature, seed):
+    """Labels drawn from a softmax, and its logits multiplied by a temperature."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.standard_normal((n, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    return (temperature * logits).astype(np.float32), labels
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two models with a fit for each of two folds, too sure by other factors."""
+    store = Store(tmp_path)
+    for model, temperatures in (("m", (3.0, 8.0)), ("n", (1.0, 1.0))):
+        for fold, temperature in enumerate(temperatures):
+            folder = tmp_path / "fit" / "d" / model / f"{model}{fold}"
+            folder.mkdir(parents=True)
+            logits, labels = draw(3000, temperature, seed=fold)
+            np.savez(folder / "held-out.npz", logits=logits, labels=labels)
+    return store
+
+
+def run(tmp_path, model, **more):
+    folder = tmp_path / f"prediction-{model}"
+    folder.mkdir()
+    np.save(folder / "logits.npy", draw(90, 1, 5)[0])
+    record = {
+        "model": model,
+        "digest": model,
+        "key": {"dataset": "d"},
+        "fits": [{"digest": f"{model}0"}, {"digest": f"{model}1"}],
+    }
+    return Run(record | more, folder)
+
+
+def truth():
+    described = {"name": "d", "classes": ["a", "b", "c"]}
+    return GroundTruth(described, np.zeros(90, int), [str(i) for i in range(90)], FOLDS, None)
+
+
+def test_each_fold_has_the_temperature_of_its_fit(store, tmp_path):
+    one = run(tmp_path, "m")
+    found = scaled(store, truth(), one, {})
+    assert found.temperatures[FOLDS == 0] == pytest.approx(3, rel=0.1)
+    assert found.temperatures[FOLDS == 1] == pytest.approx(8, rel=0.1)
+    expected = one.logits() / found.temperatures[:, None]
+    np.testing.assert_array_equal(found.logits(), expected)
+    assert found.logits().dtype == np.float32
+
+
+def test_a_sum_is_scaled_by_the_sum_of_its_members(store, tmp_path):
+    members = {name: run(tmp_path, name) for name in ("m", "n")}
+    total = run(tmp_path, "sum", members=["m", "n"], fits=[])
+    found = scaled(store, truth(), total, members)
+    assert found.temperatures[FOLDS == 0] == pytest.approx(3 + 1, rel=0.1)
+    assert found.temperatures[FOLDS == 1] == pytest.approx(8 + 1, rel=0.1)
+    assert scaled(store, truth(), total, {"m": members["m"]}) is None  # one of them was flipped
+
+
+def test_without_held_out_logits_there_is_none(store, tmp_path):
+    (tmp_path / "fit/d/m/m1/held-out.npz").unlink()
+    assert scaled(store, truth(), run(tmp_path, "m"), {}) is None

@@ -14,6 +14,7 @@ from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
 from harness.statistics import ranking
 from harness.statistics.intervals import Sampling
+from harness.statistics.unpaired import difference
 from harness.store import Store
 from harness.types import Perturbation, PublishedResult
 
@@ -101,7 +102,7 @@ def build(
     names = {(entry.record["model"], described["trained_on"]) for entry in entries}
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
-    rows += [_published(result, truth) | _cells(probes, {}) for result in others]
+    rows += [_published(result, truth, reference) | _cells(probes, {}) for result in others]
     changed = [
         _changed(result, best.get(result.name), truth.labels)
         for result in same_test
@@ -318,7 +319,13 @@ def _recalls(found: Mapping[str, Figure], truth: GroundTruth) -> list[Row]:
     return [{"class": name, **_fields("recall", found.get(name))} for name in truth.classes]
 
 
-def _published(result: PublishedResult, truth: GroundTruth) -> Row:
+def _published(
+    result: PublishedResult, truth: GroundTruth, reference: PublishedResult | None
+) -> Row:
+    found = reproduction.figures(result)
+    gap = None
+    if reference and reference is not result and "accuracy" in found:
+        gap = difference(found["accuracy"], reproduction.figures(reference)["accuracy"])
     return {
         "rank": None,
         "rank_best": None,
@@ -326,7 +333,7 @@ def _published(result: PublishedResult, truth: GroundTruth) -> Row:
         "result": "published",
         "model": result.name,
         "title": result.title,
-        **_all_fields(reproduction.figures(result)),
+        **_all_fields(found),
         "seeds": None,
         "accuracy_sd": None,
         "accuracy_min": None,
@@ -338,8 +345,8 @@ def _published(result: PublishedResult, truth: GroundTruth) -> Row:
         **_fields("difference_to_published", None),
         "reproduced": None,
         "reproduced_because": "published",
-        **_fields("difference_to_reference", None),
-        "difference_to_reference_empty_because": "published",
+        **_fields("difference_to_reference", gap),
+        "difference_to_reference_empty_because": "" if gap else "not published",
         "selected_on": result.selected_on,
         "initial_weights": None,
         "trained_on": result.trained_on,

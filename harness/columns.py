@@ -60,7 +60,7 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
             f"accuracy % (95 % interval{widened})",
             _percent("accuracy"),
             ("default", "figures"),
-            "Accuracy with Wilson's 95 % interval.",
+            "Intervals, 95 %, are about other test patches, as many of each class.",
         ),
         Shown(
             "balanced_accuracy",

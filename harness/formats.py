@@ -12,7 +12,7 @@ from typing import Any
 from harness import columns
 from harness.columns import Shown
 from harness.leaderboard import Board
-from harness.statistics.intervals import score_interval
+from harness.statistics.intervals import Sampling, of_matrix
 from harness.store import write_atomically
 
 SCHEMA = 3
@@ -97,9 +97,9 @@ def _independence(board: Board) -> str:
             f"are than those of independent patches{folds}. Ranks and p values do not."
         )
     text += f"They count as independent, so intervals are too narrow{folds}."
-    first = next((row for row in board.rows if row["result"] == "measured"), None)
-    if first:
-        low, high = score_interval(first["accuracy"], 0, first["n_test"] / ASSUMED)
+    if board.entries:
+        wider = of_matrix(board.entries[0].found[0].confusion, Sampling(design_effect=ASSUMED))
+        low, high = wider["accuracy"].low or 0, wider["accuracy"].high or 0
         text += (
             f" With a design effect of {ASSUMED:g}, that of the first row would be "
             f"{100 * low:.2f}–{100 * high:.2f} (`--design-effect {ASSUMED:g}`)."

@@ -42,10 +42,9 @@ def judge(
     several seeds, the spread of these is added: the published training was one more of them.
     Reproduced means that the interval, 95 %, holds zero.
     """
-    assert published.accuracy is not None
     if dataset["shortfall"]:
         return Reproduction("not comparable", dataset["shortfall"], None)
-    gap = difference(measured, of_counts("accuracy", published.accuracy, published.n))
+    gap = difference(measured, figures(published)["accuracy"])
     if len(per_seed) > 1:
         gap = _with_seeds(gap, per_seed)
     because = "; ".join(_other_protocol(published, record, dataset))
@@ -125,12 +124,16 @@ def by_class(
 
 
 def figures(published: PublishedResult) -> dict[str, Figure]:
-    """What a published result says of the figures, with intervals where these can be had."""
+    """What a published result says of the figures, with intervals where these can be had.
+
+    From the confusion matrix if there is one, else Wilson's for the accuracy.
+    """
     found: dict[str, Figure] = {}
     if published.confusion is not None:
         found = intervals.of_matrix(np.array(published.confusion))
     if published.accuracy is not None:
-        found["accuracy"] = of_counts("accuracy", published.accuracy, published.n)
+        counted = of_counts("accuracy", published.accuracy, published.n)
+        found["accuracy"] = replace(found.get("accuracy", counted), value=published.accuracy)
     if published.balanced_accuracy is not None:
         known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))
         found["balanced_accuracy"] = replace(known, value=published.balanced_accuracy)

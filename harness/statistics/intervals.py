@@ -1,9 +1,10 @@
 """95 % intervals of figures on one set of patches.
 
-The standard error of a figure comes from a bootstrap of the patches (of groups of patches where
-these are known), the shape of its interval from Wilson's score interval. Percentiles of the
-bootstrap would do for most models, but cover 90 % instead of 95 where only few patches are wrong:
-see ``tests/simulations``.
+They say how a figure varies from one set of patches to another with as many patches of each class.
+A bootstrap of the patches, class by class (of groups of patches where these are known), gives the
+standard error of a figure, and Wilson's score interval its shape. Percentiles of the bootstrap
+would do for most models, but cover 90 % instead of 95 where only few patches are wrong: see
+``tests/simulations``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from harness.statistics.metrics import OF_CONFUSION, Floats
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 RESAMPLES = 10_000
+SMOOTHING = 0.5
+"""Variance of so many patches, each by itself, that is added to what a bootstrap finds: where next
+to none is wrong, it finds too little. Chosen by simulation, as is the next."""
+MORE_FREEDOM = 2.0
+"""Degrees of freedom added to those of a variance that hangs on few patches, as it is uncertain
+itself."""
 AT_ONCE = 2**23
 """Cells of confusion matrices that are resampled at a time."""
 
@@ -52,15 +59,15 @@ def wilson(correct: float, n: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def score_interval(value: float, standard_error: float, most: float) -> tuple[float, float]:
+def score_interval(value: float, standard_error: float, n: float) -> tuple[float, float]:
     """Wilson's interval of a figure between 0 and 1 that has a standard error.
 
     It is that of a proportion among as many patches as give it this standard error, the effective
-    sample size (Dean and Pagano, Journal of Survey Statistics and Methodology 3, 2015), yet not
-    more than ``most``: where few patches are wrong the standard error may come out too small.
+    sample size (Dean and Pagano, Journal of Survey Statistics and Methodology 3, 2015), or among
+    ``n`` where the standard error is 0.
     """
     spread, variance = value * (1 - value), standard_error**2
-    effective = min(spread / variance, most) if spread > 0 and variance > 0 else most
+    effective = spread / variance if spread > 0 and variance > 0 else n
     return wilson(value * effective, effective)
 
 
@@ -114,7 +121,9 @@ def recalls(
     found = {}
     for name, value, error, n in zip(classes, values, errors, n_of, strict=True):
         if n:
-            interval = score_interval(value, error, n / sampling.design_effect)
+            interval = score_interval(
+                value, error * np.sqrt(sampling.design_effect), n / sampling.design_effect
+            )
             found[name] = Figure(name=name, value=float(value), low=interval[0], high=interval[1])
     return found
 
@@ -136,7 +145,7 @@ def auroc(
     if not spread > 0 or not error > 0:  # perfect, or not defined
         low, high = score_interval(area.value, 0, len(labels) / sampling.design_effect)
     else:
-        half = t.ppf(0.975, area.degrees_of_freedom) * error / spread
+        half = t.ppf(0.975, area.degrees_of_freedom + MORE_FREEDOM) * error / spread
         low, high = expit(logit(area.value) - half), expit(logit(area.value) + half)
     return Figure(name="macro_auroc", value=area.value, low=float(low), high=float(high))
 
@@ -193,17 +202,14 @@ def _figures(
 ) -> dict[str, Figure]:
     values = metrics.of_confusion(confusion)
     resampled_values = np.concatenate([metrics.of_confusion(matrices) for matrices in drawn])
-    errors = resampled_values.std(axis=0, ddof=1) * np.sqrt(sampling.design_effect)
-    n = float(confusion.sum()) / sampling.design_effect
-    if sampling.groups is None:
-        # Whether a patch is right is a coin toss, whose standard error needs no bootstrap.
-        errors[OF_CONFUSION.index("accuracy")] = 0
+    n = float(confusion.sum())
+    variances = (resampled_values.var(axis=0, ddof=1) + SMOOTHING / n**2) * sampling.design_effect
     figures = {}
-    for name, value, error in zip(OF_CONFUSION, values, errors, strict=True):
-        if name == "mcc":  # from -1 to 1; such a patch weighs up to twice as much
-            low, high = score_interval((1 + value) / 2, error / 2, np.inf if error else n)
-            low, high = 2 * low - 1, 2 * high - 1
+    for name, value, error in zip(OF_CONFUSION, values, np.sqrt(variances), strict=True):
+        if name == "mcc":  # from -1 to 1
+            ends = score_interval((1 + value) / 2, error / 2, n / sampling.design_effect)
+            low, high = (2 * end - 1 for end in ends)
         else:
-            low, high = score_interval(value, error, n)
+            low, high = score_interval(value, error, n / sampling.design_effect)
         figures[name] = Figure(name=name, value=float(value), low=low, high=high)
     return figures

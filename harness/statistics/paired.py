@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
-from harness.statistics.intervals import AT_ONCE, INDEPENDENT, Sampling, Z
+from harness.statistics.intervals import AT_ONCE, INDEPENDENT, MORE_FREEDOM, Sampling, Z
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Bools = NDArray[np.bool_]
@@ -183,5 +183,6 @@ def auroc_difference(
     ]
     difference = areas[0] - areas[1]
     error = difference.standard_error * np.sqrt(sampling.design_effect)
-    half = t.ppf(0.975, difference.degrees_of_freedom) * error if error else 0.0
+    freedom = difference.degrees_of_freedom + MORE_FREEDOM
+    half = t.ppf(0.975, freedom) * error if error else 0.0
     return _figure("macro_auroc", difference.value, half)

@@ -2,9 +2,9 @@
 
     python tests/simulations/coverage.py            writes coverage.md beside this file
 
-Test sets are those of CRC-VAL-HE-7K in size and classes. Models err as EfficientNet-B0 did where
-it was published, or evenly, at a given accuracy, so what they truly score is known exactly. Only
-for the AUROC it is taken from a test set some hundred times as large.
+Test sets have as many patches of each class as CRC-VAL-HE-7K. Models err as EfficientNet-B0 did
+where it was published, or evenly, at a given accuracy, so what they truly score is known exactly.
+Only for the AUROC it is taken from a test set two hundred times as large.
 """
 
 import argparse
@@ -102,11 +102,18 @@ def differences(accuracy, errors, better, alike, trials, rng):
     return dict(zip(OF_CONFUSION, np.mean(held, axis=0), strict=True)), np.mean(different)
 
 
-def scores(separation, labels, rng):
-    """Softmax probabilities whose log odds are normal."""
-    logits = rng.standard_normal((len(labels), C))
+def scores(separation, labels, rng, noise=1):
+    """Logits that are normal."""
+    logits = noise * rng.standard_normal((len(labels), C))
     logits[np.arange(len(labels)), labels] += separation * np.linspace(0.8, 1.2, C)[labels]
     return 1.5 * logits
+
+
+def two_scores(separation, labels, rng):
+    """Those of two models that share half of their noise."""
+    shared, *own = rng.standard_normal((3, len(labels), C))
+    signal = scores(separation, labels, rng, noise=0)
+    return [signal + 1.5 * np.sqrt(0.5) * (shared + noise) for noise in own]
 
 
 def separation_of(accuracy):
@@ -132,11 +139,10 @@ def areas(accuracy, trials, rng):
     truth = np.mean(large)
     held, same = [], []
     for _ in range(trials):
-        one, other = (scores(separation, LABELS, rng) for _ in range(2))
-        shared = scores(separation, LABELS, rng)
+        one, other = two_scores(separation, LABELS, rng)
         found = intervals.auroc(LABELS, one)
         held.append(found.low <= truth <= found.high)
-        gap = paired.auroc_difference(LABELS, one + shared, other + shared)
+        gap = paired.auroc_difference(LABELS, one, other)
         same.append(gap.low <= 0 <= gap.high)
     return np.mean(held), np.mean(same)
 
@@ -178,8 +184,8 @@ def main():
     parts = [
         "# Coverage of intervals",
         f"Written by `python tests/simulations/coverage.py --trials {trials}`. Test sets of {N:,} "
-        f"patches in the classes of CRC-VAL-HE-7K; {trials:,} of each kind. Figures are "
-        f"percentages; their own standard error is {100 * np.sqrt(0.95 * 0.05 / trials):.1f}.",
+        f"patches, as many of each class as in CRC-VAL-HE-7K; {trials:,} of each kind. Figures "
+        f"are percentages; their own standard error is {100 * np.sqrt(0.95 * 0.05 / trials):.1f}.",
         "## 95 % intervals that hold the truth",
         "`recall`: mean over classes. Errors as published for EfficientNet-B0 avg, or even.",
         tabulate(single, ["accuracy", "errors", *names], "github", disable_numparse=True),

@@ -29,18 +29,26 @@ def test_wilson_agrees_with_statsmodels(n, data):
     np.testing.assert_allclose(wilson(correct, n), expected, rtol=0, atol=1e-9)
 
 
-@given(st.floats(0, 1), st.floats(0, 0.5), st.integers(1, 10_000))
+@given(st.floats(0, 1), st.floats(1e-6, 0.5) | st.just(0.0), st.integers(1, 10_000))
 def test_an_interval_holds_its_figure_and_stays_between_0_and_1(value, error, most):
     low, high = score_interval(value, error, most)
     assert 0 <= low <= value + 1e-12
     assert value - 1e-12 <= high <= 1
 
 
-def test_the_interval_of_accuracy_is_that_of_wilson():
-    labels, logits = predictions(0)
-    figure = intervals.estimate(labels, logits)["accuracy"]
-    right = int((logits.argmax(axis=1) == labels).sum())
-    assert (figure.low, figure.high) == pytest.approx(wilson(right, 300), abs=1e-12)
+def test_where_classes_are_recognized_alike_the_interval_of_accuracy_is_that_of_wilson():
+    alike = intervals.of_matrix([[800, 200], [400, 1600]])["accuracy"]
+    assert (alike.low, alike.high) == pytest.approx(wilson(2400, 3000), abs=3e-4)
+
+
+def test_where_classes_are_not_it_is_narrower():
+    """The numbers of patches of a class are given; only how many are right in each varies."""
+    unlike = intervals.of_matrix([[1000, 0], [600, 1400]])["accuracy"]
+    low, high = wilson(2400, 3000)
+    n_of, recalls = np.array([1000, 2000]), np.array([1, 0.7])
+    error = np.sqrt((n_of * recalls * (1 - recalls)).sum()) / 3000
+    assert unlike.high - unlike.low == pytest.approx(2 * intervals.Z * error, rel=0.03)
+    assert unlike.high - unlike.low < 0.95 * (high - low)
 
 
 def test_all_figures_are_there_between_their_ends():

@@ -60,7 +60,7 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
             f"accuracy % (95 % interval{widened})",
             _percent("accuracy"),
             ("default", "figures"),
-            "Intervals, 95 %, are about other test patches, as many of each class.",
+            "Intervals are 95 %.",
         ),
         Shown(
             "balanced_accuracy",
@@ -125,7 +125,8 @@ RANK = (
     "Only measured rows are ranked; published rows were not run here. A rank of 1–3 says that the "
     "data leave these ranks open: pairs of models are compared on the same patches (McNemar's "
     "test, mid-p; with several seeds a test that adds their spread), Holm's correction holds the "
-    "chance that any pair is wrongly told apart to 5 %."
+    "chance that any pair is wrongly told apart to 5 %. A row of one seed is about that training, "
+    "not the method: trained again it may rank otherwise (`--seeds`)."
 )
 SEEDS = (
     "“± seeds”: standard deviation, lowest and highest accuracy over trainings with other seeds, "

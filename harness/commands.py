@@ -274,7 +274,8 @@ def compare(options: argparse.Namespace) -> int:
     dataset = options.dataset or known[0]
     compared = comparing.compare(store, dataset, options.one, options.other)
     if options.json:
-        print(json.dumps(comparing.as_json(compared), indent=1, ensure_ascii=False))
+        content = comparing.as_json(compared)
+        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print("\n\n".join(comparing.text(compared)))
     return _exit(options, registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,7 +43,10 @@ class Compared:
 
 
 def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
-    """Compare two models in the store by their names. Raises HarnessError when one is not there."""
+    """Compare two models in the store by name; see ``_find``.
+
+    Raises HarnessError when one is not there or a name stands for several.
+    """
     known = store.datasets()
     if dataset not in known:
         raise HarnessError(
@@ -51,6 +55,8 @@ def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
     truth = predictions.ground_truth(store, dataset)
     entries = leaderboard.collect(store, truth, Sampling(groups=truth.groups))
     left, right = (_find(entries, name, dataset) for name in (one, other))
+    if left is right:
+        raise HarnessError(f"compare: {one} and {other} are the same result; name two")
     logits = [entry.runs[0].logits() for entry in (left, right)]
     guesses = [values.argmax(axis=1) for values in logits]
     seeds = None
@@ -67,14 +73,30 @@ def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
 
 
 def _find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
-    """The entry of a model; the latest where it was run under several protocols or settings."""
-    named = [entry for entry in entries if entry.record["model"] == name]
+    """The entry that a name stands for: MODEL, MODEL:SELECTED_ON, or the digest of a result."""
+    named = [
+        entry
+        for entry in entries
+        if name
+        in (
+            entry.record["model"],
+            f"{entry.record['model']}:{entry.record['selected_on']}",
+            *(run.record["digest"] for run in entry.runs),
+        )
+    ]
     if not named:
         models = [entry.record["model"] for entry in entries]
         raise HarnessError(
             f"compare: no predictions of {name} for {dataset} are stored; {suggest(name, models)}"
         )
-    return max(named, key=lambda entry: str(entry.record["created"]))
+    if len(named) > 1:
+        choices = "; ".join(
+            f"{entry.record['digest']} (selected on {entry.record['selected_on']}"
+            + (f", {entry.record['deviations']})" if entry.record["deviations"] else ")")
+            for entry in named
+        )
+        raise HarnessError(f"compare: {name} was run in several ways; name a result: {choices}")
+    return named[0]
 
 
 def _differing(truth: GroundTruth, one: Any, other: Any) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -95,11 +117,11 @@ def _differing(truth: GroundTruth, one: Any, other: Any) -> dict[str, dict[str, 
 
 def text(compared: Compared) -> list[str]:
     """Paragraphs for a person."""
-    one, other = compared.one.record["model"], compared.other.record["model"]
+    one, other = compared.one.name, compared.other.name
     n = len(compared.truth.labels)
     lines = [f"{one} and {other} on {compared.truth.dataset}, {n:,} test patches."]
     lines += [
-        f"{entry.record['model']}: selected on {entry.record['selected_on']}"
+        f"{entry.name}: selected on {entry.record['selected_on']}"
         + (f"; {entry.record['deviations']}" if entry.record["deviations"] else "")
         for entry in (compared.one, compared.other)
     ]
@@ -119,7 +141,7 @@ def text(compared: Compared) -> list[str]:
 
 
 def _verdict(compared: Compared) -> str:
-    one, other = compared.one.record["model"], compared.other.record["model"]
+    one, other = compared.one.name, compared.other.name
     p, gap = compared.first.p, compared.first.differences["accuracy"].value
     test = "McNemar, mid-p" if compared.truth.groups is None else "over groups"
     if compared.seeds:
@@ -132,7 +154,7 @@ def _verdict(compared: Compared) -> str:
 
 
 def _figures(compared: Compared) -> Table:
-    names = list(compared.first.differences)
+    names = list(_defined(compared.first))
     values = [entry.found[0].figures for entry in (compared.one, compared.other)]
 
     def row(name: str) -> tuple[str | float | None, ...]:
@@ -144,13 +166,18 @@ def _figures(compared: Compared) -> Table:
             f"{gap.low:+.4f} to {gap.high:+.4f}",
         )
 
-    labels = [entry.record["model"] for entry in (compared.one, compared.other)]
+    labels = [entry.name for entry in (compared.one, compared.other)]
     return Table(
         name="figures",
         title="",
         headings=("figure", *labels, "difference", "95 % interval"),
         rows=tuple(row(name) for name in names),
     )
+
+
+def _defined(comparison: Comparison) -> dict[str, Figure]:
+    """Differences that there are: the AUROC is none where all patches are of one class."""
+    return {k: gap for k, gap in comparison.differences.items() if math.isfinite(gap.value)}
 
 
 def _shown(figure: Figure | None) -> str:
@@ -160,39 +187,38 @@ def _shown(figure: Figure | None) -> str:
 def _seeds(compared: Compared, seeds: RunsComparison) -> str:
     gap = seeds.difference
     share = 100 * seeds.seed_share
-    dominates = "seeds" if share > 50 else "the choice of test patches"
+    dominates = "seeds dominate" if share > 50 else "the test patches dominate"
     counts = " and ".join(str(len(entry.runs)) for entry in (compared.one, compared.other))
-    alone = [e.record["model"] for e in (compared.one, compared.other) if len(e.runs) == 1]
-    note = (
-        f" {' and '.join(alone)}, trained once, counts as if seeds did not matter." if alone else ""
-    )
+    alone = [e.name for e in (compared.one, compared.other) if len(e.runs) == 1]
+    note = ""
+    if alone:
+        note = f" {alone[0]}, trained once, is taken to vary from seed to seed as the other does."
     return (
         f"Over all trainings ({counts}) accuracies differ by {100 * gap.value:+.2f} points "
         f"({100 * (gap.low or 0):+.2f} to {100 * (gap.high or 0):+.2f}). Of the variance, "
         f"{share:.0f} % is from seed to seed and {100 - share:.0f} % from the test patches: "
-        f"{dominates} dominates. The table above is of the first training of each.{note}"
+        f"{dominates}. The table above is of the first training of each.{note}"
     )
 
 
 def _patches(compared: Compared) -> Table:
-    one, other = compared.one.record["model"], compared.other.record["model"]
+    one, other = compared.one, compared.other
     counts = np.bincount(compared.truth.labels, minlength=len(compared.truth.classes)).tolist()
-    rows: list[tuple[str | float | None, ...]] = [
-        (name, n, *(len(ids) for ids in compared.differing[name].values()))
-        for name, n in zip(compared.truth.classes, counts, strict=True)
-    ]
-    total = tuple(sum(int(row[column] or 0) for row in rows) for column in range(1, 5))
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, n in zip(compared.truth.classes, counts, strict=True):
+        recalls = [entry.found[0].recall.get(name) for entry in (one, other)]
+        shown = ("" if recall is None else f"{100 * recall.value:.1f}" for recall in recalls)
+        rows.append((name, n, *shown, *map(len, compared.differing[name].values())))
+    total = (sum(int(row[column] or 0) for row in rows) for column in (1, 4, 5, 6))
+    n, *others = total
     return Table(
         name="patches",
         title="",
         headings=(
-            "class",
-            "patches",
-            f"only {one} right",
-            f"only {other} right",
-            "both wrong, differently",
+            *("class", "patches", f"recall % {one.name}", f"recall % {other.name}"),
+            *(f"only {one.name} right", f"only {other.name} right", "both wrong, differently"),
         ),
-        rows=(*rows, ("all", *total)),
+        rows=(*rows, ("all", n, "", "", *others)),
     )
 
 
@@ -207,6 +233,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
                 "model": entry.record["model"],
                 "results": [run.record["digest"] for run in entry.runs],
                 "figures": [asdict(f) for f in entry.found[0].figures.values()],
+                "recall": [asdict(f) for f in entry.found[0].recall.values()],
                 "confusion": entry.found[0].confusion,
             }
             for entry in (compared.one, compared.other)
@@ -214,7 +241,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "only_one": compared.first.only_one,
         "only_other": compared.first.only_other,
         "p": compared.first.p,
-        "differences": {k: asdict(f) for k, f in compared.first.differences.items()},
+        "differences": {name: asdict(gap) for name, gap in _defined(compared.first).items()},
         "seeds": None if compared.seeds is None else asdict(compared.seeds),
         "patches": compared.differing,
     }

@@ -43,6 +43,7 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
         run.record["model"],
         {
             "prediction": run.record["digest"],
+            "logits": hashlib.sha256((run.clean / "logits.npy").read_bytes()).hexdigest()[:16],
             "version": VERSION,
             "groups": _digest(sampling.groups),
             "temperatures": _digest(run.temperatures),

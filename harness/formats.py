@@ -81,9 +81,10 @@ def _independence(board: Board) -> str:
     """What is known of patches that belong together."""
     groups, effect = board.truth.groups, board.sampling.design_effect
     if groups is not None:
+        widened = "" if effect == 1 else f" Intervals assume a design effect of {effect:g} besides."
         return (
             f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
-            "independent: intervals and comparisons resample groups."
+            f"independent: intervals and comparisons resample groups.{widened}"
         )
     folds = (
         ", and patches of one patient may be on both sides of a fold"
@@ -96,12 +97,13 @@ def _independence(board: Board) -> str:
             f"Intervals assume a design effect of {effect:g}, which is how much larger variances "
             f"are than those of independent patches{folds}. Ranks and p values do not."
         )
-    text += f"They count as independent, so intervals are too narrow{folds}."
+    text += f"They count as independent, so intervals and ranks are too narrow{folds}."
     if board.entries:
         wider = of_matrix(board.entries[0].found[0].confusion, Sampling(design_effect=ASSUMED))
         low, high = wider["accuracy"].low or 0, wider["accuracy"].high or 0
         text += (
-            f" With a design effect of {ASSUMED:g}, that of the first row would be "
+            f" With a design effect of {ASSUMED:g}, the accuracy of the first row would be "
+            "known to "
             f"{100 * low:.2f}–{100 * high:.2f} (`--design-effect {ASSUMED:g}`)."
         )
     return text

@@ -370,10 +370,14 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
         "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
         **{
             field: _join(records, field)
-            for field in ("device", "initial_weights", "selected_on", "deviations")
+            for field in (
+                *("device", "initial_weights", "initial_weights_digest"),
+                *("selected_on", "deviations", "version"),
+            )
         },
     }
 
 
 def _join(records: Sequence[Record], field: str) -> str:
-    return "; ".join(dict.fromkeys(record[field] for record in records if record[field]))
+    known = (record.get(field) for record in records)
+    return "; ".join(dict.fromkeys(str(value) for value in known if value))

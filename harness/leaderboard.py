@@ -19,6 +19,8 @@ from harness.store import Store
 from harness.types import Perturbation, PublishedResult
 
 Row = dict[str, Any]
+ONCE = ("rank", "published_", "difference_", "reproduced")
+"""What fields that a row of scaled logits does not repeat begin with."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Entry:
     def record(self) -> dict[str, Any]:
         """Of the first training."""
         return self.runs[0].record
+
+    @property
+    def name(self) -> str:
+        """The model and, where it is not the default, what its checkpoint was selected on."""
+        on = self.record["selected_on"]
+        return f"{self.record['model']}:{on}" if on == "test" else str(self.record["model"])
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,12 @@ def build(
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
     entries = collect(store, truth, sampling, probes, perturbations)
-    rows = [_measured(entry, truth, related, reference) for entry in entries]
+    rows = [_measured(entry, truth, sampling, related, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= _cells(probes, entry.findings)
     _rank(rows, entries, truth)
     if with_temperature:
-        rows = _with_scaled(rows, entries, store, truth, sampling)
+        rows = _with_scaled(rows, entries, store, truth, sampling, probes)
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
@@ -102,7 +110,9 @@ def build(
     names = {(entry.record["model"], described["trained_on"]) for entry in entries}
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
-    rows += [_published(result, truth, reference) | _cells(probes, {}) for result in others]
+    rows += [
+        _published(result, truth, sampling, reference) | _cells(probes, {}) for result in others
+    ]
     changed = [
         _changed(result, best.get(result.name), truth.labels)
         for result in same_test
@@ -129,8 +139,7 @@ def collect(
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first."""
-    runs = predictions.runs(store, truth.dataset, perturbations)
-    together = predictions.trainings(runs)
+    together = predictions.trainings(predictions.runs(store, truth.dataset, perturbations))
     kept = [run for group in together for run in group]
     seen = predictions.views(truth, kept, perturbations) if probes else []
     view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}
@@ -168,6 +177,7 @@ def _with_scaled(
     store: Store,
     truth: GroundTruth,
     sampling: Sampling,
+    probes: Sequence[ModelProbe],
 ) -> list[Row]:
     """Measured rows, and after each the one of its scaled logits where these can be had."""
     known = {run.record["digest"]: run for entry in entries for run in entry.runs}
@@ -186,8 +196,12 @@ def _with_scaled(
         found.append(
             row
             | _all_fields(means)
+            | _cells(probes, {})
             | {
-                **{"rank": None, "rank_best": None, "rank_worst": None, "result": "scaled"},
+                # What the row above says already.
+                **{name: None for name in row if name.startswith(ONCE)},
+                **{"reproduced_because": "scaled", "result": "scaled"},
+                **{"difference_to_reference_empty_because": "scaled"},
                 **{"model": f"{row['model']}+temperature", "notes": f"temperature {said}"},
                 "title": f"{row['title']}, temperature-scaled on the held-out part",
             }
@@ -244,6 +258,7 @@ def _all_fields(found: Mapping[str, Figure]) -> Row:
 def _measured(
     entry: Entry,
     truth: GroundTruth,
+    sampling: Sampling,
     related: Sequence[PublishedResult],
     reference: PublishedResult | None,
 ) -> Row:
@@ -260,11 +275,13 @@ def _measured(
         None,
     )
 
+    theirs = Sampling(design_effect=sampling.design_effect)
+
     def judged(result: PublishedResult | None, why_none: str) -> reproduction.Reproduction:
         if result is None or result.accuracy is None:
             why = "only balanced accuracy was published" if result else why_none
             return reproduction.Reproduction("not comparable", why, None)
-        return reproduction.judge(found["accuracy"], accuracies, result, record, dataset)
+        return reproduction.judge(found["accuracy"], accuracies, result, record, dataset, theirs)
 
     to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
     several = len(accuracies) > 1
@@ -320,12 +337,22 @@ def _recalls(found: Mapping[str, Figure], truth: GroundTruth) -> list[Row]:
 
 
 def _published(
-    result: PublishedResult, truth: GroundTruth, reference: PublishedResult | None
+    result: PublishedResult,
+    truth: GroundTruth,
+    sampling: Sampling,
+    reference: PublishedResult | None,
 ) -> Row:
-    found = reproduction.figures(result)
-    gap = None
-    if reference and reference is not result and "accuracy" in found:
-        gap = difference(found["accuracy"], reproduction.figures(reference)["accuracy"])
+    theirs = Sampling(design_effect=sampling.design_effect)
+    found = reproduction.figures(result, theirs)
+    gap, why = None, ""
+    if reference is None:
+        why = "no reference"
+    elif reference is result:
+        why = "the reference"
+    elif "accuracy" not in found:
+        why = "only balanced accuracy was published"
+    else:
+        gap = difference(found["accuracy"], reproduction.figures(reference, theirs)["accuracy"])
     return {
         "rank": None,
         "rank_best": None,
@@ -346,7 +373,7 @@ def _published(
         "reproduced": None,
         "reproduced_because": "published",
         **_fields("difference_to_reference", gap),
-        "difference_to_reference_empty_because": "" if gap else "not published",
+        "difference_to_reference_empty_because": why,
         "selected_on": result.selected_on,
         "initial_weights": None,
         "trained_on": result.trained_on,

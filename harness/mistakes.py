@@ -16,8 +16,10 @@ from harness.probes import Table
 from harness.report import render, write_page, write_picture
 from harness.statistics import reliability
 from harness.statistics.metrics import probabilities
+from harness.types import PublishedResult
 
 SCHEMA = 1
+COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 PAIRS = 10
 """Confused pairs of classes that are shown."""
 IN_A_BIN = 25
@@ -50,7 +52,10 @@ def write(board: Board, folder: Path) -> list[Path]:
             written.append(path)
             lines += [caption, f"![{plot}]({path.name})"]
     for entry in board.entries:
-        lines += [f"## {entry.record['model']}", *_model(board, entry)]
+        lines += [f"## {entry.name}", *_model(board, entry)]
+    for result in published(board):
+        if pairs := _pairs(confused(np.array(result.confusion), board.truth.classes)):
+            lines += [f"## {result.name}, published", *pairs]
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
     content = {
         "schema": SCHEMA,
@@ -59,9 +64,10 @@ def write(board: Board, folder: Path) -> list[Path]:
         "wrong_in_every_model": hard,
         "models": [
             {
-                "model": entry.record["model"],
+                "model": entry.name,
                 "result": entry.record["digest"],
-                "confused": confused(entry, board.truth.classes),
+                "confused": confused(np.array(entry.found[0].confusion), board.truth.classes),
+                **_confidence(board, logits),
                 "against_published": [
                     {
                         "class": one.name,
@@ -74,10 +80,35 @@ def write(board: Board, folder: Path) -> list[Path]:
                     for one in against_published(board, entry)
                 ],
             }
-            for entry in board.entries
+            for entry, logits in _logits(board)
+        ],
+        "published": [
+            {
+                "model": result.name,
+                "confused": confused(np.array(result.confusion), board.truth.classes),
+            }
+            for result in published(board)
         ],
     }
     return [*write_page(folder / name, lines, content), *written]
+
+
+def _confidence(board: Board, logits: NDArray[np.float32]) -> dict[str, Any]:
+    """What the pictures show: bins of confidence, and error against coverage."""
+    bins = reliability.bins(board.truth.labels, probabilities(logits), equal_mass=True)
+    _, risk = reliability.risk_coverage(board.truth.labels, logits)
+    at = np.ceil(np.array(COVERAGES) * len(risk)).astype(int) - 1
+    return {
+        "reliability": [
+            {"confidence": float(c), "accuracy": float(a), "n": int(n)}
+            for c, a, n in zip(bins.confidence, bins.accuracy, bins.n, strict=True)
+        ],
+        "error_at_coverage": [
+            {"coverage": share, "error": float(risk[i])}
+            for share, i in zip(COVERAGES, at, strict=True)
+        ],
+        "area_under_risk_coverage": float(risk.mean()),
+    }
 
 
 def nobody_right(board: Board) -> list[dict[str, Any]]:
@@ -101,8 +132,9 @@ def nobody_right(board: Board) -> list[dict[str, Any]]:
 
 def _hard(board: Board, hard: Sequence[dict[str, Any]]) -> list[str]:
     n, models = len(board.truth.labels), len(board.entries)
+    which = "the one model" if models == 1 else f"all {models} models"
     lines = [
-        f"{len(hard):,} of {n:,} test patches are wrong in all {models} models. Where these agree "
+        f"{len(hard):,} of {n:,} test patches are wrong in {which}. Where models agree "
         "on another class the label may be wrong."
     ]
     if hard:
@@ -125,13 +157,7 @@ def _model(board: Board, entry: Entry) -> list[str]:
     )
     headings = ("label", *classes, "recall %")
     parts = [render(Table(name="confusion", title="", headings=headings, rows=rows))]
-    pairs = confused(entry, classes)[:PAIRS]
-    if pairs:
-        listed = "; ".join(
-            f"{pair['label']} as {pair['predicted']} {pair['n']:,} ({100 * pair['share']:.1f} %)"
-            for pair in pairs
-        )
-        parts.append(f"Most confused (share of the class): {listed}.")
+    parts += _pairs(confused(matrix, classes))
     differences = against_published(board, entry)
     if differences:
         table = Table(
@@ -150,13 +176,37 @@ def _model(board: Board, entry: Entry) -> list[str]:
                 for one in differences
             ),
         )
-        parts += ["Against the published confusion matrix:", render(table)]
+        parts += [
+            "Against the published confusion matrix; whether the protocols are comparable is in "
+            "the leaderboard:",
+            render(table),
+        ]
     return parts
 
 
-def confused(entry: Entry, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
+    if not pairs:
+        return []
+    total = sum(pair["n"] for pair in pairs)
+    listed = "; ".join(
+        f"{pair['label']} as {pair['predicted']} {pair['n']:,} ({100 * pair['share']:.1f} % of the "
+        f"class)"
+        for pair in pairs[:PAIRS]
+    )
+    return [f"Most confused, of {total:,} errors: {listed}."]
+
+
+def published(board: Board) -> list[PublishedResult]:
+    """Published results of the same test set, without changes, whose confusion matrix is known."""
+    return [
+        result
+        for result in board.published
+        if result.perturbation == "clean" and result.confusion is not None
+    ]
+
+
+def confused(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Pairs of classes by how many patches of one are called the other, most first."""
-    matrix = np.array(entry.found[0].confusion)
     off = matrix - np.diag(np.diag(matrix))
     order = np.argsort(-off, axis=None, kind="stable")
     n_of = matrix.sum(axis=1)
@@ -176,12 +226,9 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
     """Differences in recall to the published matrix of the same model on the same patches."""
     if board.dataset["shortfall"]:
         return []
-    for result in board.published:
-        same = (result.name, result.trained_on) == (
-            entry.record["model"],
-            board.dataset["trained_on"],
-        )
-        if same and result.perturbation == "clean" and result.confusion is not None:
+    for result in published(board):
+        same = entry.record["model"], board.dataset["trained_on"]
+        if (result.name, result.trained_on) == same:
             return reproduction.by_class(entry.found[0].confusion, result, board.truth.classes)
     return []
 
@@ -189,32 +236,32 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
 def _draw_reliability(board: Board) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
     for entry, logits in _logits(board):
         scores = probabilities(logits)
         bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        axes.plot(bins.confidence, bins.accuracy, marker=".", label=entry.record["model"])
+        axes.plot(bins.confidence, bins.accuracy, marker=".", label=entry.name)
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)
-    axes.legend(fontsize="small", frameon=False)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
 
 
 def _draw_coverage(board: Board) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for entry, logits in _logits(board):
         coverage, risk = reliability.risk_coverage(board.truth.labels, logits)
-        axes.plot(100 * coverage, 100 * risk, label=entry.record["model"])
+        axes.plot(100 * coverage, 100 * risk, label=entry.name)
     axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize="small", frameon=False)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
 
 

@@ -18,6 +18,11 @@ from harness.store import Store, read_record
 from harness.types import Perturbation
 
 Record = dict[str, Any]
+SETUP = (
+    *("model", "version", "settings", "deviations"),
+    *("selected_on", "initial_weights", "initial_weights_digest"),
+)
+"""Fields of a record that say how a model was set up; runs differ in their seed otherwise."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,7 @@ def trainings(known: Sequence[Run]) -> list[list[Run]]:
     """
     by_setup: dict[str, dict[int, Run]] = {}
     for run in sorted(known, key=lambda run: str(run.record["created"])):
-        fields = ("model", "selected_on", "initial_weights", "deviations", "settings")
-        setup = json.dumps([run.record.get(field) for field in fields], sort_keys=True)
+        setup = json.dumps([run.record.get(field) for field in SETUP], sort_keys=True)
         by_setup.setdefault(setup, {})[run.record["seed"]] = run
     return [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in by_setup.values()]
 

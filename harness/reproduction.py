@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.probes import Figure
 from harness.statistics import intervals, metrics
+from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.ranking import holm
 from harness.statistics.unpaired import difference, proportions_p
 from harness.types import PublishedResult
@@ -34,6 +35,7 @@ def judge(
     published: PublishedResult,
     record: dict[str, Any],
     dataset: dict[str, Any],
+    sampling: Sampling = INDEPENDENT,
 ) -> Reproduction:
     """Compare an accuracy, and those of its trainings, with that of a published result.
 
@@ -44,7 +46,7 @@ def judge(
     """
     if dataset["shortfall"]:
         return Reproduction("not comparable", dataset["shortfall"], None)
-    gap = difference(measured, figures(published)["accuracy"])
+    gap = difference(measured, figures(published, sampling)["accuracy"])
     if len(per_seed) > 1:
         gap = _with_seeds(gap, per_seed)
     because = "; ".join(_other_protocol(published, record, dataset))
@@ -80,10 +82,9 @@ def _with_seeds(gap: Figure, per_seed: Sequence[float]) -> Figure:
     return replace(gap, low=float(gap.value - below), high=float(gap.value + above))
 
 
-def of_counts(name: str, share: float, n: int) -> Figure:
-    """A published share of n patches with Wilson's interval."""
-    correct = round(share * n)
-    low, high = intervals.wilson(correct, n)
+def of_counts(name: str, share: float, n: float) -> Figure:
+    """A share of n patches, which may be an effective number, with Wilson's interval."""
+    low, high = intervals.wilson(share * n, n)
     return Figure(name=name, value=share, low=low, high=high)
 
 
@@ -123,16 +124,17 @@ def by_class(
     return [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
 
 
-def figures(published: PublishedResult) -> dict[str, Figure]:
+def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
     """What a published result says of the figures, with intervals where these can be had.
 
     From the confusion matrix if there is one, else Wilson's for the accuracy.
     """
     found: dict[str, Figure] = {}
     if published.confusion is not None:
-        found = intervals.of_matrix(np.array(published.confusion))
+        found = intervals.of_matrix(np.array(published.confusion), sampling)
     if published.accuracy is not None:
-        counted = of_counts("accuracy", published.accuracy, published.n)
+        n = published.n / sampling.design_effect
+        counted = of_counts("accuracy", published.accuracy, n)
         found["accuracy"] = replace(found.get("accuracy", counted), value=published.accuracy)
     if published.balanced_accuracy is not None:
         known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))

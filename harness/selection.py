@@ -27,7 +27,7 @@ def audits(store: Store, board: Board) -> dict[str, list[SelectionAudit]]:
         for run in entry.runs:
             kept = trajectories(store, board.truth, run)
             if kept:
-                found.setdefault(entry.record["model"], []).append(audit(kept))
+                found.setdefault(entry.name, []).append(audit(kept))
     return found
 
 
@@ -58,16 +58,21 @@ def write(store: Store, board: Board, folder: Path) -> list[Path]:
         f"# {board.dataset['name']}: selection",
         "Accuracy % on the test patches of one and the same training, at the epoch that the "
         "held-out part of the training patches chose, at the last, and at the one that the test "
-        "patches chose, as published protocols do. The optimism is the last less the first, with "
-        "a 95 % interval. “On other patches” is what of it is left on test patches that did not "
-        "choose, from random halves: the rest is luck.",
+        "patches chose, as published protocols do. Optimism: what the test patches chose, less "
+        "what the held-out part chose, with a 95 % interval. It is never below zero, so an "
+        "interval above zero proves nothing; “on other patches” tells how much of it is more than "
+        "luck: what is left of it, on average, on one half of the test patches when the other "
+        "half chooses.",
         render(_table(found)),
     ]
     written = []
     if write_picture(path, lambda: _draw(found)):
         written.append(path)
         lines.append(f"![epochs]({path.name})")
-    lines.append("Written by `harness run --audit-selection`.")
+    lines.append(
+        "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
+        "the store."
+    )
     content = {
         "schema": SCHEMA,
         "dataset": board.dataset["name"],
@@ -114,7 +119,7 @@ def _epochs(epochs: Sequence[int]) -> str:
 def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     for model, some in found.items():
         for number, one in enumerate(some):
@@ -126,5 +131,5 @@ def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
                 axes.axhline(100 * one.accuracies[how], color=line.get_color(), linestyle=style)
     axes.set(xlabel="epoch", ylabel="test accuracy %")
     axes.set_title("dashed: the held-out part chose; dotted: the test patches chose", fontsize=9)
-    axes.legend(fontsize="small", frameon=False)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure

@@ -228,6 +228,21 @@ def test_figures_are_computed_once(make, monkeypatch):
         build(store, "d", [], design_effect=2)
 
 
+def test_figures_follow_logits_that_were_computed_again(make):
+    store = make([("m", 3)])
+    assert build(store, "d", []).rows[0]["accuracy"] == 0.75
+    (path,) = store.root.glob("prediction/d/m/*/logits.npy")
+    np.save(path, np.eye(2, dtype=np.float32)[[0, 0, 1, 1]])
+    assert build(store, "d", []).rows[0]["accuracy"] == 1
+
+
+def test_fits_of_another_version_are_not_a_seed_of_this_one(make):
+    store = make([("m", 1, 0), ("m", 3, 1)])
+    path = next(store.root.glob("prediction/d/m/*/record.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
+    assert sorted(row["seeds"] for row in build(store, "d", []).rows) == [[0], [1]]
+
+
 def test_a_store_that_cannot_be_written_to_still_gives_a_board(make, monkeypatch):
     store = make([("m", 3)])
 
@@ -270,9 +285,10 @@ def test_latex_has_booktabs_and_nothing_that_latex_does_not_know(make):
 
 
 def test_a_design_effect_widens_intervals_and_says_so(make):
-    store = make([("m", 3)])
-    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 4))
+    store, other = make([("m", 3)]), published(model="other")
+    plain, wide = (build(store, "d", [other], design_effect=effect) for effect in (1, 4))
     assert wide.rows[0]["accuracy_low"] < plain.rows[0]["accuracy_low"]
+    assert wide.rows[1]["accuracy_low"] < plain.rows[1]["accuracy_low"], "of published rows, too"
     assert "design effect 4" in formats.table(wide, "github")
     assert "assume a design effect of 4" in formats.markdown(wide)
     assert "With a design effect of 5" in formats.markdown(plain)
@@ -285,12 +301,13 @@ def test_the_page_about_errors(make, tmp_path):
     text = page.read_text()
     assert "1 of 4 test patches are wrong in all 2 models" in text
     assert "| s       | b       | a " in text
-    assert "b as a 1 (50.0 %)" in text
+    assert "of 1 errors: b as a 1 (50.0 % of the class)" in text
     assert "Against the published confusion matrix" in text
     content = json.loads(data.read_text())
     assert content["wrong_in_every_model"] == [
         {"id": "s", "class": "b", "predicted": "a", "models": 2}
     ]
+    assert content["published"] == [{"model": "m", "confused": []}]
     of_m = next(one for one in content["models"] if one["model"] == "m")
     moved = {one["class"]: one["moved_to"] for one in of_m["against_published"]}
     assert moved == {"a": "", "b": "a (+50.0 points)"}

@@ -161,6 +161,12 @@ def test_two_models_are_compared_from_the_store(toy):
     assert gap == pytest.approx((found["only_one"] - found["only_other"]) / 30)
     output = toy("compare", "toy-mean", "toy-featurs", code=2)
     assert "no predictions of toy-featurs for toy are stored; did you mean toy-features" in output
+    assert "are the same result" in toy("compare", "toy-mean", "toy-mean", code=2)
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes", "--protocol", "published")
+    output = toy("compare", "toy-mean", "toy-features", code=2)
+    assert "toy-mean was run in several ways; name a result: " in output
+    output = toy("compare", "toy-mean:test", "toy-mean:held-out")
+    assert "toy-mean:test and toy-mean on toy" in output
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 

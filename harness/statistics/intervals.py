@@ -24,7 +24,7 @@ from harness.statistics.metrics import OF_CONFUSION, Floats
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 RESAMPLES = 10_000
-SMOOTHING = 0.5
+SMOOTHING = 0.25
 """Variance of so many patches, each by itself, that is added to what a bootstrap finds: where next
 to none is wrong, it finds too little. Chosen by simulation, as is the next."""
 MORE_FREEDOM = 2.0
@@ -50,25 +50,30 @@ class Sampling:
 INDEPENDENT = Sampling()
 
 
-def wilson(correct: float, n: float) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson, JASA 22, 1927). n may be an effective number."""
-    center = correct + Z**2 / 2
-    half = Z * math.sqrt(Z**2 / 4 + correct * (n - correct) / n)
-    low = 0.0 if correct <= 0 else max(0.0, (center - half) / (n + Z**2))
-    high = 1.0 if correct >= n else min(1.0, (center + half) / (n + Z**2))
+def wilson(correct: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson, JASA 22, 1927), 95 % unless z is another quantile.
+
+    n may be an effective number of patches, not a whole one.
+    """
+    center = correct + z**2 / 2
+    half = z * math.sqrt(z**2 / 4 + correct * (n - correct) / n)
+    low = 0.0 if correct <= 0 else max(0.0, (center - half) / (n + z**2))
+    high = 1.0 if correct >= n else min(1.0, (center + half) / (n + z**2))
     return float(low), float(high)
 
 
-def score_interval(value: float, standard_error: float, n: float) -> tuple[float, float]:
+def score_interval(
+    value: float, standard_error: float, n: float, z: float = Z
+) -> tuple[float, float]:
     """Wilson's interval of a figure between 0 and 1 that has a standard error.
 
     It is that of a proportion among as many patches as give it this standard error, the effective
     sample size (Dean and Pagano, Journal of Survey Statistics and Methodology 3, 2015), or among
-    ``n`` where the standard error is 0.
+    ``n`` where the standard error or the spread of the figure is 0.
     """
     spread, variance = value * (1 - value), standard_error**2
-    effective = spread / variance if spread > 0 and variance > 0 else n
-    return wilson(value * effective, effective)
+    effective = spread / variance if spread > 1e-12 and variance > 0 else n
+    return wilson(value * effective, effective, z)
 
 
 def estimate(
@@ -95,7 +100,8 @@ def of_predictions(
     if sampling.groups is None:
         return of_matrix(metrics.confusion_matrix(labels, predicted, n_classes), sampling)
     by_group = _by_group(labels, predicted, n_classes, sampling.groups)
-    return _figures(by_group.sum(axis=0), _resampled_groups(by_group, sampling), sampling)
+    drawn = _resampled_groups(by_group, sampling)
+    return _figures(by_group.sum(axis=0), drawn, sampling, len(by_group))
 
 
 def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
@@ -113,18 +119,23 @@ def recalls(
     """Recall of each class that has patches, by its name."""
     matrix = metrics.confusion_matrix(labels, predicted, len(classes))
     n_of, values = matrix.sum(axis=1), metrics.recall(matrix)
-    errors = np.zeros(len(classes))
+    errors, z, n_groups = np.zeros(len(classes)), Z, None
     if sampling.groups is not None:
         by_group = _by_group(labels, predicted, len(classes), sampling.groups)
-        drawn = _resampled_groups(by_group, sampling)
-        errors = np.nanstd(np.concatenate([metrics.recall(m) for m in drawn]), axis=0, ddof=1)
+        n_groups = len(by_group)
+        present = n_of > 0
+        drawn = np.concatenate(
+            [metrics.recall(m)[:, present] for m in _resampled_groups(by_group, sampling)]
+        )
+        unbiased = n_groups / max(n_groups - 1, 1)
+        errors[present] = np.sqrt(np.nanvar(drawn, axis=0, ddof=1) * unbiased)
+        z = quantile(n_groups)
     found = {}
-    for name, value, error, n in zip(classes, values, errors, n_of, strict=True):
+    for name, value, error, n in zip(classes, values, errors, n_of.tolist(), strict=True):
         if n:
-            interval = score_interval(
-                value, error * np.sqrt(sampling.design_effect), n / sampling.design_effect
-            )
-            found[name] = Figure(name=name, value=float(value), low=interval[0], high=interval[1])
+            most = min(n, n_groups or n) / sampling.design_effect
+            low, high = score_interval(value, error * np.sqrt(sampling.design_effect), most, z)
+            found[name] = Figure(name=name, value=float(value), low=low, high=high)
     return found
 
 
@@ -143,7 +154,8 @@ def auroc(
     spread = area.value * (1 - area.value)
     error = area.standard_error * np.sqrt(sampling.design_effect)
     if not spread > 0 or not error > 0:  # perfect, or not defined
-        low, high = score_interval(area.value, 0, len(labels) / sampling.design_effect)
+        independent = len(labels) if sampling.groups is None else int(sampling.groups.max()) + 1
+        low, high = score_interval(area.value, 0, independent / sampling.design_effect)
     else:
         half = t.ppf(0.975, area.degrees_of_freedom + MORE_FREEDOM) * error / spread
         low, high = expit(logit(area.value) - half), expit(logit(area.value) + half)
@@ -199,17 +211,36 @@ def _figures(
     confusion: NDArray[np.int64] | Floats,
     drawn: Iterator[NDArray[np.int64]] | Iterator[Floats],
     sampling: Sampling,
+    n_groups: int | None = None,
 ) -> dict[str, Figure]:
     values = metrics.of_confusion(confusion)
-    resampled_values = np.concatenate([metrics.of_confusion(matrices) for matrices in drawn])
-    n = float(confusion.sum())
-    variances = (resampled_values.var(axis=0, ddof=1) + SMOOTHING / n**2) * sampling.design_effect
+    variances = np.concatenate([metrics.of_confusion(matrices) for matrices in drawn]).var(
+        axis=0, ddof=1
+    )
+    n_of = confusion.sum(axis=1)[confusion.sum(axis=1) > 0]
+    n, z = float(n_of.sum()), Z
+    # Where each class counts alike, one patch of the smallest counts this much, and all patches as
+    # much as so many of equal weight.
+    heaviest, alike = 1 / (len(n_of) * n_of.min()), len(n_of) ** 2 / (1 / n_of).sum()
+    weights = {"accuracy": (1 / n, n), "mcc": (1 / n, n)}
+    if n_groups is not None:
+        variances *= n_groups / max(n_groups - 1, 1)
+        z = quantile(n_groups)
     figures = {}
-    for name, value, error in zip(OF_CONFUSION, values, np.sqrt(variances), strict=True):
+    for name, value, variance in zip(OF_CONFUSION, values, variances, strict=True):
+        weight, most = weights.get(name, (heaviest, alike))
+        most = min(most, n_groups or most) / sampling.design_effect
+        error = math.sqrt((variance + SMOOTHING * weight**2) * sampling.design_effect)
         if name == "mcc":  # from -1 to 1
-            ends = score_interval((1 + value) / 2, error / 2, n / sampling.design_effect)
-            low, high = (2 * end - 1 for end in ends)
+            low, high = (2 * end - 1 for end in score_interval((1 + value) / 2, error / 2, most, z))
         else:
-            low, high = score_interval(value, error, n / sampling.design_effect)
+            low, high = score_interval(value, error, most, z)
         figures[name] = Figure(name=name, value=float(value), low=low, high=high)
     return figures
+
+
+def quantile(n_groups: int) -> float:
+    """What takes the place of Z where a variance is known from so many groups."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, max(n_groups - 1, 1)))

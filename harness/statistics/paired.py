@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
-from harness.statistics.intervals import AT_ONCE, INDEPENDENT, MORE_FREEDOM, Sampling, Z
+from harness.statistics.intervals import (
+    AT_ONCE,
+    INDEPENDENT,
+    MORE_FREEDOM,
+    Sampling,
+    Z,
+    quantile,
+    wilson,
+)
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Bools = NDArray[np.bool_]
@@ -86,8 +94,8 @@ def of_predictions(
     The p value is McNemar's mid-p, and the interval of the difference in accuracy that of
     ``paired_difference``. With groups, both come from the sums over groups (Obuchowski, Statistics
     in Medicine 17, 1998). The other figures have intervals from a paired bootstrap, whose variance
-    is that of one patch larger than what it finds: by as much Agresti and Min enlarge that of the
-    accuracy.
+    is that of one patch, of the smallest class where classes count alike, larger than what it
+    finds: by as much Agresti and Min enlarge that of the accuracy.
     """
     right, other_right = one == labels, other == labels
     only_one, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
@@ -96,10 +104,11 @@ def of_predictions(
     if sampling.groups is not None:
         p, (low, high) = of_groups(right.astype(float) - other_right, sampling.groups)
     errors = _bootstrap_errors(labels, one, other, n_classes, sampling)
+    z = Z if sampling.groups is None else quantile(int(sampling.groups.max()) + 1)
     matrices = (metrics.confusion_matrix(labels, guess, n_classes) for guess in (one, other))
     values = np.subtract(*map(metrics.of_confusion, matrices))
     differences = {
-        name: _figure(name, value, Z * error)
+        name: _figure(name, value, z * error)
         for name, value, error in zip(OF_CONFUSION, values, errors, strict=True)
     }
     differences["accuracy"] = Figure(name="accuracy", value=accuracy, low=low, high=high)
@@ -139,7 +148,8 @@ def _bootstrap_errors(
     true, by_one, by_other = np.unravel_index(cells, (n_classes,) * 3)
     rng = np.random.default_rng(0)
     found = []
-    step = max(1, AT_ONCE // (max(len(cells), n_classes**2)))
+    n_groups = 1 if sampling.groups is None else int(sampling.groups.max()) + 1
+    step = max(1, AT_ONCE // (max(len(cells), n_classes**2, n_groups)))
     for start in range(0, sampling.resamples, step):
         size = min(step, sampling.resamples - start)
         if sampling.groups is None:
@@ -149,7 +159,6 @@ def _bootstrap_errors(
                 n = int(n_of[own].sum())
                 counts[:, own] = rng.multinomial(n, n_of[own] / n, size)
         else:
-            n_groups = int(sampling.groups.max()) + 1
             in_groups = np.zeros((n_groups, len(cells)))
             np.add.at(in_groups, (sampling.groups, cell_of), 1)
             times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size)
@@ -161,8 +170,14 @@ def _bootstrap_errors(
             matrices = (counts @ place).reshape(size, n_classes, n_classes)
             both.append(metrics.of_confusion(matrices))
         found.append(both[0] - both[1])
-    variance = np.concatenate(found).var(axis=0, ddof=1) * sampling.design_effect
-    return np.asarray(np.sqrt(variance + 1 / len(labels) ** 2))
+    variance = np.concatenate(found).var(axis=0, ddof=1)
+    counts_of = np.bincount(labels)[np.unique(labels)]
+    # A patch weighs most in the figures in which each class counts alike.
+    weights = np.full(len(OF_CONFUSION), 1 / len(labels))
+    weights[1:3] = 1 / (len(counts_of) * counts_of.min())
+    if sampling.groups is not None:
+        variance *= n_groups / max(n_groups - 1, 1)
+    return np.asarray(np.sqrt((variance + weights**2) * sampling.design_effect))
 
 
 def auroc_difference(
@@ -183,6 +198,8 @@ def auroc_difference(
     ]
     difference = areas[0] - areas[1]
     error = difference.standard_error * np.sqrt(sampling.design_effect)
-    freedom = difference.degrees_of_freedom + MORE_FREEDOM
-    half = t.ppf(0.975, freedom) * error if error else 0.0
+    if error:
+        half = t.ppf(0.975, difference.degrees_of_freedom + MORE_FREEDOM) * error
+    else:  # both perfect: as far as one of them may fall short
+        half = 1 - wilson(len(labels), len(labels))[0]
     return _figure("macro_auroc", difference.value, half)

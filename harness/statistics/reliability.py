@@ -38,12 +38,13 @@ def bins(
 
     Takes labels (N,) and probabilities (N, C).
     """
+    from scipy.stats import rankdata
+
     confidence = scores.max(axis=1)
     right = scores.argmax(axis=1) == labels
     if equal_mass:
-        order = np.argsort(confidence, kind="stable")
-        number = np.empty(len(labels), np.int64)
-        number[order] = np.arange(len(labels)) * most // len(labels)
+        ranks = rankdata(confidence)  # equal ones stay together
+        number = ((ranks - 0.5) * most / len(labels)).astype(np.int64)
     else:  # bins are closed above
         number = np.clip(np.ceil(confidence * most).astype(np.int64) - 1, 0, most - 1)
     n = np.bincount(number, minlength=most)
@@ -114,10 +115,13 @@ def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> f
 def risk_coverage(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Error among the patches that a model is surest of: coverage (N,) and error rate (N,).
 
-    Geifman and El-Yaniv, Selective Classification for Deep Neural Networks, NeurIPS 2017.
+    Of equally sure ones each is as likely to come first. Geifman and El-Yaniv, Selective
+    Classification for Deep Neural Networks, NeurIPS 2017.
     """
     scores = probabilities(logits)
-    order = np.argsort(-scores.max(axis=1), kind="stable")
-    wrong = (scores.argmax(axis=1) != labels)[order]
+    values, level = np.unique(-scores.max(axis=1), return_inverse=True)
+    wrong = scores.argmax(axis=1) != labels
+    n_at = np.bincount(level, minlength=len(values))
+    share = np.bincount(level, wrong, minlength=len(values)) / n_at
     kept = np.arange(1, len(labels) + 1)
-    return kept / len(labels), np.cumsum(wrong) / kept
+    return kept / len(labels), np.cumsum(np.repeat(share, n_at)) / kept

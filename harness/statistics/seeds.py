@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
-from harness.statistics.metrics import Floats
 
 Bools = NDArray[np.bool_]
 
@@ -37,8 +36,9 @@ def compare_runs(
 
     Two sources of variance are added: that of the mean over seeds from patch to patch (or from
     group to group), enlarged by that of one patch, and that of the accuracies from seed to seed.
-    The test and the interval are Welch's, with degrees of freedom after Satterthwaite. A model with
-    one training counts as if all its trainings were alike.
+    What trainings with other seeds get right by chance on single patches is in both; it is taken
+    off the first. The test and the interval are Welch's, with degrees of freedom after
+    Satterthwaite. A model with one training is taken to vary from seed to seed as the other does.
     """
     from scipy.stats import t
 
@@ -47,8 +47,15 @@ def compare_runs(
     value = float(gaps.mean())
     sums = gaps - value if groups is None else np.bincount(groups, gaps - value)
     m = len(sums)
-    sampling = float((np.square(sums).sum() * m / max(m - 1, 1) + 1) / n**2)
-    parts = [(sampling, max(m - 1, 1)), *(_seed_part(right) for right in (one, other))]
+    sampling = float(np.square(sums).sum() * m / max(m - 1, 1)) / n**2
+    several = [right for right in (one, other) if len(right) > 1]
+    by_chance = sum(float(right.var(axis=0, ddof=1).mean()) / len(right) for right in several) / n
+    sampling = max(sampling - by_chance, 0.0) + 1 / n**2
+    parts = [(sampling, max(m - 1, 1))]
+    for right in (one, other) if several else ():
+        known = right if len(right) > 1 else several[0]
+        spread = float(known.mean(axis=1).var(ddof=1))
+        parts.append((spread / len(right), len(known) - 1))
     variance = sum(part for part, _ in parts)
     degrees = variance**2 / sum(part**2 / freedom for part, freedom in parts)
     error = np.sqrt(variance)
@@ -60,11 +67,3 @@ def compare_runs(
         sampling_variance=sampling,
         seed_variance=variance - sampling,
     )
-
-
-def _seed_part(right: Bools) -> tuple[float, int]:
-    """Variance of a mean accuracy from seed to seed, and its degrees of freedom."""
-    accuracies: Floats = right.mean(axis=1)
-    if len(accuracies) < 2:
-        return 0.0, 1
-    return float(accuracies.var(ddof=1) / len(accuracies)), len(accuracies) - 1

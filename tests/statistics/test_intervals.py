@@ -139,3 +139,39 @@ def test_classes_without_patches_do_not_count_in_auroc():
         macro_auroc(labels, probabilities(logits)).value
     )
     assert np.isnan(macro_auroc(np.zeros(5, int), np.full((5, 2), 0.5)).value)
+
+
+@pytest.mark.parametrize("n_of", [(10, 1000), (20, 20, 1000), (12,) * 9])
+def test_small_classes_are_covered_too(n_of):
+    rng = np.random.default_rng(8)
+    recalls = np.where(np.array(n_of) < 100, 0.9, 0.99)
+    truth, held = recalls.mean(), []
+    for _ in range(400):
+        right = rng.binomial(n_of, recalls)
+        confusion = np.diag(right)
+        confusion[np.arange(len(n_of)), np.arange(len(n_of)) - 1] += n_of - right
+        found = intervals.of_matrix(confusion, Sampling(resamples=300))["balanced_accuracy"]
+        held.append(found.low <= truth <= found.high)
+    assert 0.91 < np.mean(held) < 0.99
+
+
+@pytest.mark.parametrize("n_groups", [8, 30])
+def test_few_groups_are_covered_too(n_groups):
+    """Groups that are easy or hard as a whole, of 50 patches each."""
+    rng = np.random.default_rng(9)
+    labels, groups = np.arange(50 * n_groups) % 3, np.repeat(np.arange(n_groups), 50)
+    held = []
+    for _ in range(300):
+        easy = rng.beta(8, 2, n_groups)[groups]
+        predicted = np.where(rng.random(len(labels)) < easy, labels, (labels + 1) % 3)
+        sampling = Sampling(groups=groups, resamples=300)
+        found = intervals.of_predictions(labels, predicted, 3, sampling)["accuracy"]
+        held.append(found.low <= 0.8 <= found.high)
+    assert 0.9 < np.mean(held) < 0.99
+
+
+def test_a_perfect_model_on_few_groups_is_not_taken_for_sure():
+    labels, groups = np.arange(400) % 4, np.arange(400) // 80
+    logits = 9 * np.eye(4, dtype=np.float32)[labels]
+    for figure in intervals.estimate(labels, logits, Sampling(groups=groups)).values():
+        assert figure.low < 0.7

@@ -63,6 +63,13 @@ def test_a_model_compared_with_itself_does_not_differ():
         assert name == "macro_auroc" or figure.low < 0 < figure.high
 
 
+def test_two_perfect_models_may_differ_yet():
+    labels = np.arange(100) % 4
+    one = 9 * np.eye(4, dtype=np.float32)[labels]
+    for figure in paired.compare(labels, one, 2 * one).differences.values():
+        assert figure.low < 0 == figure.value < figure.high
+
+
 def test_the_bootstrap_has_the_spread_of_resampled_patches():
     labels, one, other = two_models(5, n=1500)
     found = paired.compare(labels, one, other).differences["macro_f1"]

@@ -53,7 +53,7 @@ def test_the_expected_calibration_error_of_a_small_example():
 
 def test_a_distribution_in_equal_bins_is_even():
     labels, logits = calibrated(1, n=1000)
-    equal = reliability.bins(labels, probabilities(logits), equal_mass=True)
+    equal = reliability.bins(labels, probabilities(logits.astype(float)), equal_mass=True)
     assert equal.n.max() - equal.n.min() <= 1
     assert (np.diff(equal.confidence) > 0).all()
 
@@ -92,3 +92,12 @@ def test_copies_in_groups_do_not_narrow_the_interval():
     sampling = Sampling(groups=np.tile(np.arange(200), 10))
     grouped = reliability.figures(*many, sampling)["nll"]
     assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=1e-6)
+
+
+def test_equally_sure_patches_are_not_told_apart_by_their_order():
+    labels = np.repeat([0, 1], 500)
+    logits = np.tile(np.array([[0.0, 0.0]], np.float32), (1000, 1))
+    found = reliability.figures(labels, logits)
+    assert found["ece_equal_mass"].value == pytest.approx(0, abs=1e-9)
+    _, risk = reliability.risk_coverage(labels, logits)
+    np.testing.assert_allclose(risk, 0.5)

@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--audit-selection",
         action="store_true",
-        help="keep what each epoch predicts for the test patches, and say what choosing the epoch "
+        help="let each epoch predict the test patches as well, and say what choosing the epoch "
         "on them would have added to the accuracy",
     )
     run.add_argument(

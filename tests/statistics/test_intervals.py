@@ -72,7 +72,6 @@ def test_the_standard_error_is_that_of_a_bootstrap_of_patches():
         vectorized=False,
         n_resamples=1000,
         method="percentile",
-        rng=np.random.default_rng(0),
     )
     figure = intervals.of_predictions(labels, predicted, 4)["mcc"]
     ours = (figure.high - figure.low) / (2 * intervals.Z)

@@ -32,8 +32,9 @@ class GroundTruth:
     described: Record
     labels: NDArray[np.int64]
     ids: Sequence[str]
-    folds: NDArray[np.int64]
-    """Number of the fit that predicts each patch; 0 without folds."""
+    folds: NDArray[np.int64] | None
+    """Number of the fit that predicts each patch, 0 without folds; None in a store that an earlier
+    version wrote."""
     groups: NDArray[np.int64] | None
     """Number of the patient or slide of each patch, from 0 without gaps; None if not known."""
 
@@ -56,10 +57,14 @@ def ground_truth(store: Store, dataset: str) -> GroundTruth:
         names = json.loads((folder / "groups.json").read_text(encoding="utf-8"))
         groups = np.unique(names, return_inverse=True)[1]
     labels = np.load(folder / "labels.npy")
-    # Not there in a store of an earlier version.
-    folds = np.load(path) if (path := folder / "folds.npy").exists() else np.zeros_like(labels)
+    described = read_record(folder)
+    folds = None
+    if (folder / "folds.npy").exists():
+        folds = np.load(folder / "folds.npy")
+    elif not described["folds"]:
+        folds = np.zeros_like(labels)
     return GroundTruth(
-        described=read_record(folder),
+        described=described,
         labels=labels,
         folds=folds,
         ids=json.loads((folder / "ids.json").read_text(encoding="utf-8")),

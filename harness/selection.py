@@ -33,7 +33,7 @@ def audits(store: Store, board: Board) -> dict[str, list[SelectionAudit]]:
 
 def trajectories(store: Store, truth: GroundTruth, run: Run) -> list[Trajectory]:
     """The trainings of a run, one for each fold; none when they were not kept."""
-    if "members" in run.record:
+    if "members" in run.record or truth.folds is None:
         return []
     folders = fit_folders(store, run.record)
     if not all((folder / EPOCHS).exists() for folder in folders):

@@ -25,7 +25,7 @@ def scaled(store: Store, truth: GroundTruth, run: Run, known: Mapping[str, Run])
     version of the harness fitted it.
     """
     parts = _held_out(store, run, known)
-    if not parts or len(parts) <= truth.folds.max():
+    if not parts or truth.folds is None:
         return None
     temperatures = np.array([fit_temperature(labels, logits) for logits, labels in parts])
     return replace(run, temperatures=temperatures[truth.folds].astype(np.float32))

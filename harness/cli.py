@@ -76,14 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder with the datasets, unpacked or as zips ($HARNESS_DATA; default: data)",
     )
-    results = argparse.ArgumentParser(add_help=False)
-    results.add_argument(
+    stored = argparse.ArgumentParser(add_help=False)
+    stored.add_argument(
         "--store",
         type=Path,
         default=Path(os.environ.get("HARNESS_STORE", "runs")),
         metavar="DIR",
         help="folder with the stored results ($HARNESS_STORE; default: runs)",
     )
+    results = argparse.ArgumentParser(add_help=False, parents=[stored])
     results.add_argument(
         "--leaderboards",
         type=Path,
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         default=("default",),
         metavar="NAME,...",
         help="columns of the tables: sets (default, figures, calibration, published, seeds, run, "
-        "probes, all) and names of columns as in the CSV",
+        "probes, all) and single columns, such as macro_f1",
     )
     tables.add_argument(
         "--design-effect",
@@ -228,11 +229,13 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = added.add_parser(
         "compare",
-        parents=[plugins, results],
-        help="compare two measured models on the same patches",
+        parents=[plugins, stored],
+        help="compare two measured models on the same patches, or published results",
     )
-    compare.add_argument("one", metavar="MODEL")
-    compare.add_argument("other", metavar="MODEL")
+    for name in ("one", "other"):
+        compare.add_argument(
+            name, metavar="MODEL", help="a model, a result's digest, or published:MODEL"
+        )
     compare.add_argument(
         "--dataset", metavar="NAME", help="needed when the store has several datasets"
     )

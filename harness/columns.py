@@ -38,6 +38,8 @@ def choose(
     HarnessError for a name that is neither.
     """
     known = every(probes, reference, design_effect)
+    if not names:
+        raise HarnessError(f"--columns: name some; sets are {', '.join(SETS)}")
     wanted = {"rank", "result", "model"}
     for name in names:
         found = {c.name for c in known if name in ("all", c.name) or name in c.sets}
@@ -138,7 +140,7 @@ CALIBRATION = (
 )
 REPRODUCED = (
     "“Reproduced?”: whether the interval of the difference to the published accuracy holds zero; "
-    "not asked where data or protocol differ."
+    "not asked where data or protocol are known to differ. With one seed it is about two trainings."
 )
 SELECTED = (
     "“Selected on” is the split that chose the checkpoint: none, a held-out part of the training "

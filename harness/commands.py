@@ -259,26 +259,51 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print how two models in the store compare."""
+    """Print how two models compare."""
     from harness import compare as comparing
+    from harness import compare_published as published
 
     registry = _registry(options)
-    store = _stored(options)
-    known = list(store.datasets())
-    if options.dataset is None and len(known) != 1:
-        raise HarnessError(
-            f"compare: say --dataset, one of {', '.join(known)}"
-            if known
-            else f"--store {options.store}: no results there; run harness run --all first"
-        )
-    dataset = options.dataset or known[0]
-    compared = comparing.compare(store, dataset, options.one, options.other)
+    names = (options.one, options.other)
+    results = [result for result, _ in registry.published]
+    if any(name.startswith(published.PREFIX) for name in names):
+        if options.json:
+            raise HarnessError("compare: --json is for two measured models")
+        truth = None
+        sides = []
+        for name in names:
+            if name.startswith(published.PREFIX):
+                sides.append(published.of_result(results, name))
+            else:
+                dataset = _compared_dataset(options)
+                truth, entries = comparing.measured(_stored(options), dataset)
+                entry = comparing.find(entries, name, dataset)
+                sides.append(published.of_entry(entry, truth))
+        known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
+        print("\n\n".join(published.text(sides[0], sides[1], known[0] if known else None)))
+        return _exit(options, registry)
+    dataset = _compared_dataset(options)
+    truth, entries = comparing.measured(_stored(options), dataset)
+    one, other = (comparing.find(entries, name, dataset) for name in names)
+    compared = comparing.compare(truth, one, other)
     if options.json:
         content = comparing.as_json(compared)
         print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print("\n\n".join(comparing.text(compared)))
     return _exit(options, registry)
+
+
+def _compared_dataset(options: argparse.Namespace) -> str:
+    """The dataset that is meant: the one that was named, or the only one of the store."""
+    known = list(_stored(options).datasets())
+    if options.dataset is None and len(known) != 1:
+        raise HarnessError(
+            f"compare: say --dataset, one of {', '.join(known)}"
+            if known
+            else f"--store {options.store}: no results there; run harness run --all first"
+        )
+    return str(options.dataset or known[0])
 
 
 def _stored(options: argparse.Namespace) -> Store:

@@ -37,26 +37,28 @@ class Compared:
     """Of the first training of each."""
     seeds: RunsComparison | None
     """Of all trainings, where either has several."""
+    recalls: Mapping[str, Figure]
+    """Differences in recall of the first trainings, by class."""
     differing: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Of the first trainings, by class: ids of patches that only the one gets right (``one``), only
     the other (``other``), or that both get wrong in different ways (``neither``)."""
 
 
-def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
-    """Compare two models in the store by name; see ``_find``.
-
-    Raises HarnessError when one is not there or a name stands for several.
-    """
+def measured(store: Store, dataset: str) -> tuple[GroundTruth, list[Entry]]:
+    """Every measured model on a dataset of the store. Raises HarnessError without any."""
     known = store.datasets()
     if dataset not in known:
         raise HarnessError(
             f"--dataset {dataset}: nothing of it is in {store.root}; {suggest(dataset, known)}"
         )
     truth = predictions.ground_truth(store, dataset)
-    entries = leaderboard.collect(store, truth, Sampling(groups=truth.groups))
-    left, right = (_find(entries, name, dataset) for name in (one, other))
+    return truth, leaderboard.collect(store, truth, Sampling(groups=truth.groups))
+
+
+def compare(truth: GroundTruth, left: Entry, right: Entry) -> Compared:
+    """Compare two measured models. Raises HarnessError when they are the same."""
     if left is right:
-        raise HarnessError(f"compare: {one} and {other} are the same result; name two")
+        raise HarnessError(f"compare: {left.name} is compared with itself; name two results")
     logits = [entry.runs[0].logits() for entry in (left, right)]
     guesses = [values.argmax(axis=1) for values in logits]
     seeds = None
@@ -68,17 +70,22 @@ def compare(store: Store, dataset: str, one: str, other: str) -> Compared:
         other=right,
         first=paired.compare(truth.labels, logits[0], logits[1], Sampling(groups=truth.groups)),
         seeds=seeds,
+        recalls=_recalls(truth, *guesses),
         differing=_differing(truth, *guesses),
     )
 
 
-def _find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
-    """The entry that a name stands for: MODEL, MODEL:SELECTED_ON, or the digest of a result."""
+def find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
+    """The entry that a name stands for: MODEL, MODEL:SELECTED_ON, or the digest of a result.
+
+    Raises HarnessError when there is none, or several.
+    """
     named = [
         entry
         for entry in entries
         if name
         in (
+            entry.name,
             entry.record["model"],
             f"{entry.record['model']}:{entry.record['selected_on']}",
             *(run.record["digest"] for run in entry.runs),
@@ -126,6 +133,11 @@ def text(compared: Compared) -> list[str]:
         for entry in (compared.one, compared.other)
     ]
     lines.append(_verdict(compared))
+    if compared.truth.groups is None:
+        lines.append(
+            "Patches count as independent. Where several are of one patient, intervals are too "
+            "narrow and p too small."
+        )
     lines.append(render(_figures(compared), "simple"))
     if compared.seeds:
         lines.append(_seeds(compared, compared.seeds))
@@ -207,19 +219,42 @@ def _patches(compared: Compared) -> Table:
     rows: list[tuple[str | float | None, ...]] = []
     for name, n in zip(compared.truth.classes, counts, strict=True):
         recalls = [entry.found[0].recall.get(name) for entry in (one, other)]
-        shown = ("" if recall is None else f"{100 * recall.value:.1f}" for recall in recalls)
+        shown = ["" if recall is None else f"{100 * recall.value:.1f}" for recall in recalls]
+        gap = compared.recalls.get(name)
+        shown.append("" if gap is None else f"{100 * gap.value:+.1f} {_ends(gap)}")
         rows.append((name, n, *shown, *map(len, compared.differing[name].values())))
-    total = (sum(int(row[column] or 0) for row in rows) for column in (1, 4, 5, 6))
-    n, *others = total
+    n, *others = (sum(int(row[column] or 0) for row in rows) for column in (1, 5, 6, 7))
     return Table(
         name="patches",
         title="",
         headings=(
             *("class", "patches", f"recall % {one.name}", f"recall % {other.name}"),
+            "difference (95 %)",
             *(f"only {one.name} right", f"only {other.name} right", "both wrong, differently"),
         ),
-        rows=(*rows, ("all", n, "", "", *others)),
+        rows=(*rows, ("all", n, "", "", "", *others)),
     )
+
+
+def _ends(gap: Figure) -> str:
+    return f"({100 * (gap.low or 0):+.1f} to {100 * (gap.high or 0):+.1f})"
+
+
+def _recalls(truth: GroundTruth, one: Any, other: Any) -> dict[str, Figure]:
+    """Differences in recall, by class with patches, with paired intervals."""
+    found = {}
+    for label, name in enumerate(truth.classes):
+        own = truth.labels == label
+        if own.any():
+            right = one[own] == label, other[own] == label
+            value, low, high = paired.paired_difference(*right)
+            if truth.groups is not None:
+                _, (low, high) = paired.of_groups(
+                    right[0].astype(float) - right[1],
+                    np.unique(truth.groups[own], return_inverse=True)[1],
+                )
+            found[name] = Figure(name=name, value=value, low=low, high=high)
+    return found
 
 
 def as_json(compared: Compared) -> dict[str, Any]:
@@ -231,6 +266,9 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "models": [
             {
                 "model": entry.record["model"],
+                "selected_on": entry.record["selected_on"],
+                "deviations": entry.record["deviations"],
+                "seeds": [run.record["seed"] for run in entry.runs],
                 "results": [run.record["digest"] for run in entry.runs],
                 "figures": [asdict(f) for f in entry.found[0].figures.values()],
                 "recall": [asdict(f) for f in entry.found[0].recall.values()],
@@ -242,6 +280,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "only_other": compared.first.only_other,
         "p": compared.first.p,
         "differences": {name: asdict(gap) for name, gap in _defined(compared.first).items()},
+        "recall_differences": [asdict(gap) for gap in compared.recalls.values()],
         "seeds": None if compared.seeds is None else asdict(compared.seeds),
         "patches": compared.differing,
     }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import columns
+from harness import columns, figures
 from harness.columns import Shown
 from harness.leaderboard import Board
 from harness.statistics.intervals import Sampling, of_matrix
@@ -99,8 +99,12 @@ def _independence(board: Board) -> str:
         )
     text += f"They count as independent, so intervals and ranks are too narrow{folds}."
     if board.entries:
-        wider = of_matrix(board.entries[0].found[0].confusion, Sampling(design_effect=ASSUMED))
-        low, high = wider["accuracy"].low or 0, wider["accuracy"].high or 0
+        wider = [
+            of_matrix(found.confusion, Sampling(design_effect=ASSUMED))
+            for found in board.entries[0].found
+        ]
+        accuracy = figures.mean(wider)["accuracy"]
+        low, high = accuracy.low or 0, accuracy.high or 0
         text += (
             f" With a design effect of {ASSUMED:g}, the accuracy of the first row would be "
             "known to "

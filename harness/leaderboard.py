@@ -27,6 +27,8 @@ ONCE = ("rank", "published_", "difference_", "reproduced")
 class Entry:
     """A measured model on the leaderboard: its trainings, and what came of them."""
 
+    name: str
+    """The model; with the digest of its first result where it was set up in several ways."""
     runs: tuple[Run, ...]
     found: tuple[figures.RunFigures, ...]
     """Of each training."""
@@ -39,12 +41,6 @@ class Entry:
     def record(self) -> dict[str, Any]:
         """Of the first training."""
         return self.runs[0].record
-
-    @property
-    def name(self) -> str:
-        """The model and, where it is not the default, what its checkpoint was selected on."""
-        on = self.record["selected_on"]
-        return f"{self.record['model']}:{on}" if on == "test" else str(self.record["model"])
 
 
 @dataclass(frozen=True)
@@ -144,11 +140,14 @@ def collect(
     seen = predictions.views(truth, kept, perturbations) if probes else []
     view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}
     entries = []
+    models = [group[0].record["model"] for group in together]
     for group in together:
+        name, digest = group[0].record["model"], group[0].record["digest"]
         # Changed patches are predicted by the first training alone.
         asked = {p.name: predictions.ask(p, view_of[id(group[0])]) for p in probes}
         entries.append(
             Entry(
+                name=name if models.count(name) == 1 else f"{name}:{digest}",
                 runs=tuple(group),
                 found=tuple(figures.of_run(store, run, truth, sampling) for run in group),
                 right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in group]),
@@ -192,7 +191,9 @@ def _with_scaled(
             [figures.of_run(store, run, truth, sampling).figures for run in scaled]
         )
         used = np.unique([run.temperatures for run in scaled])
-        said = ", ".join(f"{value:.2f}" for value in used)
+        said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
+        if row["notes"]:
+            said += f"; {row['notes']}"
         found.append(
             row
             | _all_fields(means)
@@ -202,7 +203,7 @@ def _with_scaled(
                 **{name: None for name in row if name.startswith(ONCE)},
                 **{"reproduced_because": "scaled", "result": "scaled"},
                 **{"difference_to_reference_empty_because": "scaled"},
-                **{"model": f"{row['model']}+temperature", "notes": f"temperature {said}"},
+                **{"model": f"{row['model']}+temperature", "notes": said},
                 "title": f"{row['title']}, temperature-scaled on the held-out part",
             }
         )
@@ -383,7 +384,7 @@ def _published(
         "patches_per_second": None,
         "device": None,
         "notes": "read at the source" if result.checked == "source" else "seen quoted elsewhere",
-        "recall": _recalls(reproduction.recalls(result, truth.classes), truth),
+        "recall": _recalls(reproduction.recalls(result, truth.classes, theirs), truth),
         "confusion": result.confusion,
         "source": result.source,
     }

@@ -160,26 +160,10 @@ def _model(board: Board, entry: Entry) -> list[str]:
     parts += _pairs(confused(matrix, classes))
     differences = against_published(board, entry)
     if differences:
-        table = Table(
-            name="published",
-            title="",
-            headings=("class", "recall, points", "95 % interval", "p (Holm)", "more often called"),
-            rows=tuple(
-                (
-                    one.name,
-                    f"{100 * one.difference.value:+.2f}",
-                    f"{100 * (one.difference.low or 0):+.2f} to "
-                    f"{100 * (one.difference.high or 0):+.2f}",
-                    f"{one.p:.3f}",
-                    one.moved_to,
-                )
-                for one in differences
-            ),
-        )
         parts += [
             "Against the published confusion matrix; whether the protocols are comparable is in "
             "the leaderboard:",
-            render(table),
+            render(reproduction.class_table(differences)),
         ]
     return parts
 
@@ -229,7 +213,9 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
     for result in published(board):
         same = entry.record["model"], board.dataset["trained_on"]
         if (result.name, result.trained_on) == same:
-            return reproduction.by_class(entry.found[0].confusion, result, board.truth.classes)
+            assert result.confusion is not None
+            ours = entry.found[0].confusion
+            return reproduction.by_class(ours, result.confusion, board.truth.classes)
     return []
 
 

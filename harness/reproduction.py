@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.probes import Figure
+from harness.probes import Figure, Table
 from harness.statistics import intervals, metrics
 from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.ranking import holm
@@ -101,10 +101,10 @@ class ClassDifference:
 
 
 def by_class(
-    confusion: Sequence[Sequence[int]], published: PublishedResult, classes: Sequence[str]
+    confusion: Sequence[Sequence[int]], published: Sequence[Sequence[int]], classes: Sequence[str]
 ) -> list[ClassDifference]:
-    """Differences in recall to a published confusion matrix, for each class with patches."""
-    ours, theirs = np.asarray(confusion), np.asarray(published.confusion)
+    """Differences in recall of a confusion matrix to a published one, by class with patches."""
+    ours, theirs = np.asarray(confusion), np.asarray(published)
     found = []
     for label, name in enumerate(classes):
         n, other_n = int(ours[label].sum()), int(theirs[label].sum())
@@ -122,6 +122,26 @@ def by_class(
         found.append(ClassDifference(name, gap, p, moved))
     corrected = holm(np.array([one.p for one in found]))
     return [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
+
+
+def class_table(found: Sequence[ClassDifference]) -> Table:
+    """Differences by class, for a person."""
+    return Table(
+        name="classes",
+        title="",
+        headings=("class", "recall, points", "95 % interval", "p (Holm)", "more often called"),
+        rows=tuple(
+            (
+                one.name,
+                f"{100 * one.difference.value:+.2f}",
+                f"{100 * (one.difference.low or 0):+.2f} to "
+                f"{100 * (one.difference.high or 0):+.2f}",
+                f"{one.p:.3f}",
+                one.moved_to,
+            )
+            for one in found
+        ),
+    )
 
 
 def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
@@ -142,14 +162,16 @@ def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dic
     return found
 
 
-def recalls(published: PublishedResult, classes: Sequence[str]) -> dict[str, Figure]:
+def recalls(
+    published: PublishedResult, classes: Sequence[str], sampling: Sampling = INDEPENDENT
+) -> dict[str, Figure]:
     """Recall of each class that has patches, from a published confusion matrix if there is one."""
     if published.confusion is None:
         return {}
     matrix = np.array(published.confusion)
     values, n_of = metrics.recall(matrix), matrix.sum(axis=1).tolist()
     return {
-        name: of_counts(name, float(value), n)
+        name: of_counts(name, float(value), n / sampling.design_effect)
         for name, value, n in zip(classes, values, n_of, strict=True)
         if n
     }

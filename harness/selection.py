@@ -40,10 +40,11 @@ def trajectories(store: Store, truth: GroundTruth, run: Run) -> list[Trajectory]
         return []
     found = []
     for number, folder in enumerate(folders):
-        labels = truth.labels[truth.folds == number]
+        own = truth.folds == number
+        labels, groups = truth.labels[own], None if truth.groups is None else truth.groups[own]
         with np.load(folder / EPOCHS) as stored:
             right = stored["logits"].argmax(axis=2) == labels
-            found.append(Trajectory(right=right, scores=stored["scores"]))
+            found.append(Trajectory(right=right, scores=stored["scores"], groups=groups))
     return found
 
 

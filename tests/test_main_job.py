@@ -147,7 +147,7 @@ def test_two_models_are_compared_from_the_store(toy):
     log = toy.toy_log
     output = toy("compare", "toy-mean", "toy-features")
     assert "toy-mean and toy-features on toy, 30 test patches." in output
-    assert "in accuracy (p = " in output or "is more accurate than" in output
+    assert "Patches count as independent" in output
     assert "Of the variance, " in output
     assert re.search(r"all +30 +\d+ +\d+ +\d+", output)
     assert toy.toy_log == log, "nothing runs"
@@ -161,12 +161,21 @@ def test_two_models_are_compared_from_the_store(toy):
     assert gap == pytest.approx((found["only_one"] - found["only_other"]) / 30)
     output = toy("compare", "toy-mean", "toy-featurs", code=2)
     assert "no predictions of toy-featurs for toy are stored; did you mean toy-features" in output
-    assert "are the same result" in toy("compare", "toy-mean", "toy-mean", code=2)
+    assert "is compared with itself" in toy("compare", "toy-mean", "toy-mean", code=2)
     toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes", "--protocol", "published")
     output = toy("compare", "toy-mean", "toy-features", code=2)
     assert "toy-mean was run in several ways; name a result: " in output
     output = toy("compare", "toy-mean:test", "toy-mean:held-out")
-    assert "toy-mean:test and toy-mean on toy" in output
+    setups = [
+        one["selected_on"]
+        for one in json.loads(toy("compare", "toy-mean:test", "toy-mean:held-out", "--json"))[
+            "models"
+        ]
+    ]
+    assert setups == ["test", "held-out"]
+    names = re.match(r"(toy-mean:\w{16}) and (toy-mean:\w{16}) on toy", output)
+    assert names[1] != names[2]
+    assert names[0] in toy("compare", names[1], names[2])
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 
@@ -219,10 +228,31 @@ def test_a_temperature_makes_a_row_of_its_own(toy):
     assert scaled["rank"] is None
     assert scaled["accuracy"] == plain["accuracy"]
     assert scaled["nll"] <= plain["nll"]
-    assert re.fullmatch(r"temperature [\d., ]+", scaled["notes"])
+    assert re.fullmatch(r"temperature [\d., ]+; steps 2 \(default 3\)", scaled["notes"])
+    assert scaled["reproduced"] is None
     # Nothing was held out for the one; held-out patches were not flipped for the other.
     assert "toy-features+temperature" not in rows
     assert "toy-mean+flips+temperature" not in rows
+
+
+def test_published_results_are_compared_by_their_counts(toy):
+    output = toy("compare", "published:deepcmorph", "published:efficientnet-b0-ensemble")
+    assert "published:efficientnet-b0-ensemble is more accurate than published:deepcmorph" in output
+    assert re.search(r"accuracy +0.9699 +0.9808 +-0.0109 +-0.01\d\d to -0.00\d\d", output)
+    assert re.search(r"DEB +\S+ +\S+ to \S+ +\d", output)
+    output = toy("compare", "published:deepcmorph", "published:deepcmorph+flips")
+    assert "They cannot be told apart in accuracy" in output
+    output = toy("compare", "published:uni2-h-eva", "published:deepcmorph")
+    assert re.search(r"balanced accuracy +0.9650 +0.9559 *$", output, re.MULTILINE)
+    assert "did you mean deepcmorph" in toy("compare", "published:deepcmorf", "x", code=2)
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+    output = toy("compare", "toy-mean", "published:toy-deep")
+    assert "toy-mean and published:toy-deep on toy test" in output
+    output = toy("compare", "toy-mean", "published:deepcmorph", code=2)
+    assert "toy-mean is about toy test, published:deepcmorph about CRC-VAL-HE-7K" in output
+    toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
+    output = toy("compare", "toy-mean", "published:toy-deep", "--dataset", "toy-folds", code=2)
+    assert "other test patches than those of toy test (30 of 90)" in output
 
 
 def test_folds_store_the_logits_of_all_test_patches_together(toy):
@@ -427,6 +457,7 @@ def test_a_record_says_how_the_result_came_about(toy):
         (["run", "--dataset", "toy", "--perturbation", "hew"], "did you mean hue"),
         (["run", "--dataset", "toy", "--set", "steps=x"], "--set steps=x"),
         (["run", "--dataset", "toy", "--columns", "rnak"], "did you mean rank"),
+        (["run", "--dataset", "toy", "--columns", ""], "--columns: name some"),
         (["leaderboard"], "--store runs: no store there"),
         (["compare", "toy-mean", "toy-features"], "--store runs: no store there"),
         (["data", "get", "toy"], "toy has nothing to download"),

@@ -85,13 +85,13 @@ def test_differences_by_class_find_the_class_that_moved():
     published = next(r for r in harness_published_results() if r.name == "efficientnet-b0-avg")
     matrix = np.array(published.confusion)
     classes = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
-    same = by_class(matrix.tolist(), published, classes)
+    same = by_class(matrix.tolist(), published.confusion, classes)
     assert [one.name for one in same] == list(classes)
     assert {one.p for one in same} == {1.0}
     moved = matrix.copy()
     moved[7, 7] -= 80
     moved[7, 5] += 80  # STR as MUS
-    found = {one.name: one for one in by_class(moved.tolist(), published, classes)}
+    found = {one.name: one for one in by_class(moved.tolist(), published.confusion, classes)}
     assert found["STR"].p < 0.001
     assert found["STR"].moved_to.startswith("MUS (+19.0")
     assert found["STR"].difference.high < 0

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.probes import Figure
 from harness.statistics import metrics
-from harness.statistics.auroc import macro_auroc
+from harness.statistics.auroc import Auroc, macro_auroc
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Z = 1.959963984540054
@@ -119,22 +119,22 @@ def recalls(
     """Recall of each class that has patches, by its name."""
     matrix = metrics.confusion_matrix(labels, predicted, len(classes))
     n_of, values = matrix.sum(axis=1), metrics.recall(matrix)
-    errors, z, n_groups = np.zeros(len(classes)), Z, None
+    errors, groups_of = np.zeros(len(classes)), n_of
     if sampling.groups is not None:
         by_group = _by_group(labels, predicted, len(classes), sampling.groups)
-        n_groups = len(by_group)
+        groups_of = (by_group.sum(axis=2) > 0).sum(axis=0)
         present = n_of > 0
         drawn = np.concatenate(
             [metrics.recall(m)[:, present] for m in _resampled_groups(by_group, sampling)]
         )
-        unbiased = n_groups / max(n_groups - 1, 1)
+        unbiased = groups_of[present] / np.maximum(groups_of[present] - 1, 1)
         errors[present] = np.sqrt(np.nanvar(drawn, axis=0, ddof=1) * unbiased)
-        z = quantile(n_groups)
+    errors *= np.sqrt(sampling.design_effect)
     found = {}
-    for name, value, error, n in zip(classes, values, errors, n_of.tolist(), strict=True):
-        if n:
-            most = min(n, n_groups or n) / sampling.design_effect
-            low, high = score_interval(value, error * np.sqrt(sampling.design_effect), most, z)
+    for name, value, error, most in zip(classes, values, errors, groups_of.tolist(), strict=True):
+        if most:
+            z = Z if sampling.groups is None else quantile(most)
+            low, high = score_interval(value, error, most / sampling.design_effect, z)
             found[name] = Figure(name=name, value=float(value), low=low, high=high)
     return found
 
@@ -144,20 +144,18 @@ def auroc(
 ) -> Figure:
     """Macro AUROC of the softmax of logits (N, C), with an interval on the log odds.
 
-    Student's t takes the place of the normal distribution, with few degrees of freedom where the
-    area hangs on a few patches.
+    Student's t takes the place of the normal distribution; see ``auroc_quantile``.
     """
     from scipy.special import expit, logit
-    from scipy.stats import t
 
     area = macro_auroc(labels, metrics.probabilities(logits), sampling.groups)
     spread = area.value * (1 - area.value)
     error = area.standard_error * np.sqrt(sampling.design_effect)
-    if not spread > 0 or not error > 0:  # perfect, or not defined
-        independent = len(labels) if sampling.groups is None else int(sampling.groups.max()) + 1
+    independent = len(labels) if sampling.groups is None else int(sampling.groups.max()) + 1
+    if not spread > 0 or not error > 0 or independent < 2:  # perfect, not defined, or one group
         low, high = score_interval(area.value, 0, independent / sampling.design_effect)
     else:
-        half = t.ppf(0.975, area.degrees_of_freedom + MORE_FREEDOM) * error / spread
+        half = auroc_quantile(area, sampling) * error / spread
         low, high = expit(logit(area.value) - half), expit(logit(area.value) + half)
     return Figure(name="macro_auroc", value=area.value, low=float(low), high=float(high))
 
@@ -240,7 +238,20 @@ def _figures(
 
 
 def quantile(n_groups: int) -> float:
-    """What takes the place of Z where a variance is known from so many groups."""
+    """What takes the place of Z where a variance is known from so many groups.
+
+    From one group nothing is known of it, and intervals take all there is.
+    """
     from scipy.stats import t
 
-    return float(t.ppf(0.975, max(n_groups - 1, 1)))
+    return float(t.ppf(0.975, n_groups - 1)) if n_groups > 1 else 1e9
+
+
+def auroc_quantile(area: Auroc, sampling: Sampling) -> float:
+    """What takes the place of Z for an area: more where it hangs on few patches or groups."""
+    from scipy.stats import t
+
+    freedom = area.degrees_of_freedom + MORE_FREEDOM
+    if sampling.groups is not None:
+        freedom = min(freedom, max(int(sampling.groups.max()), 1))
+    return float(t.ppf(0.975, freedom))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
-from harness.statistics.intervals import INDEPENDENT, Sampling, Z
+from harness.statistics.intervals import INDEPENDENT, Sampling, Z, quantile
 from harness.statistics.metrics import Floats, probabilities
 
 BINS = 15
@@ -84,12 +84,15 @@ def figures(
 def _mean(name: str, values: Floats, sampling: Sampling) -> Figure:
     """Mean of values that are not negative, with its interval."""
     mean, n = values.mean(), len(values)
-    deviations = values - mean
+    deviations, z = values - mean, Z
     if sampling.groups is not None:
         deviations = np.bincount(sampling.groups, deviations)
+        z = quantile(len(deviations))
     m = len(deviations)
     error = np.sqrt((deviations**2).sum() * m / max(m - 1, 1) * sampling.design_effect) / n
-    low, high = max(0.0, mean - Z * error), mean + Z * error
+    if m < 2:
+        return Figure(name=name, value=float(mean))
+    low, high = max(0.0, mean - z * error), mean + z * error
     return Figure(name=name, value=float(mean), low=float(low), high=float(high))
 
 

@@ -47,6 +47,9 @@ def compare_runs(
     value = float(gaps.mean())
     sums = gaps - value if groups is None else np.bincount(groups, gaps - value)
     m = len(sums)
+    if groups is not None and m < 2:  # one group does not show how groups differ
+        whole = Figure(name="accuracy", value=value, low=-1.0, high=1.0)
+        return RunsComparison(whole, 1.0, 1.0, 0.0)
     sampling = float(np.square(sums).sum() * m / max(m - 1, 1)) / n**2
     several = [right for right in (one, other) if len(right) > 1]
     by_chance = sum(float(right.var(axis=0, ddof=1).mean()) / len(right) for right in several) / n

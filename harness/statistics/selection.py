@@ -23,6 +23,8 @@ class Trajectory:
     """Which test patches each epoch gets right, (E, N)."""
     scores: NDArray[np.float64]
     """How good each epoch is on the held-out part, (E,); more is better."""
+    groups: NDArray[np.int64] | None = None
+    """Number of the group of each test patch, (N,); None if each counts by itself."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def audit(trainings: Sequence[Trajectory]) -> SelectionAudit:
     """Audit the selection in the trainings of a model, one for each fold of the test patches.
 
     Of equally good epochs the earliest counts. The interval of the optimism is normal, with the
-    standard error of a bootstrap of test patches that chooses anew in each resample; the optimism
-    cannot be less than zero.
+    standard error of a bootstrap of test patches, or their groups, that chooses anew in each
+    resample; the optimism cannot be less than zero.
     """
     rng = np.random.default_rng(0)
     chosen = {
@@ -62,16 +64,16 @@ def audit(trainings: Sequence[Trajectory]) -> SelectionAudit:
     gains = np.zeros(RESAMPLES)
     kept = np.zeros(HALVES)
     for training, honest in zip(trainings, chosen["held-out"], strict=True):
-        right = training.right.astype(np.float32)
-        size = right.shape[1]
-        drawn = rng.multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(np.float32)
+        right, size_of = _by_group(training)
+        units, size = len(size_of), training.right.shape[1]
+        drawn = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
         counts = drawn @ right.T
         gains += (counts.max(axis=1) - counts[:, honest]) / n
         for half in range(HALVES):
-            chooses = rng.permutation(size) < size // 2
+            chooses = rng.permutation(units) < units // 2
             best = int(right[:, chooses].sum(axis=1).argmax())
             rest = ~chooses
-            gain = right[best, rest].mean() - right[honest, rest].mean() if rest.any() else 0.0
+            gain = (right[best, rest] - right[honest, rest]).sum() / size_of[rest].sum()
             kept[half] += gain * size / n
     accuracies = {name: accuracy(epochs) for name, epochs in chosen.items()}
     optimism = accuracies["test"] - accuracies["held-out"]
@@ -90,3 +92,12 @@ def audit(trainings: Sequence[Trajectory]) -> SelectionAudit:
         kept=float(kept.mean()),
         curve=tuple(curve),
     )
+
+
+def _by_group(training: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """How many patches of each group each epoch gets right, (E, G), and their numbers, (G,)."""
+    if training.groups is None:
+        return training.right.astype(np.float64), np.ones(training.right.shape[1], np.int64)
+    numbers = np.unique(training.groups, return_inverse=True)[1]
+    counted = [np.bincount(numbers, right) for right in training.right]
+    return np.stack(counted), np.bincount(numbers)

@@ -174,3 +174,28 @@ def test_a_perfect_model_on_few_groups_is_not_taken_for_sure():
     logits = 9 * np.eye(4, dtype=np.float32)[labels]
     for figure in intervals.estimate(labels, logits, Sampling(groups=groups)).values():
         assert figure.low < 0.7
+
+
+def test_one_group_tells_nothing_of_others():
+    labels, logits = predictions(10)
+    sampling = Sampling(groups=np.zeros(300, int))
+    figures = intervals.estimate(labels, logits, sampling)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert figures[name].high - figures[name].low > 0.99
+    assert figures["macro_auroc"].high - figures["macro_auroc"].low > 0.5
+    recall = intervals.recalls(labels, logits.argmax(axis=1), tuple("abcd"), sampling)["a"]
+    assert recall.high - recall.low > 0.99
+
+
+def test_a_class_in_few_of_the_groups_is_known_from_these():
+    rng = np.random.default_rng(11)
+    groups = np.repeat(np.arange(30), 20)
+    labels = np.where(groups < 3, 1, 0)
+    held = []
+    for _ in range(200):
+        easy = rng.beta(8, 2, 30)[groups]
+        predicted = np.where(rng.random(600) < easy, labels, 1 - labels)
+        sampling = Sampling(groups=groups, resamples=300)
+        found = intervals.recalls(labels, predicted, ("a", "b"), sampling)["b"]
+        held.append(found.low <= 0.8 <= found.high)
+    assert np.mean(held) > 0.9

@@ -97,3 +97,16 @@ def test_copies_of_patches_in_groups_add_no_evidence():
         width = figure.high - figure.low
         found = grouped.differences[name]
         assert found.high - found.low == pytest.approx(width, rel=0.1)
+
+
+def test_equal_models_on_few_groups_are_hardly_ever_called_different():
+    """Groups on which the one is better, and others on which it is worse."""
+    rng = np.random.default_rng(12)
+    groups = np.repeat(np.arange(10), 60)
+    called = []
+    for _ in range(400):
+        lean = rng.normal(0, 0.1, 10)[groups]
+        one, other = (rng.random(600) < 0.75 + sign * lean for sign in (1, -1))
+        called.append(paired.of_groups(one.astype(float) - other, groups)[0] < 0.05)
+    assert 0.02 < np.mean(called) < 0.08
+    assert paired.of_groups(one.astype(float) - other, np.zeros(600, int)) == (1, (-1, 1))

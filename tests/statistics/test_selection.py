@@ -44,3 +44,12 @@ def test_each_fold_has_epochs_of_its_own():
     expected = (folds[0].right[1].sum() + folds[1].right[2].sum()) / 400
     assert found.accuracies["last"] == pytest.approx(expected)
     assert len(found.curve) == 3
+
+
+def test_copies_of_patches_in_groups_make_the_audit_no_surer():
+    alone = training([0.8, 0.82, 0.81], 300, 3, held_out=[3, 2, 1])
+    many = Trajectory(np.tile(alone.right, 10), alone.scores, np.tile(np.arange(300), 10))
+    one, other = audit([alone]), audit([many])
+    assert other.optimism.value == pytest.approx(one.optimism.value)
+    assert other.optimism.high == pytest.approx(one.optimism.high, abs=0.005)
+    assert other.kept == pytest.approx(one.kept, abs=1e-9)

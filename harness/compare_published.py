@@ -1,0 +1,114 @@
+"""Comparisons with published results, of which only counts are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import reproduction
+from harness.errors import HarnessError
+from harness.leaderboard import Entry
+from harness.plugins import suggest
+from harness.predictions import GroundTruth
+from harness.probes import Figure, Table
+from harness.report import render
+from harness.statistics.unpaired import difference, proportions_p
+from harness.types import PublishedResult
+
+PREFIX = "published:"
+Matrix = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is known of a model that is compared."""
+
+    name: str
+    test_set: str
+    n: int
+    figures: Mapping[str, Figure]
+    confusion: Matrix | None
+
+
+def of_result(results: Sequence[PublishedResult], name: str) -> Side:
+    """A published result by ``published:MODEL``. Raises HarnessError when there is none."""
+    clean = {result.name: result for result in results if result.perturbation == "clean"}
+    wanted = name.removeprefix(PREFIX)
+    if wanted not in clean:
+        raise HarnessError(
+            f"compare: nothing published is named {wanted!r}; {suggest(wanted, clean)}"
+        )
+    found = clean[wanted]
+    figures = reproduction.figures(found)
+    return Side(name, found.test_set, found.n, figures, found.confusion)
+
+
+def of_entry(entry: Entry, truth: GroundTruth) -> Side:
+    """A measured model. Raises HarnessError when its test patches are not all of a test set."""
+    described = truth.described
+    if described["shortfall"]:
+        raise HarnessError(
+            f"compare: {entry.name} was measured on other test patches than those of "
+            f"{described['test_set']} ({described['shortfall']}); name two measured or two "
+            "published ones"
+        )
+    found = entry.found[0]
+    return Side(
+        entry.name, described["test_set"], len(truth.labels), found.figures, found.confusion
+    )
+
+
+def text(one: Side, other: Side, classes: Sequence[str] | None) -> list[str]:
+    """Paragraphs for a person. Raises HarnessError when the sides are of different test sets."""
+    if one.test_set != other.test_set:
+        raise HarnessError(
+            f"compare: {one.name} is about {one.test_set}, {other.name} about {other.test_set}"
+        )
+    lines = [
+        f"{one.name} and {other.name} on {one.test_set}. Which patches each gets right is not "
+        "known, so they are compared as if on different patches: what models have in common is "
+        "lost, and small differences are missed.",
+        *_verdict(one, other),
+        render(_figures(one, other), "simple"),
+    ]
+    if one.confusion is not None and other.confusion is not None and classes:
+        found = reproduction.by_class(one.confusion, other.confusion, classes)
+        lines.append(render(reproduction.class_table(found), "simple"))
+    return lines
+
+
+def _verdict(one: Side, other: Side) -> list[str]:
+    if "accuracy" not in one.figures or "accuracy" not in other.figures:
+        return []
+    counts = [
+        number
+        for side in (one, other)
+        for number in (round(side.figures["accuracy"].value * side.n), side.n)
+    ]
+    p = proportions_p(*counts)
+    size = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    if p >= 0.05:
+        return [f"They cannot be told apart in accuracy ({size}, score test)."]
+    ahead = one.figures["accuracy"].value > other.figures["accuracy"].value
+    better, worse = (one, other) if ahead else (other, one)
+    return [f"{better.name} is more accurate than {worse.name} ({size}, score test)."]
+
+
+def _figures(one: Side, other: Side) -> Table:
+    rows = []
+    for name, figure in one.figures.items():
+        theirs = other.figures.get(name)
+        if theirs is None:
+            continue
+        shown = ["", ""]
+        if None not in (figure.low, figure.high, theirs.low, theirs.high):
+            gap = difference(figure, theirs)
+            shown = [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
+        values = (f"{figure.value:.4f}", f"{theirs.value:.4f}")
+        rows.append((name.replace("_", " "), *values, *shown))
+    return Table(
+        name="figures",
+        title="",
+        headings=("figure", one.name, other.name, "difference", "95 % interval"),
+        rows=tuple(rows),
+    )

@@ -69,8 +69,11 @@ def score_interval(
 
     It is that of a proportion among as many patches as give it this standard error, the effective
     sample size (Dean and Pagano, Journal of Survey Statistics and Methodology 3, 2015), or among
-    ``n`` where the standard error or the spread of the figure is 0.
+    ``n`` where the standard error or the spread of the figure is 0. All from 0 to 1 if z is
+    infinite.
     """
+    if math.isinf(z):
+        return 0.0, 1.0
     spread, variance = value * (1 - value), standard_error**2
     effective = spread / variance if spread > 1e-12 and variance > 0 else n
     return wilson(value * effective, effective, z)
@@ -244,7 +247,7 @@ def quantile(n_groups: int) -> float:
     """
     from scipy.stats import t
 
-    return float(t.ppf(0.975, n_groups - 1)) if n_groups > 1 else 1e9
+    return float(t.ppf(0.975, n_groups - 1)) if n_groups > 1 else math.inf
 
 
 def auroc_quantile(area: Auroc, sampling: Sampling) -> float:

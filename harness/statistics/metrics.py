@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 OF_CONFUSION = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
 """The figures of ``of_confusion``, in its order."""

@@ -19,9 +19,8 @@ from harness.statistics.intervals import (
     quantile,
     wilson,
 )
-from harness.statistics.metrics import OF_CONFUSION, Floats
+from harness.statistics.metrics import OF_CONFUSION, Bools, Floats
 
-Bools = NDArray[np.bool_]
 SMOOTHING = 0.1
 """Variance of so many patches of the smallest class that is added to that of differences in which
 classes count alike: a bootstrap finds too little where models differ on next to no patch. Chosen by

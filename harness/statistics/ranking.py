@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.metrics import Floats
+from harness.statistics.metrics import Bools, Floats
 from harness.statistics.paired import mcnemar, of_groups
 from harness.statistics.seeds import compare_runs
-
-Bools = NDArray[np.bool_]
 
 
 def holm(p: Floats) -> Floats:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
-
-Bools = NDArray[np.bool_]
+from harness.statistics.metrics import Bools
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness import reproduction
 from harness.leaderboard import Board, Entry
-from harness.probes import Table
+from harness.probes import Figure, Table
 from harness.report import render, write_page, write_picture
 from harness.statistics import reliability
 from harness.statistics.metrics import probabilities
@@ -152,10 +152,10 @@ def _model(board: Board, entry: Entry) -> list[str]:
     classes = board.truth.classes
     matrix = np.array(entry.found[0].confusion)
     rows = tuple(
-        (name, *line, f"{100 * line[label] / sum(line):.1f}" if sum(line) else "")
-        for label, (name, line) in enumerate(zip(classes, matrix.tolist(), strict=True))
+        (name, *line, _interval(entry.found[0].recall.get(name)))
+        for name, line in zip(classes, matrix.tolist(), strict=True)
     )
-    headings = ("label", *classes, "recall %")
+    headings = ("label", *classes, "recall % (95 %)")
     parts = [render(Table(name="confusion", title="", headings=headings, rows=rows))]
     parts += _pairs(confused(matrix, classes))
     differences = against_published(board, entry)
@@ -166,6 +166,12 @@ def _model(board: Board, entry: Entry) -> list[str]:
             render(reproduction.class_table(differences)),
         ]
     return parts
+
+
+def _interval(recall: Figure | None) -> str:
+    if recall is None or recall.low is None or recall.high is None:
+        return ""
+    return f"{100 * recall.value:.1f} ({100 * recall.low:.1f}–{100 * recall.high:.1f})"
 
 
 def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -151,7 +152,7 @@ def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dic
     """
     found: dict[str, Figure] = {}
     if published.confusion is not None:
-        found = intervals.of_matrix(np.array(published.confusion), sampling)
+        found = dict(_of_matrix(tuple(map(tuple, published.confusion)), sampling))
     if published.accuracy is not None:
         n = published.n / sampling.design_effect
         counted = of_counts("accuracy", published.accuracy, n)
@@ -160,6 +161,12 @@ def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dic
         known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))
         found["balanced_accuracy"] = replace(known, value=published.balanced_accuracy)
     return found
+
+
+@cache
+def _of_matrix(confusion: tuple[tuple[int, ...], ...], sampling: Sampling) -> dict[str, Figure]:
+    """Kept, as every row of a board asks for the same."""
+    return intervals.of_matrix(np.array(confusion), sampling)
 
 
 def recalls(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
-from harness.leaderboard import Row, fields
 from harness.plugins import suggest
 from harness.probes import Column, Figure, ModelProbe
+from harness.rows import Row, fields
 
 SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
 """Named choices. ``--columns`` takes these and the names of single columns."""

@@ -11,11 +11,11 @@ import numpy as np
 
 from harness import leaderboard, predictions
 from harness.errors import HarnessError
-from harness.leaderboard import Entry
 from harness.plugins import suggest
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.report import render
+from harness.rows import Entry
 from harness.statistics import paired
 from harness.statistics.intervals import Sampling
 from harness.statistics.paired import Comparison

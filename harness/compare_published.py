@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from harness import reproduction
 from harness.errors import HarnessError
-from harness.leaderboard import Entry
 from harness.plugins import suggest
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.report import render
+from harness.rows import Entry
 from harness.statistics.unpaired import difference, proportions_p
 from harness.types import PublishedResult
 

@@ -9,38 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import figures, predictions, reproduction, temperature
+from harness import figures, predictions
 from harness.predictions import GroundTruth, Run
-from harness.probes import Column, Figure, Finding, ModelProbe
+from harness.probes import Finding, ModelProbe
+from harness.rows import Entry, Row, cells, changed_row, measured_row, published_row, with_scaled
 from harness.statistics import ranking
 from harness.statistics.intervals import Sampling
-from harness.statistics.unpaired import difference
 from harness.store import Store
 from harness.types import Perturbation, PublishedResult
-
-Row = dict[str, Any]
-ONCE = ("rank", "published_", "difference_", "reproduced")
-"""What fields that a row of scaled logits does not repeat begin with."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A measured model on the leaderboard: its trainings, and what came of them."""
-
-    name: str
-    """The model; with the digest of its first result where it was set up in several ways."""
-    runs: tuple[Run, ...]
-    found: tuple[figures.RunFigures, ...]
-    """Of each training."""
-    right: Any = field(repr=False)
-    """Which patches each training gets right, bool (S, N)."""
-    findings: Mapping[str, Finding]
-    """What probes found, by their name."""
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Of the first training."""
-        return self.runs[0].record
 
 
 @dataclass(frozen=True)
@@ -91,12 +67,12 @@ def build(
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
     entries = collect(store, truth, sampling, probes, perturbations)
-    rows = [_measured(entry, truth, sampling, related, reference) for entry in entries]
+    rows = [measured_row(entry, truth, sampling, related, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
-        row |= _cells(probes, entry.findings)
+        row |= cells(probes, entry.findings)
     _rank(rows, entries, truth)
     if with_temperature:
-        rows = _with_scaled(rows, entries, store, truth, sampling, probes)
+        rows = with_scaled(rows, entries, store, truth, sampling, probes)
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
@@ -107,10 +83,10 @@ def build(
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
     rows += [
-        _published(result, truth, sampling, reference) | _cells(probes, {}) for result in others
+        published_row(result, truth, sampling, reference) | cells(probes, {}) for result in others
     ]
     changed = [
-        _changed(result, best.get(result.name), truth.labels)
+        changed_row(result, best.get(result.name), truth.labels)
         for result in same_test
         if result.perturbation != "clean" and result.accuracy is not None
     ]
@@ -168,223 +144,3 @@ def _rank(rows: Sequence[Row], entries: Sequence[Entry], truth: GroundTruth) -> 
     for row, (best, worst) in zip(rows, ranges, strict=True):
         row["rank"] = 1 + int((accuracies > row["accuracy"]).sum())
         row["rank_best"], row["rank_worst"] = best, worst
-
-
-def _with_scaled(
-    rows: Sequence[Row],
-    entries: Sequence[Entry],
-    store: Store,
-    truth: GroundTruth,
-    sampling: Sampling,
-    probes: Sequence[ModelProbe],
-) -> list[Row]:
-    """Measured rows, and after each the one of its scaled logits where these can be had."""
-    known = {run.record["digest"]: run for entry in entries for run in entry.runs}
-    found = []
-    for row, entry in zip(rows, entries, strict=True):
-        found.append(row)
-        runs = [temperature.scaled(store, truth, run, known) for run in entry.runs]
-        scaled = [run for run in runs if run is not None]
-        if len(scaled) < len(runs):
-            continue
-        means = figures.mean(
-            [figures.of_run(store, run, truth, sampling).figures for run in scaled]
-        )
-        used = np.unique([run.temperatures for run in scaled])
-        said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
-        if row["notes"]:
-            said += f"; {row['notes']}"
-        found.append(
-            row
-            | _all_fields(means)
-            | _cells(probes, {})
-            | {
-                # What the row above says already.
-                **{name: None for name in row if name.startswith(ONCE)},
-                **{"reproduced_because": "scaled", "result": "scaled"},
-                **{"difference_to_reference_empty_because": "scaled"},
-                **{"model": f"{row['model']}+temperature", "notes": said},
-                "title": f"{row['title']}, temperature-scaled on the held-out part",
-            }
-        )
-    return found
-
-
-def _changed(result: PublishedResult, run: Run | None, labels: Any) -> Row:
-    accuracy = None
-    if run is not None and result.level is not None:
-        accuracy = run.accuracy(labels, result.perturbation, result.level)
-    return {
-        "perturbation": result.perturbation,
-        "level": result.level,
-        "model": result.name,
-        "accuracy": accuracy,
-        "published_accuracy": result.accuracy,
-        "published_selected_on": result.selected_on,
-        "published_source": result.source,
-    }
-
-
-def fields(probe: ModelProbe, column: Column) -> tuple[str, str, str]:
-    """Names of the value, the low and the high end of a probe's column in a row."""
-    name = f"{probe.name}.{column.figure}"
-    return name, f"{name}_low", f"{name}_high"
-
-
-def _cells(probes: Sequence[ModelProbe], findings: Mapping[str, Finding]) -> Row:
-    """Fields of a row for the columns of probes; None where a probe found nothing."""
-    cells: Row = {}
-    for probe in probes:
-        for column in probe.columns:
-            known = findings[probe.name].figures if probe.name in findings else ()
-            figure = next((f for f in known if f.name == column.figure), None)
-            cells |= _fields(fields(probe, column)[0], figure)
-    return cells
-
-
-def _fields(name: str, figure: Figure | None) -> Row:
-    """Fields of a row for a figure."""
-    if figure is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-
-
-def _all_fields(found: Mapping[str, Figure]) -> Row:
-    cells: Row = {}
-    for name in figures.NAMES:
-        cells |= _fields(name, found.get(name))
-    return cells
-
-
-def _measured(
-    entry: Entry,
-    truth: GroundTruth,
-    sampling: Sampling,
-    related: Sequence[PublishedResult],
-    reference: PublishedResult | None,
-) -> Row:
-    record, dataset = entry.record, truth.described
-    found = figures.mean([run.figures for run in entry.found])
-    accuracies = [run.figures["accuracy"].value for run in entry.found]
-    records = [run.record for run in entry.runs]
-    same = next(
-        (
-            result
-            for result in related
-            if (result.name, result.trained_on) == (record["model"], dataset["trained_on"])
-        ),
-        None,
-    )
-
-    theirs = Sampling(design_effect=sampling.design_effect)
-
-    def judged(result: PublishedResult | None, why_none: str) -> reproduction.Reproduction:
-        if result is None or result.accuracy is None:
-            why = "only balanced accuracy was published" if result else why_none
-            return reproduction.Reproduction("not comparable", why, None)
-        return reproduction.judge(found["accuracy"], accuracies, result, record, dataset, theirs)
-
-    to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
-    several = len(accuracies) > 1
-    return {
-        "rank": None,
-        "rank_best": None,
-        "rank_worst": None,
-        "result": "measured",
-        "model": record["model"],
-        "title": record["title"],
-        **_all_fields(found),
-        "seeds": [one["seed"] for one in records],
-        "accuracy_sd": float(np.std(accuracies, ddof=1)) if several else None,
-        "accuracy_min": min(accuracies) if several else None,
-        "accuracy_max": max(accuracies) if several else None,
-        "published_accuracy": same.accuracy if same else None,
-        "published_balanced_accuracy": same.balanced_accuracy if same else None,
-        "published_selected_on": same.selected_on if same else None,
-        "published_source": same.source if same else None,
-        **_fields("difference_to_published", to_published.difference),
-        "reproduced": to_published.verdict if same else None,
-        "reproduced_because": to_published.because,
-        **_fields("difference_to_reference", to_reference.difference),
-        "difference_to_reference_empty_because": (
-            "" if to_reference.difference else to_reference.because
-        ),
-        "selected_on": record["selected_on"],
-        "initial_weights": record["initial_weights"],
-        "trained_on": dataset["trained_on"],
-        "n_train": dataset["n_train"],
-        "n_test": len(truth.labels),
-        "fit_seconds": sum(
-            {
-                part["digest"]: part["seconds"]
-                for one in records
-                for part in one["fits"] + one["features"]
-            }.values()
-        ),
-        "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
-        "device": record["device"],
-        "notes": "; ".join(filter(None, (dataset["train_shortfall"], record["deviations"]))),
-        "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
-        "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
-        "source": f"{record['plugin']}, "
-        + ("result " if len(records) == 1 else "results ")
-        + ", ".join(one["digest"] for one in records),
-    }
-
-
-def _recalls(found: Mapping[str, Figure], truth: GroundTruth) -> list[Row]:
-    """Recall by class, for JSON."""
-    return [{"class": name, **_fields("recall", found.get(name))} for name in truth.classes]
-
-
-def _published(
-    result: PublishedResult,
-    truth: GroundTruth,
-    sampling: Sampling,
-    reference: PublishedResult | None,
-) -> Row:
-    theirs = Sampling(design_effect=sampling.design_effect)
-    found = reproduction.figures(result, theirs)
-    gap, why = None, ""
-    if reference is None:
-        why = "no reference"
-    elif reference is result:
-        why = "the reference"
-    elif "accuracy" not in found:
-        why = "only balanced accuracy was published"
-    else:
-        gap = difference(found["accuracy"], reproduction.figures(reference, theirs)["accuracy"])
-    return {
-        "rank": None,
-        "rank_best": None,
-        "rank_worst": None,
-        "result": "published",
-        "model": result.name,
-        "title": result.title,
-        **_all_fields(found),
-        "seeds": None,
-        "accuracy_sd": None,
-        "accuracy_min": None,
-        "accuracy_max": None,
-        "published_accuracy": result.accuracy,
-        "published_balanced_accuracy": result.balanced_accuracy,
-        "published_selected_on": result.selected_on,
-        "published_source": result.source,
-        **_fields("difference_to_published", None),
-        "reproduced": None,
-        "reproduced_because": "published",
-        **_fields("difference_to_reference", gap),
-        "difference_to_reference_empty_because": why,
-        "selected_on": result.selected_on,
-        "initial_weights": None,
-        "trained_on": result.trained_on,
-        "n_train": None,
-        "n_test": result.n,
-        "fit_seconds": None,
-        "patches_per_second": None,
-        "device": None,
-        "notes": "read at the source" if result.checked == "source" else "seen quoted elsewhere",
-        "recall": _recalls(reproduction.recalls(result, truth.classes, theirs), truth),
-        "confusion": result.confusion,
-        "source": result.source,
-    }

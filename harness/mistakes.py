@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import reproduction
-from harness.leaderboard import Board, Entry
+from harness.leaderboard import Board
 from harness.probes import Figure, Table
 from harness.report import render, write_page, write_picture
+from harness.rows import Entry
 from harness.statistics import reliability
 from harness.statistics.metrics import probabilities
 from harness.types import PublishedResult

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.metrics import balanced_accuracy_score
 
 import harness_nct_crc
@@ -337,6 +338,9 @@ def plant():
 
 
 FAULTS = [fault.name for fault in harness_phantom.FAULTS]
+# Forests judge some of a few dozen patches otherwise on other processors (readings moved by up to
+# 0.05), and more of them in other releases of scikit-learn (0.15) than the stored calibration's.
+TOLERANCE = 0.1 if sklearn.__version__.startswith("1.9.") else 0.2
 
 
 @pytest.fixture(scope="module")
@@ -366,9 +370,7 @@ def test_on_a_phantom_the_right_flag_is_raised_and_the_calibration_is_that_of_to
     }
     for name, finding in findings.items():
         assert finding.summary
-        # Forests of other releases of scikit-learn, and of other processors, judge some patches
-        # otherwise: by up to 0.15 of those of a split this small.
-        assert finding.reading == pytest.approx(stored[name], abs=0.2)
+        assert finding.reading == pytest.approx(stored[name], abs=TOLERANCE)
 
 
 def test_the_calibration_in_the_repository_is_of_these_probes_and_this_phantom(calibration):

@@ -3,7 +3,8 @@
 What a plugin needs is importable from here; the rest of the package is the command's own.
 """
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnavailableError
+from harness.estimators import estimator_model
 from harness.hookspecs import hookimpl
 from harness.later import later
 from harness.probes import (
@@ -27,8 +28,10 @@ from harness.types import (
     FitContext,
     InitialWeights,
     Model,
+    ModelFamily,
     Perturbation,
     PublishedResult,
+    Reader,
     RemoteFile,
     Setting,
     Split,
@@ -52,16 +55,20 @@ __all__ = [
     "InitialWeights",
     "Measured",
     "Model",
+    "ModelFamily",
     "ModelProbe",
     "Perturbation",
     "Phantom",
     "Predictions",
     "PublishedResult",
+    "Reader",
     "RemoteFile",
     "Setting",
     "Split",
     "Splits",
     "Table",
+    "UnavailableError",
+    "estimator_model",
     "four_views",
     "hookimpl",
     "later",

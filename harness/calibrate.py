@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,12 @@ def run(
     seeds: int,
     store: Store,
     without: Sequence[str] = (),
+    files: Sequence[Path] = (),
 ) -> list[Reading]:
     """Readings over seeds, faults and doses, the seeds in parallel processes.
 
-    A seed that is done is in the store. ``without`` names the plugins that are switched off.
+    A seed that is done is in the store. ``without`` and ``files`` are those of ``load_plugins``,
+    which each process calls.
     """
     names = [probe.name for probe in probes]
     fields = {
@@ -55,7 +58,7 @@ def run(
     }
     keys = [Key("calibration", phantom.name, f"seed-{seed}", fields) for seed in range(seeds)]
     tasks = [
-        (phantom.name, names, seed, tuple(without))
+        (phantom.name, names, seed, tuple(without), tuple(files))
         for seed in range(seeds)
         if keys[seed] not in store
     ]
@@ -91,7 +94,9 @@ def _prepare_worker() -> None:
     threadpool_limits(1)
 
 
-def _one_seed(task: tuple[str, list[str], int, tuple[str, ...]]) -> tuple[int, list[Any] | str]:
+def _one_seed(
+    task: tuple[str, list[str], int, tuple[str, ...], tuple[Path, ...]],
+) -> tuple[int, list[Any] | str]:
     """A seed and its readings as plain JSON, or what went wrong.
 
     In a process of its own, which loads its own plugins.
@@ -105,9 +110,13 @@ def _one_seed(task: tuple[str, list[str], int, tuple[str, ...]]) -> tuple[int, l
 
 
 def _readings(
-    phantom_name: str, names: Sequence[str], seed: int, without: Sequence[str]
+    phantom_name: str,
+    names: Sequence[str],
+    seed: int,
+    without: Sequence[str],
+    files: Sequence[Path],
 ) -> list[Any]:
-    registry = load_plugins(without)
+    registry = load_plugins(without, files)
     phantom = registry.phantoms[phantom_name]
     probes = [p for p in registry.probes.values() if isinstance(p, DatasetProbe)]
     probes = [probe for probe in probes if probe.name in names]

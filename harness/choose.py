@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.plugins import Registry
 from harness.probes import DatasetProbe, ModelProbe
 from harness.progress import say
-from harness.types import Dataset, DerivedModel, Model, Perturbation
+from harness.registry import Registry
+from harness.types import Dataset, DerivedModel, Features, Model, Perturbation
 
 
 def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
@@ -20,12 +20,15 @@ def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
         return "is derived from itself; report it to the plugin's author"
     if isinstance(model, DerivedModel):
         for member, _ in model.terms:
-            if member not in registry.models:
+            try:
+                registry.models.find(member)
+            except HarnessError:
                 return f"needs the model {member}, which no plugin offers"
             if lack := lacks(registry, member, (*above, name)):
                 return f"needs {member}, which {lack}"
         return ""
-    requires = (*model.requires, *(model.features.requires if model.features else ()))
+    features = model.features.requires if isinstance(model.features, Features) else ()
+    requires = (*model.requires, *features)
     absent = [module for module in requires if not _importable(module)]
     return f"needs {', '.join(absent)}: {model.install}" if absent else ""
 
@@ -61,7 +64,7 @@ def models(registry: Registry, names: Sequence[str]) -> list[Model | DerivedMode
     Raises HarnessError when a named one is unknown or lacks something.
     """
     chosen = []
-    for name in names or registry.models:
+    for name in names or list(registry.models):
         model = registry.models.find(name)
         if not (lack := lacks(registry, name)):
             chosen.append(model)

@@ -68,6 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     plugins.add_argument(
         "--strict", action="store_true", help="exit with 3 when a plugin is broken"
     )
+    plugins.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="load a plugin from a .py file, or what a .toml file describes "
+        "($HARNESS_PLUGINS: several, with commas)",
+    )
+    plugins.add_argument(
+        "--trace-hooks", action="store_true", help="say which hook of which plugin is called"
+    )
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
         "--data",
@@ -218,6 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=commands.list_)
 
     shown = added.add_parser("plugins", parents=[plugins], help="what is installed, what failed")
+    shown.add_argument(
+        "--json", action="store_true", help="as JSON, with every name and the tracebacks"
+    )
     shown.set_defaults(command=commands.plugins)
 
     board = added.add_parser(

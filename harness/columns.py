@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
-from harness.plugins import suggest
 from harness.probes import Column, Figure, ModelProbe
+from harness.registry import suggest
 from harness.rows import Row, fields
 
 SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")

@@ -16,8 +16,8 @@ from harness.progress import say
 if TYPE_CHECKING:
     from harness.leaderboard import Board
     from harness.plan import Plan
-    from harness.plugins import Registry
     from harness.probes import Finding
+    from harness.registry import Registry
     from harness.store import Store
     from harness.types import Dataset
 
@@ -29,10 +29,17 @@ def _without(options: argparse.Namespace) -> list[str]:
     return [*filter(None, os.environ.get("HARNESS_WITHOUT", "").split(",")), *options.without]
 
 
+def _files(options: argparse.Namespace) -> list[Path]:
+    """Files to load as plugins."""
+    named = filter(None, os.environ.get("HARNESS_PLUGINS", "").split(","))
+    return [*map(Path, named), *options.plugin]
+
+
 def _registry(options: argparse.Namespace) -> Registry:
     from harness.plugins import load_plugins
 
-    registry = load_plugins(_without(options))
+    trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
+    registry = load_plugins(_without(options), _files(options), trace)
     for plugin in registry.broken:
         say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}")
     return registry
@@ -112,6 +119,11 @@ def run(options: argparse.Namespace) -> int:
     def write_clean() -> None:
         _write_boards(options, registry, names)
 
+    if options.all:
+        for label, why in to_do.unavailable.items():
+            say(f"Not run: {label}: {why}")
+    else:
+        to_do.failures |= to_do.unavailable
     failures = execute(to_do, store, registry, write_clean)
     _print_boards(options, registry, names)
     _print_failures(failures)
@@ -241,7 +253,9 @@ def calibrate(options: argparse.Namespace) -> int:
             else:
                 checks += [(title, table) for table in tables]
     for phantom in phantoms:
-        readings = calibrate.run(phantom, probes, options.seeds, store, _without(options))
+        readings = calibrate.run(
+            phantom, probes, options.seeds, store, _without(options), _files(options)
+        )
         page = calibrate.describe(phantom, probes, readings, real)
         for title, table in [*((table.title, table) for table in page.tables), *checks]:
             print(f"\n{title}\n\n{report.render(table, 'simple')}")
@@ -338,7 +352,10 @@ def plugins(options: argparse.Namespace) -> int:
     from harness import listing
 
     registry = _registry(options)
-    print(listing.plugins(registry))
+    if options.json:
+        print(json.dumps(listing.plugins_json(registry), indent=1, ensure_ascii=False))
+    else:
+        print(listing.plugins(registry))
     return _exit(options, registry)
 
 

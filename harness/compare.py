@@ -11,9 +11,9 @@ import numpy as np
 
 from harness import leaderboard, predictions
 from harness.errors import HarnessError
-from harness.plugins import suggest
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
+from harness.registry import suggest
 from harness.report import render
 from harness.rows import Entry
 from harness.statistics import paired

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from harness import reproduction
 from harness.errors import HarnessError
-from harness.plugins import suggest
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
+from harness.registry import suggest
 from harness.report import render
 from harness.rows import Entry
 from harness.statistics.unpaired import difference, proportions_p

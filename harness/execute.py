@@ -13,8 +13,8 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.plan import Job, Plan, is_late, seconds, together
-from harness.plugins import Registry
 from harness.progress import duration, say
+from harness.registry import Registry
 from harness.store import Key, Store, disk_error, write_atomically
 from harness.sweeps import Finish
 

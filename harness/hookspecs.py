@@ -15,7 +15,15 @@ from typing import Any
 import pluggy
 
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.types import Dataset, DerivedModel, Model, Perturbation, PublishedResult
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Model,
+    ModelFamily,
+    Perturbation,
+    PublishedResult,
+    Reader,
+)
 
 hookspec = pluggy.HookspecMarker("harness")
 hookimpl = pluggy.HookimplMarker("harness")
@@ -28,8 +36,8 @@ def harness_datasets() -> Iterable[Dataset]:
 
 
 @hookspec
-def harness_models() -> Iterable[Model | DerivedModel]:
-    """Models to fit, and models derived from the logits of others."""
+def harness_models() -> Iterable[Model | DerivedModel | ModelFamily]:
+    """Models to fit, models derived from the logits of others, and families of models."""
     raise AssertionError("a hook specification is never called")
 
 
@@ -54,6 +62,12 @@ def harness_phantoms() -> Iterable[Phantom]:
 @hookspec
 def harness_published_results() -> Iterable[PublishedResult]:
     """Figures from the literature to stand beside measured ones."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_readers() -> Iterable[Reader]:
+    """Kinds of TOML file that describe a dataset, a model or the like, for ``--plugin``."""
     raise AssertionError("a hook specification is never called")
 
 

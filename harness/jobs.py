@@ -132,7 +132,7 @@ class FitSpec:
     weights: InitialWeights | None
     seed: int
     selected_on: str
-    """none, held-out or test."""
+    """none, held-out, validation or test; for a model that comes fitted, what its authors did."""
     fold: int
     audited: bool = False
     """Whether what each epoch predicts is kept."""
@@ -203,13 +203,18 @@ def fit(
     spec: FitSpec,
     train: Split,
     test_fold: Split,
+    own_validation: Split | None,
     store: Store,
     key: Key,
     folder: Path,
 ) -> Record:
-    """Fit a model on a fold and save it."""
+    """Fit a model on a fold and save it. ``own_validation`` is the dataset's, if it has one."""
     validation: Split | None = None
-    if spec.selected_on == "held-out":
+    if spec.model.trained_on:
+        pass  # it comes fitted
+    elif spec.selected_on == "validation":
+        validation = own_validation
+    elif spec.selected_on == "held-out":
         kept, held = hold_out(train.labels, spec.seed)
         if not len(held):
             raise HarnessError(
@@ -234,14 +239,14 @@ def fit(
     timer = _Timer(context.folder)
     classifier = spec.model.fit(train, validation, context)
     classifier.save(folder)
-    if validation is not None and spec.selected_on == "held-out":
+    if validation is not None and spec.selected_on != "test":
         logits = predict_all(classifier, validation, len(spec.dataset.classes))
         np.savez(folder / HELD_OUT, logits=logits, labels=validation.labels)
     if epochs:
         epochs.save(folder)
     return {
         "seconds": timer.total(),
-        "n": len(train.labels),
+        "n": 0 if spec.model.trained_on else len(train.labels),
         "n_selection": 0 if validation is None else len(validation.labels),
         "device": device_name(spec.model, spec.settings),
     }
@@ -372,7 +377,7 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
             field: _join(records, field)
             for field in (
                 *("device", "initial_weights", "initial_weights_digest"),
-                *("selected_on", "deviations", "version"),
+                *("selected_on", "deviations", "version", "trained_on"),
             )
         },
     }

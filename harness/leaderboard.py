@@ -79,7 +79,10 @@ def build(
         best.setdefault(entry.record["model"], entry.runs[0])
         for name, finding in entry.findings.items():
             findings[name].setdefault(entry.record["model"], finding)
-    names = {(entry.record["model"], described["trained_on"]) for entry in entries}
+    names = {
+        (entry.record["model"], entry.record.get("trained_on") or described["trained_on"])
+        for entry in entries
+    }
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
     rows += [

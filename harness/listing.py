@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from harness.choose import lacks
-from harness.plugins import Registry
 from harness.probes import DatasetProbe
+from harness.registry import Registry
 from harness.types import Perturbation
 
 
@@ -107,10 +109,20 @@ def plugins(registry: Registry) -> str:
             plugin.name,
             plugin.distribution,
             plugin.version,
-            ", ".join(f"{count} {kind}" for kind, count in plugin.contributes.items()),
+            "; ".join(_named(kind, names) for kind, names in plugin.contributes.items()),
             plugin.status or "ok",
         ]
         for plugin in registry.plugins
     ]
     headings = ["plugin", "distribution", "version", "contributes", "status"]
     return str(tabulate(rows, headings, disable_numparse=True))
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    """What a plugin offers of a kind: by name where these are few."""
+    return f"{kind}: {', '.join(names)}" if len(names) <= 4 else f"{len(names)} {kind}"
+
+
+def plugins_json(registry: Registry) -> list[dict[str, Any]]:
+    """The same as ``plugins``, with every name, every hook, and the traceback of what failed."""
+    return [asdict(plugin) for plugin in registry.plugins]

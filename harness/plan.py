@@ -86,6 +86,8 @@ class Plan:
     """By dataset and probe."""
     failures: dict[str, str] = field(default_factory=dict)
     """What could not be planned, and why."""
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """What needs something that cannot be had on this machine."""
 
     def add(self, job: Job) -> Key:
         """Add a job unless it is there already."""

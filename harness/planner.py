@@ -11,13 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import jobs, settings, sweeps
 from harness.environment import cpu, provenance
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnavailableError
 from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
 from harness.plan import Job, Plan, Request, Sweep
-from harness.plugins import Registry
 from harness.probes import DatasetProbe
+from harness.registry import Registry
 from harness.splits import Subset, fold_pairs
 from harness.store import Key, Store
 from harness.sweeps import Finish
@@ -62,6 +64,8 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                     if planner is first and model.name in request.perturbed:
                         for condition in planner.conditions():
                             planner.predict(model, condition)
+                except UnavailableError as error:
+                    plan.unavailable[f"{dataset.name}: {model.name}"] = str(error)
                 except Exception as error:
                     plan.failures[f"{dataset.name}: {model.name}"] = reason(error)
         for probe in request.probes:
@@ -102,6 +106,11 @@ class _DatasetPlanner:
                 f"dataset {dataset.name}: {len(splits.groups)} groups for "
                 f"{len(splits.test.labels)} test patches; report it to the plugin's author"
             )
+        if splits.validation is not None and splits.folds:
+            raise HarnessError(
+                f"dataset {dataset.name}: has both folds and a validation split; report it to the "
+                "plugin's author"
+            )
         # A dataset that no model can be fitted on can still be audited.
         try:
             self.pairs = fold_pairs(splits, dataset.classes)
@@ -109,11 +118,13 @@ class _DatasetPlanner:
             if request.models:
                 raise HarnessError(f"dataset {dataset.name}: {error}") from error
             self.pairs = []
-        parts = [part.fingerprint for part in (splits.train, splits.test) if part is not None]
+        splits_there = (splits.train, splits.test, splits.validation)
+        parts = [part.fingerprint for part in splits_there if part is not None]
         groups = [] if splits.groups is None else ["groups", *splits.groups]
         identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.weights: dict[str, InitialWeights | None] = {}
+        self.features_of: dict[str, Features | None] = {}
         self.fits: dict[str, list[Key]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}
         self.learned: dict[str, Learned] = {}
@@ -161,6 +172,8 @@ class _DatasetPlanner:
         parts: dict[str, Split] = {}
         if self.splits.train is not None:
             parts["train"] = self.splits.train
+        if selected_on == "validation" and self.splits.validation is not None:
+            parts["validation"] = self.splits.validation
         if self.splits.folds or selected_on == "test":
             parts["test"] = self.splits.test
         return parts
@@ -197,23 +210,25 @@ class _DatasetPlanner:
         resolved = settings.resolve(
             model, self.dataset.demo, self.request.given.get(model.name, {})
         )
-        selected_on = "none"
-        if model.selects:
-            selected_on = "test" if self.request.protocol == "published" else "held-out"
+        selected_on = self.selected_on(model)
         if model.name not in self.fits:
-            weights = model.initial_weights(resolved) if model.initial_weights else None
+            features_used = model.features_with(resolved)
+            self.features_of[model.name] = features_used
+            weights = features_used.weights if features_used else None
+            if model.initial_weights:
+                weights = model.initial_weights(resolved)
             if weights and weights.warning:
                 self.plan.warnings.append(weights.warning)
             self.weights[model.name] = weights
             audited = self.request.audit_selection and model.reports_epochs
             common = (self.dataset, model, resolved, weights, self.seed, selected_on)
-            self.fits[model.name] = [
-                self.fit(FitSpec(*common, fold, audited)) for fold in range(len(self.pairs))
-            ]
+            folds = [0] * len(self.pairs) if model.trained_on else range(len(self.pairs))
+            self.fits[model.name] = [self.fit(FitSpec(*common, fold, audited)) for fold in folds]
         weights, fits = self.weights[model.name], self.fits[model.name]
+        once = list({fit.digest: fit for fit in fits}.values())
         features, fitted_on = None, []
-        if model.features is not None:
-            features = self.features(model.features, self.splits.test, "test", condition)
+        if (features_used := self.features_of[model.name]) is not None:
+            features = self.features(features_used, self.splits.test, "test", condition)
             needs = [need for fit in fits for need in self.plan.jobs[fit.digest].needs]
             fitted_on = list({n.digest: n for n in needs if n.kind == "features"}.values())
         key = self.key(
@@ -225,8 +240,10 @@ class _DatasetPlanner:
 
         def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
             store, test = self.store, self.splits.test
-            fitted = [store.folder(fit) for fit in fits]
-            folds = [(path, at) for path, (_, at) in zip(fitted, self.pairs, strict=True)]
+            by_fit: dict[Path, list[Any]] = {}
+            for fit, (_, indices) in zip(fits, self.pairs, strict=True):
+                by_fit.setdefault(store.folder(fit), []).append(indices)
+            folds = [(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()]
             wanted = [(one, at and jobs.load_features(store, test, at)) for one, at in parts]
             n_classes = len(self.dataset.classes)
             common = (test, n_classes, workspace)
@@ -251,9 +268,10 @@ class _DatasetPlanner:
                     "initial_weights_digest": weights.digest if weights else "none",
                     "initial_weights_fallback": bool(weights and weights.warning),
                     "version": model.version,
+                    "trained_on": model.trained_on,
                     "selected_on": selected_on,
                     "device": jobs.device_name(model, resolved),
-                    "fits": [_short(self.store.record(fit)) for fit in fits],
+                    "fits": [_short(self.store.record(fit)) for fit in once],
                     "features": [_short(self.store.record(part)) for part in fitted_on],
                 }
 
@@ -330,6 +348,7 @@ class _DatasetPlanner:
     def fit(self, spec: FitSpec) -> Key:
         """Plan one fit, and the features it needs."""
         model, store = spec.model, self.store
+        features_used = self.features_of[model.name]
         train, test_indices = self.pairs[spec.fold]
         fields = {
             "version": model.version,
@@ -346,16 +365,17 @@ class _DatasetPlanner:
             key = audited
         parts = self.fitted_on("test" if spec.audited else spec.selected_on)
         feature_keys = {}
-        if model.features is not None:
+        if features_used is not None:
             feature_keys = {
-                name: self.features(model.features, part, name, CLEAN)
+                name: self.features(features_used, part, name, CLEAN)
                 for name, part in parts.items()
             }
 
         def compute(folder: Path) -> Record:
             fold_train: Any = train
             fold_test: Any = Subset(self.splits.test, test_indices)
-            if model.features is not None:
+            validation: Any = self.splits.validation
+            if features_used is not None:
                 stored = {
                     parts[name].fingerprint: jobs.load_features(store, parts[name], feature_key)
                     for name, feature_key in feature_keys.items()
@@ -363,7 +383,9 @@ class _DatasetPlanner:
                 fold_train = jobs.with_features(train, stored)
                 if spec.audited or spec.selected_on == "test":
                     fold_test = jobs.with_features(fold_test, stored)
-            record = jobs.fit(spec, fold_train, fold_test, store, key, folder)
+                if spec.selected_on == "validation":
+                    validation = jobs.with_features(validation, stored)
+            record = jobs.fit(spec, fold_train, fold_test, validation, store, key, folder)
             return {
                 **record,
                 "model": model.name,
@@ -388,27 +410,43 @@ class _DatasetPlanner:
         known = estimate if model.estimate else None
         return self.plan.add(Job(key, needs, label, compute, estimate=known, hint=model.hint))
 
+    def selected_on(self, model: Model) -> str:
+        """The split that chooses the checkpoint of a model."""
+        if model.trained_on:
+            return model.selected_on
+        if not model.selects:
+            return "none"
+        if self.request.protocol == "published":
+            return "test"
+        return "held-out" if self.splits.validation is None else "validation"
+
     def features(self, features: Features, split: Split, part: str, condition: Condition) -> Key:
         """Plan the features of a whole split."""
         key = Key(
             "features",
             self.dataset.name,
             f"{features.name}-{part}",
-            {"data": split.fingerprint, "version": features.version, **condition.as_dict()},
+            {
+                "data": split.fingerprint,
+                "version": features.version,
+                **({"weights": features.weights.digest} if features.weights else {}),
+                **condition.as_dict(),
+            },
         )
 
         def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
             finishes = sweeps.extract(parts, split, workspace)
             return [
-                described(finish, wanted.name)
+                described(finish, wanted)
                 for finish, (wanted, _) in zip(finishes, parts, strict=True)
             ]
 
-        def described(finish: Finish, name: str) -> Finish:
+        def described(finish: Finish, wanted: Features) -> Finish:
             return lambda folder: {
                 **finish(folder),
-                "features": name,
-                "device": cpu(),
+                "features": wanted.name,
+                "initial_weights": wanted.weights.label if wanted.weights else "none",
+                "device": wanted.device or cpu(),
                 **provenance(),
             }
 

@@ -1,4 +1,4 @@
-"""Plugin loading: entry points in, contributions out, and a report of what is broken.
+"""Plugin loading: entry points and files in, contributions out, and a report of what is broken.
 
 pluggy raises on the first broken plugin and silently drops the second of two that share a name.
 Users need the opposite of both, so each plugin is loaded, called and checked on its own here.
@@ -6,97 +6,77 @@ Users need the opposite of both, so each plugin is loaded, called and checked on
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pluggy
 
 from harness import hookspecs
 from harness.errors import HarnessError
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.types import Dataset, DerivedModel, Model, Perturbation, PublishedResult
+from harness.registry import Offers, Plugin, Registry, suggest
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Features,
+    Model,
+    ModelFamily,
+    Perturbation,
+    PublishedResult,
+    Reader,
+)
 from harness.views import VIEWS
 
 GROUP = "harness"
 NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*")
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Plugin:
-    """An entry point that was found. ``status`` is "" when all is well, else why it is left out."""
-
-    name: str
-    distribution: str
-    version: str
-    status: str = ""
-    contributes: Mapping[str, int] = field(default_factory=dict)
-
-
-class Offers(dict[str, T], Generic[T]):
-    """Contributions of one kind by name, and the plugin that each came from."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-        self.plugin: dict[str, Plugin] = {}
-
-    def find(self, name: str) -> T:
-        """The contribution with this name; HarnessError with the nearest names if there is none."""
-        if name not in self:
-            raise HarnessError(f"no {self.kind} named {name!r}; {suggest(name, self)}")
-        return self[name]
-
-
-@dataclass(frozen=True)
-class Registry:
-    """Everything that the plugins offer."""
-
-    manager: pluggy.PluginManager
-    plugins: list[Plugin] = field(default_factory=list)
-    datasets: Offers[Dataset] = field(default_factory=lambda: Offers("dataset"))
-    models: Offers[Model | DerivedModel] = field(default_factory=lambda: Offers("model"))
-    perturbations: Offers[Perturbation] = field(default_factory=lambda: Offers("perturbation"))
-    probes: Offers[DatasetProbe | ModelProbe] = field(default_factory=lambda: Offers("probe"))
-    phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
-    published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
-
-    @property
-    def broken(self) -> list[Plugin]:
-        """Plugins that were left out because of an error."""
-        return [plugin for plugin in self.plugins if plugin.status not in ("", "switched off")]
-
-
-CONTRIBUTIONS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "harness_datasets": ("datasets", (Dataset,)),
-    "harness_models": ("models", (Model, DerivedModel)),
-    "harness_perturbations": ("perturbations", (Perturbation,)),
-    "harness_probes": ("probes", (DatasetProbe, ModelProbe)),
-    "harness_phantoms": ("phantoms", (Phantom,)),
-    "harness_published_results": ("published", (PublishedResult,)),
+KINDS: dict[type, str] = {
+    Dataset: "datasets",
+    Model: "models",
+    DerivedModel: "models",
+    ModelFamily: "families",
+    Perturbation: "perturbations",
+    DatasetProbe: "probes",
+    ModelProbe: "probes",
+    Phantom: "phantoms",
+    PublishedResult: "published",
+    Reader: "readers",
 }
+CONTRIBUTIONS: dict[str, tuple[type, ...]] = {
+    "harness_datasets": (Dataset,),
+    "harness_models": (Model, DerivedModel, ModelFamily),
+    "harness_perturbations": (Perturbation,),
+    "harness_probes": (DatasetProbe, ModelProbe),
+    "harness_phantoms": (Phantom,),
+    "harness_published_results": (PublishedResult,),
+    "harness_readers": (Reader,),
+}
+"""For each hook that asks for contributions, what they may be."""
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """What to say about a name that is not among the known ones."""
-    names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"there is {', '.join(names)}" if names else "there is none"
+def load_plugins(
+    without: Collection[str] = (),
+    files: Sequence[Path] = (),
+    trace: Callable[[str], None] | None = None,
+) -> Registry:
+    """Load every plugin of the entry-point group ``harness``, then those in ``files``.
 
-
-def load_plugins(without: Collection[str] = ()) -> Registry:
-    """Load every plugin of the entry-point group ``harness``.
-
+    A file is a Python module with hooks, or a TOML file that a reader of some plugin understands.
     ``without`` switches plugins off by their name or their distribution's. A plugin that fails is
     left out whole and listed with its error. Raises HarnessError when two distributions offer the
-    same name, or when ``without`` names nothing that is installed.
+    same name, when ``without`` names nothing that is installed, or when a file is not there.
+    ``trace`` is told of every hook that is called.
     """
     manager = pluggy.PluginManager("harness")
     manager.add_hookspecs(hookspecs)
@@ -115,25 +95,91 @@ def load_plugins(without: Collection[str] = ()) -> Registry:
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
         seen[plugin.name] = plugin
-        try:
-            module = point.load()
-            offers = _contributions(manager, module, plugin)
-        except (Exception, SystemExit) as error:
-            if manager.has_plugin(plugin.name):
-                manager.unregister(name=plugin.name)
-            message = f"{type(error).__name__}: {error}".replace("\n", " ")
-            registry.plugins.append(replace(plugin, status=message))
-            continue
-        counts = {kind: len(items) for kind, items in offers.items()}
-        plugin = replace(plugin, contributes=counts)
-        registry.plugins.append(plugin)
-        for kind, items in offers.items():
-            _add(registry, kind, items, plugin)
+        _load(registry, plugin, point.load, trace)
+    for path in sorted(dict.fromkeys(files), key=lambda path: path.suffix == ".toml"):
+        plugin = _of_file(path)
+        if other := seen.get(plugin.name):
+            raise _same_name("plugin", plugin.name, other, plugin)
+        seen[plugin.name] = plugin
+        if path.suffix == ".toml":
+            _load_toml(registry, plugin, path)
+        else:
+            _load(registry, plugin, partial(_import, path), trace)
+    if trace is not None:
+        _trace_calls(manager, trace)
     return registry
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
     return (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+
+
+def _of_file(path: Path) -> Plugin:
+    if path.suffix not in (".py", ".toml"):
+        raise HarnessError(f"--plugin {path}: must be a .py or a .toml file")
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise HarnessError(f"--plugin {path}: {error.strerror}; check the path") from error
+    return Plugin(path.stem, str(path), digest[:8])
+
+
+def _import(path: Path) -> ModuleType:
+    """Import a file under a name that clashes with no installed module."""
+    name = f"harness_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load(
+    registry: Registry,
+    plugin: Plugin,
+    load: Callable[[], ModuleType],
+    trace: Callable[[str], None] | None,
+) -> None:
+    """Load one plugin and register what it offers, or say why it is left out."""
+    manager = registry.manager
+    try:
+        module = load()
+        hooks, items = _contributions(manager, module, plugin, trace)
+    except (Exception, SystemExit) as error:
+        if manager.has_plugin(plugin.name):
+            manager.unregister(name=plugin.name)
+        _leave_out(registry, plugin, error)
+        return
+    _add(registry, replace(plugin, hooks=hooks), items)
+
+
+def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
+    """Let the reader of its kind make contributions of a TOML file."""
+    try:
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise HarnessError(f"{path}: not a TOML file ({error}); correct it") from error
+        kind = content.get("kind")
+        if not isinstance(kind, str) or kind not in registry.readers:
+            known = ", ".join(registry.readers)
+            raise HarnessError(f"{path}: kind = {kind!r} is not one of {known}; correct it")
+        items = list(registry.readers[kind].read(path, content))
+        for item in items:
+            check_contribution(f"the reader {kind}", item, tuple(KINDS))
+    except Exception as error:
+        _leave_out(registry, plugin, error)
+        return
+    _add(registry, plugin, items)
+
+
+def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None:
+    message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    details = "".join(traceback.format_exception(error))
+    status = " ".join(message.split())
+    registry.plugins.append(replace(plugin, status=status, traceback=details))
 
 
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
@@ -144,36 +190,59 @@ def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
 
 
 def _contributions(
-    manager: pluggy.PluginManager, module: ModuleType, plugin: Plugin
-) -> dict[str, list[Any]]:
+    manager: pluggy.PluginManager,
+    module: ModuleType,
+    plugin: Plugin,
+    trace: Callable[[str], None] | None,
+) -> tuple[tuple[str, ...], list[Any]]:
     """Register a plugin and call its hooks; any exception means that it is malformed."""
     manager.register(module, name=plugin.name)
     callers = manager.get_hookcallers(module) or []
     if not callers:
         raise TypeError("implements no hook; mark its functions with harness.hookimpl")
-    offers = {}
+    contributed: list[Any] = []
     for caller in callers:
         if not caller.has_spec():
             raise TypeError(f"implements {caller.name}, which is no hook of the harness")
         if caller.name not in CONTRIBUTIONS:
             continue
-        kind, types = CONTRIBUTIONS[caller.name]
         (impl,) = (impl for impl in caller.get_hookimpls() if impl.plugin is module)
         function: Any = impl.function
         items = list(function())
         for item in items:
-            _check(caller.name, item, types)
-        offers[kind] = items
-    return offers
+            check_contribution(caller.name, item, CONTRIBUTIONS[caller.name])
+        if trace is not None:
+            named = ", ".join(f"{type(item).__name__} {item.name}" for item in items)
+            trace(f"{plugin.name}: {caller.name}() returned {named or 'nothing'}")
+        contributed += items
+    if plugin.distribution.endswith(".py"):
+        contributed = [_versioned(item, int(plugin.version, 16)) for item in contributed]
+    return tuple(caller.name for caller in callers), contributed
 
 
-def _check(hook: str, item: Any, types: tuple[Any, ...]) -> None:
+def _versioned(item: Any, version: int) -> Any:
+    """A contribution of a file, with a version that changes with the file.
+
+    Whoever edits a plugin and runs it again would otherwise be shown the results of before.
+    """
+    if isinstance(item, Model) and isinstance(item.features, Features):
+        item = replace(item, features=replace(item.features, version=version))
+    if isinstance(item, DatasetProbe):
+        item = replace(
+            item, features=tuple(replace(part, version=version) for part in item.features)
+        )
+    return replace(item, version=version) if hasattr(item, "version") else item
+
+
+def check_contribution(origin: str, item: Any, types: tuple[Any, ...]) -> None:
+    """Raise TypeError or ValueError when what a hook or a reader returned is malformed."""
     if not isinstance(item, types):
         wanted = " or ".join(kind.__name__ for kind in types)
-        raise TypeError(f"{hook} returned {item!r} where a {wanted} is expected")
+        raise TypeError(f"{origin} returned {item!r} where a {wanted} is expected")
     if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
         raise ValueError(
-            f"{hook} returned the name {item.name!r}; use lower-case letters, digits and + . _ : -"
+            f"{origin} returned the name {item.name!r}; use lower-case letters, digits and "
+            "+ . _ : -"
         )
     if isinstance(item, DerivedModel):
         for _, view in item.terms:
@@ -190,13 +259,32 @@ def _check(hook: str, item: Any, types: tuple[Any, ...]) -> None:
             raise ValueError(f"{item.name}: demo_settings names no setting: {sorted(unknown)}")
 
 
-def _add(registry: Registry, kind: str, items: list[Any], plugin: Plugin) -> None:
-    if kind == "published":
-        registry.published.extend((item, plugin) for item in items)
-        return
-    offers: Offers[Any] = getattr(registry, kind)
+def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:
+    """Register contributions under their names."""
+    named: dict[str, list[str]] = {}
     for item in items:
+        named.setdefault(KINDS[type(item)], []).append(item.name)
+    plugin = replace(plugin, contributes={kind: tuple(names) for kind, names in named.items()})
+    registry.plugins.append(plugin)
+    for item in items:
+        kind = KINDS[type(item)]
+        if kind == "published":
+            registry.published.append((item, plugin))
+            continue
+        offers: Offers[Any] = (
+            registry.models.families if kind == "families" else getattr(registry, kind)
+        )
         if item.name in offers:
             raise _same_name(offers.kind, item.name, offers.plugin[item.name], plugin)
         offers[item.name] = item
         offers.plugin[item.name] = plugin
+
+
+def _trace_calls(manager: pluggy.PluginManager, trace: Callable[[str], None]) -> None:
+    """Tell of every call of a lifecycle hook."""
+
+    def before(name: str, impls: Sequence[Any], arguments: Any) -> None:
+        given = ", ".join(f"{key}={str(value)[:200]}" for key, value in arguments.items())
+        trace(f"{name}({given}) calls {', '.join(impl.plugin_name for impl in impls) or 'nobody'}")
+
+    manager.add_hookcall_monitoring(before, lambda *_: None)

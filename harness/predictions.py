@@ -127,7 +127,7 @@ def runs(store: Store, dataset: str, perturbations: Mapping[str, Perturbation]) 
 
 def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:
     """Where the fits behind the predictions of a model are, one for each fold."""
-    folder = store.root / "fit" / record["key"]["dataset"] / record["model"]
+    folder = store.results("fit", record["key"]["dataset"], record["model"])
     return [folder / fit["digest"] for fit in record["fits"]]
 
 

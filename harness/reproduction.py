@@ -64,10 +64,11 @@ def judge(
 def _other_protocol(
     published: PublishedResult, record: dict[str, Any], dataset: dict[str, Any]
 ) -> list[str]:
-    reasons = [dataset["train_shortfall"], record["deviations"]]
+    fitted_here = not record.get("trained_on")
+    reasons = [dataset["train_shortfall"] if fitted_here else "", record["deviations"]]
     if record.get("initial_weights_fallback"):
         reasons.append(record["initial_weights"])
-    if published.selected_on not in ("unknown", record["selected_on"]):
+    if len({published.selected_on, record["selected_on"]} - {"unknown"}) > 1:
         reasons.append(f"selected on {record['selected_on']}, published on {published.selected_on}")
     return [reason for reason in reasons if reason]
 
@@ -160,6 +161,8 @@ def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dic
     if published.balanced_accuracy is not None:
         known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))
         found["balanced_accuracy"] = replace(known, value=published.balanced_accuracy)
+    if published.auroc is not None:
+        found["macro_auroc"] = Figure(name="macro_auroc", value=published.auroc)
     return found
 
 

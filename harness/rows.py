@@ -81,6 +81,8 @@ def measured_row(
 ) -> Row:
     """The row of a measured model, beside its published counterpart and the reference."""
     record, dataset = entry.record, truth.described
+    elsewhere = record.get("trained_on") or ""  # of a model that comes fitted
+    trained_on = elsewhere or dataset["trained_on"]
     found = figures.mean([run.figures for run in entry.found])
     accuracies = [run.figures["accuracy"].value for run in entry.found]
     records = [run.record for run in entry.runs]
@@ -88,7 +90,7 @@ def measured_row(
         (
             result
             for result in related
-            if (result.name, result.trained_on) == (record["model"], dataset["trained_on"])
+            if (result.name, result.trained_on) == (record["model"], trained_on)
         ),
         None,
     )
@@ -128,8 +130,8 @@ def measured_row(
         ),
         "selected_on": record["selected_on"],
         "initial_weights": record["initial_weights"],
-        "trained_on": dataset["trained_on"],
-        "n_train": dataset["n_train"],
+        "trained_on": trained_on,
+        "n_train": None if elsewhere else dataset["n_train"],
         "n_test": len(truth.labels),
         "fit_seconds": sum(
             {
@@ -140,7 +142,9 @@ def measured_row(
         ),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
-        "notes": "; ".join(filter(None, (dataset["train_shortfall"], record["deviations"]))),
+        "notes": "; ".join(
+            filter(None, ("" if elsewhere else dataset["train_shortfall"], record["deviations"]))
+        ),
         "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
         "source": f"{record['plugin']}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.errors import HarnessError
-from harness.plugins import suggest
+from harness.registry import suggest
 from harness.types import Model, Setting
 
 

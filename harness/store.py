@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from harness.errors import HarnessError
 
@@ -78,7 +79,11 @@ class Store:
 
     def folder(self, key: Key) -> Path:
         """Where the result is, or will be."""
-        return self.root / key.kind / key.dataset / key.name / key.digest
+        return self.results(key.kind, key.dataset, key.name) / key.digest
+
+    def results(self, kind: str, dataset: str, name: str) -> Path:
+        """Folder of the results of a kind with a name, such as a model's fits."""
+        return self.root / kind / dataset / quote(name, safe=":+")
 
     def __contains__(self, key: Key) -> bool:
         return (self.folder(key) / "record.json").exists()

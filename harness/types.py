@@ -70,6 +70,9 @@ class Splits:
     intervals resample groups, and no group is cut by a fold."""
     train_shortfall: str = ""
     """Why ``train`` is not the whole published training set; stands in every measured row."""
+    validation: Split | None = None
+    """The dataset's own patches to select on. Without them a tenth of each class of the training
+    patches is held out. Not for a dataset with folds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,10 @@ class Features:
     extract: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     version: int = 1
     requires: tuple[str, ...] = ()
+    weights: InitialWeights | None = None
+    """Of the network that extracts them; their digest enters the key."""
+    device: str = ""
+    """Name of the accelerator that extracts them; "" for the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +203,15 @@ class Model:
     """Chooses among checkpoints, and so needs patches to choose on."""
     reports_epochs: bool = False
     """Calls ``FitContext.after_epoch``."""
-    features: Features | None = None
+    features: Features | Callable[[Mapping[str, Setting]], Features] | None = None
+    """What it is fitted on instead of patches, or a function that finds it, within seconds, from
+    the settings."""
+    trained_on: str = ""
+    """For a model that comes fitted, whose ``fit`` reads no patch: the data its authors fitted it
+    on, as published results call them, or "unknown"."""
+    selected_on: str = "unknown"
+    """For a model that comes fitted: the split that its authors chose the checkpoint on, if known:
+    "none", "held-out", "validation" or "test"."""
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""
     estimate: Callable[[int, Mapping[str, Setting]], float] | None = None
@@ -213,6 +228,27 @@ class Model:
     def __post_init__(self) -> None:
         for name in ("settings", "execution", "demo_settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def features_with(self, settings: Mapping[str, Setting]) -> Features | None:
+        """The features that it is fitted on with these settings; None for patches.
+
+        Raises HarnessError, as UnavailableError when they need what cannot be had here.
+        """
+        return self.features(settings) if callable(self.features) else self.features
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFamily:
+    """Models without number, each made when it is named: ``<name>:<rest>``.
+
+    ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError.
+    """
+
+    name: str
+    title: str
+    make: Callable[[str], Model | DerivedModel]
+    example: str
+    """A name that works, e.g. "timm:resnet18"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +294,20 @@ class Perturbation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How a TOML file becomes contributions: ``harness run --plugin FILE.toml``.
+
+    The file's top-level ``kind`` is the reader's ``name``. ``read(path, content)`` gets the file's
+    path and what it says, ``kind`` included, and returns what it describes; it raises HarnessError
+    naming the file and the key when something in it is wrong or lacking.
+    """
+
+    name: str
+    title: str
+    read: Callable[[Path, Mapping[str, Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedResult:
     """A figure somebody published, with where it stands. Accuracies are fractions of 1."""
 
@@ -273,6 +323,8 @@ class PublishedResult:
     n: int
     accuracy: float | None = None
     balanced_accuracy: float | None = None
+    auroc: float | None = None
+    """Macro average of the area under the ROC curve, one class against the rest."""
     perturbation: str = "clean"
     level: float | None = None
     confusion: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness import Classifier, Features, FitContext, HarnessError, Model, Setting, Split, hookimpl
+from harness import Features, HarnessError, Model, Setting, estimator_model, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,26 +33,14 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return features
 
 
-def fit(columns: slice, train: Split, validation: Split | None, context: FitContext) -> Classifier:
-    """Fit a random forest on some columns of the color features."""
-    import numpy as np
+def forest(settings: Mapping[str, Setting], seed: int) -> Any:
+    """A random forest to fit."""
+    from sklearn.ensemble import RandomForestClassifier
 
-    from harness_color.forest import Forest
-
-    features = train.read(np.arange(len(train.labels)))
-    trees = int(context.settings["trees"])
+    trees = int(settings["trees"])
     if trees < 1:
         raise HarnessError(f"setting trees={trees}: must be a whole number, at least 1")
-    return Forest.fit(
-        features, train.labels, columns, len(context.classes), trees=trees, seed=context.seed
-    )
-
-
-def load(folder: Path, settings: Mapping[str, Setting]) -> Classifier:
-    """Load a saved forest."""
-    from harness_color.forest import Forest
-
-    return Forest.load(folder)
+    return RandomForestClassifier(trees, random_state=seed, n_jobs=-1)
 
 
 @hookimpl
@@ -63,12 +49,13 @@ def harness_models() -> list[Model]:
     features = Features(name="color", extract=extract)
 
     def model(name: str, title: str, columns: slice) -> Model:
-        return Model(
+        return estimator_model(
             name=name,
             title=title,
-            fit=partial(fit, columns),
-            load=load,
+            estimator=forest,
             features=features,
+            columns=columns,
+            version=2,
             # The paper names no size; this is scikit-learn's default.
             settings={"trees": 100},
             estimate=lambda n, settings: n * int(settings["trees"]) * 4e-6,

@@ -1,0 +1,170 @@
+"""Any scikit-learn estimator on any features as a Model, stored without pickle."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+from harness.types import Classifier, Features, FitContext, Model, Setting, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SMALLEST = 1e-6
+"""Probabilities below this count as this, so that logits stay finite."""
+KNOWN = ("sklearn", "numpy", "scipy")
+"""Packages whose types a stored estimator may hold."""
+
+
+def estimator_model(
+    *,
+    name: str,
+    title: str,
+    estimator: Callable[[Mapping[str, Any], int], Any],
+    features: Features | Callable[[Mapping[str, Setting]], Features],
+    columns: slice = slice(None),
+    choices: Mapping[str, Sequence[Any]] | None = None,
+    trusted: Sequence[str] = (),
+    **more: Any,
+) -> Model:
+    """A Model that fits a scikit-learn estimator on features.
+
+    ``estimator(settings, seed)`` returns an estimator to fit. Its ``classes_`` are labels; logits
+    are the logarithms of its ``predict_proba``, or its ``decision_function`` where it has no
+    probabilities. ``columns`` are the features it gets.
+
+    With ``choices``, such as ``{"C": (0.01, 1, 100)}``, an estimator is fitted for each value, or
+    combination of values, which ``settings`` then holds; the one with the highest likelihood of the
+    held-out patches is kept. ``trusted`` names types outside scikit-learn, numpy and scipy that may
+    be read from a stored estimator. ``more`` are further fields of Model, such as ``settings``.
+    """
+    return Model(
+        name=name,
+        title=title,
+        fit=partial(_fit, estimator, columns, choices or {}, tuple(trusted)),
+        load=partial(_load, tuple(trusted)),
+        features=features,
+        selects=bool(choices),
+        **more,
+    )
+
+
+def _fit(
+    estimator: Callable[[Mapping[str, Any], int], Any],
+    columns: slice,
+    choices: Mapping[str, Sequence[Any]],
+    trusted: tuple[str, ...],
+    train: Split,
+    validation: Split | None,
+    context: FitContext,
+) -> Classifier:
+    import numpy as np
+
+    values = train.read(np.arange(len(train.labels)))[:, columns]
+    best: Fitted | None = None
+    least = np.inf
+    grid = [
+        dict(zip(choices, chosen, strict=True)) for chosen in itertools.product(*choices.values())
+    ]
+    if len(grid) > 1 and validation is None:
+        raise HarnessError("choices need a validation split; report it to the plugin's author")
+    for chosen in context.progress(grid, total=len(grid), label="choosing on the held-out part"):
+        fitted = estimator({**context.settings, **chosen}, context.seed)
+        fitted.fit(values, train.labels)
+        candidate = Fitted(fitted, columns, len(context.classes), chosen)
+        loss = 0.0 if validation is None else _loss(candidate, validation)
+        if loss < least:
+            best, least = candidate, loss
+    if best is None:
+        raise HarnessError("no choice of settings gave finite probabilities")
+    if best.chosen:
+        context.say("chosen on the held-out part: " + _named(best.chosen))
+    return best
+
+
+def _named(chosen: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value:g}" for key, value in chosen.items())
+
+
+def _loss(fitted: Fitted, split: Split) -> float:
+    """Mean negative log likelihood of the labels of a split of features."""
+    import numpy as np
+    from scipy.special import log_softmax
+
+    order = np.arange(len(split.labels))
+    likelihood = log_softmax(fitted.logits(split.read(order)).astype(np.float64), axis=1)
+    return float(-likelihood[order, split.labels].mean())
+
+
+def _load(trusted: tuple[str, ...], folder: Path, settings: Mapping[str, Setting]) -> Classifier:
+    return Fitted.load(folder, trusted)
+
+
+class Fitted:
+    """A fitted estimator as a Classifier; ``chosen`` are the settings that were chosen for it."""
+
+    def __init__(
+        self, estimator: Any, columns: slice, n_classes: int, chosen: Mapping[str, Any]
+    ) -> None:
+        self.estimator = estimator
+        self.columns = columns
+        self.n_classes = n_classes
+        self.chosen = chosen
+
+    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, float32 (B, C), of features (B, D); a class never seen gets the smallest."""
+        import numpy as np
+
+        # Threads would add up the trees of a forest in varying order, and so vary the last digit.
+        parallel = [key for key in self.estimator.get_params() if key.split("__")[-1] == "n_jobs"]
+        self.estimator.set_params(**dict.fromkeys(parallel, 1))
+        values = inputs[:, self.columns]
+        if hasattr(self.estimator, "predict_proba"):
+            seen = np.log(np.clip(self.estimator.predict_proba(values), SMALLEST, 1))
+        else:
+            seen = np.asarray(self.estimator.decision_function(values))
+            if seen.ndim == 1:  # of two classes, the margin of the second
+                seen = np.stack([-seen / 2, seen / 2], axis=1)
+        logits = np.full(
+            (len(values), self.n_classes), min(np.log(SMALLEST), seen.min(initial=0)), np.float32
+        )
+        logits[:, self.estimator.classes_] = seen
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Write ``estimator.skops`` and ``estimator.json``."""
+        import skops.io
+
+        path = folder / "estimator.skops"
+        skops.io.dump(self.estimator, path, compression=zipfile.ZIP_DEFLATED, compresslevel=3)
+        content = {
+            "columns": [self.columns.start, self.columns.stop],
+            "n_classes": self.n_classes,
+            "chosen": dict(self.chosen),
+        }
+        (folder / "estimator.json").write_text(json.dumps(content) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, trusted: Sequence[str] = ()) -> Fitted:
+        """Read what ``save`` wrote. Raises HarnessError for types that are not ``trusted``."""
+        import skops.io
+
+        content = json.loads((folder / "estimator.json").read_text())
+        path = folder / "estimator.skops"
+        found = skops.io.get_untrusted_types(file=path)
+        strange = [t for t in found if t.split(".")[0] not in KNOWN and t not in trusted]
+        if strange:
+            raise HarnessError(
+                f"{path}: holds {', '.join(strange)}, which the plugin does not name as trusted; "
+                "report it to the plugin's author"
+            )
+        estimator = skops.io.load(path, trusted=found)
+        columns = slice(*content["columns"])
+        return cls(estimator, columns, content["n_classes"], content["chosen"])

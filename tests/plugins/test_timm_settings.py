@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-import harness_efficientnet
+import harness_timm
 from harness import HarnessError
-from harness_efficientnet.recipe import DEMO, EXECUTION, SETTINGS, Recipe, torch_device
+from harness_timm.recipe import DEMO, EXECUTION, SETTINGS, Recipe, torch_device
 
 
 def run_python(code, **environment):
@@ -25,9 +25,9 @@ def run_python(code, **environment):
 
 
 def test_two_models_with_the_published_defaults():
-    models = {model.name: model for model in harness_efficientnet.harness_models()}
-    assert set(models) == {"efficientnet-b0-avg", "efficientnet-b0-max"}
-    for model in models.values():
+    models = {model.name: model for model in harness_timm.harness_models()}
+    for pool in ("avg", "max"):
+        model = models[f"efficientnet-b0-{pool}"]
         assert model.selects
         assert dict(model.settings) == {
             "epochs": 100,
@@ -47,8 +47,9 @@ def test_two_models_with_the_published_defaults():
 @pytest.mark.parametrize(
     "code",
     [
-        "import harness_efficientnet as e; list(e.harness_models())",
-        "import harness_efficientnet as e; next(iter(e.harness_models())).initial_weights({})",
+        "import harness_timm as e; list(e.harness_models())",
+        "import harness_timm as e; m = next(iter(e.harness_models())); "
+        "m.initial_weights({'weights': 'hub'})",
     ],
     ids=["description", "initial_weights"],
 )
@@ -136,7 +137,7 @@ def test_a_device_that_is_not_there_is_an_error(name):
 def test_the_cpu_is_always_there():
     pytest.importorskip("torch")
     assert torch_device("cpu").type == "cpu"
-    model = next(iter(harness_efficientnet.harness_models()))
+    model = next(iter(harness_timm.harness_models()))
     assert model.device({"device": "cpu"}) == ""
 
 

@@ -24,16 +24,13 @@ pytest.importorskip("safetensors")
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-import harness_efficientnet  # noqa: E402
+import harness_timm  # noqa: E402
 from harness import FitContext, HarnessError, InitialWeights  # noqa: E402
-from harness_efficientnet import checkpoint  # noqa: E402
-from harness_efficientnet.classifier import (  # noqa: E402
-    Architecture,
-    EfficientNet,
-    build,
-    prepare,
-)
-from harness_efficientnet.train import fit  # noqa: E402
+from harness_timm import checkpoint  # noqa: E402
+from harness_timm.building import Architecture, build, prepare  # noqa: E402
+from harness_timm.classifier import FittedNetwork  # noqa: E402
+from harness_timm.networks import EFFICIENTNET_B0  # noqa: E402
+from harness_timm.train import fit as train_network  # noqa: E402
 
 CLASSES = ("red", "green", "blue")
 SETTINGS = {
@@ -61,6 +58,10 @@ class Patches:
 
     def read(self, indices):
         return self.images[np.asarray(indices, np.int64)]
+
+
+def fit(pool, train, validation, given):
+    return train_network(EFFICIENTNET_B0, pool, train, validation, given)
 
 
 def silent(message):
@@ -120,7 +121,7 @@ def test_learns_what_tells_the_classes_apart(pool, tmp_path):
         labels.append(label)
         return items
 
-    model = {m.name: m for m in harness_efficientnet.harness_models()}[f"efficientnet-b0-{pool}"]
+    model = {m.name: m for m in harness_timm.harness_models()}[f"efficientnet-b0-{pool}"]
     # 120 steps: half of them leave networks that start from nothing anywhere between 0.4 and 0.9.
     given = context(tmp_path, say=said.append, progress=progress, epochs=8, batch_size=16)
     fitted = model.fit(Patches(240), VALIDATION, given)
@@ -355,7 +356,7 @@ def test_bfloat16_trains_too(tmp_path):
 
 
 def test_the_estimate_grows_with_patches_and_epochs():
-    estimate = next(iter(harness_efficientnet.harness_models())).estimate
+    estimate = next(iter(harness_timm.harness_models())).estimate
     once = estimate(100, SETTINGS)
     assert 0 < once < 3600
     assert estimate(200, SETTINGS) == pytest.approx(2 * once)
@@ -370,7 +371,7 @@ def test_the_estimate_grows_with_patches_and_epochs():
 def test_a_saved_classifier_gives_the_same_logits(pool, precision, reference, tmp_path):
     state = reference[0].state
     architecture = Architecture(pool=pool, classes=3, image_size=32, precision=precision)
-    fitted = EfficientNet(architecture, state, torch.device("cpu"))
+    fitted = FittedNetwork(architecture, state, torch.device("cpu"))
     fitted.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     assert json.loads((tmp_path / "config.json").read_text()) == {
@@ -378,8 +379,12 @@ def test_a_saved_classifier_gives_the_same_logits(pool, precision, reference, tm
         "classes": 3,
         "image_size": 32,
         "precision": precision,
+        "name": "efficientnet_b0",
+        "arguments": [],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
     }
-    load = next(iter(harness_efficientnet.harness_models())).load
+    load = next(iter(harness_timm.harness_models())).load
     loaded = load(tmp_path, {"device": "cpu"})
     np.testing.assert_array_equal(
         loaded.logits(VALIDATION.images), fitted.logits(VALIDATION.images)
@@ -392,7 +397,7 @@ def test_logits_are_those_of_the_plain_network(pool, reference):
     """Fused, channels last and in small batches, against timm's own network in one go."""
     state = reference[0].state
     architecture = Architecture(pool=pool, classes=3, image_size=32, precision="float32")
-    logits = EfficientNet(architecture, state, torch.device("cpu")).logits(TRAIN.images)
+    logits = FittedNetwork(architecture, state, torch.device("cpu")).logits(TRAIN.images)
     assert logits.dtype == np.float32
     assert logits.shape == (40, 3)
     plain = timm.create_model("efficientnet_b0", num_classes=3, global_pool=pool)
@@ -410,7 +415,7 @@ def test_logits_are_those_of_the_plain_network(pool, reference):
 @pytest.mark.parametrize(("precision", "rounding"), [("float32", 1e-5), ("bfloat16", 2e-2)])
 def test_a_patch_does_not_depend_on_its_batch(precision, rounding, reference):
     architecture = Architecture(pool="avg", classes=3, image_size=32, precision=precision)
-    fitted = EfficientNet(architecture, reference[0].state, torch.device("cpu"))
+    fitted = FittedNetwork(architecture, reference[0].state, torch.device("cpu"))
     together = fitted.logits(TRAIN.images)
     for n in (1, 7, 8, 11):
         starts = range(0, 40, n)
@@ -430,10 +435,14 @@ def test_any_batch_will_do(reference):
     np.testing.assert_allclose(backwards[::-1], fitted.logits(TRAIN.images[:9]), atol=1e-5)
 
 
+def side(pixels):
+    return Architecture(pool="avg", classes=3, image_size=pixels, precision="float32")
+
+
 def test_patches_are_normalized_and_resized_without_aliasing():
     gray = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8)
     for size in (64, 32, 48):
-        x = prepare(gray, size)
+        x = prepare(gray, side(size))
         assert x.shape == (1, 3, size, size)
         assert x.is_contiguous(memory_format=torch.channels_last)
         expected = (128 / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
@@ -443,14 +452,14 @@ def test_patches_are_normalized_and_resized_without_aliasing():
     # Stripes of one pixel: without antialiasing, some pixels would still be black or white.
     stripes = torch.zeros((1, 64, 64, 3), dtype=torch.uint8)
     stripes[:, :, ::2] = 255
-    resized = prepare(stripes, 20)[0, 0] * 0.229 + 0.485
+    resized = prepare(stripes, side(20))[0, 0] * 0.229 + 0.485
     assert (resized - 0.5).abs().max() < 0.1
 
 
 def test_patches_of_another_size_than_the_networks_are_taken(reference):
     fitted, _ = reference
     large = Patches(6, seed=4, side=50)
-    x = prepare(torch.from_numpy(large.images), 32)
+    x = prepare(torch.from_numpy(large.images), side(32))
     with torch.inference_mode():
         expected = fitted.model(x).numpy()
     np.testing.assert_allclose(fitted.logits(large.images), expected, rtol=1e-5, atol=1e-5)
@@ -470,7 +479,7 @@ def test_a_damaged_classifier_is_an_error_that_names_the_file(name, how, referen
     else:
         save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(HarnessError, match=f"{name}: cannot be read"):
-        EfficientNet.load(tmp_path)
+        FittedNetwork.load(tmp_path)
 
 
 def tell(items, *, total, label):

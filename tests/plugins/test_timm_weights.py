@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,20 @@ pytest.importorskip("safetensors")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from harness import HarnessError, InitialWeights  # noqa: E402
-from harness_efficientnet.classifier import Architecture, build  # noqa: E402
-from harness_efficientnet.train import load_initial  # noqa: E402
-from harness_efficientnet.weights import FILE, REPO, initial_weights  # noqa: E402
+from harness_timm.building import Architecture, build  # noqa: E402
+from harness_timm.loading import load_initial as load  # noqa: E402
+from harness_timm.networks import EFFICIENTNET_B0  # noqa: E402
+from harness_timm.weights import FILES, find_or_random  # noqa: E402
+
+REPO, FILE = EFFICIENTNET_B0.repo, FILES[0]
+
+
+def initial_weights(weights):
+    return find_or_random(EFFICIENTNET_B0, weights)
+
+
+def load_initial(model, weights):
+    load(model, weights, EFFICIENTNET_B0.name)
 
 
 def network(classes=9):
@@ -46,7 +58,7 @@ def weights_of(path):
 
 
 def test_random_weights_are_not_warned_about():
-    found = initial_weights({"weights": "random"})
+    found = initial_weights("random")
     assert (found.label, found.digest, found.path, found.warning) == (
         "random initialization",
         "random",
@@ -56,11 +68,11 @@ def test_random_weights_are_not_warned_about():
 
 
 def test_a_file_is_known_by_its_content(imagenet):
-    found = initial_weights({"weights": str(imagenet)})
+    found = initial_weights(str(imagenet))
     assert found.label == "file imagenet.safetensors"
     assert found.digest == hashlib.sha256(imagenet.read_bytes()).hexdigest()
     assert found.path == imagenet
-    assert initial_weights({"weights": str(imagenet)}) is found
+    assert initial_weights(str(imagenet)) is found
 
 
 def test_another_number_of_classes_leaves_only_the_last_layer_random(imagenet):
@@ -124,18 +136,18 @@ def test_a_truncated_file_is_named(imagenet, tmp_path):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(data)
         with pytest.raises(HarnessError, match=rf"{name}.safetensors: cannot be read"):
-            initial_weights({"weights": str(path)})
+            initial_weights(str(path))
         with pytest.raises(HarnessError, match=rf"{name}.safetensors: cannot be read"):
             load_initial(network(), weights_of(path))
 
 
 def test_only_safetensors_files_that_exist(tmp_path):
     with pytest.raises(HarnessError, match=r"setting weights=.*gone.safetensors: there is no such"):
-        initial_weights({"weights": str(tmp_path / "gone.safetensors")})
+        initial_weights(str(tmp_path / "gone.safetensors"))
     pickled = tmp_path / "model.pt"
     torch.save({}, pickled)
     with pytest.raises(HarnessError, match=r"setting weights=.*model.pt: must be hub, random or"):
-        initial_weights({"weights": str(pickled)})
+        initial_weights(str(pickled))
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -190,10 +202,11 @@ def hub(content=b"", status=200):
 ASK = """
 import dataclasses, json, time
 import huggingface_hub
-from harness_efficientnet.weights import initial_weights
+from harness_timm.networks import EFFICIENTNET_B0
+from harness_timm.weights import find_or_random
 started = time.monotonic()
-found = initial_weights({})
-again = initial_weights({"epochs": 5})
+found = find_or_random(EFFICIENTNET_B0, "hub")
+again = find_or_random(EFFICIENTNET_B0, "hub")
 seconds = time.monotonic() - started
 print(json.dumps({**dataclasses.asdict(found), "path": str(found.path or ""),
                   "seconds": seconds, "same": again is found}))
@@ -227,7 +240,7 @@ def test_the_hub_is_asked_once_and_then_its_cache_is_enough(imagenet, tmp_path):
     assert found["warning"] == ""
     assert found["same"]
     assert sum(line.startswith(f"GET /{REPO}") for line in asked) == 1
-    load_initial(network(), weights_of(found["path"]))
+    load_initial(network(), weights_of(Path(found["path"])))
     # The server is gone: the second process has only the cache.
     for offline in ({}, {"HF_HUB_OFFLINE": "1"}):
         cached = ask(tmp_path, endpoint, **offline)

@@ -12,8 +12,8 @@ from scipy import stats
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
-from harness_efficientnet import augment as module  # noqa: E402
-from harness_efficientnet.augment import (  # noqa: E402
+from harness_timm import augment as module  # noqa: E402
+from harness_timm.augment import (  # noqa: E402
     GAUSSIAN,
     NONE,
     UNIFORM,

@@ -19,29 +19,29 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness import FitContext, HarnessError, InitialWeights, Setting, Split
 from harness.splits import stream
-from harness_efficientnet import checkpoint
-from harness_efficientnet.augment import augment
-from harness_efficientnet.classifier import (
-    Architecture,
-    EfficientNet,
-    as_tensor,
-    autocast,
-    build,
-    prepare,
-)
-from harness_efficientnet.recipe import Recipe, torch_device
-from harness_efficientnet.weights import initial_weights
+from harness_timm import checkpoint
+from harness_timm.augment import augment
+from harness_timm.building import Architecture, as_tensor, autocast, build, prepare
+from harness_timm.classifier import FittedNetwork
+from harness_timm.loading import load_initial
+from harness_timm.networks import Network
+from harness_timm.recipe import Recipe, torch_device
+from harness_timm.weights import find_or_random
 
 Tensors = dict[str, Tensor]
 
 
-def fit(pool: str, train: Split, validation: Split | None, context: FitContext) -> EfficientNet:
+def fit(
+    network: Network,
+    pool: str,
+    train: Split,
+    validation: Split | None,
+    context: FitContext,
+) -> FittedNetwork:
     """Train on ``train`` and return the classifier of the epoch most accurate on ``validation``.
 
     Of equally accurate epochs the earliest counts; without ``validation``, the last epoch. Every
@@ -52,18 +52,19 @@ def fit(pool: str, train: Split, validation: Split | None, context: FitContext) 
     device = torch_device(recipe.device)
     if len(train.labels) < 2:
         raise HarnessError(
-            f"EfficientNet-B0 needs at least 2 patches to train on, not {len(train.labels)}; "
+            f"{network.name} needs at least 2 patches to train on, not {len(train.labels)}; "
             "add patches to the dataset"
         )
-    architecture = Architecture(
+    architecture = Architecture.of(
+        network,
         pool=pool,
         classes=len(context.classes),
         image_size=recipe.image_size,
         precision=recipe.precision,
     )
-    weights = context.initial_weights or initial_weights(context.settings)
+    weights = context.initial_weights or find_or_random(network, recipe.weights)
     with reproducible(device):
-        training = _Training(recipe, architecture, weights, context.seed, device)
+        training = _Training(network, recipe, architecture, weights, context.seed, device)
         try:
             training.resume(context)
         except (ValueError, KeyError, RuntimeError) as error:
@@ -71,7 +72,7 @@ def fit(pool: str, train: Split, validation: Split | None, context: FitContext) 
             context.say(
                 f"{context.folder / checkpoint.NAME}: damaged ({reason}); training starts over"
             )
-            training = _Training(recipe, architecture, weights, context.seed, device)
+            training = _Training(network, recipe, architecture, weights, context.seed, device)
         while training.standing.epoch < recipe.epochs:
             training.epoch(train, validation, context)
     standing = training.standing
@@ -81,7 +82,7 @@ def fit(pool: str, train: Split, validation: Split | None, context: FitContext) 
             f"{standing.best_accuracy:.1%} of {len(validation.labels) if validation else 0} "
             "validation patches"
         )
-    return EfficientNet(architecture, training.best, device)
+    return FittedNetwork(architecture, training.best, device)
 
 
 class _Training:
@@ -89,6 +90,7 @@ class _Training:
 
     def __init__(
         self,
+        network: Network,
         recipe: Recipe,
         architecture: Architecture,
         weights: InitialWeights,
@@ -101,7 +103,7 @@ class _Training:
         self.device = device
         torch.manual_seed(seed)
         model = build(architecture)
-        load_initial(model, weights)
+        load_initial(model, weights, network.name)
         self.model = model.to(device)
         # One fused pass over the weights: steps of 16 small patches take a quarter less time.
         self.optimizer = torch.optim.Adam(
@@ -131,7 +133,7 @@ class _Training:
             standing.best_epoch, standing.best_accuracy = number + 1, accuracy
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
         if context.after_epoch is not None and accuracy is not None:
-            now = EfficientNet(self.architecture, self.model.state_dict(), self.device)
+            now = FittedNetwork(self.architecture, self.model.state_dict(), self.device)
             context.after_epoch(number, now, accuracy)
         standing.epoch = number + 1
         standing.history.append({"loss": loss, "accuracy": accuracy})
@@ -188,7 +190,7 @@ class _Training:
         for batch, (indices, images) in enumerate(batches):
             seed = (self.seed, number, batch)
             chosen = torch.from_numpy(indices).to(device, non_blocking=True)
-            loss = step(self.model, self.optimizer, images, labels[chosen], seed, recipe)
+            loss = step(self.model, self.architecture, self.optimizer, images, labels[chosen], seed)
             total += loss * len(indices)
         return float(total) / len(order)
 
@@ -204,7 +206,7 @@ class _Training:
         )
         with torch.inference_mode(), autocast(self.device, self.recipe.precision):
             for indices, images in batches:
-                x = prepare(images.to(self.device, non_blocking=True), self.recipe.image_size)
+                x = prepare(images.to(self.device, non_blocking=True), self.architecture)
                 chosen = torch.from_numpy(indices).to(self.device, non_blocking=True)
                 correct += (self.model(x).argmax(1) == labels[chosen]).sum()
         return int(correct) / len(order)
@@ -223,56 +225,21 @@ class _Training:
 
 def step(
     model: nn.Module,
+    architecture: Architecture,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
     seed: tuple[int, ...],
-    recipe: Recipe,
 ) -> Tensor:
     """One step of training on uint8 patches (B, H, W, 3); returns the mean loss, not yet synced."""
     images = augment(images.to(labels.device, non_blocking=True), seed)
-    with autocast(labels.device, recipe.precision):
-        logits = model(prepare(images, recipe.image_size))
+    with autocast(labels.device, architecture.precision):
+        logits = model(prepare(images, architecture))
     loss = nn.functional.cross_entropy(logits.float(), labels)
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()
     return loss.detach()
-
-
-def load_initial(model: nn.Module, weights: InitialWeights) -> None:
-    """Load initial weights into a model; its last layer stays random where class counts differ.
-
-    Raises HarnessError naming the file and the key when it holds another network.
-    """
-    if weights.path is None:
-        return
-    try:
-        found = load_file(weights.path)
-    except (SafetensorError, OSError) as error:
-        raise HarnessError(
-            f"{weights.path}: cannot be read as a safetensors file ({error}); get it again"
-        ) from error
-    own = model.state_dict()
-    head = [name for name in own if name.startswith("classifier.")]
-    if any(name in found and found[name].shape != own[name].shape for name in head):
-        found = {name: value for name, value in found.items() if name not in head}
-        found |= {name: own[name] for name in head}
-    for name in sorted(own.keys() | found.keys()):
-        if name.endswith("num_batches_tracked"):  # a counter that this network does not use
-            found.setdefault(name, own[name])
-        if name not in own or name not in found:
-            problem = "does not belong in" if name in found else "is lacking for"
-        elif found[name].shape != own[name].shape:
-            shape, wanted = tuple(found[name].shape), tuple(own[name].shape)
-            problem = f"has shape {shape}, not {wanted} as in"
-        else:
-            continue
-        raise HarnessError(
-            f"{weights.path}: {name} {problem} EfficientNet-B0; "
-            "give weights of timm's efficientnet_b0"
-        )
-    model.load_state_dict(found)
 
 
 @contextmanager
@@ -307,23 +274,21 @@ def reproducible(device: torch.device) -> Iterator[None]:
             os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
-def estimate(n: int, settings: Mapping[str, Setting]) -> float:
+def estimate(network: Network, n: int, settings: Mapping[str, Setting]) -> float:
     """Seconds that fitting n patches takes on this device, from two steps of training."""
     recipe = Recipe.of(settings)
     device = torch_device(recipe.device)
+    architecture = Architecture.of(
+        network, pool="", classes=9, image_size=recipe.image_size, precision=recipe.precision
+    )
     batch_size = recipe.batch_size
     if device.type == "cpu":  # as many as take about a second
         batch_size = min(batch_size, max(2, round(8 * (224 / recipe.image_size) ** 2)))
-    seconds = _seconds_a_patch(device, recipe.image_size, recipe.precision, batch_size)
-    return recipe.epochs * n * seconds
+    return recipe.epochs * n * _seconds_a_patch(architecture, device, batch_size)
 
 
 @cache
-def _seconds_a_patch(
-    device: torch.device, image_size: int, precision: str, batch_size: int
-) -> float:
-    recipe = Recipe.of({"image_size": image_size, "precision": precision})
-    architecture = Architecture(pool="avg", classes=9, image_size=image_size, precision=precision)
+def _seconds_a_patch(architecture: Architecture, device: torch.device, batch_size: int) -> float:
     rng = np.random.default_rng(0)
     images = as_tensor(rng.integers(0, 256, (batch_size, 224, 224, 3), np.uint8))
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
@@ -331,8 +296,8 @@ def _seconds_a_patch(
         model = build(architecture).to(device)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         # The last losses are asked for, so that a GPU has finished when the clock is read.
-        float(step(model, optimizer, images, labels, (0, 0), recipe))
+        float(step(model, architecture, optimizer, images, labels, (0, 0)))
         started = time.monotonic()
-        losses = [step(model, optimizer, images, labels, (0, k), recipe) for k in (1, 2)]
+        losses = [step(model, architecture, optimizer, images, labels, (0, k)) for k in (1, 2)]
         float(losses[-1])
         return (time.monotonic() - started) / (2 * batch_size)

@@ -18,9 +18,11 @@ timm = pytest.importorskip("timm")
 nct_crc = pytest.importorskip("harness_nct_crc")
 
 from harness.patches import FileSplit, list_zip  # noqa: E402
-from harness_efficientnet.augment import augment  # noqa: E402
-from harness_efficientnet.classifier import MEAN, STD, Architecture, EfficientNet  # noqa: E402
-from harness_efficientnet.recipe import torch_device  # noqa: E402
+from harness_timm.augment import augment  # noqa: E402
+from harness_timm.building import Architecture  # noqa: E402
+from harness_timm.classifier import FittedNetwork  # noqa: E402
+from harness_timm.networks import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
+from harness_timm.recipe import torch_device  # noqa: E402
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 BATCH = 48
@@ -48,7 +50,7 @@ def state(patches):
 
 def plain_input(images):
     x = torch.from_numpy(images.astype(np.float32) / 255)
-    x = (x - torch.tensor(MEAN)) / torch.tensor(STD)
+    x = (x - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
     return x.permute(0, 3, 1, 2).contiguous()
 
 
@@ -88,7 +90,7 @@ def test_inference(precision, tolerance, patches, state, benchmark):
     architecture = Architecture(
         pool="avg", classes=len(CLASSES), image_size=224, precision=precision
     )
-    fitted = EfficientNet(architecture, state, device)
+    fitted = FittedNetwork(architecture, state, device)
     expected = plain_logits(model, patches)
     reference = seconds(lambda: plain_logits(model, patches))
     logits = benchmark.pedantic(fitted.logits, (patches,), rounds=5, warmup_rounds=1)

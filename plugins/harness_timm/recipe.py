@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("float32", "bfloat16")
+REQUIRES = ("torch", "timm", "safetensors", "huggingface_hub")
+INSTALL = "pip install 'histo-harness[torch]'"
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
@@ -75,8 +77,7 @@ class Recipe:
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
             raise HarnessError(
-                f"unknown setting {min(unknown)!r}; "
-                f"EfficientNet-B0 has {', '.join([*SETTINGS, *EXECUTION])}"
+                f"unknown setting {min(unknown)!r}; there is {', '.join([*SETTINGS, *EXECUTION])}"
             )
         _check_whole(given, "epochs", 1)
         # Batch normalization needs two patches to have a variance.
@@ -116,6 +117,16 @@ def torch_device(name: str) -> torch.device:
         return torch.device(name)
     there = ["auto", "cpu", *["cuda"][:count], *[f"cuda:{number}" for number in range(count)]]
     raise HarnessError(f"setting device={name}: not on this machine; use {' or '.join(there)}")
+
+
+def accelerator(name: str) -> str:
+    """Name of the accelerator that ``torch_device(name)`` is; "" when it is the CPU."""
+    device = torch_device(name)
+    if device.type == "cpu":
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def _check_whole(given: Mapping[str, Any], name: str, least: int) -> None:

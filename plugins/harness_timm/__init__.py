@@ -1,0 +1,75 @@
+"""Networks of timm: EfficientNet-B0 by the published recipe, any other fine-tuned or frozen.
+
+EfficientNet: Tan and Le, arXiv:1905.11946; the recipe, with average and with maximum pooling, is
+that of Ignatov and Malivenko, arXiv:2409.11546. Nothing here imports torch or timm until a model is
+fitted or loaded, or a network is named that only timm knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from harness import Classifier, Model, ModelFamily, Setting, hookimpl, later
+from harness_timm.frozen import head
+from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, look_up
+from harness_timm.recipe import DEMO, EXECUTION, INSTALL, REQUIRES, SETTINGS, accelerator
+from harness_timm.weights import find_or_random
+
+HEADS = {"linear": "frozen; logistic regression", "knn": "frozen; nearest neighbors"}
+
+
+@hookimpl
+def harness_models() -> Iterable[Model | ModelFamily]:
+    """EfficientNet-B0 trained and frozen, EfficientNet-Lite0 frozen, and the family ``timm:``."""
+    for pool in ("avg", "max"):
+        title = f"EfficientNet-B0 ({pool} pool)"
+        yield trained(EFFICIENTNET_B0, f"efficientnet-b0-{pool}", title, pool)
+    title = f"EfficientNet-B0 (ImageNet), {HEADS['linear']}"
+    yield head(EFFICIENTNET_B0, "linear", "efficientnet-b0+linear", title)
+    for kind, told in HEADS.items():
+        title = f"EfficientNet-Lite0 (ImageNet), {told}"
+        yield head(EFFICIENTNET_LITE0, kind, f"efficientnet-lite0+{kind}", title)
+    yield ModelFamily(
+        name="timm",
+        title="Any network of timm: fine-tuned, or frozen with +linear or +knn after its name",
+        make=make,
+        example="timm:resnet18.a1_in1k+linear",
+    )
+
+
+def make(rest: str) -> Model:
+    """The model ``timm:<rest>``: the name of a network, with "+linear" or "+knn" a frozen one."""
+    name, plus, kind = rest.rpartition("+")
+    if plus and kind in HEADS:
+        return head(look_up(name), kind, f"timm:{rest}", f"{name} of timm, {HEADS[kind]}")
+    return trained(look_up(rest), f"timm:{rest}", f"{rest} of timm, fine-tuned")
+
+
+def trained(network: Network, name: str, title: str, pool: str = "") -> Model:
+    """A network that is fine-tuned by the published recipe. ``pool`` "" is the network's own."""
+    return Model(
+        name=name,
+        title=title,
+        fit=partial(later("harness_timm.train:fit"), network, pool),
+        load=_load,
+        settings={**SETTINGS, "image_size": network.input_size},
+        execution=EXECUTION,
+        # Pretrained positions of a transformer are those of its own size.
+        demo_settings={**DEMO, "image_size": network.input_size} if network.fixed_size else DEMO,
+        selects=True,
+        reports_epochs=True,
+        initial_weights=lambda settings: find_or_random(network, str(settings["weights"])),
+        estimate=partial(later("harness_timm.train:estimate"), network),
+        device=lambda settings: accelerator(str(settings["device"])),
+        hint="--set epochs=5 --set image_size=96, or a machine with CUDA",
+        requires=REQUIRES,
+        install=INSTALL,
+    )
+
+
+def _load(folder: Path, settings: Mapping[str, Setting]) -> Classifier:
+    from harness_timm.classifier import FittedNetwork
+
+    return FittedNetwork.load(folder, str(settings["device"]))

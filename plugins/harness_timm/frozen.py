@@ -1,0 +1,121 @@
+"""A frozen network: its features, and classifiers on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from harness import Features, InitialWeights, Model, Setting, estimator_model
+from harness_timm.networks import Network
+from harness_timm.recipe import INSTALL, REQUIRES, Recipe, accelerator, torch_device
+from harness_timm.weights import find
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from harness_timm.building import Architecture
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Inverse strengths of regularization to choose from."""
+NEIGHBORS = (1, 3, 5, 10, 20)
+
+_ONE_AT_A_TIME = Lock()
+"""Patches are read by several threads; the network itself uses all cores, or the one GPU."""
+
+
+def features(network: Network, settings: Mapping[str, Setting]) -> Features:
+    """The pooled output of a frozen network before its last layer.
+
+    Raises UnavailableError when its weights cannot be had: features of random weights are
+    extracted only if asked for, with ``weights=random``.
+    """
+    recipe = Recipe.of(settings)
+    weights = find(network, recipe.weights)
+    named = f"{network.name}-{recipe.image_size}"
+    if recipe.precision != "float32":
+        named += f"-{recipe.precision}"
+    return Features(
+        name=named,
+        extract=partial(
+            _extract, network, weights, recipe.image_size, recipe.precision, recipe.device
+        ),
+        weights=weights,
+        device=partial(accelerator, recipe.device),
+    )
+
+
+def _extract(
+    network: Network,
+    weights: InitialWeights,
+    image_size: int,
+    precision: str,
+    device: str,
+    images: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    """Features, float32 (B, D), of uint8 RGB patches (B, H, W, 3)."""
+    from harness_timm.building import run
+
+    with _ONE_AT_A_TIME:
+        return run(*_frozen(network, weights, image_size, precision, device), images)
+
+
+@cache
+def _frozen(
+    network: Network, weights: InitialWeights, image_size: int, precision: str, device: str
+) -> tuple[nn.Module, Architecture, torch.device]:
+    """The network without its last layer, how to feed it, and where it is; built once."""
+    import torch
+
+    from harness_timm.building import Architecture, build, for_inference
+    from harness_timm.loading import load_initial
+
+    architecture = Architecture.of(
+        network, pool="", classes=0, image_size=image_size, precision=precision
+    )
+    where = torch_device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for weights=random
+        model = build(architecture)
+    load_initial(model, weights, network.name)
+    return for_inference(model.to(where)), architecture, where
+
+
+def head(network: Network, kind: str, name: str, title: str) -> Model:
+    """A classifier on frozen features: ``kind`` is "linear" or "knn".
+
+    "linear" is logistic regression on standardized features; "knn" counts the nearest training
+    patches by cosine distance. How strongly to regularize, or how many neighbors to ask, is chosen
+    on the held-out part.
+    """
+    linear = kind == "linear"
+    return estimator_model(
+        name=name,
+        title=title,
+        estimator=_linear if linear else _nearest,
+        features=partial(features, network),
+        choices={"C": STRENGTHS} if linear else {"n_neighbors": NEIGHBORS},
+        settings={"image_size": network.input_size, "precision": "float32"},
+        execution={"weights": network.home, "device": "auto"},
+        device=lambda settings: accelerator(str(settings["device"])),
+        requires=REQUIRES + ((network.package,) if network.package else ()),
+        install=INSTALL,
+    )
+
+
+def _linear(settings: Mapping[str, Any], seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=settings["C"], max_iter=1000))
+
+
+def _nearest(settings: Mapping[str, Any], seed: int) -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(settings["n_neighbors"], metric="cosine", weights="distance")

@@ -1,0 +1,86 @@
+"""Which weights a network starts from: pretrained ones, a file's, or random numbers.
+
+Imports neither torch nor timm: a run asks for this even when all it wants is in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from harness import HarnessError, InitialWeights, UnavailableError
+from harness_timm.hub import cached_or_downloaded
+from harness_timm.networks import Network, package_file
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+RANDOM = InitialWeights(label="random initialization", digest="random")
+
+
+@cache
+def find(network: Network, weights: str) -> InitialWeights:
+    """The weights that the setting ``weights`` of a network means, once in a process.
+
+    "hub" looks in the local cache of the hub, then tries to download; "package" takes the file of
+    an installed Python package; both raise UnavailableError when they cannot be had. "random" is a
+    random initialization; all else is the path of a .safetensors file, and HarnessError is raised
+    when it is missing, of another kind or damaged.
+    """
+    if weights == "random":
+        return RANDOM
+    if weights == network.home == "package":
+        path = package_file(network)
+        package = network.package.replace("_", "-")
+        return InitialWeights(label=f"ImageNet ({package})", digest=_digest(path), path=path)
+    if weights == network.home:
+        if not network.repo:
+            raise UnavailableError(
+                f"timm:{network.name} has no weights on the Hugging Face hub; say --set "
+                "weights=PATH or weights=random"
+            )
+        path = cached_or_downloaded(network.repo, FILES)
+        ours = network.repo == "timm/efficientnet_b0.ra_in1k"
+        label = f"ImageNet ({network.name})" if ours else f"pretrained ({network.repo})"
+        return InitialWeights(label=label, digest=_digest(path), path=path)
+    path = Path(weights).expanduser()
+    if path.suffix != ".safetensors":
+        raise HarnessError(
+            f"setting weights={weights}: must be {network.home}, random or the path of a "
+            ".safetensors file (other formats can run code when they are read)"
+        )
+    if not path.is_file():
+        raise HarnessError(f"setting weights={weights}: there is no such file")
+    return InitialWeights(label=f"file {path.name}", digest=_digest(path), path=path)
+
+
+@cache
+def find_or_random(network: Network, weights: str) -> InitialWeights:
+    """Like ``find``, but random weights with a warning where pretrained ones cannot be had."""
+    try:
+        return find(network, weights)
+    except UnavailableError as error:
+        return InitialWeights(
+            label=RANDOM.label,
+            digest=RANDOM.digest,
+            warning=(
+                f"the pretrained weights of {network.name} could not be had ({error}): training "
+                "starts from RANDOM weights, which is not the published recipe and costs accuracy; "
+                f"connect to the network, or give its {FILES[0]} with --set weights=PATH"
+            ),
+        )
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file of weights. Raises HarnessError when it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy"):  # reads the header and checks the length
+                pass
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (SafetensorError, OSError) as error:
+        raise HarnessError(
+            f"{path}: cannot be read as a safetensors file ({error}); remove it and get it again"
+        ) from error

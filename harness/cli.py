@@ -6,30 +6,33 @@ import argparse
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from harness import commands
-from harness.commands import INTERRUPTED, OK, USAGE
+from harness.commands import FAILED, INTERRUPTED, OK, USAGE
 from harness.errors import HarnessError
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
-3 a plugin is broken (with --strict); 130 interrupted. Finished results are kept in any case.
+3 a plugin is broken (run; other commands with --strict); 130 interrupted. Finished results are
+kept in any case.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``harness`` and return its exit code."""
-    options = _parser().parse_args(arguments)
-    options.said = shlex.join(["harness", *(sys.argv[1:] if arguments is None else arguments)])
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     # Idle threads of GNU OpenMP spin for long and starve whoever else wants the cores, such as the
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code: int = options.command(options)
-        sys.stdout.flush()
+        if sys.stdout:  # it may be closed from the start
+            sys.stdout.flush()
     except HarnessError as error:
         print(f"harness: error: {error}", file=sys.stderr)
         return USAGE
@@ -45,7 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
+    except Exception as error:  # of a plugin where nobody expects one, or of the harness itself
+        return _unexpected(error)
     return code
+
+
+def _unexpected(error: Exception) -> int:
+    with NamedTemporaryFile("w", prefix="harness-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"harness: error: {what} (details in {file.name}); report it", file=sys.stderr)
+    return FAILED
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for."""
+    options = _parser().parse_args(arguments)
+    options.arguments = list(arguments)
+    options.said = shlex.join(["harness", *arguments])
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         "($HARNESS_WITHOUT: several, with commas)",
     )
     plugins.add_argument(
-        "--strict", action="store_true", help="exit with 3 when a plugin is broken"
+        "--strict",
+        action="store_true",
+        help="exit with 3 when a plugin is broken (run always does)",
     )
     plugins.add_argument(
         "--plugin",
@@ -127,11 +150,44 @@ def _parser() -> argparse.ArgumentParser:
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
+    limited = argparse.ArgumentParser(add_help=False)
+    limited.add_argument(
+        "--time-limit",
+        type=_minutes,
+        default=os.environ.get("HARNESS_TIME_LIMIT"),
+        metavar="MINUTES",
+        help="end what takes longer to compute, and go on with the rest "
+        "($HARNESS_TIME_LIMIT; default: none)",
+    )
+    fitting = argparse.ArgumentParser(add_help=False)
+    fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
+    fitting.add_argument(
+        "--seeds",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="train N times, with the seeds from --seed on (default: 1)",
+    )
+    fitting.add_argument(
+        "--protocol",
+        choices=["held-out", "published"],
+        default="held-out",
+        help="choose checkpoints on a held-out part of the training patches (default), or on the "
+        "test patches as published",
+    )
+    fitting.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="[MODEL.]KEY=VALUE",
+        help="change a setting of the models, e.g. epochs=5",
+    )
     added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = added.add_parser(
         "run",
-        parents=[plugins, data, results, tables],
+        parents=[plugins, data, results, tables, fitting, limited],
         help="compute what the store lacks, then write the leaderboards",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -157,40 +213,17 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--no-probes", action="store_true", help="predict clean patches only; quicker"
     )
-    run.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
-    run.add_argument(
-        "--seeds",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="train N times, with the seeds from --seed on (default: 1)",
-    )
-    run.add_argument(
-        "--protocol",
-        choices=["held-out", "published"],
-        default="held-out",
-        help="choose checkpoints on a held-out part of the training patches (default), or on the "
-        "test patches as published",
-    )
     run.add_argument(
         "--audit-selection",
         action="store_true",
         help="let each epoch predict the test patches as well, and say what choosing the epoch "
         "on them would have added to the accuracy",
     )
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="[MODEL.]KEY=VALUE",
-        help="change a setting of the models, e.g. epochs=5",
-    )
-    run.set_defaults(command=commands.run)
+    run.set_defaults(command=commands.run, plan=commands.plan_run)
 
     audit = added.add_parser(
         "audit",
-        parents=[plugins, data, results],
+        parents=[plugins, data, results, limited],
         help="ask of a dataset what color, compression and clipping give away",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -199,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--probe", action="append", default=[], metavar="NAME", help="only this probe"
     )
-    audit.set_defaults(command=commands.audit)
+    audit.set_defaults(command=commands.audit, plan=commands.plan_audit)
 
     calibrate = added.add_parser(
         "calibrate",
@@ -220,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument(
         "--seeds", type=_positive, default=20, metavar="N", help="phantoms to make (default: 20)"
     )
-    calibrate.set_defaults(command=commands.calibrate)
+    calibrate.set_defaults(command=commands.calibrate, plan=commands.plan_audit)
 
     listing = added.add_parser(
         "list",
@@ -234,6 +267,33 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="as JSON, with every name and the tracebacks"
     )
     shown.set_defaults(command=commands.plugins)
+
+    check = added.add_parser(
+        "check",
+        parents=[plugins, data],
+        help="see whether a plugin, or what it offers, keeps what every plugin promises",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("names", nargs="*", metavar="NAME", help="e.g. my_plugin or my-model")
+    check.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="check with a few patches of this dataset (default: the first one for show)",
+    )
+    check.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="[MODEL.]KEY=VALUE",
+        help="change a setting of the models, e.g. epochs=1",
+    )
+    check.add_argument(
+        "--traceback", action="store_true", help="show where a plugin raised an exception"
+    )
+    check.add_argument("--promises", action="store_true", help="list what is promised, and stop")
+    check.set_defaults(command=commands.check)
 
     board = added.add_parser(
         "leaderboard",
@@ -259,6 +319,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(command=commands.compare)
 
+    contrast = added.add_parser(
+        "contrast",
+        parents=[plugins, data, results, fitting, limited],
+        help="train models on two versions of the same patches, and compare what comes of it",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    contrast.add_argument("one", metavar="DATASET")
+    contrast.add_argument("other", metavar="DATASET", help="e.g. nct-crc-he nct-crc-he-nonorm")
+    contrast.add_argument("--model", action="append", default=[], metavar="NAME", required=True)
+    contrast.set_defaults(command=commands.contrast, plan=commands.plan_contrast)
+
     for_data = added.add_parser("data", help="get datasets")
     data_commands = for_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     get = data_commands.add_parser(
@@ -274,6 +346,16 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
     return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
+    return value
 
 
 def _positive(text: str) -> int:

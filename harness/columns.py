@@ -144,7 +144,7 @@ REPRODUCED = (
 )
 SELECTED = (
     "“Selected on” is the split that chose the checkpoint: none, a held-out part of the training "
-    "patches, or test."
+    "patches, validation patches that come with the dataset, or test."
 )
 TRAINED = "“Trained on” counts the patches given to one fit, held-out ones included."
 FIT = "“Fit s” adds up all fits of a row and the extraction of the features that they share."

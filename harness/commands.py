@@ -14,11 +14,13 @@ from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
+    from harness.failures import Failure
     from harness.leaderboard import Board
-    from harness.plan import Plan
+    from harness.plan import Plan, Request
     from harness.probes import Finding
     from harness.registry import Registry
     from harness.store import Store
+    from harness.supervise import Worker
     from harness.types import Dataset
 
 OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -36,13 +38,27 @@ def _files(options: argparse.Namespace) -> list[Path]:
 
 
 def _registry(options: argparse.Namespace) -> Registry:
+    registry = _load(options)
+    _warn(registry)
+    return registry
+
+
+def _load(options: argparse.Namespace) -> Registry:
     from harness.plugins import load_plugins
 
     trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
-    registry = load_plugins(_without(options), _files(options), trace)
+    return load_plugins(_without(options), _files(options), trace)
+
+
+def _warn(registry: Registry, store: Store | None = None) -> None:
+    """Name the broken plugins, and the files with the details if there is a store for them."""
+    from harness.failures import keep
+
     for plugin in registry.broken:
-        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}")
-    return registry
+        why = plugin.status
+        if store is not None:
+            why = str(keep(store, f"plugin-{plugin.name}", why, plugin.traceback))
+        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {why}")
 
 
 def _data(options: argparse.Namespace) -> Path:
@@ -91,16 +107,57 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError(
             "run: --audit-selection compares the protocols in one training; leave out --protocol"
         )
-    from harness import choose, plan, planner, settings
+    from harness import planner
     from harness.execute import execute
     from harness.store import Store
+    from harness.supervise import Worker
 
-    registry = _registry(options)
+    registry = _load(options)
+    try:
+        request = _run_request(options, registry)
+        _check_tables(options, registry)
+    except HarnessError:
+        _warn(registry)
+        raise
+    store = Store(options.store)
+    _warn(registry, store)
+    names = [dataset.name for dataset in request.datasets]
+    to_do = planner.build(registry, store, request)
+
+    def write_clean() -> None:
+        _write_boards(options, registry, names)
+
+    if options.all:
+        for label, failure in to_do.unavailable.items():
+            say(f"Not run: {label}: {failure.why}")
+    else:
+        to_do.failures |= to_do.unavailable
+    worker = Worker(options.arguments, store, options.time_limit)
+    failures = execute(to_do, store, registry, worker, write_clean)
+    _print_boards(options, registry, names)
+    _print_failures(failures)
+    if failures:
+        return FAILED
+    return BROKEN_PLUGIN if registry.broken else OK
+
+
+def plan_run(options: argparse.Namespace) -> tuple[Plan, Store]:
+    """What ``run`` plans, for the process that computes it."""
+    from harness import planner
+    from harness.store import Store
+
+    registry, store = _load(options), Store(options.store)
+    return planner.build(registry, store, _run_request(options, registry)), store
+
+
+def _run_request(options: argparse.Namespace, registry: Registry) -> Request:
+    from harness import choose, plan, settings
+
     data = _data(options)
     models = choose.models(registry, options.model)
     datasets = choose.datasets(registry, options.dataset, data)
     probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
-    request = plan.Request(
+    return plan.Request(
         datasets=datasets,
         models=models,
         perturbations=choose.perturbations(registry, options.perturbation, probes),
@@ -111,30 +168,13 @@ def run(options: argparse.Namespace) -> int:
         audit_selection=options.audit_selection,
         given=settings.parse(options.settings, choose.fitted(registry, models)),
     )
-    _check_tables(options, registry)
-    store = Store(options.store)
-    names = [dataset.name for dataset in datasets]
-    to_do = planner.build(registry, store, request)
-
-    def write_clean() -> None:
-        _write_boards(options, registry, names)
-
-    if options.all:
-        for label, why in to_do.unavailable.items():
-            say(f"Not run: {label}: {why}")
-    else:
-        to_do.failures |= to_do.unavailable
-    failures = execute(to_do, store, registry, write_clean)
-    _print_boards(options, registry, names)
-    _print_failures(failures)
-    return _exit(options, registry, FAILED if failures else OK)
 
 
-def _print_failures(failures: Mapping[str, str]) -> None:
+def _print_failures(failures: Mapping[str, Failure]) -> None:
     """A line for each reason; what failed for the same one is counted."""
     labels: dict[str, list[str]] = {}
-    for label, why in failures.items():
-        labels.setdefault(why.partition(" (traceback in ")[0], []).append(label)
+    for label, failure in failures.items():
+        labels.setdefault(failure.why, []).append(label)
     for first, *others in labels.values():
         more = f" (and {len(others)} more for the same reason)" if others else ""
         print(f"harness: failed: {first}{more}: {failures[first]}", file=sys.stderr)
@@ -188,13 +228,15 @@ def audit(options: argparse.Namespace) -> int:
     """Ask probes about datasets and write what they found."""
     from harness import choose, report
     from harness.store import Store, disk_error
+    from harness.supervise import Worker
 
     registry = _registry(options)
     data = _data(options)
     datasets = choose.datasets(registry, options.dataset, data)
     folder = _leaderboards(options)
     store = Store(options.store)
-    found, failures = _ask(registry, store, datasets, data, options.probe)
+    worker = Worker(options.arguments, store, options.time_limit)
+    found, failures = _ask(registry, worker, datasets, data, options.probe)
     every = choose.dataset_probes(registry, ())
     for dataset, findings in found.items():
         print(f"\n{dataset}\n")
@@ -208,27 +250,50 @@ def audit(options: argparse.Namespace) -> int:
     return _exit(options, registry, FAILED if failures else OK)
 
 
-def _ask(
+def plan_audit(options: argparse.Namespace) -> tuple[Plan, Store]:
+    """What ``audit`` and ``calibrate`` plan, for the process that computes it."""
+    from harness import choose
+    from harness.store import Store
+
+    registry, store, data = _load(options), Store(options.store), _data(options)
+    datasets = choose.datasets(registry, options.dataset, data)
+    return _plan_probes(registry, store, datasets, data, options.probe), store
+
+
+def _plan_probes(
     registry: Registry, store: Store, datasets: Sequence[Dataset], data: Path, names: Sequence[str]
-) -> tuple[dict[str, dict[str, Finding]], dict[str, str]]:
-    """Ask the named probes; all that is known of each dataset by now, and what failed."""
-    from harness import choose, planner, report
-    from harness.execute import execute
+) -> Plan:
+    from harness import choose, planner
     from harness.plan import Request
 
-    def plan(names: Sequence[str]) -> Plan:
-        probes = choose.dataset_probes(registry, names)
-        request = Request(datasets=datasets, models=(), probes=probes, data=data)
-        return planner.build(registry, store, request)
+    probes = choose.dataset_probes(registry, names)
+    request = Request(datasets=datasets, models=(), probes=probes, data=data)
+    return planner.build(registry, store, request)
 
-    failures = execute(plan(names), store, registry)
-    return report.load_findings(store, plan(())), failures
+
+def _ask(
+    registry: Registry,
+    worker: Worker,
+    datasets: Sequence[Dataset],
+    data: Path,
+    names: Sequence[str],
+) -> tuple[dict[str, dict[str, Finding]], dict[str, Failure]]:
+    """Ask the named probes; all that is known of each dataset by now, and what failed."""
+    from harness import report
+    from harness.execute import execute
+
+    store = worker.store
+    plan = _plan_probes(registry, store, datasets, data, names)
+    failures = execute(plan, store, registry, worker)
+    return report.load_findings(store, _plan_probes(registry, store, datasets, data, ())), failures
 
 
 def calibrate(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
-    from harness import calibrate, choose, planner, report
+    from harness import calibrate, choose, report
+    from harness.failures import keep_error
     from harness.store import Store, disk_error
+    from harness.supervise import Worker
 
     registry = _registry(options)
     data = _data(options)
@@ -237,7 +302,8 @@ def calibrate(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = _leaderboards(options)
     store = Store(options.store)
-    real, failures = _ask(registry, store, datasets, data, options.probe)
+    worker = Worker(options.arguments, store)
+    real, failures = _ask(registry, worker, datasets, data, options.probe)
     checks = []
     for dataset in datasets:
         for probe in probes:
@@ -249,7 +315,8 @@ def calibrate(options: argparse.Namespace) -> int:
             except OSError as error:
                 raise disk_error(error, store.root) from error
             except Exception as error:
-                failures[f"known changes: {title}"] = planner.reason(error)
+                name = f"check-{dataset.name}-{probe.name}"
+                failures[f"known changes: {title}"] = keep_error(store, name, error)
             else:
                 checks += [(title, table) for table in tables]
     for phantom in phantoms:
@@ -290,15 +357,18 @@ def compare(options: argparse.Namespace) -> int:
                 sides.append(published.of_result(results, name))
             else:
                 dataset = _compared_dataset(options)
-                truth, entries = comparing.measured(_stored(options), dataset)
-                entry = comparing.find(entries, name, dataset)
+                store = _stored(options)
+                truth, entries = comparing.measured(store, dataset)
+                entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
                 sides.append(published.of_entry(entry, truth))
         known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
         print("\n\n".join(published.text(sides[0], sides[1], known[0] if known else None)))
         return _exit(options, registry)
     dataset = _compared_dataset(options)
-    truth, entries = comparing.measured(_stored(options), dataset)
-    one, other = (comparing.find(entries, name, dataset) for name in names)
+    store = _stored(options)
+    truth, entries = comparing.measured(store, dataset)
+    failed = comparing.failed(store, truth)
+    one, other = (comparing.find(entries, name, dataset, failed) for name in names)
     compared = comparing.compare(truth, one, other)
     if options.json:
         content = comparing.as_json(compared)
@@ -306,6 +376,67 @@ def compare(options: argparse.Namespace) -> int:
     else:
         print("\n\n".join(comparing.text(compared)))
     return _exit(options, registry)
+
+
+def contrast(options: argparse.Namespace) -> int:
+    """Train models on two versions of the same patches and print how they compare."""
+    from harness import contrast as contrasting
+    from harness import planner, report
+    from harness.execute import execute
+    from harness.store import Store, disk_error
+    from harness.supervise import Worker
+
+    registry = _registry(options)
+    request, n_train = _contrast_request(options, registry)
+    folder = _leaderboards(options)
+    store = Store(options.store)
+    plan = planner.build(registry, store, request)
+    plan.failures |= plan.unavailable
+    worker = Worker(options.arguments, store, options.time_limit)
+    failures = execute(plan, store, registry, worker)
+    one, other = (dataset.name for dataset in request.datasets)
+    names = [model.name for model in request.models]
+    found = contrasting.contrast(store, plan, (one, other), names, n_train)
+    if found.compared:
+        for table in contrasting.tables(found):
+            print(f"\n{table.title}\n\n{report.render(table, 'simple')}")
+        print(f"\n{contrasting.about(found)}")
+        try:
+            written = contrasting.write(found, folder)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    _print_failures(failures)
+    return _exit(options, registry, FAILED if failures else OK)
+
+
+def plan_contrast(options: argparse.Namespace) -> tuple[Plan, Store]:
+    """What ``contrast`` plans, for the process that computes it."""
+    from harness import planner
+    from harness.store import Store
+
+    registry, store = _load(options), Store(options.store)
+    return planner.build(registry, store, _contrast_request(options, registry)[0]), store
+
+
+def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[Request, int]:
+    """The request, and how many patches both datasets are trained on."""
+    from harness import choose, plan, settings
+    from harness import contrast as contrasting
+
+    data = _data(options)
+    models = choose.models(registry, options.model)
+    one, other = choose.datasets(registry, [options.one, options.other], data)
+    datasets, n_train = contrasting.pair(one, other, data)
+    request = plan.Request(
+        datasets=datasets,
+        models=models,
+        data=data,
+        seeds=range(options.seed, options.seed + options.seeds),
+        protocol=options.protocol,
+        given=settings.parse(options.settings, choose.fitted(registry, models)),
+    )
+    return request, n_train
 
 
 def _compared_dataset(options: argparse.Namespace) -> str:
@@ -373,3 +504,30 @@ def get(options: argparse.Namespace) -> int:
         fetch(file, folder, mirror=options.mirror)
     say(f"{dataset.name} is ready in {folder}: harness run --dataset {dataset.name}")
     return _exit(options, registry)
+
+
+def check(options: argparse.Namespace) -> int:
+    """See whether plugins, or what they offer, keep what they promise."""
+    from harness.contract import cases as contract
+
+    if options.promises:
+        print("\n".join(contract.table()))
+        return OK
+    if not options.names:
+        raise HarnessError("check: name a plugin, or what one offers; see harness plugins")
+    bench = contract.bench_for(
+        files=_files(options),
+        without=_without(options),
+        data=_data(options),
+        dataset=options.dataset,
+    )
+    statuses: list[str] = []
+    for case in contract.cases(bench, options.names, options.settings):
+        outcome = case.check(bench)
+        statuses.append(outcome.status)
+        print(outcome, flush=True)
+        if options.traceback and outcome.details:
+            print(outcome.details)
+    broken, skipped = statuses.count("BROKEN"), statuses.count("skipped")
+    print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped")
+    return FAILED if broken else OK

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness import leaderboard, predictions
 from harness.errors import HarnessError
+from harness.failures import Failure, as_failure
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import suggest
@@ -55,6 +56,11 @@ def measured(store: Store, dataset: str) -> tuple[GroundTruth, list[Entry]]:
     return truth, leaderboard.collect(store, truth, Sampling(groups=truth.groups))
 
 
+def failed(store: Store, truth: GroundTruth) -> dict[str, Failure]:
+    """Why models could not be measured, by their name."""
+    return {one.model: as_failure(store, one) for one in leaderboard.failed(store, truth)}
+
+
 def compare(truth: GroundTruth, left: Entry, right: Entry) -> Compared:
     """Compare two measured models. Raises HarnessError when they are the same."""
     if left is right:
@@ -75,10 +81,13 @@ def compare(truth: GroundTruth, left: Entry, right: Entry) -> Compared:
     )
 
 
-def find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
+def find(
+    entries: Sequence[Entry], name: str, dataset: str, failed: Mapping[str, Failure] | None = None
+) -> Entry:
     """The entry that a name stands for: MODEL, MODEL:SELECTED_ON, or the digest of a result.
 
-    Raises HarnessError when there is none, or several.
+    ``failed`` says of models why they could not be measured. Raises HarnessError when there is
+    none, or several.
     """
     named = [
         entry
@@ -91,6 +100,8 @@ def find(entries: Sequence[Entry], name: str, dataset: str) -> Entry:
             *(run.record["digest"] for run in entry.runs),
         )
     ]
+    if not named and failed and name in failed:
+        raise HarnessError(f"compare: {name} failed on {dataset}: {failed[name]}")
     if not named:
         models = [entry.record["model"] for entry in entries]
         raise HarnessError(

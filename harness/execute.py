@@ -1,22 +1,20 @@
-"""Running a plan: one process, one job after another, nothing finished is ever lost."""
+"""Running a plan: one job after another, nothing finished is ever lost."""
 
 from __future__ import annotations
 
-import errno
-import shutil
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from harness.errors import HarnessError
-from harness.plan import Job, Plan, is_late, seconds, together
+from harness import failures
+from harness.failures import FailedModel, Failure
+from harness.plan import Job, Plan, is_late, seconds, title, together
 from harness.progress import duration, say
 from harness.registry import Registry
-from harness.store import Key, Store, disk_error, write_atomically
-from harness.sweeps import Finish
+from harness.store import Store, disk_error
+from harness.supervise import Worker
+from harness.trackers import Trackers
 
 LONG = 600.0
 """Seconds from which a job deserves a hint on how to shorten it."""
@@ -26,122 +24,148 @@ def execute(
     plan: Plan,
     store: Store,
     registry: Registry,
+    worker: Worker,
     when_clean: Callable[[], None] = lambda: None,
-) -> dict[str, str]:
+) -> dict[str, Failure]:
     """Compute what the store lacks. Returns, for what did not finish, its label and why.
 
     A job that fails takes only those with it that need it. Whatever finished is in the store,
     also when this raises KeyboardInterrupt. ``when_clean`` is called when all that is left is
     about perturbed patches.
     """
-    with store.locked():
-        return _execute(plan, store, registry, when_clean)
+    with store.locked(), worker:
+        return _Execution(plan, store, registry, worker).run(when_clean)
 
 
-def _execute(
-    plan: Plan, store: Store, registry: Registry, when_clean: Callable[[], None]
-) -> dict[str, str]:
-    to_do = plan.to_do(store)
-    for warning in plan.warnings:
-        say(f"WARNING: {warning}")
-    announce(to_do)
-    failures = dict(plan.failures)
-    failed: set[str] = set()
-    skipped = 0
-    hooks = registry.manager.hook
-    _tell(partial(hooks.harness_run_started, jobs=tuple(job.key.as_dict() for job in to_do)))
-    try:
-        number, clean = 0, any(not is_late(job) for job in to_do)
-        for group in together(to_do):
-            if clean and is_late(group[0]):
-                _make_current(plan, store, failures)
-                when_clean()
-                clean = False
-            able = [job for job in group if not failed & {need.digest for need in job.needs}]
-            failed |= {job.key.digest for job in group if job not in able}
-            skipped += len(group) - len(able)
-            number += len(group)
-            if not able:
-                continue
-            started = time.monotonic()
-            title = able[0].sweep.label if able[0].sweep and able[1:] else able[0].label
-            last = f"{number}/{len(to_do)}"
-            head = f"[{last if len(group) == 1 else f'{number - len(group) + 1}-{last}'}] {title}"
-            if is_late(able[0]) and (expected := sum(seconds(job) or 0 for job in able)) > 60:
-                head += f", about {duration(expected)}"
-            say(head)
-            full = False
-            for job, error in _compute(able, store):
-                if error is None:
-                    _tell(
-                        partial(
-                            hooks.harness_result_stored,
-                            record=store.record(job.key),
-                            folder=store.folder(job.key),
-                        )
-                    )
-                    continue
-                failed.add(job.key.digest)
-                failures[job.label] = _explain(error, job, store)
-                say(f"{job.label}: FAILED: {failures[job.label]}")
-                full = full or _disk_is_full(error)
-            if full:  # what comes next would be computed in vain
-                skipped += len(to_do) - number
-                break
-            if (took := time.monotonic() - started) > 2:
-                say(f"{head}: done in {duration(took)}")
-    except KeyboardInterrupt:
-        failures["run"] = "interrupted"
-        raise
-    finally:
-        if skipped:
-            say(f"{skipped} further results were not computed because of that.")
-        _make_current(plan, store, failures)
-        _tell(partial(hooks.harness_run_ended, failures=failures))
-    return failures
+class _Execution:
+    """A plan under way, and what has failed by now."""
 
+    def __init__(self, plan: Plan, store: Store, registry: Registry, worker: Worker) -> None:
+        # An estimate may try the model out, which is not for this process to do.
+        jobs = {
+            digest: replace(job, estimate=partial(worker.estimate, job))
+            if job.estimate and job.key.kind == "fit"
+            else job
+            for digest, job in plan.jobs.items()
+        }
+        self.plan = replace(plan, jobs=jobs)
+        self.store = store
+        self.registry = registry
+        self.worker = worker
+        self.trackers = Trackers(registry, store)
+        self.failures = dict(plan.failures)
+        self.failed: dict[str, Failure] = {}
+        """By digest of the result; what needs it has failed for the same reason."""
+        self.failed_fits: dict[str, Failure] = {}
+        """By the fits of clean predictions that failed: changed patches need not be tried."""
 
-def _make_current(plan: Plan, store: Store, failures: dict[str, str]) -> None:
-    """Let the leaderboards be about the copies of datasets that this plan is about."""
-    try:
-        for copy in plan.copies:
-            if copy in store:
-                store.set_current(copy)
-    except OSError as error:
-        failures.setdefault("store", str(disk_error(error, store.root)))
-
-
-def _compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, Exception | None]]:
-    """Compute jobs together and store them; yields each with what went wrong, if anything."""
-    sweep = group[0].sweep
-    finishes: Sequence[Finish]
-    workspace: Path | None = None
-    try:
-        if sweep is None:
-            assert group[0].compute is not None
-            finishes = [group[0].compute]
-        else:
-            workspace = store.workspace(_sweep_key(group))
-            finishes = sweep.run([job.part for job in group], workspace)
-    except Exception as error:
-        yield from ((job, error) for job in group)
-        return
-    for job, finish in zip(group, finishes, strict=True):
+    def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
+        """Compute what is lacking."""
+        to_do = self.plan.to_do(self.store)
+        for warning in self.plan.warnings:
+            say(f"WARNING: {warning}")
+        announce(to_do)
+        for failure in self.plan.failures.values():
+            if failure.model:
+                self.record(*failure.model, failure)
+        skipped = 0
+        self.trackers.tell("harness_run_started", jobs=tuple(job.key.as_dict() for job in to_do))
         try:
-            with store.write(job.key) as (folder, record):
-                record |= finish(folder)
-        except Exception as error:
-            yield job, error
-        else:
-            yield job, None
-    if workspace is not None:
-        shutil.rmtree(workspace, ignore_errors=True)
+            number, clean = 0, any(not is_late(job) for job in to_do)
+            for group in together(to_do):
+                if clean and is_late(group[0]):
+                    self.make_current()
+                    when_clean()
+                    clean = False
+                able = [job for job in group if not self.hopeless(job)]
+                skipped += len(group) - len(able)
+                number += len(group)
+                if not able:
+                    continue
+                started = time.monotonic()
+                last = f"{number}/{len(to_do)}"
+                head = f"[{last if len(group) == 1 else f'{number - len(group) + 1}-{last}'}] "
+                head += title(able)
+                if is_late(able[0]) and (expected := sum(seconds(job) or 0 for job in able)) > 60:
+                    head += f", about {duration(expected)}"
+                say(head)
+                if self.compute(able):  # what comes next would be computed in vain
+                    skipped += len(to_do) - number
+                    break
+                if (took := time.monotonic() - started) > 2:
+                    say(f"{head}: done in {duration(took)}")
+        except KeyboardInterrupt:
+            self.failures["run"] = Failure("interrupted")
+            raise
+        finally:
+            if skipped:
+                say(f"{skipped} further results were not computed because of that.")
+            self.make_current()
+            told = {label: str(failure) for label, failure in self.failures.items()}
+            self.trackers.tell("harness_run_ended", failures=told)
+        return self.failures
+
+    def compute(self, group: Sequence[Job]) -> bool:
+        """Compute a group. Returns whether the disk is full."""
+        full = False
+        for job, problem in self.worker.compute(group):
+            if problem is None:
+                if _has_row(job):
+                    fields = job.key.fields
+                    failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
+                self.trackers.tell_stored(job)
+                continue
+            self.failures[job.label] = problem.failure
+            say(f"{job.label}: FAILED: {problem.failure}")
+            full = full or problem.disk_is_full
+            self.fail(job, problem.failure, not problem.disk_is_full)
+        return full
+
+    def hopeless(self, job: Job) -> bool:
+        """Whether what a job needs has failed; then so has the job."""
+        why = next((self.failed[n.digest] for n in job.needs if n.digest in self.failed), None)
+        if why is None and is_late(job):
+            why = self.failed_fits.get(str(job.key.fields.get("fits")))
+        if why is not None:
+            self.fail(job, why)
+        return why is not None
+
+    def fail(self, job: Job, why: Failure, with_row: bool = True) -> None:
+        """Remember why a job failed."""
+        self.failed[job.key.digest] = why
+        if job.key.kind == "prediction" and not is_late(job) and "fits" in job.key.fields:
+            self.failed_fits[str(job.key.fields["fits"])] = why
+        if _has_row(job) and with_row:
+            key = job.key
+            self.record(key.dataset, key.fields["data"], key.name, why)
+
+    def record(self, dataset: str, data: str, model: str, why: Failure) -> None:
+        """Keep why a model has no row of figures."""
+        plugin = self.registry.models.plugin[model]
+        failed = FailedModel(
+            model=model,
+            title=self.registry.models[model].title,
+            plugin=f"{plugin.distribution} {plugin.version}",
+            why=why.why,
+            details=why.details.name if why.details else "",
+        )
+        failures.record(self.store, dataset, data, failed)
+
+    def make_current(self) -> None:
+        """Let the leaderboards be about the copies of datasets that this plan is about."""
+        try:
+            for copy in self.plan.copies:
+                if copy in self.store:
+                    self.store.set_current(copy)
+        except OSError as error:
+            why = Failure(str(disk_error(error, self.store.root)))
+            self.failures.setdefault("store", why)
 
 
-def _sweep_key(group: Sequence[Job]) -> Key:
-    """Names the workspace of a pass: the same when the same results are wanted again."""
-    key = group[0].key
-    return Key("sweep", key.dataset, key.name, {"parts": [job.key.digest for job in group]})
+def _has_row(job: Job) -> bool:
+    """Whether a job's result is a row of the leaderboard."""
+    fields = job.key.fields
+    return job.key.kind == "prediction" and not is_late(job) and fields["view"] == "identity"
 
 
 def announce(to_do: Sequence[Job]) -> None:
@@ -171,32 +195,3 @@ def announce(to_do: Sequence[Job]) -> None:
     if changed:
         text += f". {changed} are predictions of changed patches; --no-probes leaves these out"
     say(f"{text}.")
-
-
-def _explain(error: Exception, job: Job, store: Store) -> str:
-    if isinstance(error, HarnessError):
-        return str(error)
-    if _disk_is_full(error):
-        return str(disk_error(OSError(errno.ENOSPC, ""), store.root))
-    if isinstance(error, OSError):
-        return str(disk_error(error, store.root))
-    log = store.root / "errors" / f"{job.key.digest}.txt"
-    summary = f"{type(error).__name__}: {error}".splitlines()[0]
-    try:
-        write_atomically(log, "".join(traceback.format_exception(error)))
-    except OSError:
-        return summary
-    return f"{summary} (traceback in {log}; report it to the plugin's author)"
-
-
-def _disk_is_full(error: Exception) -> bool:
-    # Libraries that write by themselves, such as safetensors, have error types of their own.
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
-
-
-def _tell(hook: Callable[[], Any]) -> None:
-    """Call lifecycle hooks; a tracker that fails must not end a run."""
-    try:
-        hook()
-    except Exception as error:
-        say(f"WARNING: a lifecycle hook failed: {type(error).__name__}: {error}")

@@ -72,6 +72,8 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
             else dataset["shortfall"]
         )
     lines.append(_independence(board))
+    if any(row["result"] == "failed" for row in board.rows):
+        lines.append("“Failed”: could not be measured; the notes say why and where details are.")
     chosen, _ = filled(board, names)
     lines.append(" ".join(dict.fromkeys(column.about for column in chosen if column.about)))
     return lines

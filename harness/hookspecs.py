@@ -77,8 +77,15 @@ def harness_run_started(jobs: tuple[Mapping[str, Any], ...]) -> None:
 
 
 @hookspec
-def harness_result_stored(record: Mapping[str, Any], folder: Path) -> None:
-    """A result was stored: its record, and the folder that holds it. Read, do not write there."""
+def harness_result_stored(
+    record: Mapping[str, Any], folder: Path, figures: Mapping[str, float]
+) -> None:
+    """A result was stored: its record, and the folder that holds it. Read, do not write there.
+
+    ``figures`` says what a prediction comes to: accuracy, balanced_accuracy, macro_f1, mcc and,
+    where it is defined, macro_auroc, as fractions of 1. It is empty for other kinds of results.
+    The record's ``perturbation`` is "clean" or the name of what was done to the test patches.
+    """
 
 
 @hookspec

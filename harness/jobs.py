@@ -187,11 +187,12 @@ class FeatureSplit:
 
 def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
     """The same split, its parts replaced by their stored features (found by fingerprint)."""
+    if split.fingerprint in stored:  # also of a dataset's part that is itself made of splits
+        return stored[split.fingerprint]
     if isinstance(split, Subset):
         return Subset(with_features(split.base, stored), split.indices)
-    if isinstance(split, Concat):
-        return Concat(*(with_features(part, stored) for part in split.parts))
-    return stored[split.fingerprint]
+    assert isinstance(split, Concat)
+    return Concat(*(with_features(part, stored) for part in split.parts))
 
 
 def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:

@@ -10,9 +10,19 @@ from typing import Any
 import numpy as np
 
 from harness import figures, predictions
+from harness.failures import FailedModel, recorded
 from harness.predictions import GroundTruth, Run
 from harness.probes import Finding, ModelProbe
-from harness.rows import Entry, Row, cells, changed_row, measured_row, published_row, with_scaled
+from harness.rows import (
+    Entry,
+    Row,
+    cells,
+    changed_row,
+    failed_row,
+    measured_row,
+    published_row,
+    with_scaled,
+)
 from harness.statistics import ranking
 from harness.statistics.intervals import Sampling
 from harness.store import Store
@@ -73,6 +83,7 @@ def build(
     _rank(rows, entries, truth)
     if with_temperature:
         rows = with_scaled(rows, entries, store, truth, sampling, probes)
+    rows += [failed_row(one, store, truth) | cells(probes, {}) for one in failed(store, truth)]
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
@@ -104,6 +115,17 @@ def build(
         findings=findings,
         changed=tuple(changed),
     )
+
+
+def failed(store: Store, truth: GroundTruth) -> list[FailedModel]:
+    """Models that failed on this copy of the dataset and were never measured on it."""
+    data = truth.described["key"]["fields"]["data"]
+    measured = {
+        record["model"]
+        for _, record in store.records("prediction", truth.dataset)
+        if (record["data"], record["perturbation"], record["view"]) == (data, "clean", "identity")
+    }
+    return [one for one in recorded(store, truth.dataset, data) if one.model not in measured]
 
 
 def collect(

@@ -47,6 +47,20 @@ def offers(registry: Registry, folder: Path) -> str:
             for name, m in models.items()
         ],
     )
+    families, readers = models.families, registry.readers
+    show(
+        "Model families",
+        ["name", "title", "example", "plugin"],
+        [
+            [f"{name}:...", f.title, f.example, source(families, name)]
+            for name, f in families.items()
+        ],
+    )
+    show(
+        "Kinds of TOML file, for --plugin",
+        ["kind", "title", "plugin"],
+        [[name, r.title, source(readers, name)] for name, r in readers.items()],
+    )
     perturbations = registry.perturbations
 
     def levels(perturbation: Perturbation) -> str:

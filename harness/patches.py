@@ -1,4 +1,4 @@
-"""Patches in files: class folders, or the same inside a zip, decoded only when asked for."""
+"""Patches in files: folders, or the same inside a zip, decoded only when asked for."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ class Files:
     origin: Path
     sizes: Mapping[str, int]
     read: Callable[[str], bytes]
+
+
+def place(folder: Path, name: str) -> Path | None:
+    """Where data of this name lie below ``folder``: unpacked, or as a zip; None if nowhere.
+
+    Some programs unpack a zip into a folder of its name, and so one level deeper.
+    """
+    for path in (folder / name / name, folder / name, folder / f"{name}.zip"):
+        if path.exists():
+            return path
+    return None
+
+
+def list_files(path: Path) -> Files:
+    """List the patches in the class folders of a folder, or of a zip by its suffix."""
+    is_zip = path.suffix.lower() == ".zip" and not path.is_dir()
+    return list_zip(path) if is_zip else list_folder(path)
 
 
 def list_folder(folder: Path) -> Files:
@@ -93,10 +110,16 @@ def list_zip(path: Path) -> Files:
     return Files(path, {name: info.file_size for name, info in members.items()}, read)
 
 
-def decode(data: bytes, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, name: str, shape: tuple[int, int] | None, resize: bool = False
+) -> NDArray[np.uint8]:
     """Decode one image file to uint8 RGB (H, W, 3).
 
-    Raises HarnessError when OpenCV cannot read the bytes or the image is not of ``shape`` (H, W).
+    A gray image gets three equal channels; an alpha channel is left out, so that a transparent
+    pixel has the color stored under it. Raises HarnessError when OpenCV cannot read the bytes, when
+    the image has more than 8 bits a channel (how many of them are used is not known), or when it
+    is not of ``shape`` (H, W). With ``resize`` it is brought to that shape instead: by averaging
+    where it shrinks in both directions, else by bilinear interpolation.
     """
     import cv2
 
@@ -104,52 +127,68 @@ def decode(data: bytes, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
     set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
     set_log_level(0)
     buffer = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data else None
+    except cv2.error:  # such as more pixels than OpenCV reads
+        image = None
     if image is None:
         raise HarnessError(
             f"{name}: cannot be read as an image (truncated, or no image at all); "
             "replace or remove the file and run again"
         )
-    if image.shape[:2] != shape:
+    if image.dtype != np.uint8:
         raise HarnessError(
-            f"{name}: is {image.shape[1]}x{image.shape[0]} pixels where {shape[1]}x{shape[0]} "
-            "are expected; remove the file and run again"
+            f"{name}: has {8 * image.itemsize} bits a channel; convert it to 8 bits and run again"
         )
+    if shape is not None and image.shape[:2] != shape:
+        if not resize:
+            raise HarnessError(
+                f"{name}: is {image.shape[1]}x{image.shape[0]} pixels where {shape[1]}x{shape[0]} "
+                "are expected; remove the file and run again"
+            )
+        shrinks = image.shape[0] >= shape[0] and image.shape[1] >= shape[1]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image = cv2.resize(image, shape[::-1], interpolation=how)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 class FileSplit:
-    """A Split over files named ``<CLASS>/<file>``.
+    """A Split over files named ``<CLASS>/<file>``, or over those that ``labels`` names.
 
-    ``shape`` is the (H, W) that every patch must have. An id is ``prefix``, the class and
-    the file's name without its suffix. Raises HarnessError for an unknown class folder, a file
+    ``shape`` is the (H, W) that every patch must have, that of the first if None; with ``resize``
+    patches are brought to it. An id is ``prefix`` and the file's name, without its suffix where
+    that leaves no two the same. ``labels`` maps names in ``files`` to indices into ``classes``, for
+    files that do not lie in class folders. Raises HarnessError for an unknown class folder, a file
     that is no image by its suffix, or when there is no patch at all.
     """
 
     def __init__(
-        self, files: Files, classes: Sequence[str], shape: tuple[int, int], prefix: str
+        self,
+        files: Files,
+        classes: Sequence[str],
+        shape: tuple[int, int] | None,
+        prefix: str,
+        *,
+        resize: bool = False,
+        labels: Mapping[str, int] | None = None,
     ) -> None:
-        number = {name: label for label, name in enumerate(classes)}
-        for name in files.sizes:
-            class_name, _, file = name.partition("/")
-            if class_name not in number:
-                raise HarnessError(
-                    f"{files.origin}: unknown class folder {class_name!r}; "
-                    f"the classes are {', '.join(classes)}; remove or rename the folder"
-                )
-            if PurePosixPath(file).suffix.lower() not in SUFFIXES:
-                raise HarnessError(
-                    f"{files.origin}/{name}: not an image file; remove it and run again"
-                )
-        if not files.sizes:
+        self.files = files
+        self.resize = resize
+        self.listed = labels is not None
+        numbers = _class_folders(files, classes) if labels is None else labels
+        if not numbers:
             raise HarnessError(
                 f"{files.origin}: holds no patches in class folders; unpack it again"
             )
-        self.files = files
+        self.names = sorted(numbers)
+        self.labels = np.array([numbers[name] for name in self.names], np.int64)
+        bare = [str(PurePosixPath(name).with_suffix("")) for name in self.names]
+        own = bare if len(set(bare)) == len(bare) else self.names
+        self.ids = [f"{prefix}/{name}" for name in own]
+        if shape is None:
+            first = decode(self._bytes(0), f"{files.origin}/{self.names[0]}", None)
+            shape = (first.shape[0], first.shape[1])
         self.shape = shape
-        self.names = sorted(files.sizes)
-        self.ids = [f"{prefix}/{PurePosixPath(name).with_suffix('')}" for name in self.names]
-        self.labels = np.array([number[name.split("/")[0]] for name in self.names], np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -159,8 +198,11 @@ class FileSplit:
         same files have the same fingerprint.
         """
         digest = hashlib.sha256()
-        for id_, name in zip(self.ids, self.names, strict=True):
-            digest.update(f"{id_}\0{name}\0{self.files.sizes[name]}\n".encode())
+        for id_, name, label in zip(self.ids, self.names, self.labels, strict=True):
+            listed = f"\0{label}" if self.listed else ""
+            digest.update(f"{id_}\0{name}\0{self.files.sizes[name]}{listed}\n".encode())
+        if self.resize:
+            digest.update(f"resized to {self.shape}\n".encode())
         spread = np.linspace(0, len(self.names) - 1, FINGERPRINT_FILES).astype(int)
         for index in np.unique(spread):
             digest.update(self._bytes(int(index)))
@@ -171,7 +213,7 @@ class FileSplit:
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
         for row, index in enumerate(indices):
             name = f"{self.files.origin}/{self.names[index]}"
-            images[row] = decode(self._bytes(index), name, self.shape)
+            images[row] = decode(self._bytes(index), name, self.shape, self.resize)
         return images
 
     def _bytes(self, index: int | np.int64) -> bytes:
@@ -182,3 +224,25 @@ class FileSplit:
                 f"{self.files.origin}/{self.names[index]}: {error.strerror}; "
                 "check the disk or remove the file"
             ) from error
+
+
+def _class_folders(files: Files, classes: Sequence[str]) -> dict[str, int]:
+    """The label of each file by its class folder."""
+    number = {name: label for label, name in enumerate(classes)}
+    labels = {}
+    for name in files.sizes:
+        class_name = name.partition("/")[0]
+        if class_name not in number:
+            raise HarnessError(
+                f"{files.origin}: unknown class folder {class_name!r}; "
+                f"the classes are {', '.join(classes)}; remove or rename the folder"
+            )
+        check_suffix(f"{files.origin}/{name}")
+        labels[name] = number[class_name]
+    return labels
+
+
+def check_suffix(name: str) -> None:
+    """Raise HarnessError when a file's name is not one of an image."""
+    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+        raise HarnessError(f"{name}: not an image file; remove it and run again")

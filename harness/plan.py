@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.failures import Failure
 from harness.probes import DatasetProbe
 from harness.store import Key, Store
 from harness.sweeps import Finish
@@ -84,9 +85,9 @@ class Plan:
     """The dataset results that this plan is about."""
     findings: dict[tuple[str, str], Key] = field(default_factory=dict)
     """By dataset and probe."""
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
     """What could not be planned, and why."""
-    unavailable: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, Failure] = field(default_factory=dict)
     """What needs something that cannot be had on this machine."""
 
     def add(self, job: Job) -> Key:
@@ -147,6 +148,17 @@ def together(to_do: Sequence[Job]) -> list[list[Job]]:
     for name in groups:
         place(name)
     return list(ordered.values())
+
+
+def title(group: Sequence[Job]) -> str:
+    """What a group that is computed together is called."""
+    return group[0].sweep.label if group[0].sweep and group[1:] else group[0].label
+
+
+def sweep_key(group: Sequence[Job]) -> Key:
+    """Names the workspace of a pass: the same when the same results are wanted again."""
+    key = group[0].key
+    return Key("sweep", key.dataset, key.name, {"parts": [job.key.digest for job in group]})
 
 
 def seconds(job: Job) -> float | None:

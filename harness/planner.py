@@ -16,6 +16,7 @@ import numpy as np
 from harness import jobs, settings, sweeps
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
+from harness.failures import keep_error
 from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
 from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
@@ -50,10 +51,12 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                 _DatasetPlanner(registry, store, request, plan, dataset, splits, seed)
                 for seed in request.seeds
             ]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(request.datasets) == 1 and isinstance(error, HarnessError):
                 raise
-            plan.failures[f"dataset {dataset.name}"] = reason(error)
+            plan.failures[f"dataset {dataset.name}"] = keep_error(
+                store, f"dataset-{dataset.name}", error
+            )
             continue
         first = planners[0]
         for planner in planners:
@@ -64,21 +67,17 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                     if planner is first and model.name in request.perturbed:
                         for condition in planner.conditions():
                             planner.predict(model, condition)
-                except UnavailableError as error:
-                    plan.unavailable[f"{dataset.name}: {model.name}"] = str(error)
-                except Exception as error:
-                    plan.failures[f"{dataset.name}: {model.name}"] = reason(error)
+                except (Exception, SystemExit) as error:
+                    about = (dataset.name, planner.fingerprint, model.name)
+                    failure = keep_error(store, "plan-" + "-".join(about), error)
+                    found = plan.failures
+                    if isinstance(error, UnavailableError):
+                        found = plan.unavailable
+                    found[f"{dataset.name}: {model.name}"] = replace(failure, model=about)
         for probe in request.probes:
             plan.findings[dataset.name, probe.name] = first.ask(probe)
     plan.warnings = list(dict.fromkeys(plan.warnings))
     return plan
-
-
-def reason(error: Exception) -> str:
-    """Why something cannot be planned or asked, in one line."""
-    if isinstance(error, HarnessError):
-        return str(error)
-    return f"{type(error).__name__}: {error}; report it to the plugin's author"
 
 
 class _DatasetPlanner:
@@ -167,14 +166,14 @@ class _DatasetPlanner:
             self.learned[perturbation.name] = learned
         return self.learned[perturbation.name]
 
-    def fitted_on(self, selected_on: str = "none") -> dict[str, Split]:
-        """The parts of the dataset that fits and their selection read."""
+    def fitted_on(self, selected_on: str = "none", audited: bool = False) -> dict[str, Split]:
+        """The parts of the dataset that fits, their selection and its audit read."""
         parts: dict[str, Split] = {}
         if self.splits.train is not None:
             parts["train"] = self.splits.train
         if selected_on == "validation" and self.splits.validation is not None:
             parts["validation"] = self.splits.validation
-        if self.splits.folds or selected_on == "test":
+        if self.splits.folds or selected_on == "test" or audited:
             parts["test"] = self.splits.test
         return parts
 
@@ -363,7 +362,9 @@ class _DatasetPlanner:
         # The same fit with more kept of it: where it is there, nothing is fitted again.
         if spec.audited or (audited in store and key not in store):
             key = audited
-        parts = self.fitted_on("test" if spec.audited else spec.selected_on)
+        # What the authors of a model that comes fitted selected on is not read here.
+        selected_on = "none" if model.trained_on else spec.selected_on
+        parts = self.fitted_on(selected_on, spec.audited)
         feature_keys = {}
         if features_used is not None:
             feature_keys = {
@@ -381,9 +382,9 @@ class _DatasetPlanner:
                     for name, feature_key in feature_keys.items()
                 }
                 fold_train = jobs.with_features(train, stored)
-                if spec.audited or spec.selected_on == "test":
+                if spec.audited or selected_on == "test":
                     fold_test = jobs.with_features(fold_test, stored)
-                if spec.selected_on == "validation":
+                if selected_on == "validation":
                     validation = jobs.with_features(validation, stored)
             record = jobs.fit(spec, fold_train, fold_test, validation, store, key, folder)
             return {
@@ -446,7 +447,7 @@ class _DatasetPlanner:
                 **finish(folder),
                 "features": wanted.name,
                 "initial_weights": wanted.weights.label if wanted.weights else "none",
-                "device": wanted.device or cpu(),
+                "device": (wanted.device() if wanted.device else "") or cpu(),
                 **provenance(),
             }
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 LINE_EVERY = 30.0
 _last_line = time.monotonic()  # over all loops: an epoch may take less than the interval
 
+instead: TextIO | None = None
+"""Where messages go if not to standard error: set where that is not the user's terminal."""
+
+
+def terminal() -> TextIO:
+    """Where messages go."""
+    return instead or sys.stderr or io.StringIO()  # without a standard error, to nobody
+
 
 def say(message: str) -> None:
     """Print a line to standard error, above a progress bar if there is one."""
-    if sys.stderr.isatty():
+    file = terminal()
+    if file.isatty():
         from tqdm import tqdm
 
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(message, file=file)
     else:
-        print(message, file=sys.stderr, flush=True)
+        print(message, file=file, flush=True)
 
 
 def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
     """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
-    if sys.stderr.isatty():
+    file = terminal()
+    if file.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, leave=False, file=sys.stderr)
+        yield from tqdm(items, total=total, desc=label, leave=False, file=file)
         return
     global _last_line
     for done, item in enumerate(items, 1):

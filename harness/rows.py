@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness import figures, reproduction, temperature
+from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
 from harness.statistics.intervals import Sampling
@@ -204,6 +205,44 @@ def published_row(
         "recall": _recalls(reproduction.recalls(result, truth.classes, theirs), truth),
         "confusion": result.confusion,
         "source": result.source,
+    }
+
+
+def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
+    """The row of a model that could not be measured."""
+    return {
+        "rank": None,
+        "rank_best": None,
+        "rank_worst": None,
+        "result": "failed",
+        "model": failed.model,
+        "title": failed.title,
+        **_all_fields({}),
+        "seeds": None,
+        "accuracy_sd": None,
+        "accuracy_min": None,
+        "accuracy_max": None,
+        "published_accuracy": None,
+        "published_balanced_accuracy": None,
+        "published_selected_on": None,
+        "published_source": None,
+        **_fields("difference_to_published", None),
+        "reproduced": None,
+        "reproduced_because": "failed",
+        **_fields("difference_to_reference", None),
+        "difference_to_reference_empty_because": "failed",
+        "selected_on": "",
+        "initial_weights": None,
+        "trained_on": truth.described["trained_on"],
+        "n_train": None,
+        "n_test": len(truth.labels),
+        "fit_seconds": None,
+        "patches_per_second": None,
+        "device": None,
+        "notes": str(as_failure(store, failed)),
+        "recall": _recalls({}, truth),
+        "confusion": None,
+        "source": failed.plugin,
     }
 
 

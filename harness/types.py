@@ -127,8 +127,8 @@ class Features:
     requires: tuple[str, ...] = ()
     weights: InitialWeights | None = None
     """Of the network that extracts them; their digest enters the key."""
-    device: str = ""
-    """Name of the accelerator that extracts them; "" for the CPU."""
+    device: Callable[[], str] | None = None
+    """Name of the accelerator that extracts them; "" when it is the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

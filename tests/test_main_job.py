@@ -423,7 +423,12 @@ def test_a_tracker_that_fails_does_not_end_the_run(toy, make_distribution):
     )
     toy.path.append(make_distribution("x-tracker", {"tracker": source}))
     output = toy("run", "--dataset", "toy", "--model", "toy-mean")
-    assert "WARNING: a lifecycle hook failed: OSError: the tracker is down" in output
+    assert (
+        "WARNING: harness_run_started of the plugin tracker failed: OSError: the tracker is down; "
+        "report it to the plugin's author (details in runs/errors/tracker-tracker.txt)"
+    ) in output
+    assert "Traceback" in (toy.folder / "runs/errors/tracker-tracker.txt").read_text()
+    assert toy.toy_log[0] == "run started with 5 jobs", "the other tracker is told"
     assert measured(toy)
 
 
@@ -535,12 +540,19 @@ def test_data_get_downloads_what_a_dataset_needs(toy):
     assert "/files/absent.zip" in toy("data", "get", "toy-absent", "--data", "other", code=2)
 
 
-def test_strict_turns_a_broken_plugin_into_an_exit_code(toy, make_distribution):
+def test_a_broken_plugin_is_named_and_turned_into_an_exit_code(toy, make_distribution):
     toy.path.append(make_distribution("x-broken", {"broken": "import nothing_of_that_name"}))
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
-    assert "plugin broken of x-broken is left out" in toy(*arguments)
-    toy(*arguments, "--strict", code=3)
+    output = toy("run", "--model", "toy-meen", code=2)
+    assert "plugin broken of x-broken is left out" in output, "it may be why a name is not known"
+    assert not (toy.folder / "runs").exists()
+    output = toy(*arguments, code=3)
+    assert "plugin broken of x-broken is left out" in output
+    assert "(details in runs/errors/plugin-broken.txt)" in output
+    assert "Traceback" in (toy.folder / "runs/errors/plugin-broken.txt").read_text()
     assert measured(toy)
+    assert "plugin broken of x-broken is left out" in toy("leaderboard")
+    toy("leaderboard", "--strict", code=3)
     table = toy("plugins")
     assert "No module named 'nothing_of_that_name'" in table
     assert "toy-harness" in table

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError
-from harness.patches import FileSplit, list_folder, list_zip
+from harness.patches import FileSplit, decode, list_files, list_folder, list_zip, place
 
 CLASSES = ("A", "B")
 
@@ -181,3 +181,80 @@ def test_a_zip_with_a_damaged_member(archive):
     patches = split(list_zip(archive))
     with pytest.raises(HarnessError, match=r"set\.zip: A/two\.tif inside is damaged"):
         patches.read([1])
+
+
+def encoded(image, suffix=".png"):
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+GRAY = np.arange(120, dtype=np.uint8).reshape(12, 10)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_a_gray_image_has_three_equal_channels(suffix):
+    image = decode(encoded(GRAY, suffix), "gray", (12, 10))
+    assert image.shape == (12, 10, 3)
+    assert (image == GRAY[..., None]).all()
+
+
+def test_an_alpha_channel_is_left_out():
+    color = np.stack([GRAY, GRAY + 40, GRAY + 80], axis=2)
+    bgra = np.concatenate([color, np.zeros((12, 10, 1), np.uint8)], axis=2)
+    image = decode(encoded(bgra), "transparent", (12, 10))
+    assert (image == color[..., ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "bits"), [("uint16", ".png", 16), ("uint16", ".tif", 16)]
+)
+def test_more_than_8_bits_are_refused(dtype, suffix, bits):
+    for image in (GRAY.astype(dtype), np.dstack([GRAY] * 3).astype(dtype)):
+        with pytest.raises(HarnessError, match=rf"deep: has {bits} bits a channel; convert it"):
+            decode(encoded(image, suffix), "deep", (12, 10))
+
+
+def test_resizing_averages_or_interpolates():
+    blocks = np.kron(GRAY, np.ones((2, 2), np.uint8))
+    smaller = decode(encoded(blocks), "blocks", (12, 10), resize=True)
+    assert (smaller == GRAY[..., None]).all()
+    ramp = np.repeat(np.arange(0, 100, 20, dtype=np.uint8)[None], 4, axis=0)
+    larger = decode(encoded(ramp), "ramp", (8, 10), resize=True)[3, :, 0]
+    assert larger.tolist() == [0, 5, 15, 25, 35, 45, 55, 65, 75, 80]
+    with pytest.raises(HarnessError, match="ramp: is 5x4 pixels where 10x8"):
+        decode(encoded(ramp), "ramp", (8, 10))
+
+
+def test_the_first_patch_gives_the_size_when_none_is_named(folder):
+    files = list_folder(folder)
+    assert FileSplit(files, CLASSES, None, "set").shape == (12, 10)
+
+
+def test_ids_keep_suffixes_where_names_would_be_the_same_without(folder):
+    cv2.imwrite(str(folder / "A" / "one.png"), np.zeros((12, 10, 3), np.uint8))
+    ids = split(list_folder(folder)).ids
+    assert ids == ["set/A/one.png", "set/A/one.tif", "set/A/two.tif", "set/B/three.tif"]
+
+
+def test_listed_files_need_no_class_folders_and_their_labels_are_in_the_fingerprint(folder):
+    files = list_folder(folder)
+    listed = [
+        FileSplit(files, CLASSES, (12, 10), "set", labels={"B/three.tif": n, "A/one.tif": 1})
+        for n in (0, 1)
+    ]
+    assert listed[0].ids == ["set/A/one", "set/B/three"]
+    assert listed[0].labels.tolist() == [1, 0]
+    assert listed[0].fingerprint != listed[1].fingerprint
+
+
+def test_data_are_found_unpacked_or_zipped(folder, archive, tmp_path):
+    assert place(tmp_path, "set") == folder
+    assert place(tmp_path, "other") is None
+    deeper = tmp_path / "set" / "set"
+    deeper.mkdir()
+    assert place(tmp_path, "set") == deeper
+    deeper.rmdir()
+    assert list_files(archive).sizes == list_files(folder).sizes
+    for patch in folder.rglob("*.tif"):
+        patch.unlink()
+    folder.rename(tmp_path / "elsewhere")
+    assert place(tmp_path, "set") == archive

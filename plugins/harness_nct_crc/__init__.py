@@ -48,19 +48,10 @@ FILES = {
 }
 
 
-def place(folder: Path, name: str) -> Path | None:
-    """Where a part of the data lies below ``folder``: unpacked, or as a zip; None if nowhere.
-
-    Some programs unpack a zip into a folder of its name, and so one level deeper.
-    """
-    for path in (folder / name / name, folder / name, folder / f"{name}.zip"):
-        if path.exists():
-            return path
-    return None
-
-
 def missing(dataset: str, train: str, folder: Path) -> str:
     """What of a dataset is not below ``folder``, and how to get it; "" when all is there."""
+    from harness.patches import place
+
     lacking = [name for name in (train, TEST) if place(folder, name) is None]
     if not lacking:
         return ""
@@ -72,10 +63,9 @@ def missing(dataset: str, train: str, folder: Path) -> str:
 
 def open_split(folder: Path, name: str) -> FileSplit:
     """List the patches of one part, from a folder or straight from its zip."""
-    from harness.patches import FileSplit, list_folder, list_zip
+    from harness.patches import FileSplit, list_files, place
 
-    path = place(folder, name) or folder / name
-    files = list_zip(path) if path.suffix == ".zip" else list_folder(path)
+    files = list_files(place(folder, name) or folder / name)
     return FileSplit(files, CLASSES, (224, 224), name)
 
 

@@ -1,0 +1,248 @@
+"""The bench: patches, settings, folders, fits and fresh processes that promises share."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import settings as settings_
+from harness.contract.held import Held, few
+from harness.contract.outcome import Broken, Skipped
+from harness.errors import HarnessError, UnavailableError
+from harness.registry import Registry
+from harness.types import Classifier, Dataset, Features, FitContext, Model, Setting, Split, Splits
+
+T = TypeVar("T")
+TOLERANCE = 1e-3
+"""How far two answers that ought to be the same may be apart, as a share of the spread of the
+logits. Batches of other sizes are added up in another order, which moves float32 by a millionth
+and half precision by less than a thousandth; patches that see each other move by tenths."""
+FIT_TOLERANCE = 1e-2
+"""The same for two fits, where each step of training makes the difference of the last one grow."""
+TIME_LIMIT = 900
+"""Seconds after which a fresh process is taken to hang."""
+
+
+@dataclass
+class Bench:
+    """What promises are checked with. Everything is made when it is first needed, and kept."""
+
+    registry: Registry
+    data: Path = Path("data")
+    dataset_name: str | None = None
+    without: Sequence[str] = ()
+    files: Sequence[Path] = ()
+    given: dict[str, dict[str, Setting]] = field(default_factory=dict)
+    """Settings that the user gave, by model."""
+    made: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def folder(self) -> Path:
+        """A temporary folder, removed when Python ends."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="harness-check-")
+        return Path(self._temporary.name).resolve()
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` returns, made once. What failed is not tried again: Skipped."""
+        if key not in self.made:
+            try:
+                self.made[key] = make(), ""
+            except (Skipped, UnavailableError) as error:
+                self.made[key] = None, str(error)
+                raise
+            except BaseException:
+                self.made[key] = None, "what it needs failed, as another promise tells"
+                raise
+        value, failed = self.made[key]
+        if failed:
+            raise Skipped(failed)
+        made: T = value
+        return made
+
+    @cached_property
+    def source(self) -> tuple[Dataset, Splits]:
+        """The dataset whose patches are used, and a few of them, in memory.
+
+        The named dataset, or the first one for show that can be read. Raises HarnessError when the
+        named one cannot be used, and Skipped when there is none.
+        """
+        if self.dataset_name is not None:
+            dataset = self.registry.datasets.find(self.dataset_name)
+            if lack := dataset.missing(self.data):
+                raise HarnessError(f"dataset {dataset.name}: {lack}")
+            return dataset, few(dataset.load(self.data), dataset.classes)
+        for dataset in self.registry.datasets.values():
+            if not dataset.demo:
+                continue
+            try:
+                if not dataset.missing(self.data):
+                    return dataset, few(dataset.load(self.data), dataset.classes)
+            except Exception:  # its own promises tell
+                continue
+        raise Skipped("no dataset for show gives patches to check with; name one with --dataset")
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset whose patches are used."""
+        return self.source[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of that dataset."""
+        return self.dataset.classes
+
+    @cached_property
+    def patches(self) -> Splits:
+        """A few patches of each class, in memory."""
+        return self.source[1]
+
+    @property
+    def test(self) -> Held:
+        """The few test patches."""
+        split = self.patches.test
+        assert isinstance(split, Held)
+        return split
+
+    def settings(self, model: Model) -> dict[str, Setting]:
+        """Those for show, as the patches are few, and what the user gave."""
+        return settings_.resolve(model, True, self.given.get(model.name, {}))
+
+    def inputs(self, model: Model) -> Splits:
+        """What a model is fitted on: the few patches, or its features of them."""
+        features = model.features_with(self.settings(model))
+        return self.patches if features is None else self.featured(features)
+
+    def featured(self, features: Features) -> Splits:
+        """The few patches' features."""
+
+        def make() -> Splits:
+            parts = (self.patches.train, self.patches.validation, self.patches.test)
+            train, validation, test = (
+                part.features(features) for part in parts if isinstance(part, Held)
+            )
+            return Splits(train=train, validation=validation, test=test)
+
+        return self.once(("featured", features.name, features.version), make)
+
+    def fit(
+        self,
+        model: Model,
+        *,
+        train: Split | None = None,
+        validation: Split | None = None,
+        folder: Path | None = None,
+        settings: Mapping[str, Setting] | None = None,
+        after_epoch: Callable[[int, Classifier, float], None] | None = None,
+    ) -> Classifier:
+        """Fit a model on the few patches as a run would, or on the splits given."""
+        inputs = self.inputs(model)
+        settings = self.settings(model) if settings is None else settings
+        weights = model.initial_weights(settings) if model.initial_weights else None
+        selects = model.selects and not model.trained_on
+        context = FitContext(
+            seed=0,
+            classes=self.classes,
+            settings=settings,
+            folder=self.new_folder("fit") if folder is None else folder,
+            initial_weights=weights,
+            after_epoch=after_epoch,
+        )
+        chosen = inputs.train if train is None else train
+        assert chosen is not None
+        return model.fit(chosen, (validation or inputs.validation) if selects else None, context)
+
+    def in_fresh_process(self, task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Do a task of ``harness.contract.fresh`` in a process of its own; its answer.
+
+        Raises Broken when the task raised there, and UnavailableError as it does.
+        """
+        work, scratch = folder / "work", folder / "tmp"
+        work.mkdir()
+        scratch.mkdir()
+        content = {
+            **task,
+            "without": list(self.without),
+            "files": [str(path.absolute()) for path in self.files],
+            "classes": self.classes,
+            "data": str(self.data.absolute()),
+        }
+        (folder / "task.json").write_text(json.dumps(content))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in sys.path if part),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(scratch),
+        }
+        with (folder / "output.txt").open("w") as output:
+            try:
+                code = subprocess.run(
+                    [sys.executable, "-m", "harness.contract.fresh", str(folder)],
+                    cwd=work,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=TIME_LIMIT,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                raise Broken(
+                    f"a fresh process was not done after {TIME_LIMIT} seconds",
+                    "find out where it hangs",
+                ) from None
+        answer_file = folder / "answer.json"
+        if not answer_file.exists():
+            if code == task.get("killed_with"):
+                return {}
+            printed = (folder / "output.txt").read_text(errors="replace")
+            raise Broken(
+                f"a fresh process ended with code {code} and no answer",
+                "see what it printed, with --traceback",
+                printed,
+            )
+        answer: dict[str, Any] = json.loads(answer_file.read_text())
+        if answer.get("unavailable"):
+            raise UnavailableError(answer["error"])
+        if "error" in answer:
+            mend = "it works in this process: look for state that only this one has"
+            raise Broken(f"in a fresh process: {answer['error']}", mend, answer["traceback"])
+        return answer
+
+
+def apart(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest difference between two arrays, as a share of the spread of the first."""
+    if one.shape != other.shape:
+        return float("inf")
+    difference = np.abs(one.astype(np.float64) - other).max(initial=0)
+    return float(difference / (np.ptp(one) or np.abs(one).max(initial=0) or 1))
+
+
+def scramble(seed: int) -> None:
+    """Give the global generators of random, numpy and, where it is loaded, torch another state."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+def shaped(array: Any) -> str:
+    """What an object is, as a message says it: "float64 (4, 9)"."""
+    if isinstance(array, np.ndarray):
+        return f"{array.dtype} {array.shape}"
+    return f"a {type(array).__name__}"

@@ -1,0 +1,214 @@
+"""Which promises there are for what a name means, and what came of each."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import choose, settings
+from harness.contract.bench import Bench
+from harness.contract.datasets import DATASET
+from harness.contract.features import FEATURES, Used
+from harness.contract.models import DERIVED, FAMILY, MODEL
+from harness.contract.outcome import Broken, Skipped
+from harness.contract.perturbations import PERTURBATION
+from harness.contract.phantoms import PHANTOM
+from harness.contract.probes import DATASET_PROBE, MODEL_PROBE
+from harness.contract.published import PUBLISHED, Row
+from harness.contract.readers import PLUGIN, READER
+from harness.errors import HarnessError, UnavailableError
+from harness.plugins import load_plugins
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.registry import FLIPS, Plugin, suggest
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Features,
+    Model,
+    ModelFamily,
+    Perturbation,
+    Reader,
+)
+
+PROMISES: dict[type, tuple[str, tuple[Callable[[Any, Bench], None], ...]]] = {
+    Plugin: ("plugin", PLUGIN),
+    Dataset: ("dataset", DATASET),
+    Model: ("model", MODEL),
+    Used: ("features", FEATURES),
+    DerivedModel: ("derived-model", DERIVED),
+    ModelFamily: ("family", FAMILY),
+    Perturbation: ("perturbation", PERTURBATION),
+    DatasetProbe: ("dataset-probe", DATASET_PROBE),
+    ModelProbe: ("model-probe", MODEL_PROBE),
+    Phantom: ("phantom", PHANTOM),
+    Row: ("published", PUBLISHED),
+    Reader: ("reader", READER),
+}
+"""For each type, what it is called and what it promises."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a promise: "ok", "BROKEN" or "skipped", and why."""
+
+    case: Case
+    status: str
+    message: str = ""
+    details: str = ""
+    """A traceback, or what another process printed."""
+
+    def __str__(self) -> str:
+        if self.status == "skipped":
+            return f"skipped  {self.case} ({self.message})"
+        if self.status == "BROKEN":
+            return f"BROKEN   {self.case}\n         {self.case.text}\n         {self.message}"
+        return f"ok       {self.case}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A promise of one contribution."""
+
+    about: Any = field(repr=False)
+    promise: Callable[[Any, Bench], None] = field(repr=False)
+
+    def __str__(self) -> str:
+        kind = PROMISES[type(self.about)][0]
+        return f"{kind}:{self.about.name}:{name_of(self.promise)}"
+
+    @property
+    def text(self) -> str:
+        """What is promised, in a sentence."""
+        return text_of(self.promise)
+
+    def check(self, bench: Bench) -> Outcome:
+        """See whether the promise is kept. Whatever a plugin raises is a broken promise."""
+        try:
+            self.promise(self.about, bench)
+        except (Skipped, UnavailableError) as outcome:
+            return Outcome(self, "skipped", str(outcome))
+        except Broken as error:
+            cause = "" if error.__cause__ is None else traceback.format_exc()
+            return Outcome(self, "BROKEN", str(error), error.details or cause)
+        except HarnessError as error:
+            return Outcome(self, "BROKEN", str(error), traceback.format_exc())
+        except (Exception, SystemExit) as error:
+            said = " ".join(str(error).split())
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            message = f"raised {type(error).__name__}: {said} ({where.filename}:{where.lineno})"
+            return Outcome(self, "BROKEN", message, traceback.format_exc())
+        return Outcome(self, "ok")
+
+
+def name_of(promise: Callable[..., None]) -> str:
+    """A promise's name, e.g. "any-batch"."""
+    return promise.__name__.removeprefix("model_").replace("_", "-")
+
+
+def text_of(promise: Callable[..., None]) -> str:
+    """A promise's text: the first line of its docstring."""
+    return (promise.__doc__ or "").partition("\n")[0].replace("``", "")
+
+
+def table() -> Iterator[str]:
+    """Lines that name every promise."""
+    for kind, promises in PROMISES.values():
+        yield f"{kind}:"
+        width = max(len(name_of(promise)) for promise in promises)
+        yield from (f"  {name_of(p):{width}}  {text_of(p)}" for p in promises)
+
+
+def bench_for(
+    *,
+    files: Sequence[Path] = (),
+    without: Sequence[str] = (),
+    data: Path = Path("data"),
+    dataset: str | None = None,
+) -> Bench:
+    """Load the plugins and make a bench of them."""
+    registry = load_plugins(without, files)
+    return Bench(registry, data, dataset, without, files)
+
+
+def cases(bench: Bench, names: Sequence[str], assignments: Sequence[str] = ()) -> list[Case]:
+    """Every promise of what the names mean: plugins with all that they offer, or contributions.
+
+    ``assignments`` are those of ``--set``. Raises HarnessError when a name means nothing, or when
+    no model has the setting.
+    """
+    found: list[Any] = []
+    for name in names:
+        found += [about for about in subjects(bench, name) if about not in found]
+    models = [about for about in found if isinstance(about, Model | DerivedModel)]
+    given = settings.parse(assignments, [model for model in models if isinstance(model, Model)])
+    bench.given.update(given)
+    if bench.dataset_name is not None:
+        _ = bench.source  # a mistake in its name is said at once
+    found += used_by(bench, found)
+    return [Case(about, promise) for about in found for promise in PROMISES[type(about)][1]]
+
+
+def subjects(bench: Bench, name: str) -> list[Any]:
+    """What a name means."""
+    registry = bench.registry
+    rows: dict[str, list[Any]] = {}
+    for result, _ in registry.published:
+        rows.setdefault(result.name, []).append(result)
+    offers: Mapping[str, Mapping[str, Any]] = {
+        "datasets": registry.datasets,
+        "models": registry.models,
+        "families": registry.models.families,
+        "perturbations": registry.perturbations,
+        "probes": registry.probes,
+        "phantoms": registry.phantoms,
+        "readers": registry.readers,
+        "published": {key: Row(key, tuple(results)) for key, results in rows.items()},
+    }
+    found: list[Any] = []
+    for plugin in registry.plugins:
+        if name in (plugin.name, plugin.distribution):
+            found.append(plugin)
+            for kind, names in plugin.contributes.items():
+                found += [offers[kind][item] for item in dict.fromkeys(names)]
+    for known in offers.values():
+        if name in known and known[name] not in found:
+            found.append(known[name])
+    if not found:
+        family, colon, _ = name.partition(":")
+        if name.endswith(FLIPS) or (colon and family in registry.models.families):
+            return [registry.models.find(name)]
+        every = {n for known in offers.values() for n in known}
+        every |= {plugin.name for plugin in registry.plugins}
+        raise HarnessError(
+            f"check: no plugin, and nothing of one, named {name!r}; {suggest(name, every)}"
+        )
+    return found
+
+
+def used_by(bench: Bench, found: Sequence[Any]) -> list[Used]:
+    """The features that contributions use, each once."""
+    used: dict[str, Used] = {}
+    for about in found:
+        offers = {Model: "models", DatasetProbe: "probes", Perturbation: "perturbations"}
+        if offer := offers.get(type(about)):
+            for features in features_of(bench, about):
+                used.setdefault(features.name, Used(features, offer, about.name))
+    return list(used.values())
+
+
+def features_of(bench: Bench, about: Any) -> list[Features]:
+    """The features that a model, a probe of datasets or a perturbation asks for."""
+    if isinstance(about, Model):
+        if choose.lacks(bench.registry, about.name):
+            return []
+        try:
+            features = about.features_with(bench.settings(about))
+        except Exception:  # its promises tell
+            return []
+        return [] if features is None else [features]
+    if isinstance(about, Perturbation):
+        return [] if about.learns is None else [about.learns]
+    return list(about.features)

@@ -1,0 +1,109 @@
+"""What features promise, whoever asks for them: a model, a probe or a perturbation."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract.bench import TOLERANCE, Bench, apart, shaped
+from harness.contract.outcome import Broken, Skipped
+from harness.types import Features
+
+
+@dataclass(frozen=True)
+class Used:
+    """Features, and the contribution that they are found through."""
+
+    features: Features
+    offer: str
+    """The registry's offers that the owner is among, such as "models"."""
+    owner: str
+
+    @property
+    def name(self) -> str:
+        """The features' name."""
+        return self.features.name
+
+
+def extracted(used: Used, bench: Bench) -> NDArray[np.float32]:
+    """Features of the few test patches, once."""
+
+    def make() -> NDArray[np.float32]:
+        from harness.choose import _importable
+
+        if absent := [name for name in used.features.requires if not _importable(name)]:
+            raise Skipped(f"needs {', '.join(absent)}")
+        return used.features.extract(bench.test.values.copy())
+
+    return bench.once(("features", used.name), make)
+
+
+def rows(used: Used, bench: Bench) -> None:
+    """A patch gives one row of finite floats."""
+    values = extracted(used, bench)
+    n = len(bench.test.labels)
+    floats = isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.floating)
+    if not floats or values.ndim != 2 or len(values) != n or not values.shape[1]:
+        raise Broken(f"{n} patches gave {shaped(values)}", f"return float32 ({n}, D)")
+    if not np.isfinite(values).all():
+        raise Broken(
+            f"{(~np.isfinite(values)).sum()} of {values.size} values are NaN or infinite",
+            "bound what goes into logarithms and divisions",
+        )
+
+
+def any_batch(used: Used, bench: Bench) -> None:
+    """The features of a patch do not depend on the other patches of its batch."""
+    expected, images = extracted(used, bench), bench.test.values
+    for size in (1, 4):
+        parts = [
+            used.features.extract(images[start : start + size].copy())
+            for start in range(0, len(images), size)
+        ]
+        differ(expected, np.concatenate(parts), f"in batches of {size}", "use the patch alone")
+
+
+def threads(used: Used, bench: Bench) -> None:
+    """Several threads may extract at once."""
+    expected, images = extracted(used, bench), bench.test.values
+    parts = np.array_split(np.arange(len(images)), 8)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(2):
+            found = pool.map(lambda part: used.features.extract(images[part]), parts)
+            mend = "share nothing that changes between calls, or lock it"
+            differ(expected, np.concatenate(list(found)), "in four threads", mend)
+
+
+def inputs_unchanged(used: Used, bench: Bench) -> None:
+    """``extract`` leaves the patches as they are."""
+    extracted(used, bench)
+    given = bench.test.values.copy()
+    used.features.extract(given)
+    if not np.array_equal(given, bench.test.values):
+        raise Broken("the array of patches was changed in place", "work on a copy")
+
+
+def fresh_process(used: Used, bench: Bench) -> None:
+    """A fresh process extracts the same numbers."""
+    expected = extracted(used, bench)
+    folder = bench.new_folder("features")
+    bench.test.save(folder / "test.npz")
+    task = {"kind": "features", "offer": used.offer, "owner": used.owner, "name": used.name}
+    bench.in_fresh_process({**task, "given": bench.given.get(used.owner, {})}, folder)
+    mend = "seed every generator with a constant; hash() of text differs between processes"
+    differ(expected, np.load(folder / "values.npy"), "in a fresh process", mend)
+
+
+def differ(
+    expected: NDArray[np.float32], found: NDArray[np.float32], where: str, mend: str
+) -> None:
+    """Raise Broken when features differ by more than rounding."""
+    difference = apart(expected, found)
+    if not difference <= TOLERANCE:
+        raise Broken(f"features {where} differ by {difference:.2g} of their spread", mend)
+
+
+FEATURES = (rows, any_batch, threads, inputs_unchanged, fresh_process)

@@ -1,0 +1,505 @@
+"""What models, models derived from others, and families of models promise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.choose import lacks
+from harness.contract.bench import FIT_TOLERANCE, TOLERANCE, Bench, apart, scramble, shaped
+from harness.contract.held import Held, Watched
+from harness.contract.outcome import Broken, Skipped
+from harness.errors import HarnessError
+from harness.types import Classifier, DerivedModel, Model, ModelFamily, Setting
+from harness.views import VIEWS, apply_view
+
+KILLED = 77
+"""Exit code of a process that dies in the middle of a fit."""
+MANY_BYTES = 128 * 2**20
+"""Size of a training split, decoded, that shows whether a fit holds it in memory."""
+MANY_PATCHES = 4000
+"""Patches of such a split at most; it takes patches of some size to tell."""
+
+
+class Stopped(BaseException):
+    """Ends a fit on purpose; no "except Exception" of a plugin stops it."""
+
+
+# What the promises share
+
+
+def fitted(model: Model, bench: Bench) -> Classifier:
+    """The model fitted on the few patches, once."""
+
+    def make() -> Classifier:
+        if lack := lacks(bench.registry, model.name):
+            raise Skipped(lack)
+        return bench.fit(model)
+
+    return bench.once(("fitted", model.name), make)
+
+
+def test_inputs(model: Model, bench: Bench) -> Held:
+    """What the classifier predicts: the few test patches, or their features."""
+    split = bench.inputs(model).test
+    assert isinstance(split, Held)
+    return split
+
+
+def predicted(classifier: Classifier, inputs: NDArray[Any], bench: Bench) -> NDArray[np.float32]:
+    """Logits of a batch, after a look at their shape."""
+    logits = classifier.logits(inputs.copy())
+    wanted = (len(inputs), len(bench.classes))
+    if (
+        not isinstance(logits, np.ndarray)
+        or logits.shape != wanted
+        or not np.issubdtype(logits.dtype, np.floating)
+    ):
+        raise Broken(
+            f"logits of {shaped(inputs)} are {shaped(logits)}",
+            f"return a float32 array {wanted}, a column for each class",
+        )
+    if not np.isfinite(logits).all():
+        raise Broken(
+            f"{(~np.isfinite(logits)).sum()} of {logits.size} logits are NaN or infinite",
+            "bound what goes into logarithms and divisions",
+        )
+    return logits
+
+
+def logits_of(model: Model, bench: Bench) -> NDArray[np.float32]:
+    """Logits of the few test patches, in one batch, once."""
+    classifier = fitted(model, bench)
+
+    def make() -> NDArray[np.float32]:
+        return predicted(classifier, test_inputs(model, bench).values, bench)
+
+    return bench.once(("logits", model.name), make)
+
+
+def saved(model: Model, bench: Bench) -> Path:
+    """The folder that the fitted model was saved in, once."""
+    classifier = fitted(model, bench)
+
+    def make() -> Path:
+        folder = bench.new_folder("saved")
+        classifier.save(folder)
+        return folder
+
+    return bench.once(("saved", model.name), make)
+
+
+def compare(
+    one: NDArray[Any], other: NDArray[Any], what: str, mend: str, tolerance: float = TOLERANCE
+) -> None:
+    """Raise Broken when two arrays of logits differ by more than rounding."""
+    difference = apart(one, other)
+    if not difference <= tolerance:  # NaN is not alike either
+        raise Broken(f"{what} differ by {difference:.2g} of the spread of the logits", mend)
+
+
+# Promises of a model
+
+
+def fits(model: Model, bench: Bench) -> None:
+    """``fit`` returns a classifier: an object with ``logits`` and ``save``."""
+    classifier = fitted(model, bench)
+    absent = [name for name in ("logits", "save") if not callable(getattr(classifier, name, None))]
+    if absent:
+        raise Broken(
+            f"fit returned {shaped(classifier)} without {' and '.join(absent)}",
+            "return an object with logits(inputs) and save(folder)",
+        )
+
+
+def logits(model: Model, bench: Bench) -> None:
+    """Logits are finite floats: a row for each patch, a column for each class."""
+    logits_of(model, bench)
+
+
+def any_batch(model: Model, bench: Bench) -> None:
+    """The logits of a patch do not depend on the size of its batch or on its place there."""
+    expected, inputs = logits_of(model, bench), test_inputs(model, bench).values
+    classifier, mend = fitted(model, bench), "let no patch see the others (batch norm, sorting)"
+    order = np.random.default_rng(0).permutation(len(inputs))
+    mixed = predicted(classifier, inputs[order], bench)
+    compare(expected[order], mixed, "logits of the same patches in another order", mend)
+    for size in (1, 5):
+        parts = [
+            predicted(classifier, inputs[start : start + size], bench)
+            for start in range(0, len(inputs), size)
+        ]
+        compare(expected, np.concatenate(parts), f"logits in batches of {size}", mend)
+
+
+def one_class_batch(model: Model, bench: Bench) -> None:
+    """A batch in which classes are missing is predicted as any other."""
+    expected, split = logits_of(model, bench), test_inputs(model, bench)
+    for label in np.unique(split.labels):
+        rows = np.flatnonzero(split.labels == label)
+        part = predicted(fitted(model, bench), split.values[rows], bench)
+        what = f"logits of a batch of {bench.classes[label]} alone"
+        compare(expected[rows], part, what, "use nothing but the patch itself")
+
+
+def inputs_unchanged(model: Model, bench: Bench) -> None:
+    """``logits`` leaves its inputs as they are."""
+    given = test_inputs(model, bench).values.copy()
+    before = given.copy()
+    fitted(model, bench).logits(given)
+    if not np.array_equal(given, before):
+        raise Broken("the array of patches was changed in place", "work on a copy")
+
+
+def views(model: Model, bench: Bench) -> None:
+    """Flipped patches have logits too, each what the patch has when it is flipped alone."""
+    inputs = test_inputs(model, bench).values
+    if inputs.ndim != 4:
+        raise Skipped("fitted on features, which are extracted from flipped patches")
+    for view in VIEWS:
+        flipped = apply_view(inputs[:4], view)
+        together = predicted(fitted(model, bench), flipped, bench)
+        alone = [predicted(fitted(model, bench), flipped[row : row + 1], bench) for row in range(4)]
+        compare(
+            together, np.concatenate(alone), f"logits under {view}", "see the promise any_batch"
+        )
+
+
+def same_seed(model: Model, bench: Bench) -> None:
+    """A seed decides a fit, whatever state the generators of random, numpy and torch are in."""
+    expected = logits_of(model, bench)
+    for seed in (1, 2):
+        scramble(seed)
+        again = predicted(bench.fit(model), test_inputs(model, bench).values, bench)
+        compare(
+            expected,
+            again,
+            "logits after a second fit with the same seed",
+            "seed every generator from context.seed, and use none that is global",
+            FIT_TOLERANCE,
+        )
+
+
+def saves(model: Model, bench: Bench) -> None:
+    """What was saved and loaded answers as before."""
+    expected, folder = logits_of(model, bench), saved(model, bench)
+    if not any(folder.iterdir()):
+        raise Broken("save wrote nothing into its folder", "write what load needs")
+    loaded = model.load(folder, bench.settings(model))
+    again = predicted(loaded, test_inputs(model, bench).values, bench)
+    compare(expected, again, "logits after save and load", "save all that logits needs")
+
+
+def task(model: Model, bench: Bench, kind: str) -> tuple[dict[str, Any], Path]:
+    """A task for a fresh process, and its folder with the few patches in it."""
+    folder = bench.new_folder(kind)
+    for name in ("train", "validation", "test"):
+        getattr(bench.patches, name).save(folder / f"{name}.npz")
+    given = bench.given.get(model.name, {})
+    return {"kind": kind, "name": model.name, "dataset": bench.dataset.name, "given": given}, folder
+
+
+def elsewhere(model: Model, bench: Bench) -> tuple[dict[str, Any], Path]:
+    """What a fresh process that fits, saves and loads answers, once, and its folder."""
+    content, (more, folder) = saved(model, bench), task(model, bench, "fit")
+    own = package_of(model, bench)
+    modules = ["torch"] if "torch" in sys.modules and "torch" in model.requires else []
+    more |= {"saved": str(content), "own": [str(path) for path in own], "modules": modules}
+    return bench.once(
+        ("elsewhere", model.name), lambda: (bench.in_fresh_process(more, folder), folder)
+    )
+
+
+def package_of(model: Model, bench: Bench) -> list[Path]:
+    """The folder of the plugin that offers a model, if it has one of its own."""
+    plugin = bench.registry.models.plugin[model.name]
+    module = bench.registry.manager.get_plugin(plugin.name)
+    file = getattr(module, "__file__", None)
+    return [Path(file).parent] if file and Path(file).name == "__init__.py" else []
+
+
+def fresh_process(model: Model, bench: Bench) -> None:
+    """A fresh process fits the same classifier, and loads the saved one alike."""
+    expected = logits_of(model, bench)
+    _, folder = elsewhere(model, bench)
+    loaded, refitted = np.load(folder / "again.npy"), np.load(folder / "logits.npy")
+    mend = "save all that logits needs, and keep nothing in globals"
+    compare(expected, loaded, "logits of the saved classifier in a fresh process", mend)
+    mend = "seed every generator from context.seed; hash() of text differs between processes"
+    what = "logits after a fit with the same seed in a fresh process"
+    compare(expected, refitted, what, mend, FIT_TOLERANCE)
+
+
+def own_folder(model: Model, bench: Bench) -> None:
+    """Nothing is written outside ``context.folder``, the folder to save in, and caches."""
+    answer, folder = elsewhere(model, bench)
+    if answer["written"]:
+        first = Path(answer["written"][0])
+        named = first.relative_to(folder) if first.is_relative_to(folder) else first
+        more = len(answer["written"]) - 1
+        raise Broken(
+            f"wrote {named}" + (f" and {more} more" if more else ""),
+            "keep checkpoints in context.folder and everything else in the folder given to save",
+        )
+
+
+def memory(model: Model, bench: Bench) -> None:
+    """The memory of a fit does not grow with the training patches."""
+    fitted(model, bench)
+    if model.features is not None:
+        raise Skipped("fitted on features, which are small")
+    if model.trained_on:
+        raise Skipped("comes fitted")
+    n = MANY_BYTES // bench.test.values[0].nbytes
+    if n > MANY_PATCHES:
+        raise Skipped("the patches are too small to tell; name other ones with --dataset")
+    content, folder = task(model, bench, "memory")
+    grown = bench.in_fresh_process({**content, "n": n}, folder)["grown"]
+    if grown > MANY_BYTES / 2:
+        raise Broken(
+            f"with {n} patches ({MANY_BYTES / 2**20:.0f} MiB decoded) in place of "
+            f"{len(bench.test.labels)}, the peak rose by {grown / 2**20:.0f} MiB",
+            "read the patches in batches (harness.splits.stream) and keep no decoded ones",
+        )
+
+
+def missing_class(model: Model, bench: Bench) -> None:
+    """A class without training patches has its column of finite logits all the same."""
+    fitted(model, bench)
+    inputs = bench.inputs(model)
+    assert isinstance(inputs.train, Held)
+    assert isinstance(inputs.validation, Held)
+    for lacking in (0, len(bench.classes) - 1):
+        classifier = bench.fit(
+            model,
+            train=inputs.train.only(inputs.train.labels != lacking),
+            validation=inputs.validation.only(inputs.validation.labels != lacking),
+        )
+        predicted(classifier, test_inputs(model, bench).values, bench)
+
+
+def resumes(model: Model, bench: Bench) -> None:
+    """A fit that was killed can be called again with the same folder."""
+    fitted(model, bench)
+    if model.trained_on:
+        raise Skipped("comes fitted")
+    inputs, reads = bench.inputs(model), reads_of(model, bench)
+    if not reads:
+        raise Skipped("its fit reads no training patch in this process")
+    content, folder = task(model, bench, "killed")
+    workspace = bench.new_folder("resumed")
+    half = {"read": reads // 2 + 1, "workspace": str(workspace), "killed_with": KILLED}
+    bench.in_fresh_process({**content, **half}, folder)
+    try:
+        classifier = bench.fit(model, folder=workspace)
+    except Exception as error:
+        raise Broken(
+            f"the second fit raised {type(error).__name__}: {error}",
+            "write checkpoints to a temporary file, then rename it; ignore what cannot be read",
+        ) from error
+    assert inputs.test is not None
+    predicted(classifier, test_inputs(model, bench).values, bench)
+
+
+def reads_of(model: Model, bench: Bench) -> int:
+    """How often a fit reads its training patches, counted once."""
+
+    def make() -> int:
+        train = bench.inputs(model).train
+        assert train is not None
+        watched = Watched(train)
+        bench.fit(model, train=watched)
+        return watched.reads
+
+    return bench.once(("reads", model.name), make)
+
+
+def reports_epochs(model: Model, bench: Bench) -> None:
+    """With ``reports_epochs``, ``after_epoch`` gets epochs from 0, classifiers and scores."""
+    fitted(model, bench)
+    if not model.reports_epochs:
+        raise Skipped("it does not say that it reports epochs")
+    seen: list[int] = []
+
+    def after_epoch(epoch: int, classifier: Classifier, score: float) -> None:
+        predicted(classifier, test_inputs(model, bench).values[:5], bench)
+        if not np.isfinite(score):
+            raise Broken(f"the score of epoch {epoch} is {score}", "give a finite number")
+        seen.append(epoch)
+
+    bench.fit(model, after_epoch=after_epoch)
+    if not seen or seen != list(range(len(seen))):
+        told = f"for epochs {', '.join(map(str, seen))}" if seen else "never"
+        raise Broken(
+            f"after_epoch was called {told}",
+            "call context.after_epoch(epoch, classifier, score) after each, from 0; or leave out "
+            "reports_epochs",
+        )
+
+
+def selects(model: Model, bench: Bench) -> None:
+    """With ``selects``, the validation patches are read."""
+    fitted(model, bench)
+    if not model.selects or model.trained_on:
+        raise Skipped("it does not say that it selects")
+    validation = bench.inputs(model).validation
+    assert validation is not None
+    watched = Watched(validation)
+    bench.fit(model, validation=watched)
+    if not watched.reads:
+        raise Broken(
+            "the validation patches were never read, though a tenth of the training patches is "
+            "held out for them",
+            "choose a checkpoint on them, or leave out selects",
+        )
+
+
+def comes_fitted(model: Model, bench: Bench) -> None:
+    """With ``trained_on``, ``fit`` reads no patch."""
+    fitted(model, bench)
+    if not model.trained_on:
+        raise Skipped("it does not come fitted")
+    if reads := reads_of(model, bench):
+        raise Broken(
+            f"fit read training patches {reads} times, though the model comes fitted on "
+            f"{model.trained_on}",
+            "return the network as it is, or leave out trained_on",
+        )
+
+
+def bad_settings(model: Model, bench: Bench) -> None:
+    """A number that a setting cannot have is refused with a HarnessError that names the setting."""
+    fitted(model, bench)
+    settings = bench.settings(model)
+    numbers = [k for k, v in settings.items() if isinstance(v, int | float) and v is not True]
+    numbers = [key for key in numbers if not isinstance(settings[key], bool)]
+    if not numbers:
+        raise Skipped("it has no setting that is a number")
+    for key in numbers:
+        try:
+            try_setting(model, bench, {**settings, key: type(settings[key])(-1)})
+        except HarnessError as error:
+            if key not in str(error):
+                raise Broken(
+                    f"{key}=-1 is refused by {str(error)!r}", f"name {key} in the message"
+                ) from error
+        except Exception as error:
+            raise Broken(
+                f"{key}=-1 raised {type(error).__name__}: {error}",
+                "raise harness.HarnessError that names the setting and what it may be",
+            ) from error
+
+
+def try_setting(model: Model, bench: Bench, settings: dict[str, Setting]) -> None:
+    """Fit with these settings until the training patches are read for the second time."""
+    train = bench.inputs(model).train
+    assert train is not None
+
+    def stop(count: int) -> None:
+        if count > 1:
+            raise Stopped
+
+    try:
+        bench.fit(model, train=Watched(train, stop), settings=settings)
+    except Stopped:
+        return
+
+
+def description(model: Model, bench: Bench) -> None:
+    """Estimate, device and initial weights are what they are described as."""
+    fitted(model, bench)
+    settings = bench.settings(model)
+    if model.estimate is not None:
+        seconds = model.estimate(1000, settings)
+        if not (isinstance(seconds, int | float) and 0 <= seconds < float("inf")):
+            raise Broken(f"estimate returned {seconds!r}", "return seconds, at least 0")
+    if model.device is not None and not isinstance(device := model.device(settings), str):
+        raise Broken(f"device returned {device!r}", 'return a name, "" for the CPU')
+    if model.initial_weights is not None:
+        weights = model.initial_weights(settings)
+        if not (weights.label and weights.digest):
+            raise Broken(
+                f"the initial weights have the label {weights.label!r} and the digest "
+                f"{weights.digest!r}",
+                "give both: one stands in the row, the other in the key of results",
+            )
+
+
+# Promises of a model derived from others
+
+
+def members(model: DerivedModel, bench: Bench) -> None:
+    """Every model that it sums is offered by some plugin, and it is no part of itself."""
+    if not model.terms:
+        raise Broken("it sums no model", "name (model, view) pairs in terms")
+    lack = lacks(bench.registry, model.name)
+    if "no plugin offers" in lack or "derived from itself" in lack:
+        raise Broken(f"it {lack.partition(';')[0]}", "correct its terms")
+
+
+def terms_once(model: DerivedModel, bench: Bench) -> None:
+    """It sums each (model, view) once."""
+    twice = sorted({term for term in model.terms if model.terms.count(term) > 1})
+    if twice:
+        raise Broken(f"{twice[0]} stands in terms more than once", "name each term once")
+
+
+# Promises of a family of models
+
+
+def example(family: ModelFamily, bench: Bench) -> None:
+    """Its example is a name in the family, and makes a model of that very name."""
+    if not family.example.startswith(f"{family.name}:"):
+        raise Broken(
+            f"the example {family.example!r} is not in the family",
+            f"give a name that starts with {family.name}:",
+        )
+    model = family.make(family.example.partition(":")[2])
+    if not isinstance(model, Model | DerivedModel) or model.name != family.example:
+        named = getattr(model, "name", shaped(model))
+        raise Broken(f"make gave {named!r} for {family.example!r}", "name the model in full")
+
+
+def unknown_member(family: ModelFamily, bench: Bench) -> None:
+    """A name that makes no sense is refused with a HarnessError."""
+    name = "surely/no such-thing"
+    try:
+        made = family.make(name)
+    except HarnessError:
+        return
+    except Exception as error:
+        raise Broken(
+            f"make({name!r}) raised {type(error).__name__}: {error}",
+            "raise harness.HarnessError that says which names there are",
+        ) from error
+    raise Broken(
+        f"make({name!r}) returned the model {made.name!r}", "raise harness.HarnessError for it"
+    )
+
+
+MODEL = (
+    fits,
+    logits,
+    any_batch,
+    one_class_batch,
+    inputs_unchanged,
+    views,
+    same_seed,
+    saves,
+    fresh_process,
+    own_folder,
+    memory,
+    missing_class,
+    resumes,
+    reports_epochs,
+    selects,
+    comes_fitted,
+    bad_settings,
+    description,
+)
+DERIVED = (members, terms_once)
+FAMILY = (example, unknown_member)

@@ -1,0 +1,128 @@
+"""What perturbations promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract.bench import Bench, scramble, shaped
+from harness.contract.held import Held
+from harness.contract.outcome import Broken
+from harness.types import Perturbation
+
+PATCHES = 2
+"""Patches that each level is tried on; some perturbations take a good part of a second."""
+
+
+def levels_of(perturbation: Perturbation, bench: Bench) -> tuple[float, ...]:
+    """Its levels on the bench's dataset."""
+    return perturbation.levels_for(bench.classes)
+
+
+def targets(perturbation: Perturbation, bench: Bench) -> NDArray[np.float64] | None:
+    """What it learned of each class of the few training patches, once."""
+    if perturbation.learns is None:
+        return None
+    features = perturbation.learns
+
+    def make() -> NDArray[np.float64]:
+        train = bench.featured(features).train
+        assert isinstance(train, Held)
+        typical = perturbation.typical or (lambda values: np.median(values, axis=0))
+        classes = range(len(bench.classes))
+        return np.stack([typical(train.values[train.labels == label]) for label in classes])
+
+    return bench.once(("targets", perturbation.name), make)
+
+
+def apply(perturbation: Perturbation, patch: NDArray[Any], level: float, bench: Bench) -> Any:
+    """One patch under one level, with a generator that is the same each time."""
+    learned = targets(perturbation, bench)
+    more = () if learned is None else (learned[int(level)],)
+    return perturbation.apply(patch, level, np.random.default_rng(7), *more)
+
+
+def applied(perturbation: Perturbation, bench: Bench) -> list[NDArray[np.uint8]]:
+    """The patches under each level, once."""
+    return bench.once(
+        ("applied", perturbation.name),
+        lambda: [
+            np.array(apply(perturbation, patch.copy(), level, bench))
+            for level in levels_of(perturbation, bench)
+            for patch in bench.test.values[:PATCHES]
+        ],
+    )
+
+
+def look(changed: Any, patch: NDArray[np.uint8], level: float) -> None:
+    """Raise Broken unless what came of a patch has its shape and dtype."""
+    fits = isinstance(changed, np.ndarray) and changed.dtype == np.uint8
+    if not fits or changed.shape != patch.shape:
+        raise Broken(
+            f"level {level:g} made {shaped(changed)} of {shaped(patch)}",
+            "return uint8 of the same shape; clip and round before you cast",
+        )
+
+
+def same_shape(perturbation: Perturbation, bench: Bench) -> None:
+    """A patch keeps its shape and dtype at every level."""
+    for level in levels_of(perturbation, bench):
+        for patch in bench.test.values[:PATCHES]:
+            look(apply(perturbation, patch.copy(), level, bench), patch, level)
+
+
+def not_square(perturbation: Perturbation, bench: Bench) -> None:
+    """Patches need not be square."""
+    patch = np.ascontiguousarray(bench.test.values[0][: bench.test.values.shape[1] * 3 // 4])
+    for level in levels_of(perturbation, bench):
+        for turned in (patch, np.ascontiguousarray(patch.transpose(1, 0, 2))):
+            look(apply(perturbation, turned.copy(), level, bench), turned, level)
+
+
+def same_seed(perturbation: Perturbation, bench: Bench) -> None:
+    """Patch, level and ``rng`` decide the outcome, whatever came before."""
+    expected = applied(perturbation, bench)
+    scramble(3)
+    found = [
+        apply(perturbation, patch.copy(), level, bench)
+        for level in reversed(levels_of(perturbation, bench))
+        for patch in bench.test.values[:PATCHES][::-1]
+    ]
+    for one, other in zip(expected, reversed(found), strict=True):
+        if not np.array_equal(one, other):
+            raise Broken(
+                "the same patch, level and seed gave different patches",
+                "draw from rng alone, and keep nothing between calls",
+            )
+
+
+def inputs_unchanged(perturbation: Perturbation, bench: Bench) -> None:
+    """The patch that it is given is left as it is."""
+    for level in levels_of(perturbation, bench):
+        patch = bench.test.values[0].copy()
+        apply(perturbation, patch, level, bench)
+        if not np.array_equal(patch, bench.test.values[0]):
+            raise Broken(f"level {level:g} changed its input in place", "work on a copy")
+
+
+def changes(perturbation: Perturbation, bench: Bench) -> None:
+    """Levels are finite, each stands once, and each changes some patch; of classes, some does."""
+    levels = perturbation.levels_for(bench.classes)
+    if len(set(levels)) != len(levels) or not np.isfinite(levels).all():
+        raise Broken(f"levels are {levels}", "give finite numbers, each once")
+    results = applied(perturbation, bench)
+    if perturbation.learns:
+        if all(
+            np.array_equal(one, bench.test.values[n % PATCHES]) for n, one in enumerate(results)
+        ):
+            raise Broken("no class's look changes a patch", "use the fourth argument, the target")
+        return
+    for number, level in enumerate(levels_of(perturbation, bench)):
+        own = results[number * PATCHES : (number + 1) * PATCHES]
+        if np.array_equal(np.stack(own), bench.test.values[:PATCHES]):
+            raise Broken(f"level {level:g} changes nothing", "leave out levels that do not")
+
+
+PERTURBATION = (same_shape, not_square, same_seed, inputs_unchanged, changes)

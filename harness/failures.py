@@ -1,0 +1,125 @@
+"""What could not be computed: why, in one line, and a file of the store with the details."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.errors import HarnessError
+from harness.store import Store, disk_error, write_atomically
+
+LONGEST = 300
+"""Characters of a reason; the details have all of it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed."""
+
+    why: str
+    details: Path | None = None
+    """The file that says more."""
+    model: tuple[str, str, str] | None = None
+    """Dataset, fingerprint of the dataset and model, where a model could not be planned."""
+
+    def __str__(self) -> str:
+        return f"{self.why} (details in {self.details})" if self.details else self.why
+
+
+@dataclass(frozen=True)
+class FailedModel:
+    """A model without a clean prediction of the test patches, for its row on the leaderboard."""
+
+    model: str
+    title: str
+    plugin: str
+    why: str
+    details: str
+    """Name of the file in the store's folder ``errors``; "" without one."""
+
+
+def reason(error: BaseException, folder: Path) -> str:
+    """Why, in one line. ``folder`` is where the store is, for what is wrong with the disk."""
+    if isinstance(error, HarnessError):
+        text = str(error)
+    elif disk_is_full(error):
+        text = str(disk_error(OSError(errno.ENOSPC, ""), folder))
+    elif isinstance(error, OSError) and error.strerror:
+        text = str(disk_error(error, folder))
+    else:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # What went wrong in another process: its traceback, then the error.
+        first = lines[-1] if lines and "Traceback" in lines[0] else "".join(lines[:1])
+        said = _short(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+        return f"{said}; report it to the plugin's author"
+    return _short(" ".join(text.split()))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether there was no room, which is nobody's fault and ends a run."""
+    # Libraries that write by themselves, such as safetensors, have error types of their own.
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+
+
+def file_for(store: Store, name: str) -> Path:
+    """The file with the details of a failure of this name."""
+    return store.root / "errors" / f"{quote(name, safe=':+')}.txt"
+
+
+def keep(store: Store, name: str, why: str, details: str) -> Failure:
+    """A failure whose details are written to a file, if the disk allows."""
+    path = file_for(store, name)
+    try:
+        write_atomically(path, f"{why}\n\n{details.rstrip()}\n")
+    except OSError:
+        return Failure(why)
+    return Failure(why, path)
+
+
+def keep_error(store: Store, name: str, error: BaseException) -> Failure:
+    """A failure from an exception; the details are its traceback."""
+    details = "".join(traceback.format_exception(error))
+    return keep(store, name, reason(error, store.root), details)
+
+
+def record(store: Store, dataset: str, data: str, failed: FailedModel) -> None:
+    """Remember that a model failed on the copy of a dataset with the fingerprint ``data``."""
+    with contextlib.suppress(OSError):  # the run has just said the same
+        write_atomically(_file(store, dataset, data, failed.model), json.dumps(asdict(failed)))
+
+
+def forget(store: Store, dataset: str, data: str, model: str) -> None:
+    """The model has succeeded."""
+    _file(store, dataset, data, model).unlink(missing_ok=True)
+
+
+def recorded(store: Store, dataset: str, data: str) -> list[FailedModel]:
+    """The models that failed on a copy of a dataset."""
+    found = []
+    for path in sorted((store.root / "failed" / dataset / data).glob("*.json")):
+        try:
+            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found.append(FailedModel(**content))
+        except (OSError, ValueError, TypeError) as error:
+            raise HarnessError(f"{path}: cannot be read ({error}); remove it") from error
+    return found
+
+
+def as_failure(store: Store, failed: FailedModel) -> Failure:
+    """Why a model failed, with the place of the file."""
+    return Failure(failed.why, store.root / "errors" / failed.details if failed.details else None)
+
+
+def _file(store: Store, dataset: str, data: str, model: str) -> Path:
+    return store.root / "failed" / dataset / data / f"{quote(model, safe=':+')}.json"

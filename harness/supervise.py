@@ -1,0 +1,280 @@
+"""Watching over the process that computes: it may hang, crash or print without end.
+
+None of that may cost other results, so jobs run in a process of their own (``harness.worker``).
+When it takes too long or dies, what was under way has failed, and a new one does the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from harness.failures import Failure, keep
+from harness.output import Output, Printed
+from harness.plan import Job, sweep_key, title
+from harness.progress import say, terminal
+from harness.store import Store
+
+TICK = 0.2
+"""Seconds between two looks at whether the process is alive."""
+GRACE = 5.0
+"""Seconds that it gets to end by itself."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a job failed."""
+
+    failure: Failure
+    disk_is_full: bool = False
+
+
+class _EndedError(Exception):
+    """The process is gone. The message says why."""
+
+
+class Worker:
+    """A process that makes the plan of the same command line, and computes its jobs.
+
+    It is started when it is first needed. ``minutes`` is how long each command to it may take.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], store: Store, minutes: float | None = None
+    ) -> None:
+        self.arguments = list(arguments)
+        self.store = store
+        self.minutes = minutes
+        self.estimates: dict[str, float | None] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output: Output | None = None
+        self.answers: queue.SimpleQueue[bytes | None]
+        self.in_a_line = False
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(OSError):
+            if kind is None or os.name != "posix":
+                self._send("end", None)
+            else:
+                self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE)
+        self._kill()
+
+    def estimate(self, job: Job) -> float:
+        """Seconds that a job takes. Raises RuntimeError when that cannot be told."""
+        digest = job.key.digest
+        if digest not in self.estimates:
+            self.estimates[digest] = None
+            with contextlib.suppress(_EndedError):
+                for answer in self._ask("estimate", digest, "estimates"):
+                    self.estimates[digest] = answer["seconds"]
+            if self.output:
+                self.output.end(GRACE)
+        known = self.estimates[digest]
+        if known is None:
+            raise RuntimeError("no estimate")
+        return known
+
+    def compute(self, group: Sequence[Job]) -> Iterator[tuple[Job, Problem | None]]:
+        """Compute jobs together and store them; yields each with what went wrong, if anything."""
+        left = {job.key.digest: job for job in group}
+        name = group[0].key.digest
+        problems: list[tuple[Job, dict[str, Any]]] = []
+        ended = ""
+        try:
+            for answer in self._ask("compute", list(left), name):
+                job = left.pop(answer["digest"])
+                if "why" in answer:
+                    problems.append((job, answer))
+                else:
+                    yield job, None
+        except _EndedError as error:
+            ended = str(error)
+        printed = self.output.end(GRACE) if self.output else None
+        if printed:
+            say(f"{title(group)}: printed {printed}")
+        for job, answer in problems:
+            details = answer.get("traceback", "") + _last_lines(printed)
+            failure = keep(self.store, job.key.digest, answer["why"], details)
+            yield job, Problem(failure, answer.get("full", False))
+        if not left:
+            return
+        parts = _parts(list(left.values()))
+        if len(parts) > 1:  # one of them is to blame, and the others need not suffer
+            say(f"{title(group)}: {ended}; trying its {len(parts)} parts one by one")
+            shutil.rmtree(self.store.workspace(sweep_key(group)), ignore_errors=True)
+            for part in parts:
+                yield from self.compute(part)
+            return
+        failure = keep(self.store, name, ended, _last_lines(printed))
+        for job in left.values():
+            yield job, Problem(failure)
+
+    def _ask(self, command: str, given: Any, name: str) -> Iterator[dict[str, Any]]:
+        """Give a command and yield what is answered; ``name`` is that of the file for output."""
+        if self.process is None:
+            self._start()
+        assert self.output is not None
+        self.output.begin(self._file(name))
+        yield from self._exchange(command, given)
+
+    def _start(self) -> None:
+        self.output = None
+        # As ``python -m`` would, but without the working folder as a place of modules.
+        code = f"import sys; sys.path[:] = {sys.path!r}; from harness.worker import work; "
+        size = shutil.get_terminal_size()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code + "sys.exit(work())"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Bars are drawn for the terminal that it does not see.
+                env={**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
+                # To be ended with its children; and Ctrl-C is answered here.
+                process_group=0 if os.name == "posix" else None,
+            )
+        except OSError as error:
+            raise _EndedError(f"no process can be started ({error.strerror}); try again") from error
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        marker = f"\0{uuid.uuid4().hex}\n"
+        self.output = Output(self.process.stderr, marker.encode())
+        self.output.begin(self._file("plan"))
+        self.answers = queue.SimpleQueue()
+        threading.Thread(
+            target=_listen, args=(self.process.stdout, self.answers), daemon=True
+        ).start()
+        setup = {
+            "arguments": self.arguments,
+            "terminal": terminal().isatty(),
+            "marker": marker,
+        }
+        for answer in self._exchange("plan", setup):
+            self._end(f"cannot be planned again: {answer['why']}")
+        self.output.end(GRACE)
+
+    def _file(self, name: str) -> Path:
+        return self.store.root / "output" / f"{name}.txt"
+
+    def _exchange(self, command: str, given: Any) -> Iterator[dict[str, Any]]:
+        """Give a command and yield what is answered until it is done."""
+        assert self.process is not None
+        dead = False
+        started = time.monotonic()
+        try:
+            self._send(command, given)
+        except OSError:
+            dead = True
+        while True:
+            answer: dict[str, Any] = {}
+            try:
+                line = self.answers.get(timeout=TICK)
+            except queue.Empty:
+                if dead:  # and all it said has been heard
+                    self._end(self._how_it_died())
+                dead = self.process.poll() is not None
+            else:
+                if line is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self.process.wait(GRACE)
+                    self._end(self._how_it_died())
+                answer = json.loads(line)
+            if "done" in answer:
+                return
+            if "say" in answer:
+                self._print(answer["say"])
+            elif answer:
+                yield answer
+                continue
+            if self.minutes is not None and time.monotonic() - started > 60 * self.minutes:
+                if hasattr(signal, "SIGUSR1"):  # it prints where it is
+                    self.process.send_signal(signal.SIGUSR1)
+                    time.sleep(TICK)
+                self._end(f"took longer than the {self.minutes:g} min of --time-limit")
+
+    def _send(self, command: str, given: Any) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([command, given]).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def _print(self, text: str) -> None:
+        file = terminal()
+        file.write(text)
+        file.flush()
+        self.in_a_line = not text.endswith("\n")
+
+    def _how_it_died(self) -> str:
+        assert self.process is not None
+        code = self.process.poll()
+        if code is None:
+            return "stopped answering; report it to the plugin's author"
+        if code >= 0:
+            return f"ended the process with exit code {code}; report it to the plugin's author"
+        if -code == signal.SIGKILL:
+            return "was killed (SIGKILL), as happens when memory runs out; use less of it"
+        known = {one.value: one.name for one in signal.Signals}
+        what = f"{known.get(-code, f'signal {-code}')} ({signal.strsignal(-code)})"
+        return f"crashed with {what}; report it to the plugin's author"
+
+    def _end(self, why: str) -> NoReturn:
+        """End the process and raise."""
+        if self.in_a_line:
+            self._print("\n")
+        self._kill()
+        raise _EndedError(why)
+
+    def _kill(self) -> None:
+        """End the process with all that it has started."""
+        assert self.process is not None
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+        with contextlib.suppress(OSError):
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        self.process = None
+
+
+def _listen(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
+    for line in pipe:
+        answers.put(line)
+    answers.put(None)
+
+
+def _last_lines(printed: Printed | None) -> str:
+    if printed is None:
+        return "\nIt printed nothing."
+    return f"\nIt printed {printed}. The end of it:\n\n{printed.tail}"
+
+
+def _parts(group: Sequence[Job]) -> list[list[Job]]:
+    """Jobs of one pass by whose code they run: the features', or the perturbation's."""
+    parts: dict[tuple[str, str], list[Job]] = {}
+    for job in group:
+        changed = job.key.fields.get("perturbation", "clean")
+        parts.setdefault((job.key.name, str(changed)), []).append(job)
+    return list(parts.values())

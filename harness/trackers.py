@@ -1,0 +1,61 @@
+"""Telling trackers how a run goes. One that fails costs neither the run nor the other trackers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.failures import keep_error
+from harness.plan import Job
+from harness.progress import say
+from harness.registry import Registry
+from harness.statistics import metrics
+from harness.statistics.auroc import macro_auroc
+from harness.store import Store
+
+
+class Trackers:
+    """The plugins that implement lifecycle hooks."""
+
+    def __init__(self, registry: Registry, store: Store) -> None:
+        self.manager = registry.manager
+        self.store = store
+        self.failed: set[tuple[str, str]] = set()
+        """Plugins and hooks whose failure was said once."""
+
+    def tell(self, hook: str, **facts: Any) -> None:
+        """Call a lifecycle hook of each plugin."""
+        plugins = self.manager.get_plugins()
+        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            name = implementation.plugin_name
+            others = plugins - {implementation.plugin}
+            try:
+                self.manager.subset_hook_caller(hook, others)(**facts)
+            except (Exception, SystemExit) as error:
+                if (name, hook) not in self.failed:
+                    self.failed.add((name, hook))
+                    failure = keep_error(self.store, f"tracker-{name}", error)
+                    say(f"WARNING: {hook} of the plugin {name} failed: {failure}")
+
+    def tell_stored(self, job: Job) -> None:
+        """Tell that a result was stored; of a prediction, also what it comes to."""
+        if not self.manager.hook.harness_result_stored.get_hookimpls():
+            return
+        folder = self.store.folder(job.key)
+        figures: dict[str, float] = {}
+        if job.key.kind == "prediction":
+            (copy,) = (need for need in job.needs if need.kind == "dataset")
+            labels = np.load(self.store.folder(copy) / "labels.npy")
+            figures = _figures(labels, np.load(folder / "logits.npy"))
+        record = self.store.record(job.key)
+        self.tell("harness_result_stored", record=record, folder=folder, figures=figures)
+
+
+def _figures(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, float]:
+    confusion = metrics.confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1])
+    values = metrics.of_confusion(confusion).tolist()
+    found = dict(zip(metrics.OF_CONFUSION, values, strict=True))
+    found["macro_auroc"] = macro_auroc(labels, metrics.probabilities(logits)).value
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}

@@ -1,0 +1,44 @@
+"""Any trained torch model, described by a TOML file and run in a process of its own.
+
+    harness run --plugin mine.toml --dataset nct-crc-he --model mine
+
+Nothing here imports torch: only ``worker.py`` does, in the interpreter that the file names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness import Model, Reader, hookimpl, later
+from harness_checkpoint.description import Description, describe
+
+
+@hookimpl
+def harness_readers() -> Iterable[Reader]:
+    """The kind of TOML file that describes a trained torch model."""
+    yield Reader(name="torch-checkpoint", title="A trained torch model", read=read)
+
+
+def read(path: Path, content: Mapping[str, Any]) -> list[Model]:
+    """The model that a TOML file describes. Raises HarnessError naming the file and the key."""
+    return [model(describe(path, content))]
+
+
+def model(description: Description) -> Model:
+    """A described model; it comes fitted, so its ``fit`` reads no patch."""
+    return Model(
+        name=description.name,
+        title=description.title,
+        fit=partial(later("harness_checkpoint.classifier:fit"), description),
+        load=partial(later("harness_checkpoint.classifier:load"), description),
+        execution=description.execution,
+        trained_on=description.trained_on,
+        selected_on=description.selected_on,
+        initial_weights=lambda settings: description.initial_weights,
+        device=partial(later("harness_checkpoint.classifier:accelerator"), description),
+        requires=description.requires,
+        install="pip install 'histo-harness[torch]', or name another interpreter with python = ...",
+    )

@@ -1,0 +1,30 @@
+"""Datasets described by a TOML file: class folders, a table of paths and labels, or Parquet files.
+
+harness run --plugin mine.toml --dataset mine
+"""
+
+from __future__ import annotations
+
+from harness import Reader, hookimpl, later
+
+
+@hookimpl
+def harness_readers() -> list[Reader]:
+    """The kinds "folder", "table" and "parquet"."""
+    return [
+        Reader(
+            name="folder",
+            title="Dataset of class folders, each in a folder or a zip",
+            read=later("harness_files.folder:read"),
+        ),
+        Reader(
+            name="table",
+            title="Dataset of image files listed in a CSV file with their labels",
+            read=later("harness_files.table:read"),
+        ),
+        Reader(
+            name="parquet",
+            title="Dataset of images in Parquet files, as Hugging Face saves them",
+            read=later("harness_files.parquet:read"),
+        ),
+    ]

@@ -1,0 +1,175 @@
+"""``kind = "table"``: image files listed in a CSV file, or in the TOML file itself.
+
+kind = "table"
+table = "patches.csv"  # a .tsv has tabs; or [[patches]] tables with the same fields
+folder = "images"      # what the paths in it are relative to (default: the TOML file's folder)
+path = "file"          # names of columns (default: path, label, group and split)
+label = "diagnosis"
+group = "patient"      # optional: patches of one group are not cut by a fold
+split = "part"         # optional: train, validation or test; without it, cross-validation
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import Dataset, HarnessError, Splits
+from harness.patches import Files, FileSplit, check_suffix
+from harness.registry import suggest
+from harness_files.description import PARTS, Description
+
+REQUIRED, OPTIONAL = ("path", "label"), ("group", "split")
+OWN = {"table": str, "folder": str, "patches": list} | dict.fromkeys(REQUIRED + OPTIONAL, str)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A patch of the table; ``where`` names the file and the line."""
+
+    where: str
+    path: str
+    label: str
+    group: str | None
+    split: str | None
+
+
+def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
+    """The dataset that a file describes."""
+    description = Description(path, content, OWN)
+    if ("table" in content) == ("patches" in content):
+        raise description.error('give either table = "FILE.csv" or [[patches]]')
+    folder = description.beside(content.get("folder", "."))
+    table = description.beside(content["table"]) if "table" in content else path
+    absent = [str(place) for place in (table, folder) if not place.exists()]
+    missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""
+    rows = [] if missing else _rows(description, table)
+    classes = description.sorted_classes({row.label for row in rows})
+    for row in rows:
+        if row.label not in classes:
+            raise HarnessError(
+                f"{row.where}: the label {row.label!r} is none of the classes of {path}; "
+                f"{suggest(row.label, classes)}"
+            )
+    return description.dataset(classes, lambda: _load(description, folder, rows, classes), missing)
+
+
+def _rows(description: Description, table: Path) -> list[Row]:
+    """The patches of the table, checked one by one and against each other."""
+    named = {key: description.content.get(key, key) for key in REQUIRED + OPTIONAL}
+    if table == description.path:
+        found = _of_toml(description)
+        columns = {column for _, values in found for column in values}
+    else:
+        found, header = _of_csv(table)
+        columns = set(header)
+    for key, column in named.items():
+        wanted = key in REQUIRED or key in description.content
+        if wanted and column not in columns:
+            raise HarnessError(
+                f"{table}: has no column {column!r}; {suggest(column, columns)}; say which one it "
+                f"is with {key} = ... in {description.path}"
+            )
+    if not found:
+        raise HarnessError(f"{table}: lists no patches; add some")
+    rows: list[Row] = []
+    seen: dict[str, str] = {}
+    for where, values in found:
+        cells = {key: values.get(column) for key, column in named.items() if column in columns}
+        for key, cell in cells.items():
+            if not cell:
+                raise HarnessError(f"{where}: {named[key]} is empty; fill it in")
+        row = Row(
+            where, cells["path"] or "", cells["label"] or "", cells.get("group"), cells.get("split")
+        )
+        if row.path in seen:
+            raise HarnessError(
+                f"{where}: {row.path} is listed already, in {seen[row.path]}; remove one of the two"
+            )
+        seen[row.path] = where
+        if row.split is not None and row.split not in PARTS:
+            raise HarnessError(
+                f"{where}: {named['split']} is {row.split!r}; {suggest(row.split, PARTS)}"
+            )
+        rows.append(row)
+    return rows
+
+
+def _of_csv(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """For each line where it stands and its cells by column, and the columns."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            header = next(reader, [])
+            found = []
+            for cells in reader:
+                where = f"{table}, line {reader.line_num}"
+                if len(cells) not in (0, len(header)):
+                    raise HarnessError(
+                        f"{where}: has {len(cells)} cells where the first line has {len(header)}; "
+                        "correct it"
+                    )
+                if cells:
+                    found.append((where, dict(zip(header, cells, strict=True))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise HarnessError(f"{table}: cannot be read as a table ({error}); correct it") from error
+    return found, header
+
+
+def _of_toml(description: Description) -> list[tuple[str, dict[str, str]]]:
+    found = []
+    for number, values in enumerate(description.content["patches"], 1):
+        where = f"{description.path}, patch {number}"
+        if not isinstance(values, dict):
+            raise HarnessError(f"{where}: must be a table; write [[patches]] above its keys")
+        for key, value in values.items():
+            if type(value) not in (str, int):
+                raise HarnessError(f"{where}: {key} = {value!r} must be a text; correct it")
+        found.append((where, {key: str(value) for key, value in values.items()}))
+    return found
+
+
+def _load(
+    description: Description, folder: Path, rows: Sequence[Row], classes: Sequence[str]
+) -> Splits:
+    """List the patches; each file is looked for."""
+    number = {name: label for label, name in enumerate(classes)}
+    parts: dict[str, dict[str, Row]] = {}
+    sizes: dict[str, int] = {}
+    for row in rows:
+        check_suffix(f"{row.where}: {row.path}")
+        try:
+            path = folder / row.path
+            sizes[row.path] = path.stat().st_size
+            if not path.is_file():
+                raise HarnessError(f"{row.where}: {path} is no file; correct the table")
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
+            why = getattr(error, "strerror", None) or error
+            raise HarnessError(f"{row.where}: {row.path!r}: {why}; correct the table") from error
+        parts.setdefault(row.split or "all", {})[row.path] = row
+    if "all" not in parts:
+        if absent := [part for part in ("train", "test") if part not in parts]:
+            raise HarnessError(f"{rows[0].where.split(', ')[0]}: lists no {absent[0]} patches")
+        if "folds" in description.content:
+            raise description.error("folds is for tables without a column of splits; leave it out")
+    files = Files(folder, sizes, lambda name: (folder / name).read_bytes())
+    splits: dict[str, FileSplit] = {}
+    shape = description.shape
+    for part in ("all", *PARTS):
+        if part in parts:
+            splits[part] = FileSplit(
+                files,
+                classes,
+                shape,
+                part,
+                resize=description.shape is not None,
+                labels={name: number[row.label] for name, row in parts[part].items()},
+            )
+            shape = splits[part].shape
+    tested = "all" if "all" in parts else "test"
+    groups = [parts[tested][name].group or "" for name in splits[tested].names]
+    return description.splits(splits, groups if rows[0].group is not None else None)

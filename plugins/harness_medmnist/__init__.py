@@ -1,0 +1,112 @@
+"""PathMNIST at 28, 64, 128 and 224 pixels, with its own validation split and published results.
+
+Data: Yang et al., "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image
+classification", Scientific Data 2023; Zenodo record 10519652, CC BY 4.0. The patches are those of
+NCT-CRC-HE-100K (training and validation) and CRC-VAL-HE-7K (test), resized.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import partial
+from pathlib import Path
+
+from harness import Dataset, PublishedResult, RemoteFile, Split, Splits, hookimpl
+
+CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+"""Labels 0 to 8: adipose, background, debris, lymphocytes, mucus, smooth muscle, normal colon
+mucosa, cancer-associated stroma, colorectal adenocarcinoma epithelium."""
+PARTS = {"train": 89_996, "val": 10_004, "test": 7_180}
+TEST_COUNTS = (1338, 847, 339, 634, 1035, 592, 741, 421, 1233)
+"""Patches a class in the whole test split, which are those of CRC-VAL-HE-7K."""
+MD5 = {
+    28: "a8b06965200029087d5bd730944a56c1",
+    64: "55aa9c1e0525abe5a6b9d8343a507616",
+    128: "ac42d08fb904d92c244187169d1fd1d9",
+    224: "2c51a510bcdc9cf8ddb2af93af1eadec",
+}
+SIZES = {28: 205_615_438}
+"""Bytes of the files, where known."""
+ZENODO = "https://zenodo.org/records/10519652/files/"
+PUBLISHED = Path(__file__).with_name("published.toml")
+
+
+def remote_file(pixels: int) -> RemoteFile:
+    """The file of one size, as the Zenodo record names it."""
+    name = "pathmnist.npz" if pixels == 28 else f"pathmnist_{pixels}.npz"
+    url = f"{ZENODO}{name}"
+    return RemoteFile(name=name, url=url, md5=MD5[pixels], size=SIZES.get(pixels, 0))
+
+
+def missing(pixels: int, folder: Path) -> str:
+    """Whether the file is not in ``folder``, and how to get it; "" when it is there."""
+    name = remote_file(pixels).name
+    if (folder / name).exists():
+        return ""
+    return (
+        f"no {name} in {folder}; harness data get pathmnist-{pixels}, or point --data at the "
+        "folder that holds it"
+    )
+
+
+def load(pixels: int, folder: Path) -> Splits:
+    """List the patches of one size; the images stay on disk."""
+    from harness_medmnist.npz import NpzSplit
+
+    path = folder / remote_file(pixels).name
+    train, validation, test = (
+        NpzSplit(path, part, (pixels, pixels), len(CLASSES)) for part in PARTS
+    )
+    short = [
+        f"{len(split.labels):,} of {PARTS[part]:,} {named} patches"
+        for split, part, named in ((train, "train", "training"), (validation, "val", "validation"))
+        if len(split.labels) != PARTS[part]
+    ]
+    return Splits(
+        train=train,
+        validation=validation,
+        test=test,
+        shortfall=shortfall(test),
+        train_shortfall=", ".join(short),
+    )
+
+
+def shortfall(test: Split) -> str:
+    """Why a split is not the whole test split, by the number of patches of each class."""
+    labels = test.labels.tolist()
+    counts = tuple(labels.count(label) for label in range(len(CLASSES)))
+    if counts == TEST_COUNTS:
+        return ""
+    if len(labels) != PARTS["test"]:
+        return f"{len(labels):,} of {PARTS['test']:,} test patches"
+    return "other counts a class than in PathMNIST"
+
+
+@hookimpl
+def harness_datasets() -> list[Dataset]:
+    """PathMNIST at each size."""
+    return [
+        Dataset(
+            name=f"pathmnist-{pixels}",
+            title=f"PathMNIST, {pixels} px",
+            classes=CLASSES,
+            load=partial(load, pixels),
+            missing=partial(missing, pixels),
+            downloads=(remote_file(pixels),),
+            test_set=f"PathMNIST {pixels} px",
+            trained_on=f"PathMNIST {pixels} px",
+            license="CC BY 4.0",
+            source=(
+                "Yang et al., MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D "
+                "biomedical image classification, Scientific Data 2023, Zenodo record 10519652."
+            ),
+        )
+        for pixels in MD5
+    ]
+
+
+@hookimpl
+def harness_published_results() -> list[PublishedResult]:
+    """Every entry of ``published.toml``."""
+    content = tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))
+    return [PublishedResult(**content["common"], **entry) for entry in content["result"]]

@@ -1,0 +1,157 @@
+"""A split of an ``.npz`` of MedMNIST whose images stay on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from harness import HarnessError
+from harness.copies import make_once
+from harness.progress import progress
+
+if TYPE_CHECKING:
+    from harness.types import Indices
+
+CHUNK = 1 << 22
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+"""What reading a damaged, encrypted or oddly compressed member raises."""
+
+
+class NpzSplit:
+    """The arrays ``<part>_images``, uint8 (N, H, W, 3), and ``<part>_labels``, (N, 1), of a file.
+
+    Only the labels are read at once. Images that the file stores uncompressed are memory-mapped
+    where they are; compressed ones, which cannot be read at random, are decompressed into an
+    ``.npy`` beside the file when the first patch is read. Raises HarnessError when the file or one
+    of the arrays is not as it should be.
+    """
+
+    def __init__(self, path: Path, part: str, shape: tuple[int, int], n_classes: int) -> None:
+        self.path = path
+        self.array = f"{part}_images"
+        images, labels = self._member(self.array), self._member(f"{part}_labels")
+        with self._open(labels) as file:
+            self.labels = self._labels(file, f"{part}_labels", n_classes)
+        wanted = (len(self.labels), *shape, 3)
+        with self._open(images) as file:
+            found, fortran, dtype = _header(file)
+            self.start = file.tell()  # of the pixels within the member
+        if (found, fortran, dtype) != (wanted, False, np.dtype(np.uint8)):
+            raise HarnessError(
+                f"{path}: the array {self.array} is {dtype} {found} where uint8 {wanted} is "
+                "expected; download the file again"
+            )
+        self.shape = wanted
+        if images.file_size != self.start + int(np.prod(wanted)):
+            raise self._damaged(self.array, "its length is wrong")
+        self.images = images
+        self.ids = [f"{part}/{number:06}" for number in range(len(self.labels))]
+        parts = [f"{info.CRC:08x} {info.file_size}" for info in (images, labels)]
+        self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        self._lock = Lock()
+        self._mapped: NDArray[np.uint8] | None = None
+
+    def read(self, indices: Indices) -> NDArray[np.uint8]:
+        """Some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
+        with self._lock:
+            if self._mapped is None:
+                self._mapped = self._map()
+        return np.array(self._mapped[np.asarray(indices, np.int64)])
+
+    def _map(self) -> NDArray[np.uint8]:
+        path, start = self.path, 0
+        if self.images.compress_type == zipfile.ZIP_STORED:
+            start = self._offset()
+        else:
+            # The checksum in its name ties the copy to this very array.
+            path = self.path.with_name(f"{self.path.stem}.{self.array}.{self.images.CRC:08x}.npy")
+            make_once(path, self.images.file_size, self._decompress)
+        try:
+            return np.memmap(path, np.uint8, "r", start + self.start, self.shape)
+        except (OSError, ValueError) as error:
+            raise HarnessError(
+                f"{path}: cannot be read as the array {self.array} ({error}); remove it and run "
+                "again"
+            ) from error
+
+    def _offset(self) -> int:
+        """Where a member that is stored as it is begins: after its own header in the file."""
+        with self.path.open("rb") as file:
+            file.seek(self.images.header_offset)
+            header = file.read(30)
+        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+            raise self._damaged(self.array, "no header")
+        name, extra = struct.unpack("<HH", header[26:30])
+        return self.images.header_offset + 30 + int(name) + int(extra)
+
+    def _decompress(self, out: BinaryIO) -> None:
+        total = -(-self.images.file_size // CHUNK)
+        with self._open(self.images) as file:
+            chunks: Iterator[bytes] = iter(partial(file.read, CHUNK), b"")
+            for chunk in progress(chunks, total=total, label=f"unpacking {self.array}, 4 MB each"):
+                out.write(chunk)
+
+    def _member(self, array: str) -> zipfile.ZipInfo:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.getinfo(f"{array}.npy")
+        except KeyError as error:
+            raise HarnessError(
+                f"{self.path}: has no array {array}; download the file again"
+            ) from error
+        except (zipfile.BadZipFile, OSError) as error:
+            raise HarnessError(
+                f"{self.path}: not a whole .npz file ({error}); download it again"
+            ) from error
+
+    @contextmanager
+    def _open(self, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+        """A member to read from; what is wrong with it becomes a HarnessError."""
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+                yield file
+        except DAMAGED as error:
+            raise self._damaged(member.filename.removesuffix(".npy"), error) from error
+
+    def _labels(self, file: IO[bytes], array: str, n_classes: int) -> NDArray[np.int64]:
+        shape, _, dtype = _header(file)
+        if len(shape) != 2 or shape[1] != 1 or dtype.kind not in "iu" or not shape[0]:
+            raise HarnessError(
+                f"{self.path}: the array {array} is {dtype} {shape} where whole numbers (N, 1) are "
+                "expected; download the file again"
+            )
+        labels = np.frombuffer(file.read(), dtype)
+        if len(labels) != shape[0]:
+            raise self._damaged(array, "its length is wrong")
+        if labels.min() < 0 or labels.max() >= n_classes:
+            raise HarnessError(
+                f"{self.path}: the array {array} has labels from {labels.min()} to {labels.max()} "
+                f"where 0 to {n_classes - 1} are expected; download the file again"
+            )
+        return labels.astype(np.int64)
+
+    def _damaged(self, array: str, why: object) -> HarnessError:
+        return HarnessError(
+            f"{self.path}: the array {array} is damaged ({why}); download the file again"
+        )
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and dtype."""
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return shape, fortran, dtype

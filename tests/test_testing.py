@@ -1,0 +1,99 @@
+"""What authors get: the contract in one line of their tests, and fixtures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import HarnessError
+from harness.testing import contract
+
+KIT = Path(__file__).parent / "contract" / "kit.py"
+LINE = "from harness.testing import contract\n\ntest_contract = contract({})\n"
+
+
+@pytest.fixture
+def run_pytest(tmp_path):
+    """Run pytest on a module of a stranger's; returns its output."""
+
+    def run(source: str, *arguments: str, path: Path | None = None, code: int = 0) -> str:
+        folder = tmp_path / "author"
+        folder.mkdir()
+        (folder / "test_mine.py").write_text(source)
+        (folder / "conftest.py").write_text('pytest_plugins = ["harness.testing"]\n')
+        own = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *arguments],
+            cwd=folder,
+            env={**own, "PYTHONPATH": str(path or "")},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_an_author_tests_an_installed_plugin_in_one_line(run_pytest, make_distribution):
+    path = make_distribution("kit-dist", {"kit": KIT.read_text()})
+    output = run_pytest(LINE.format('"kit"'), "-v", path=path)
+    assert "test_contract[model:kit-nearest:any-batch] PASSED" in output
+    assert "test_contract[model:kit-nearest:fresh-process] PASSED" in output
+    assert "test_contract[dataset:kit-files:loads] SKIPPED" in output
+    assert "no kit in data; make it" in output
+
+
+def test_a_broken_promise_fails_an_authors_test_and_says_which(run_pytest, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(KIT.read_text().replace("        logits = -np", "        logits = np.nan * np"))
+    source = LINE.format(f'"mine", plugin_file={str(file)!r}')
+    output = run_pytest(source, "-k", "kit-nearest and (fits or logits or saves)", code=1)
+    assert "BROKEN   model:kit-nearest:logits" in output
+    assert "Logits are finite floats: a row for each patch" in output
+    assert "243 of 243 logits are NaN or infinite" in output
+    assert "1 failed, 1 passed, 1 skipped" in output  # what was saved cannot be compared
+
+
+def test_fixtures(run_pytest):
+    source = """
+def test_patches(patches):
+    images = patches.train.read([0, 1])
+    assert images.dtype == "uint8" and images.shape == (2, 224, 224, 3)
+    assert not set(patches.train.ids) & set(patches.validation.ids)
+    assert set(patches.train.labels) == set(patches.test.labels) == set(range(9))
+
+
+def test_run(run_harness, tmp_path):
+    assert "rgb-means" in run_harness("list")
+    assert "no model named" in run_harness("run", "--model", "rgb", code=2)
+"""
+    assert "2 passed" in run_pytest(source)
+
+
+def test_what_is_not_there_is_said_at_once():
+    with pytest.raises(HarnessError, match="nothing of one, named 'rgb-meens'; did you mean rgb-m"):
+        contract("rgb-meens")
+    with pytest.raises(HarnessError, match="no chosen model has the setting 'tree'"):
+        contract("color", settings=["tree=3"])
+
+
+def test_a_member_of_a_family_or_a_sum_over_flips_has_a_contract(command):
+    output = command("check", "kit:7", "rgb-means+flips", "--plugin", KIT)
+    assert "ok       derived-model:kit:7:members" in output
+    assert "ok       derived-model:rgb-means+flips:members" in output
+
+
+def test_a_plugin_that_another_reads_from_toml_is_checked(command, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('kind = "kit-folder"\nfolder = "nowhere"\n')
+    output = command("check", "mine", "--plugin", KIT, "--plugin", file, code=1)
+    assert "ok       plugin:mine:loads" in output
+    assert "BROKEN   dataset:mine:loads" in output
+    assert "train has no patches" in output

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from harness import commands
 from harness.commands import FAILED, INTERRUPTED, OK, USAGE
 from harness.errors import HarnessError
+from harness.new_plugin import KINDS
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
@@ -294,6 +295,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--promises", action="store_true", help="list what is promised, and stop")
     check.set_defaults(command=commands.check)
+
+    new_plugin = added.add_parser(
+        "new-plugin", help="write a small distribution to start a plugin from"
+    )
+    new_plugin.add_argument("name", metavar="NAME", help="e.g. my-model")
+    new_plugin.add_argument("--kind", choices=list(KINDS), required=True)
+    new_plugin.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where to put its folder (default: here)",
+    )
+    new_plugin.set_defaults(command=commands.new_plugin)
 
     board = added.add_parser(
         "leaderboard",

@@ -208,6 +208,7 @@ def _write_boards(
             registry.perturbations,
             options.design_effect,
             options.temperature,
+            registry.versions,
         )
         for name in names
         if name in store.datasets()
@@ -358,7 +359,7 @@ def compare(options: argparse.Namespace) -> int:
             else:
                 dataset = _compared_dataset(options)
                 store = _stored(options)
-                truth, entries = comparing.measured(store, dataset)
+                truth, entries = comparing.measured(store, dataset, registry.versions)
                 entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
                 sides.append(published.of_entry(entry, truth))
         known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
@@ -366,7 +367,7 @@ def compare(options: argparse.Namespace) -> int:
         return _exit(options, registry)
     dataset = _compared_dataset(options)
     store = _stored(options)
-    truth, entries = comparing.measured(store, dataset)
+    truth, entries = comparing.measured(store, dataset, registry.versions)
     failed = comparing.failed(store, truth)
     one, other = (comparing.find(entries, name, dataset, failed) for name in names)
     compared = comparing.compare(truth, one, other)
@@ -395,8 +396,7 @@ def contrast(options: argparse.Namespace) -> int:
     worker = Worker(options.arguments, store, options.time_limit)
     failures = execute(plan, store, registry, worker)
     one, other = (dataset.name for dataset in request.datasets)
-    names = [model.name for model in request.models]
-    found = contrasting.contrast(store, plan, (one, other), names, n_train)
+    found = contrasting.contrast(store, plan, (one, other), request.models, n_train)
     if found.compared:
         for table in contrasting.tables(found):
             print(f"\n{table.title}\n\n{report.render(table, 'simple')}")
@@ -531,3 +531,18 @@ def check(options: argparse.Namespace) -> int:
     broken, skipped = statuses.count("BROKEN"), statuses.count("skipped")
     print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped")
     return FAILED if broken else OK
+
+
+def new_plugin(options: argparse.Namespace) -> int:
+    """Write a distribution to start a plugin from."""
+    from harness import new_plugin as new
+
+    try:
+        written = new.write(options.name, options.kind, options.folder)
+    except OSError as error:
+        raise HarnessError(
+            f"--folder {options.folder}: {error.strerror}; name one that can be written to"
+        ) from error
+    say(f"Wrote {', '.join(map(str, written))}")
+    print(f"Next:\n{new.next_steps(options.name, options.kind, options.folder)}")
+    return OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,15 +46,22 @@ class Compared:
     the other (``other``), or that both get wrong in different ways (``neither``)."""
 
 
-def measured(store: Store, dataset: str) -> tuple[GroundTruth, list[Entry]]:
-    """Every measured model on a dataset of the store. Raises HarnessError without any."""
+def measured(
+    store: Store, dataset: str, versions: Mapping[str, int] = MappingProxyType({})
+) -> tuple[GroundTruth, list[Entry]]:
+    """Every measured model on a dataset of the store. Raises HarnessError without any.
+
+    ``versions`` has the version of each model that is installed.
+    """
     known = store.datasets()
     if dataset not in known:
         raise HarnessError(
             f"--dataset {dataset}: nothing of it is in {store.root}; {suggest(dataset, known)}"
         )
     truth = predictions.ground_truth(store, dataset)
-    return truth, leaderboard.collect(store, truth, Sampling(groups=truth.groups))
+    return truth, leaderboard.collect(
+        store, truth, Sampling(groups=truth.groups), versions=versions
+    )
 
 
 def failed(store: Store, truth: GroundTruth) -> dict[str, Failure]:

@@ -18,7 +18,7 @@ from harness.report import render, write_page
 from harness.splits import Subset
 from harness.statistics.ranking import holm
 from harness.store import Store
-from harness.types import Dataset, Split, Splits
+from harness.types import Dataset, DerivedModel, Model, Split, Splits
 
 SCHEMA = 1
 
@@ -100,12 +100,17 @@ class Contrast:
 
 
 def contrast(
-    store: Store, plan: Plan, datasets: tuple[str, str], models: Sequence[str], n_train: int
+    store: Store,
+    plan: Plan,
+    datasets: tuple[str, str],
+    models: Sequence[Model | DerivedModel],
+    n_train: int,
 ) -> Contrast:
     """Compare what was planned and computed; a model that lacks a result is left out."""
-    sides = [compare.measured(store, name) for name in datasets]
+    versions = {model.name: model.version for model in models if isinstance(model, Model)}
+    sides = [compare.measured(store, name, versions) for name in datasets]
     compared = {}
-    for model in models:
+    for model in [model.name for model in models]:
         digests = [_digest(plan, store, dataset, model) for dataset in datasets]
         if None in digests:
             continue

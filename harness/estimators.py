@@ -77,7 +77,12 @@ def _fit(
         raise HarnessError("choices need a validation split; report it to the plugin's author")
     for chosen in context.progress(grid, total=len(grid), label="choosing on the held-out part"):
         fitted = estimator({**context.settings, **chosen}, context.seed)
-        fitted.fit(values, train.labels)
+        try:
+            fitted.fit(values, train.labels)
+        except ValueError as error:
+            if type(error).__name__ != "InvalidParameterError":  # scikit-learn's, which is private
+                raise
+            raise HarnessError(f"{error} Change it with --set.") from error
         candidate = Fitted(fitted, columns, len(context.classes), chosen)
         loss = 0.0 if validation is None else _loss(candidate, validation)
         if loss < least:

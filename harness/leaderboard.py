@@ -61,9 +61,11 @@ def build(
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
     design_effect: float = 1.0,
     with_temperature: bool = False,
+    versions: Mapping[str, int] = MappingProxyType({}),
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last.
 
+    ``versions`` has the version of each model that is installed; results of others are left out.
     With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
     """
     truth = predictions.ground_truth(store, dataset)
@@ -76,7 +78,7 @@ def build(
     ]
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
-    entries = collect(store, truth, sampling, probes, perturbations)
+    entries = collect(store, truth, sampling, probes, perturbations, versions)
     rows = [measured_row(entry, truth, sampling, related, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
@@ -134,9 +136,12 @@ def collect(
     sampling: Sampling,
     probes: Sequence[ModelProbe] = (),
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
+    versions: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first."""
-    together = predictions.trainings(predictions.runs(store, truth.dataset, perturbations))
+    together = predictions.trainings(
+        predictions.runs(store, truth.dataset, perturbations), versions
+    )
     kept = [run for group in together for run in group]
     seen = predictions.views(truth, kept, perturbations) if probes else []
     view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".tif", ".tiff", ".png", ".webp", ".jpg", ".jpeg", ".bmp"}
 FINGERPRINT_FILES = 32
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError),
+    *(EOFError, ValueError, RuntimeError),
+)
+"""What Python raises for a damaged or encrypted zip or member, or for an unknown compression."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def list_zip(path: Path) -> Files:
     """List the patches in a zip without unpacking it; names keep their last two parts."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except DAMAGED_ZIP as error:
         raise HarnessError(
             f"{path}: not a whole zip file ({error}); download it again or remove it"
         ) from error
@@ -101,8 +107,7 @@ def list_zip(path: Path) -> Files:
     def read(name: str) -> bytes:
         try:
             return archive.read(members[name])
-        # RuntimeError: an encrypted member, or a compression that Python does not know.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        except DAMAGED_ZIP as error:
             raise HarnessError(
                 f"{path}: {name} inside is damaged ({error}); download the zip again"
             ) from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.types import Perturbation
 
 Record = dict[str, Any]
 SETUP = (
-    *("model", "version", "settings", "deviations"),
+    *("model", "settings", "deviations"),
     *("selected_on", "initial_weights", "initial_weights_digest"),
 )
 """Fields of a record that say how a model was set up; runs differ in their seed otherwise."""
@@ -131,16 +132,29 @@ def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:
     return [folder / fit["digest"] for fit in record["fits"]]
 
 
-def trainings(known: Sequence[Run]) -> list[list[Run]]:
+def trainings(
+    known: Sequence[Run], versions: Mapping[str, int] = MappingProxyType({})
+) -> list[list[Run]]:
     """Runs that differ only in their seed, together, in the order of their seeds.
 
-    Of two with the same seed, as when a plugin's new version fits anew, the latest counts.
+    Those of another version of the model do not count: ``versions`` has the version of each model
+    that is installed; where it has none, or nothing is stored of it, the latest counts.
     """
-    by_setup: dict[str, dict[int, Run]] = {}
+    by_setup: dict[str, list[Run]] = {}
     for run in sorted(known, key=lambda run: str(run.record["created"])):
         setup = json.dumps([run.record.get(field) for field in SETUP], sort_keys=True)
-        by_setup.setdefault(setup, {})[run.record["seed"]] = run
-    return [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in by_setup.values()]
+        by_setup.setdefault(setup, []).append(run)
+    return [_of_one_version(runs, versions) for runs in by_setup.values()]
+
+
+def _of_one_version(runs: Sequence[Run], versions: Mapping[str, int]) -> list[Run]:
+    """Runs of a setup, the latest last, by seed: those of the installed, or the latest version."""
+    stored = [str(run.record.get("version")) for run in runs]
+    installed = str(versions.get(runs[0].record["model"]))
+    wanted = installed if installed in stored else stored[-1]
+    pairs = zip(runs, stored, strict=True)
+    by_seed = {run.record["seed"]: run for run, version in pairs if version == wanted}
+    return [by_seed[seed] for seed in sorted(by_seed)]
 
 
 def views(

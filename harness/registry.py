@@ -111,6 +111,11 @@ class Registry:
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
 
     @property
+    def versions(self) -> dict[str, int]:
+        """The version of each model that is fitted."""
+        return {n: model.version for n, model in self.models.items() if isinstance(model, Model)}
+
+    @property
     def broken(self) -> list[Plugin]:
         """Plugins that were left out because of an error."""
         return [plugin for plugin in self.plugins if plugin.status not in ("", "switched off")]

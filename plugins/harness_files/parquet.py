@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -161,10 +162,8 @@ class ParquetSplit:
 
         for path in self.paths:
             number = 0
-            try:
-                for batch in _open(path).iter_batches(
-                    BATCH, columns=[self.column], use_threads=False
-                ):
+            with _reading(path) as file:
+                for batch in file.iter_batches(BATCH, columns=[self.column], use_threads=False):
                     column = batch.column(0)
                     if pa.types.is_struct(column.type):
                         column = column.field("bytes")
@@ -177,8 +176,6 @@ class ParquetSplit:
                                 "dataset again with its images embedded"
                             )
                         yield where, value.as_py()
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(path, error) from error
 
 
 def _installed() -> bool:
@@ -198,62 +195,34 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
         return [path] if path.is_file() else []
 
 
-def _open(path: Path) -> Any:
-    """A Parquet file that is read page by page, not a row group at once."""
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """A Parquet file that is read page by page; what is wrong with it becomes a HarnessError."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
     try:
-        return ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> HarnessError:
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return HarnessError(f"{path}: cannot be read as Parquet ({first}); get the file again")
+        with ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HarnessError(
+            f"{path}: cannot be read as Parquet ({first}); get the file again"
+        ) from error
 
 
 def _labels(paths: Sequence[Path], image: str, label: str) -> list[Any]:
     """The labels of all rows, numbers or strings; the columns are checked, images not read."""
-    import pyarrow as pa
-
     labels: list[Any] = []
     for path in paths:
-        file = _open(path)
-        schema = file.schema_arrow
-        for column, key in ((image, "image"), (label, "label")):
-            if column not in schema.names:
-                raise HarnessError(
-                    f"{path}: has no column {column!r}, but {', '.join(schema.names)}; say which "
-                    f"one it is with {key} = ..."
-                )
-        kind = schema.field(image).type
-        if pa.types.is_struct(kind):
-            inside = [field for field in kind if field.name == "bytes"]
-            kind = inside[0].type if inside else kind
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            raise HarnessError(
-                f"{path}: the column {image!r} is {kind} where image files as bytes are expected; "
-                "say which one it is with image = ..."
-            )
-        try:
+        with _reading(path) as file:
+            _check_columns(path, file.schema_arrow, image, label)
             found = file.read(columns=[label]).column(0)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
-        if pa.types.is_dictionary(found.type):
-            found = found.cast(found.type.value_type)
-        kind = found.type
-        if not (pa.types.is_integer(kind) or pa.types.is_string(kind)) and not (
-            pa.types.is_large_string(kind)
-        ):
-            raise HarnessError(
-                f"{path}: the column {label!r} is {kind} where whole numbers or strings are "
-                "expected; say which one it is with label = ..."
-            )
-        if found.null_count:
-            raise HarnessError(f"{path}: {found.null_count} rows have no {label}; leave them out")
-        labels += found.to_pylist()
+            if found.null_count:
+                raise HarnessError(
+                    f"{path}: {found.null_count} rows have no {label}; leave them out"
+                )
+            labels += found.to_pylist()
     if not labels:
         raise HarnessError(f"{paths[0]}: has no rows; get the file again")
     if len({type(value) for value in labels}) > 1:
@@ -262,6 +231,34 @@ def _labels(paths: Sequence[Path], image: str, label: str) -> list[Any]:
             "save them alike"
         )
     return labels
+
+
+def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
+    """Check that both columns are there, and of types that can be read."""
+    from pyarrow import types
+
+    for column, key in ((image, "image"), (label, "label")):
+        if column not in schema.names:
+            raise HarnessError(
+                f"{path}: has no column {column!r}, but {', '.join(schema.names)}; say which one "
+                f"it is with {key} = ..."
+            )
+    kind = schema.field(image).type
+    if types.is_struct(kind):
+        kind = next((field.type for field in kind if field.name == "bytes"), kind)
+    if not (types.is_binary(kind) or types.is_large_binary(kind)):
+        raise HarnessError(
+            f"{path}: the column {image!r} is {kind} where image files as bytes are expected; say "
+            "which one it is with image = ..."
+        )
+    kind = schema.field(label).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
+        raise HarnessError(
+            f"{path}: the column {label!r} is {kind} where whole numbers or strings are expected; "
+            "say which one it is with label = ..."
+        )
 
 
 def _classes(
@@ -286,9 +283,10 @@ def _classes(
 
 def _noted(path: Path, column: str) -> tuple[str, ...]:
     """The names of the classes in the metadata that Hugging Face's datasets leave; () if none."""
+    with _reading(path) as file:
+        metadata = file.schema_arrow.metadata or {}
     try:
-        noted = json.loads((_open(path).schema_arrow.metadata or {})[b"huggingface"])
-        names = noted["info"]["features"][column]["names"]
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
     except (KeyError, TypeError, ValueError):
         return ()
     known = isinstance(names, list) and all(isinstance(name, str) for name in names)

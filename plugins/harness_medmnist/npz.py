@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,14 +18,13 @@ from numpy.typing import NDArray
 
 from harness import HarnessError
 from harness.copies import make_once
+from harness.patches import DAMAGED_ZIP
 from harness.progress import progress
 
 if TYPE_CHECKING:
     from harness.types import Indices
 
 CHUNK = 1 << 22
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
-"""What reading a damaged, encrypted or oddly compressed member raises."""
 
 
 class NpzSplit:
@@ -99,10 +96,13 @@ class NpzSplit:
 
     def _decompress(self, out: BinaryIO) -> None:
         total = -(-self.images.file_size // CHUNK)
+        label = f"unpacking {self.array}, 4 MB each"
+        for chunk in progress(self._chunks(), total=total, label=label):
+            out.write(chunk)
+
+    def _chunks(self) -> Iterator[bytes]:
         with self._open(self.images) as file:
-            chunks: Iterator[bytes] = iter(partial(file.read, CHUNK), b"")
-            for chunk in progress(chunks, total=total, label=f"unpacking {self.array}, 4 MB each"):
-                out.write(chunk)
+            yield from iter(partial(file.read, CHUNK), b"")
 
     def _member(self, array: str) -> zipfile.ZipInfo:
         try:
@@ -112,7 +112,7 @@ class NpzSplit:
             raise HarnessError(
                 f"{self.path}: has no array {array}; download the file again"
             ) from error
-        except (zipfile.BadZipFile, OSError) as error:
+        except DAMAGED_ZIP as error:
             raise HarnessError(
                 f"{self.path}: not a whole .npz file ({error}); download it again"
             ) from error
@@ -123,7 +123,7 @@ class NpzSplit:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 yield file
-        except DAMAGED as error:
+        except DAMAGED_ZIP as error:
             raise self._damaged(member.filename.removesuffix(".npy"), error) from error
 
     def _labels(self, file: IO[bytes], array: str, n_classes: int) -> NDArray[np.int64]:

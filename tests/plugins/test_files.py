@@ -16,9 +16,14 @@ from hypothesis import strategies as st
 
 from harness import HarnessError
 from harness.plugins import load_plugins
+from harness.testing import contract
 
+KATHER = Path(__file__).parents[1] / "data" / "kather-2016"
 FEW = ("--model", "rgb-means", "--set", "trees=3", "--no-probes")
 RNG = np.random.default_rng(0)
+
+test_contract = contract("class-folders", plugin_file=KATHER / "class-folders.toml")
+
 COLORS = {"tumor": (200, 60, 120), "normal": (120, 60, 200), "stroma": (90, 160, 90)}
 
 

@@ -1,0 +1,3 @@
+"""The fixtures ``patches`` and ``run_harness``."""
+
+pytest_plugins = ["harness.testing"]

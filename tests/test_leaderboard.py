@@ -238,9 +238,14 @@ def test_figures_follow_logits_that_were_computed_again(make):
 
 def test_fits_of_another_version_are_not_a_seed_of_this_one(make):
     store = make([("m", 1, 0), ("m", 3, 1)])
-    path = next(store.root.glob("prediction/d/m/*/record.json"))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
-    assert sorted(row["seeds"] for row in build(store, "d", []).rows) == [[0], [1]]
+    for path in store.root.glob("prediction/d/m/*/record.json"):
+        record = json.loads(path.read_text())
+        version = {"version": 2, "created": "9999"} if record["seed"] == 1 else {"version": 1}
+        path.write_text(json.dumps(record | version))
+    assert [row["seeds"] for row in build(store, "d", []).rows] == [[1]], "the latest counts"
+    for installed, seeds in {1: [0], 2: [1], 3: [1]}.items():
+        board = build(store, "d", [], versions={"m": installed})
+        assert [row["seeds"] for row in board.rows] == [seeds]
 
 
 def test_a_store_that_cannot_be_written_to_still_gives_a_board(make, monkeypatch):

@@ -30,5 +30,5 @@ def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
 
 def test_every_command_of_the_readme_exists(command):
     text = command("--help")
-    for name in set(re.findall(r"^\| `harness (\w+)", README, re.MULTILINE)):
+    for name in set(re.findall(r"^\| `harness ([\w-]+)", README, re.MULTILINE)):
         assert re.search(rf"^\s+{name}\s", text, re.MULTILINE), name

@@ -1,82 +1,73 @@
-"""``harness new-plugin``: a small distribution to start from, made of a template.
-
-The templates are plugins that work, named ``my-plugin``. A new one has another name, no more.
-"""
+"""A distribution to start a plugin from, written from the templates beside this module."""
 
 from __future__ import annotations
 
 import keyword
 import re
-import sys
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from string import Template
 
 from harness.errors import HarnessError
-from harness.registry import Registry
-from harness.store import disk_error
 
-TEMPLATES = Path(__file__).with_name("templates")
-KINDS = ("model", "dataset", "perturbation", "probe", "published", "column")
+SAMPLE = "nct-crc-he-sample"
+KINDS = {
+    "model": f"harness run --dataset {SAMPLE} --model $name",
+    "dataset": "harness run --dataset $name --model color-histogram",
+    "perturbation": f"harness run --dataset {SAMPLE} --model color-histogram --perturbation $name",
+    "probe": f"harness audit --dataset {SAMPLE} --probe $name",
+    "published": "harness list",
+    "column": f"harness run --dataset {SAMPLE} --model color-histogram --probe $name",
+}
+"""What can be written, and what to type to see it at work."""
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
-def create(name: str, kind: str, folder: Path, registry: Registry, single_file: bool) -> str:
-    """Write a new distribution to ``folder/name``; returns what to type next.
+def write(name: str, kind: str, folder: Path) -> list[Path]:
+    """Write the distribution ``name`` into a new folder of that name; returns its files.
 
-    With ``single_file`` it is a file for ``--plugin`` alone, in ``folder``. Raises HarnessError
-    when the name is no good or taken, or when something lies there already.
+    Raises HarnessError for a name that cannot be one, or that is taken.
     """
-    if not NAME.fullmatch(name):
-        raise HarnessError(
-            f"new-plugin {name!r}: use lower-case letters and digits, with single hyphens between, "
-            "such as my-stain-model"
-        )
     module = name.replace("-", "_")
-    target = folder / (f"{module}.py" if single_file else name)
+    if not NAME.fullmatch(name) or keyword.iskeyword(module):
+        raise HarnessError(
+            f"new-plugin {name}: not a name for a plugin; use lower-case letters, digits and "
+            "single hyphens, such as my-model"
+        )
+    if find_spec(module) is not None:
+        raise HarnessError(
+            f"new-plugin {name}: a module {module} is installed already; choose another name"
+        )
+    target = folder / name
     if target.exists():
-        raise HarnessError(f"{target}: is there already; choose another name or --folder")
-    if why := _taken(name, module, registry):
-        raise HarnessError(f"new-plugin {name}: {why}; choose another name")
-
-    def renamed(text: str) -> str:
-        title = name.replace("-", " ").capitalize()
-        text = text.replace("my-plugin", name).replace("my_plugin", module)
-        return text.replace("My plugin", title)
-
-    contents = {
-        renamed(path.relative_to(part).as_posix()): renamed(path.read_text(encoding="utf-8"))
-        for part in (TEMPLATES / "common", TEMPLATES / kind)
-        for path in sorted(part.rglob("*.*"))
-        if path.suffix in (".md", ".py", ".toml")
-    }
-    found = SHELL.search(contents["README.md"])
-    assert found is not None
-    commands = found[1].splitlines()
-    if single_file:
-        _write({target: contents[f"{module}.py"]})
-        commands = [f"{line} --plugin {target}" for line in commands if line.startswith("harness")]
-    else:
-        _write({target / path: text for path, text in contents.items()})
-        commands = [f"cd {target}", *commands]
-    return "\n  ".join([f"Wrote {target}. Next:\n", *commands])
+        raise HarnessError(f"new-plugin {name}: {target} exists already; choose another name")
+    words = {"name": name, "module": module, "kind": kind}
+    words["try_it"] = Template(KINDS[kind]).substitute(words)
+    made = []
+    for template, place in {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        "test.py": f"tests/test_{module}.py",
+        f"modules/{kind}.py": f"{module}.py",
+    }.items():
+        text = (files("harness") / "templates" / f"{template}.template").read_text("utf-8")
+        path = target / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(text).substitute(words), encoding="utf-8")
+        made.append(path)
+    return made
 
 
-def _taken(name: str, module: str, registry: Registry) -> str:
-    """Why a name cannot be used; "" if it can."""
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or find_spec(module):
-        return f"Python has a module {module} already"
-    for plugin in registry.plugins:
-        offered = [other for names in plugin.contributes.values() for other in names]
-        if plugin.name == module or name in offered:
-            return f"the plugin {plugin.name} of {plugin.distribution} has that name already"
-    return ""
-
-
-def _write(contents: dict[Path, str]) -> None:
-    for path, text in contents.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise disk_error(error, path.parent) from error
+def next_steps(name: str, kind: str, folder: Path) -> str:
+    """What to type now, a line each."""
+    module, place = name.replace("-", "_"), folder / name
+    installable = place if place.is_absolute() else f"./{place}"
+    return "\n".join(
+        [
+            f"pip install -e '{installable}[test]'",
+            Template(KINDS[kind]).substitute(name=name),
+            f"harness check {module}",
+            f"pytest {place}",
+        ]
+    )

@@ -96,7 +96,8 @@ def load_plugins(
             raise _same_name("plugin", plugin.name, other, plugin)
         seen[plugin.name] = plugin
         _load(registry, plugin, point.load, trace)
-    for path in sorted(dict.fromkeys(files), key=lambda path: path.suffix == ".toml"):
+    once = {path.resolve(): path for path in reversed(files)}
+    for path in sorted(reversed(once.values()), key=lambda path: path.suffix == ".toml"):
         plugin = _of_file(path)
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
@@ -183,9 +184,12 @@ def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None
 
 
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
+    mend = "switch one off with --without"
+    if all(Path(plugin.distribution).suffix in (".py", ".toml") for plugin in (one, two)):
+        mend = "rename one of the files, or leave out its --plugin"
     return HarnessError(
         f"two plugins offer the {kind} {name!r}: {one.name} of distribution {one.distribution} and "
-        f"{two.name} of distribution {two.distribution}; switch one off with --without"
+        f"{two.name} of distribution {two.distribution}; {mend}"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.contract.cases import bench_for, cases
 
+pytestmark = pytest.mark.once
 KIT = Path(__file__).parent / "contract" / "kit.py"
 KEPT = KIT.read_text(encoding="utf-8")
 

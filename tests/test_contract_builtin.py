@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+import pytest
+
 from harness.testing import contract
+
+pytestmark = pytest.mark.once
 
 NEED_TORCH = {"timm"}
 """In ``test_contract_builtin_torch.py``."""

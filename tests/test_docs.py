@@ -45,6 +45,7 @@ def test_every_hook_is_described_and_used(name):
     assert name in used or f"def {name}(" in toy
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ASKED)
 def test_the_example_of_a_hook_keeps_the_contract(name, command):
     (command.folder / "mine.py").write_text(make_hooks.example(HOOKS[name]))
@@ -85,6 +86,7 @@ def test_every_link_leads_somewhere():
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+@pytest.mark.once
 def test_the_tutorial_to_the_letter(command):
     """Every block of shell in turn, and the Python in the file that the text names.
 

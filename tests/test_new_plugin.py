@@ -11,6 +11,7 @@ from harness import HarnessError
 from harness.new_plugin import KINDS, next_steps, write
 from harness.plugins import load_plugins
 
+pytestmark = pytest.mark.once
 SAMPLE = ("--dataset", "nct-crc-he-sample")
 OFFERS = {
     "model": "models",

@@ -12,6 +12,7 @@ import pytest
 from harness import HarnessError
 from harness.testing import contract
 
+pytestmark = pytest.mark.once
 KIT = Path(__file__).parent / "contract" / "kit.py"
 LINE = "from harness.testing import contract\n\ntest_contract = contract({})\n"
 

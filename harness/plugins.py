@@ -96,8 +96,10 @@ def load_plugins(
             raise _same_name("plugin", plugin.name, other, plugin)
         seen[plugin.name] = plugin
         _load(registry, plugin, point.load, trace)
-    once = {path.resolve(): path for path in reversed(files)}
-    for path in sorted(reversed(once.values()), key=lambda path: path.suffix == ".toml"):
+    once: dict[Path, Path] = {}
+    for path in files:
+        once.setdefault(path.resolve(), path)
+    for path in sorted(once.values(), key=lambda path: path.suffix == ".toml"):
         plugin = _of_file(path)
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)

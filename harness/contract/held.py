@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.splits import Concat
 from harness.types import Features, Split, Splits
 
 if TYPE_CHECKING:
@@ -93,29 +94,36 @@ class Repeated:
 def few(splits: Splits, classes: Sequence[str]) -> Splits:
     """A few patches of each class, in memory: training, validation and test patches, all distinct.
 
-    A dataset without training patches lends test patches. Raises HarnessError when some class has
-    too few, or when they are no patches.
+    Those of a dataset with folds are drawn from all its patches, as its folds are. Raises
+    HarnessError when a class has too few, or when they are no patches.
     """
-
-    def cut(split: Split, skip: int, count: int) -> Held:
-        rows = [
-            np.flatnonzero(split.labels == label)[skip : skip + count]
-            for label in range(len(classes))
-        ]
-        for name, found in zip(classes, rows, strict=True):
-            if not len(found):
-                raise HarnessError(f"class {name} has too few patches to check with; add some")
-        # Mixed, since classes in turn would hide what a model makes of the order.
-        chosen = np.random.default_rng(0).permutation(np.concatenate(rows))
-        ids = [str(split.ids[row]) for row in chosen]
-        images = np.asarray(split.read(chosen))
-        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(chosen):
-            raise HarnessError(f"its patches are {images.dtype} {images.shape}; check the dataset")
-        return Held(images, np.asarray(split.labels)[chosen], ids)
-
-    train = splits.test if splits.train is None else splits.train
+    fitted_on = splits.train
+    if splits.folds or fitted_on is None:
+        fitted_on = splits.test if fitted_on is None else Concat(fitted_on, splits.test)
+    apart = fitted_on is splits.train
     return Splits(
-        train=cut(train, 0, TRAIN),
-        validation=cut(train, TRAIN, VALIDATION),
-        test=cut(splits.test, TRAIN + VALIDATION if splits.train is None else 0, TEST),
+        train=_cut(fitted_on, classes, 0, TRAIN),
+        validation=_cut(fitted_on, classes, TRAIN, VALIDATION),
+        test=_cut(splits.test if apart else fitted_on, classes, 0 if apart else -TEST, TEST),
     )
+
+
+def _cut(split: Split, classes: Sequence[str], start: int, count: int) -> Held:
+    """Some patches of each class, from the ``start``-th on; from the end where it is negative."""
+    rows = []
+    for label, name in enumerate(classes):
+        own = np.flatnonzero(split.labels == label)
+        if len(own) < TRAIN + VALIDATION + TEST and start:
+            raise HarnessError(
+                f"class {name} has {len(own)} patches, too few to check with; name another dataset"
+            )
+        rows.append(own[start:][:count])
+        if not len(rows[-1]):
+            raise HarnessError(f"class {name} has no patch to check with; name another dataset")
+    # Mixed, since classes in turn would hide what a model makes of the order.
+    chosen = np.random.default_rng(0).permutation(np.concatenate(rows))
+    images = np.asarray(split.read(chosen))
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(chosen):
+        raise HarnessError(f"its patches are {images.dtype} {images.shape}; check the dataset")
+    ids = [str(split.ids[row]) for row in chosen]
+    return Held(images, np.asarray(split.labels)[chosen], ids)

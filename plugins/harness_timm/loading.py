@@ -49,9 +49,10 @@ def load_initial(model: nn.Module, weights: InitialWeights, name: str) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name. Other formats than safetensors are read without running code from them."""
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        content = (
+            load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        )
         return {key: value for key, value in content.items() if isinstance(value, Tensor)}
     except (SafetensorError, UnpicklingError, OSError, RuntimeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

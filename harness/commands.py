@@ -529,7 +529,8 @@ def check(options: argparse.Namespace) -> int:
         if options.traceback and outcome.details:
             print(outcome.details)
     broken, skipped = statuses.count("BROKEN"), statuses.count("skipped")
-    print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped")
+    used = f"; patches of {bench.dataset.name}" if bench.looked else ""
+    print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped{used}")
     return FAILED if broken else OK
 
 

@@ -454,6 +454,7 @@ def test_whoever_keeps_every_promise_passes_in_a_fresh_process(command, data):
     output = command("check", "kit", "--plugin", KIT, "--data", data)
     assert "BROKEN" not in output
     assert ": 0 broken," in output
+    assert output.rstrip().endswith("; patches of nct-crc-he-sample")
     tried = {promise for _, _, promise, _ in BROKEN.values()}
     assert tried <= {line.split()[1] for line in output.splitlines() if line.startswith("ok")}
 

@@ -67,7 +67,9 @@ def test_fixtures(run_pytest):
 def test_patches(patches):
     images = patches.train.read([0, 1])
     assert images.dtype == "uint8" and images.shape == (2, 224, 224, 3)
-    assert not set(patches.train.ids) & set(patches.validation.ids)
+    parts = [set(part.ids) for part in (patches.train, patches.validation, patches.test)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 9 * (6 + 2 + 3)
+    assert {id_.split("/")[0] for id_ in set.union(*parts)} == {"NCT-CRC-HE-100K", "CRC-VAL-HE-7K"}
     assert set(patches.train.labels) == set(patches.test.labels) == set(range(9))
 
 

@@ -98,6 +98,11 @@ class Bench:
         raise Skipped("no dataset for show gives patches to check with; name one with --dataset")
 
     @property
+    def looked(self) -> bool:
+        """Whether patches were needed, and there are some."""
+        return "source" in vars(self)
+
+    @property
     def dataset(self) -> Dataset:
         """The dataset whose patches are used."""
         return self.source[0]

@@ -192,6 +192,7 @@ class Bench:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in sys.path if part),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "random",  # as for any user, whatever it is here
             "TMPDIR": str(scratch),
         }
         with (folder / "output.txt").open("w") as output:

@@ -194,6 +194,7 @@ class Bench:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "random",  # as for any user, whatever it is here
             "TMPDIR": str(scratch),
+            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),  # as harness.cli says
         }
         with (folder / "output.txt").open("w") as output:
             try:

@@ -98,13 +98,13 @@ def killed(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, 
 
 
 def memory(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """By how many bytes the peak of memory rises from fitting few patches to fitting many."""
+    """By how many bytes the peak of memory rises from fitting some patches to fitting many."""
     model, bench, inputs = opened(registry, task, folder)
     assert inputs.train is not None
-    bench.fit(model)
+    bench.fit(model, train=Repeated(inputs.train, task["some"]))
     gc.collect()
     before = peak()
-    bench.fit(model, train=Repeated(inputs.train, task["n"]))
+    bench.fit(model, train=Repeated(inputs.train, task["many"]))
     return {"grown": peak() - before}
 
 

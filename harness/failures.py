@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.store import Store, disk_error, write_atomically
 
 LONGEST = 300
-"""Characters of a reason; the details have all of it."""
+"""Characters of what an exception says; the details have all of it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class FailedModel:
 
 
 def reason(error: BaseException, folder: Path) -> str:
-    """Why, in one line. ``folder`` is where the store is, for what is wrong with the disk."""
+    """Why, in one line. ``folder`` is where the store is, for what is wrong with the disk.
+
+    A HarnessError is never cut: what to do next stands at its end, after paths of any length.
+    """
     if isinstance(error, HarnessError):
         text = str(error)
     elif disk_is_full(error):
@@ -57,13 +60,11 @@ def reason(error: BaseException, folder: Path) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # What went wrong in another process: its traceback, then the error.
         first = lines[-1] if lines and "Traceback" in lines[0] else "".join(lines[:1])
-        said = _short(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+        said = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        if len(said) > LONGEST:
+            said = said[:LONGEST] + " ..."
         return f"{said}; report it to the plugin's author"
-    return _short(" ".join(text.split()))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+    return " ".join(text.split())
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -80,7 +80,7 @@ def _fit(
     ]
     if len(grid) > 1 and validation is None:
         raise HarnessError("choices need a validation split; report it to the plugin's author")
-    for chosen in context.progress(grid, total=len(grid), label="choosing on the held-out part"):
+    for chosen in context.progress(grid, total=len(grid), label="choosing on held-out patches"):
         fitted = estimator({**context.settings, **chosen}, context.seed)
         try:
             with threadpool_limits(threads, user_api="blas"):
@@ -96,7 +96,7 @@ def _fit(
     if best is None:
         raise HarnessError("no choice of settings gave finite probabilities")
     if best.chosen:
-        context.say("chosen on the held-out part: " + _named(best.chosen))
+        context.say("chosen on held-out patches: " + _named(best.chosen))
     return best
 
 

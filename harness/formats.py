@@ -58,6 +58,8 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
             f"stratified {dataset['folds']}-fold cross-validation over the test patches; each is "
             "predicted by a model that has not seen it"
         )
+        if any(entry.record.get("trained_on") for entry in board.entries):
+            how += ", but for models that came fitted"
     lines = [
         f"{dataset['title']}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
         f"classes, models fitted on {dataset['n_train']:,} patches. Evaluation: {how}."

@@ -93,7 +93,7 @@ def build(
         for name, finding in entry.findings.items():
             findings[name].setdefault(entry.record["model"], finding)
     names = {
-        (entry.record["model"], entry.record.get("trained_on") or described["trained_on"])
+        (entry.record["model"], predictions.trained_on(entry.record, described))
         for entry in entries
     }
     others = [r for r in related if (r.name, r.trained_on) not in names]

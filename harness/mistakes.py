@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import reproduction
+from harness import predictions, reproduction
 from harness.leaderboard import Board
 from harness.probes import Figure, Table
 from harness.report import render, write_page, write_picture
@@ -218,7 +218,7 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
     if board.dataset["shortfall"]:
         return []
     for result in published(board):
-        same = entry.record["model"], board.dataset["trained_on"]
+        same = entry.record["model"], predictions.trained_on(entry.record, board.dataset)
         if (result.name, result.trained_on) == same:
             assert result.confusion is not None
             ours = entry.found[0].confusion

@@ -206,6 +206,11 @@ class _DatasetPlanner:
         """Plan the logits of a model, and all that they need."""
         if isinstance(model, DerivedModel):
             return self.derive(model, condition)
+        if model.classes is not None and set(model.classes) != set(self.dataset.classes):
+            raise UnavailableError(
+                f"{model.name} knows the classes {', '.join(model.classes)}, but those of "
+                f"{self.dataset.name} are {', '.join(self.dataset.classes)}"
+            )
         resolved = settings.resolve(
             model, self.dataset.demo, self.request.given.get(model.name, {})
         )
@@ -402,10 +407,10 @@ class _DatasetPlanner:
             assert model.estimate is not None
             return model.estimate(len(train.labels), spec.settings)
 
-        label = f"{self.dataset.name}: fit {model.name}"
+        label = f"{self.dataset.name}: {'load' if model.trained_on else 'fit'} {model.name}"
         if len(self.request.seeds) > 1:
             label += f", seed {spec.seed}"
-        if self.splits.folds:
+        if self.splits.folds and not model.trained_on:
             label += f", fold {spec.fold + 1} of {self.splits.folds}"
         needs = (self.copy, *feature_keys.values())
         known = estimate if model.estimate else None

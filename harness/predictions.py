@@ -50,6 +50,11 @@ class GroundTruth:
         return tuple(self.described["classes"])
 
 
+def trained_on(record: Record, described: Record) -> str:
+    """What a model was trained on: the dataset's patches, or what a model came fitted on."""
+    return str(record.get("trained_on") or described["trained_on"])
+
+
 def ground_truth(store: Store, dataset: str) -> GroundTruth:
     """The test patches that stored predictions are about."""
     folder = store.datasets()[dataset]

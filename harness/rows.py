@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import figures, reproduction, temperature
+from harness import figures, predictions, reproduction, temperature
 from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
@@ -82,8 +82,8 @@ def measured_row(
 ) -> Row:
     """The row of a measured model, beside its published counterpart and the reference."""
     record, dataset = entry.record, truth.described
-    elsewhere = record.get("trained_on") or ""  # of a model that comes fitted
-    trained_on = elsewhere or dataset["trained_on"]
+    came_fitted = bool(record.get("trained_on"))
+    trained_on = predictions.trained_on(record, dataset)
     found = figures.mean([run.figures for run in entry.found])
     accuracies = [run.figures["accuracy"].value for run in entry.found]
     records = [run.record for run in entry.runs]
@@ -132,7 +132,7 @@ def measured_row(
         "selected_on": record["selected_on"],
         "initial_weights": record["initial_weights"],
         "trained_on": trained_on,
-        "n_train": None if elsewhere else dataset["n_train"],
+        "n_train": None if came_fitted else dataset["n_train"],
         "n_test": len(truth.labels),
         "fit_seconds": sum(
             {
@@ -144,7 +144,7 @@ def measured_row(
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
         "notes": "; ".join(
-            filter(None, ("" if elsewhere else dataset["train_shortfall"], record["deviations"]))
+            filter(None, ("" if came_fitted else dataset["train_shortfall"], record["deviations"]))
         ),
         "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),

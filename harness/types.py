@@ -209,6 +209,9 @@ class Model:
     trained_on: str = ""
     """For a model that comes fitted, whose ``fit`` reads no patch: the data its authors fitted it
     on, as published results call them, or "unknown"."""
+    classes: tuple[str, ...] | None = None
+    """For a model that comes fitted: the classes that it knows, in any order. Datasets with others
+    are not for it."""
     selected_on: str = "unknown"
     """For a model that comes fitted: the split that its authors chose the checkpoint on, if known:
     "none", "held-out", "validation" or "test"."""

@@ -9,7 +9,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is about how long it takes; and a busy machine is no reason to fail.
+hypothesis.settings.register_profile(
+    "harness", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("harness")
 
 TESTS = Path(__file__).parent
 TOY = TESTS / "toy"

@@ -112,7 +112,7 @@ def test_the_likeliest_choice_is_kept(tmp_path):
     assert made.selects
     fitted = fit(made, tmp_path, validation=split(2, 60), said=said)
     assert fitted.chosen == {"C": 1.0}
-    assert said == ["chosen on the held-out part: C = 1"]
+    assert said == ["chosen on held-out patches: C = 1"]
     with pytest.raises(HarnessError, match="need a validation split"):
         fit(made, tmp_path)
 

@@ -36,6 +36,7 @@ def model(description: Description) -> Model:
         load=partial(later("harness_checkpoint.classifier:load"), description),
         execution=description.execution,
         trained_on=description.trained_on,
+        classes=description.classes,
         selected_on=description.selected_on,
         initial_weights=lambda settings: description.initial_weights,
         device=partial(later("harness_checkpoint.classifier:accelerator"), description),

@@ -113,8 +113,8 @@ def test_a_frozen_network_beats_color_on_real_patches_and_shares_its_features(co
     models = ("efficientnet-lite0+linear", "efficientnet-lite0+knn", "color-histogram")
     named = [part for model in models for part in ("--model", model)]
     output = command("run", "--dataset", "nct-crc-he-sample", *named, "--no-probes")
-    assert "chosen on the held-out part: C = " in output
-    assert "chosen on the held-out part: n_neighbors = " in output
+    assert "chosen on held-out patches: C = " in output
+    assert "chosen on held-out patches: n_neighbors = " in output
     board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
     rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
     linear = rows["efficientnet-lite0+linear"]

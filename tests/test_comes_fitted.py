@@ -1,0 +1,66 @@
+"""Models that come fitted: one fit for all folds, no training patches in their row."""
+
+import json
+
+import pytest
+
+SOURCE = """
+import numpy as np
+from harness import Model, hookimpl
+
+class Constant:
+    def logits(self, images):
+        return np.tile(np.arange({n}, dtype=np.float32), (len(images), 1))
+    def save(self, folder):
+        (folder / "there.txt").write_text("yes")
+
+def fit(train, validation, context):
+    return Constant()
+
+@hookimpl
+def harness_models():
+    return [
+        Model(
+            name="constant",
+            title="Always the same",
+            fit=fit,
+            load=lambda *_: Constant(),
+            trained_on="elsewhere",
+            selected_on="test",
+            classes={classes},
+        )
+    ]
+"""
+
+
+@pytest.fixture
+def plugin(toy):
+    def write(*classes):
+        source = SOURCE.format(n=len(classes), classes=classes)
+        (toy.folder / "mine.py").write_text(source)
+        return ("--plugin", "mine.py")
+
+    return write
+
+
+def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
+    asked = ("--dataset", "toy-folds", "--model", "constant", "--model", "toy-mean")
+    output = toy("run", *asked, "--no-probes", *plugin("blue", "green", "red"))
+    assert "toy-folds: load constant\n" in output
+    assert "fit toy-mean, fold 1 of 3" in output
+    assert "has not seen it, but for models that came fitted" in " ".join(output.split())
+    board = json.loads((toy.folder / "leaderboards/toy-folds.json").read_text())
+    row = next(row for row in board["rows"] if row["model"] == "constant")
+    assert (row["trained_on"], row["selected_on"], row["n_train"]) == ("elsewhere", "test", None)
+    assert len(list((toy.folder / "runs/fit/toy-folds/constant").iterdir())) == 1
+    toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes", "--store", "other")
+    page = (toy.folder / "leaderboards/toy-folds.md").read_text()
+    assert "came fitted" not in page
+
+
+def test_datasets_of_other_classes_are_not_for_it(toy, plugin):
+    file = plugin("x", "y")
+    output = toy("run", "--all", "--no-probes", "--without", "histo-harness", *file)
+    assert "Not run: toy: constant: constant knows the classes x, y, but those of toy are" in output
+    output = toy("run", "--dataset", "toy", "--model", "constant", "--no-probes", *file, code=1)
+    assert "constant knows the classes x, y" in output

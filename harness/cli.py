@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from harness import commands
-from harness.commands import FAILED, INTERRUPTED, OK, USAGE
+from harness.commands.common import FAILED, INTERRUPTED, OK, USAGE
 from harness.errors import HarnessError
 from harness.new_plugin import KINDS
 

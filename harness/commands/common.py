@@ -1,0 +1,105 @@
+"""What several commands need: plugins, folders, exit codes, failures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.progress import say
+
+if TYPE_CHECKING:
+    from harness.failures import Failure
+    from harness.registry import Registry
+    from harness.store import Store
+
+OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def switched_off(options: argparse.Namespace) -> list[str]:
+    """Plugins to switch off."""
+    return [*filter(None, os.environ.get("HARNESS_WITHOUT", "").split(",")), *options.without]
+
+
+def plugin_files(options: argparse.Namespace) -> list[Path]:
+    """Files to load as plugins."""
+    named = filter(None, os.environ.get("HARNESS_PLUGINS", "").split(","))
+    return [*map(Path, named), *options.plugin]
+
+
+def registry_of(options: argparse.Namespace) -> Registry:
+    """What the plugins offer; broken ones are named."""
+    registry = load_registry(options)
+    warn_of_broken(registry)
+    return registry
+
+
+def load_registry(options: argparse.Namespace) -> Registry:
+    """What the plugins offer, without a word about broken ones."""
+    from harness.plugins import load_plugins
+
+    trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
+    return load_plugins(switched_off(options), plugin_files(options), trace)
+
+
+def warn_of_broken(registry: Registry, store: Store | None = None) -> None:
+    """Name the broken plugins, and the files with the details if there is a store for them."""
+    from harness.failures import keep
+
+    for plugin in registry.broken:
+        why = plugin.status
+        if store is not None:
+            why = str(keep(store, f"plugin-{plugin.name}", why, plugin.traceback))
+        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {why}")
+
+
+def data_folder(options: argparse.Namespace) -> Path:
+    """The data folder; one that the user named must be there."""
+    if options.data is None:
+        return Path("data")
+    folder = Path(options.data)
+    if not folder.is_dir():
+        raise HarnessError(
+            f"--data {folder} (or $HARNESS_DATA): no such folder; name the one with the datasets"
+        )
+    return folder
+
+
+def leaderboards_folder(options: argparse.Namespace) -> Path:
+    """The folder for tables; said to be unusable before, not after, the work for them is done."""
+    folder: Path = options.leaderboards
+    path = folder.absolute()
+    there = next(known for known in (path, *path.parents) if known.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise HarnessError(
+            f"--leaderboards {folder}: {there} is no folder that can be written to; name another"
+        )
+    return folder
+
+
+def exit_code(options: argparse.Namespace, registry: Registry, code: int = OK) -> int:
+    """The exit code of a command that came to an end, broken plugins counted if asked to."""
+    return BROKEN_PLUGIN if options.strict and registry.broken and not code else code
+
+
+def existing_store(options: argparse.Namespace) -> Store:
+    """A store that must be there already."""
+    from harness.store import Store
+
+    if not (options.store / "store.json").exists():
+        raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
+    return Store(options.store)
+
+
+def print_failures(failures: Mapping[str, Failure]) -> None:
+    """A line for each reason; what failed for the same one is counted."""
+    labels: dict[str, list[str]] = {}
+    for label, failure in failures.items():
+        labels.setdefault(failure.why, []).append(label)
+    for first, *others in labels.values():
+        more = f" (and {len(others)} more for the same reason)" if others else ""
+        print(f"harness: failed: {first}{more}: {failures[first]}", file=sys.stderr)

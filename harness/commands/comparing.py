@@ -1,0 +1,137 @@
+"""``harness compare`` and ``harness contrast``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from harness.commands.common import (
+    FAILED,
+    OK,
+    data_folder,
+    existing_store,
+    exit_code,
+    leaderboards_folder,
+    load_registry,
+    print_failures,
+    registry_of,
+)
+from harness.errors import HarnessError
+from harness.progress import say
+
+if TYPE_CHECKING:
+    from harness.plan import Plan, Request
+    from harness.registry import Registry
+    from harness.store import Store
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print how two models compare."""
+    from harness import compare as comparing
+    from harness import compare_published as published
+
+    registry = registry_of(options)
+    names = (options.one, options.other)
+    results = [result for result, _ in registry.published]
+    if any(name.startswith(published.PREFIX) for name in names):
+        if options.json:
+            raise HarnessError("compare: --json is for two measured models")
+        truth = None
+        sides = []
+        for name in names:
+            if name.startswith(published.PREFIX):
+                sides.append(published.of_result(results, name))
+            else:
+                dataset = _compared_dataset(options)
+                store = existing_store(options)
+                truth, entries = comparing.measured(store, dataset, registry.versions)
+                entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
+                sides.append(published.of_entry(entry, truth))
+        known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
+        print("\n\n".join(published.text(sides[0], sides[1], known[0] if known else None)))
+        return exit_code(options, registry)
+    dataset = _compared_dataset(options)
+    store = existing_store(options)
+    truth, entries = comparing.measured(store, dataset, registry.versions)
+    failed = comparing.failed(store, truth)
+    one, other = (comparing.find(entries, name, dataset, failed) for name in names)
+    compared = comparing.compare(truth, one, other)
+    if options.json:
+        content = comparing.as_json(compared)
+        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n\n".join(comparing.text(compared)))
+    return exit_code(options, registry)
+
+
+def _compared_dataset(options: argparse.Namespace) -> str:
+    """The dataset that is meant: the one that was named, or the only one of the store."""
+    known = list(existing_store(options).datasets())
+    if options.dataset is None and len(known) != 1:
+        raise HarnessError(
+            f"compare: say --dataset, one of {', '.join(known)}"
+            if known
+            else f"--store {options.store}: no results there; run harness run --all first"
+        )
+    return str(options.dataset or known[0])
+
+
+def contrast(options: argparse.Namespace) -> int:
+    """Train models on two versions of the same patches and print how they compare."""
+    from harness import contrast as contrasting
+    from harness import planner, report
+    from harness.execute import execute
+    from harness.store import Store, disk_error
+    from harness.supervise import Worker
+
+    registry = registry_of(options)
+    request, n_train = _contrast_request(options, registry)
+    folder = leaderboards_folder(options)
+    store = Store(options.store)
+    plan = planner.build(registry, store, request)
+    plan.failures |= plan.unavailable
+    worker = Worker(options.arguments, store, options.time_limit)
+    failures = execute(plan, store, registry, worker)
+    one, other = (dataset.name for dataset in request.datasets)
+    found = contrasting.contrast(store, plan, (one, other), request.models, n_train)
+    if found.compared:
+        for table in contrasting.tables(found):
+            print(f"\n{table.title}\n\n{report.render(table, 'simple')}")
+        print(f"\n{contrasting.about(found)}")
+        try:
+            written = contrasting.write(found, folder)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    print_failures(failures)
+    return exit_code(options, registry, FAILED if failures else OK)
+
+
+def plan_contrast(options: argparse.Namespace) -> tuple[Plan, Store]:
+    """What ``contrast`` plans, for the process that computes it."""
+    from harness import planner
+    from harness.store import Store
+
+    registry, store = load_registry(options), Store(options.store)
+    return planner.build(registry, store, _contrast_request(options, registry)[0]), store
+
+
+def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[Request, int]:
+    """The request, and how many patches both datasets are trained on."""
+    from harness import choose, plan, settings
+    from harness import contrast as contrasting
+
+    data = data_folder(options)
+    models = choose.models(registry, options.model)
+    one, other = choose.datasets(registry, [options.one, options.other], data)
+    datasets, n_train = contrasting.pair(one, other, data)
+    request = plan.Request(
+        datasets=datasets,
+        models=models,
+        data=data,
+        seeds=range(options.seed, options.seed + options.seeds),
+        protocol=options.protocol,
+        given=settings.parse(options.settings, choose.fitted(registry, models)),
+    )
+    return request, n_train

@@ -1,0 +1,164 @@
+"""``harness run`` and ``harness leaderboard``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.commands.common import (
+    BROKEN_PLUGIN,
+    FAILED,
+    OK,
+    data_folder,
+    existing_store,
+    exit_code,
+    leaderboards_folder,
+    load_registry,
+    print_failures,
+    registry_of,
+    warn_of_broken,
+)
+from harness.errors import HarnessError
+from harness.progress import say
+
+if TYPE_CHECKING:
+    from harness.leaderboard import Board
+    from harness.plan import Plan, Request
+    from harness.registry import Registry
+    from harness.store import Store
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compute what the store lacks, then write the leaderboards."""
+    if not (options.all or options.dataset or options.model):
+        raise HarnessError("run: say --all, or choose with --dataset and --model; see harness list")
+    if options.all and (options.dataset or options.model):
+        raise HarnessError("run: say either --all or --dataset and --model, not both")
+    if options.audit_selection and options.protocol != "held-out":
+        raise HarnessError(
+            "run: --audit-selection compares the protocols in one training; leave out --protocol"
+        )
+    from harness import planner
+    from harness.execute import execute
+    from harness.store import Store
+    from harness.supervise import Worker
+
+    registry = load_registry(options)
+    try:
+        request = _run_request(options, registry)
+        _check_tables(options, registry)
+    except HarnessError:
+        warn_of_broken(registry)
+        raise
+    store = Store(options.store)
+    warn_of_broken(registry, store)
+    names = [dataset.name for dataset in request.datasets]
+    to_do = planner.build(registry, store, request)
+
+    def write_clean() -> None:
+        _write_boards(options, registry, names)
+
+    if options.all:
+        for label, failure in to_do.unavailable.items():
+            say(f"Not run: {label}: {failure.why}")
+    else:
+        to_do.failures |= to_do.unavailable
+    worker = Worker(options.arguments, store, options.time_limit)
+    failures = execute(to_do, store, registry, worker, write_clean)
+    _print_boards(options, registry, names)
+    print_failures(failures)
+    if failures:
+        return FAILED
+    return BROKEN_PLUGIN if registry.broken else OK
+
+
+def plan_run(options: argparse.Namespace) -> tuple[Plan, Store]:
+    """What ``run`` plans, for the process that computes it."""
+    from harness import planner
+    from harness.store import Store
+
+    registry, store = load_registry(options), Store(options.store)
+    return planner.build(registry, store, _run_request(options, registry)), store
+
+
+def _run_request(options: argparse.Namespace, registry: Registry) -> Request:
+    from harness import choose, plan, settings
+
+    data = data_folder(options)
+    models = choose.models(registry, options.model)
+    datasets = choose.datasets(registry, options.dataset, data)
+    probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
+    return plan.Request(
+        datasets=datasets,
+        models=models,
+        perturbations=choose.perturbations(registry, options.perturbation, probes),
+        perturbed=choose.perturbed(models, options.model),
+        data=data,
+        seeds=range(options.seed, options.seed + options.seeds),
+        protocol=options.protocol,
+        audit_selection=options.audit_selection,
+        given=settings.parse(options.settings, choose.fitted(registry, models)),
+    )
+
+
+def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
+    """What is wrong with the wishes for tables is said before, not after, the work for them."""
+    from harness import choose, columns
+
+    leaderboards_folder(options)
+    columns.choose(options.columns, choose.model_probes(registry, ()))
+
+
+def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequence[str]) -> None:
+    from harness import formats
+
+    for board in _write_boards(options, registry, names):
+        print(f"\n{board.dataset['name']}\n")
+        print(formats.table(board, "simple", options.columns))
+        for line in formats.about(board, options.columns):
+            print(f"\n{line}")
+
+
+def _write_boards(
+    options: argparse.Namespace, registry: Registry, names: Sequence[str]
+) -> list[Board]:
+    from harness import formats, leaderboard, mistakes, report, selection
+    from harness.choose import model_probes
+    from harness.store import Store, disk_error
+
+    store = Store(options.store)
+    published = [result for result, _ in registry.published]
+    boards = [
+        leaderboard.build(
+            store,
+            name,
+            published,
+            model_probes(registry, ()),
+            registry.perturbations,
+            options.design_effect,
+            options.temperature,
+            registry.versions,
+        )
+        for name in names
+        if name in store.datasets()
+    ]
+    for board in boards:
+        try:
+            written = formats.write(board, options.leaderboards, options.columns)
+            written += mistakes.write(board, options.leaderboards)
+            written += selection.write(store, board, options.leaderboards)
+            written += report.write_probes(board, options.leaderboards)
+        except OSError as error:
+            raise disk_error(error, options.leaderboards) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+    return boards
+
+
+def leaderboard(options: argparse.Namespace) -> int:
+    """Write the tables again from the store."""
+    store = existing_store(options)
+    registry = registry_of(options)
+    _check_tables(options, registry)
+    _print_boards(options, registry, list(store.datasets()))
+    return exit_code(options, registry)

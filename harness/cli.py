@@ -8,6 +8,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         "much of it color or compression alone explains.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"harness {version_of('histo-harness')}"
     )
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
@@ -157,8 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_minutes,
         default=os.environ.get("HARNESS_TIME_LIMIT"),
         metavar="MINUTES",
-        help="end what takes longer to compute, and go on with the rest "
-        "($HARNESS_TIME_LIMIT; default: none)",
+        help="end what takes longer, and go on with the rest ($HARNESS_TIME_LIMIT; default: none)",
     )
     fitting = argparse.ArgumentParser(add_help=False)
     fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
@@ -271,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = added.add_parser(
         "check",
-        parents=[plugins, data],
+        parents=[plugins, data, limited],
         help="see whether a plugin, or what it offers, keeps what every plugin promises",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -590,3 +590,9 @@ def test_help_and_list_import_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_version_is_that_of_the_distribution(command):
+    from importlib.metadata import version
+
+    assert command("--version") == f"harness {version('histo-harness')}\n"

@@ -100,3 +100,37 @@ def test_a_plugin_that_another_reads_from_toml_is_checked(command, tmp_path):
     assert "ok       plugin:mine:loads" in output
     assert "BROKEN   dataset:mine:loads" in output
     assert "train has no patches" in output
+
+
+SLEEPY = """
+import itertools, time
+from harness import Perturbation, hookimpl
+def sleep(images, level, rng):
+    time.sleep(600)
+def spin(images, level, rng):
+    return sum(itertools.repeat(0))
+@hookimpl
+def harness_perturbations():
+    return [
+        Perturbation(name=apply.__name__, title="Hangs", levels=(1,), apply=apply)
+        for apply in (sleep, spin)
+    ]
+"""
+
+
+def test_what_hangs_breaks_its_promise_and_the_next_is_checked(command, tmp_path):
+    file = tmp_path / "sleepy.py"
+    file.write_text(SLEEPY)
+    output = command("check", "sleep", "--plugin", file, "--time-limit", "0.01", code=1)
+    where = f"{file}:{1 + SLEEPY.splitlines().index('    time.sleep(600)')}"
+    assert f"took longer than the 0.01 min of --time-limit ({where})" in output
+    assert "5 promises: 4 broken, 1 skipped" in output
+
+
+def test_compiled_code_that_hangs_ends_the_check_and_says_where(command, tmp_path):
+    file = tmp_path / "sleepy.py"
+    file.write_text(SLEEPY)
+    output = command("check", "spin", "--plugin", file, "--time-limit", "0.01", code=1)
+    assert "Timeout" in output
+    line = 1 + SLEEPY.splitlines().index("    return sum(itertools.repeat(0))")
+    assert f'File "{file}", line {line} in spin' in output

@@ -56,7 +56,7 @@ def check(options: argparse.Namespace) -> int:
     )
     statuses: list[str] = []
     for case in contract.cases(bench, options.names, options.settings):
-        outcome = case.check(bench)
+        outcome = case.check(bench, options.time_limit)
         statuses.append(outcome.status)
         print(outcome, flush=True)
         if options.traceback and outcome.details:

@@ -12,6 +12,7 @@ from harness import choose, settings
 from harness.contract.bench import Bench
 from harness.contract.datasets import DATASET
 from harness.contract.features import FEATURES, Used
+from harness.contract.limit import limited
 from harness.contract.models import DERIVED, FAMILY, MODEL
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.perturbations import PERTURBATION
@@ -84,10 +85,14 @@ class Case:
         """What is promised, in a sentence."""
         return text_of(self.promise)
 
-    def check(self, bench: Bench) -> Outcome:
-        """See whether the promise is kept. Whatever a plugin raises is a broken promise."""
+    def check(self, bench: Bench, minutes: float | None = None) -> Outcome:
+        """See whether the promise is kept. Whatever a plugin raises is a broken promise.
+
+        So is taking longer than ``minutes``.
+        """
         try:
-            self.promise(self.about, bench)
+            with limited(minutes):
+                self.promise(self.about, bench)
         except (Skipped, UnavailableError) as outcome:
             return Outcome(self, "skipped", str(outcome))
         except Broken as error:

@@ -6,16 +6,19 @@ Users need the opposite of both, so each plugin is loaded, called and checked on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import re
 import sys
 import tomllib
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,12 +27,12 @@ import pluggy
 
 from harness import hookspecs
 from harness.errors import HarnessError
+from harness.file_versions import of_file
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.registry import Offers, Plugin, Registry, suggest
+from harness.registry import Plugin, Registry, suggest
 from harness.types import (
     Dataset,
     DerivedModel,
-    Features,
     Model,
     ModelFamily,
     Perturbation,
@@ -148,9 +151,13 @@ def _load(
     """Load one plugin and register what it offers, or say why it is left out."""
     manager = registry.manager
     try:
-        module = load()
-        hooks, items = _contributions(manager, module, plugin, trace)
-    except (Exception, SystemExit) as error:
+        # What it prints is not what a command prints, and its working folder is its own business.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(Path.cwd()):
+            module = load()
+            hooks, items = _contributions(manager, module, plugin, trace)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also what is no Exception, such as a panic in Rust
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
         _leave_out(registry, plugin, error)
@@ -170,8 +177,10 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
             known = ", ".join(registry.readers)
             raise HarnessError(f"{path}: kind = {kind!r} is not one of {known}; correct it")
         items = list(registry.readers[kind].read(path, content))
-        for item in items:
-            check_contribution(f"the reader {kind}", item, tuple(KINDS))
+        try:
+            check_contributions(f"the reader {kind}", items, tuple(KINDS))
+        except ValueError as error:
+            raise HarnessError(f"{path}: {error}; give another with name = ...") from error
     except Exception as error:
         _leave_out(registry, plugin, error)
         return
@@ -213,56 +222,69 @@ def _contributions(
         if caller.name not in CONTRIBUTIONS:
             continue
         (impl,) = (impl for impl in caller.get_hookimpls() if impl.plugin is module)
+        if trace is not None:
+            trace(f"{plugin.name}: {caller.name}() is called")
         function: Any = impl.function
-        items = list(function())
-        for item in items:
-            check_contribution(caller.name, item, CONTRIBUTIONS[caller.name])
+        returned = function()
+        if not isinstance(returned, Iterable):
+            raise TypeError(f"{caller.name} returned {returned!r}; let it return a list")
+        items = list(returned)
+        check_contributions(caller.name, items, CONTRIBUTIONS[caller.name])
         if trace is not None:
             named = ", ".join(f"{type(item).__name__} {item.name}" for item in items)
             trace(f"{plugin.name}: {caller.name}() returned {named or 'nothing'}")
         contributed += items
     if plugin.distribution.endswith(".py"):
-        contributed = [_versioned(item, int(plugin.version, 16)) for item in contributed]
+        contributed = [of_file(item, int(plugin.version, 16)) for item in contributed]
     return tuple(caller.name for caller in callers), contributed
 
 
-def _versioned(item: Any, version: int) -> Any:
-    """A contribution of a file, with a version that changes with the file.
-
-    Whoever edits a plugin and runs it again would otherwise be shown the results of before.
-    """
-    if isinstance(item, Model) and isinstance(item.features, Features):
-        item = replace(item, features=replace(item.features, version=version))
-    if isinstance(item, DatasetProbe):
-        item = replace(
-            item, features=tuple(replace(part, version=version) for part in item.features)
-        )
-    return replace(item, version=version) if hasattr(item, "version") else item
-
-
-def check_contribution(origin: str, item: Any, types: tuple[Any, ...]) -> None:
+def check_contributions(origin: str, items: Sequence[Any], types: tuple[type, ...]) -> None:
     """Raise TypeError or ValueError when what a hook or a reader returned is malformed."""
-    if not isinstance(item, types):
-        wanted = " or ".join(kind.__name__ for kind in types)
-        raise TypeError(f"{origin} returned {item!r} where a {wanted} is expected")
-    if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
-        raise ValueError(
-            f"{origin} returned the name {item.name!r}; use lower-case letters, digits and "
-            "+ . _ : -"
-        )
+    for item in items:
+        if type(item) not in types:
+            wanted = " or ".join(kind.__name__ for kind in types)
+            raise TypeError(f"{origin} returned {item!r} where a {wanted} is expected")
+        if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
+            raise ValueError(
+                f"{origin} returned the name {item.name!r}; use lower-case letters, digits and "
+                "+ . _ : -"
+            )
+        _check(item)
+    names = Counter((KINDS[type(item)], item.name) for item in items)
+    for (kind, name), count in names.items():
+        if count > 1 and kind != "published":
+            raise ValueError(f"{origin} returned {count} {kind} named {name!r}")
+
+
+def _check(item: Any) -> None:
+    """Raise ValueError when what a contribution says of itself does not hold together."""
     if isinstance(item, DerivedModel):
         for _, view in item.terms:
             if view not in VIEWS:
                 raise ValueError(f"{item.name}: unknown view {view!r}; there is {', '.join(VIEWS)}")
+    if isinstance(item, Dataset):
+        texts = all(isinstance(name, str) for name in item.classes)
+        if not texts or len(set(item.classes)) < max(len(item.classes), 2):
+            raise ValueError(f"{item.name}: classes must be two or more different names")
     if isinstance(item, Perturbation):
         if (item.role == "steering") != (item.learns is not None):
             raise ValueError(f"{item.name}: the role steering and learns go together")
         if bool(item.levels) == (item.learns is not None):
             raise ValueError(f"{item.name}: give either levels, at least one, or learns")
+        if not all(isinstance(level, Real) for level in item.levels):
+            raise ValueError(f"{item.name}: levels must be numbers, not {item.levels!r}")
     if isinstance(item, Model):
         settings = {**item.settings, **item.execution}
         if unknown := set(item.demo_settings) - set(settings):
             raise ValueError(f"{item.name}: demo_settings names no setting: {sorted(unknown)}")
+    if isinstance(item, PublishedResult):
+        for name in ("accuracy", "balanced_accuracy", "auroc"):
+            value = getattr(item, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{item.name}: {name} = {value!r} must be a fraction of 1")
+        if item.n < 1:
+            raise ValueError(f"{item.name}: n = {item.n!r} must be the number of test patches")
 
 
 def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:
@@ -277,9 +299,7 @@ def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:
         if kind == "published":
             registry.published.append((item, plugin))
             continue
-        offers: Offers[Any] = (
-            registry.models.families if kind == "families" else getattr(registry, kind)
-        )
+        offers = registry.offers[kind]
         if item.name in offers:
             raise _same_name(offers.kind, item.name, offers.plugin[item.name], plugin)
         offers[item.name] = item

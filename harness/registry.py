@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
@@ -80,7 +80,7 @@ class Models(Offers[Model | DerivedModel]):
                 title = f"{self.find(base).title}, four views"
                 made, plugin = DerivedModel(name=name, title=title, terms=four_views(base)), base
             elif family and ":" in name:
-                made, plugin = family.make(name.partition(":")[2]), family.name
+                made, plugin = self._make(family, name), family.name
             else:
                 raise HarnessError(
                     f"no model named {name!r}; {suggest(name, self)}"
@@ -94,6 +94,17 @@ class Models(Offers[Model | DerivedModel]):
             self[name] = made
             self.plugin[name] = self.plugin[plugin] if flips else self.families.plugin[plugin]
         return self[name]
+
+    def _make(self, family: ModelFamily, name: str) -> Model | DerivedModel:
+        try:
+            return family.make(name.partition(":")[2])
+        except HarnessError:
+            raise
+        except Exception as error:
+            raise HarnessError(
+                f"the model family {family.name} cannot make {name!r} "
+                f"({type(error).__name__}: {error}); report it to the plugin's author"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,19 @@ class Registry:
     phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
     readers: Offers[Reader] = field(default_factory=lambda: Offers("kind of TOML file"))
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
+
+    @property
+    def offers(self) -> dict[str, Offers[Any]]:
+        """Contributions by kind, but for published results, of which many share a name."""
+        return {
+            "datasets": self.datasets,
+            "models": self.models,
+            "families": self.models.families,
+            "perturbations": self.perturbations,
+            "probes": self.probes,
+            "phantoms": self.phantoms,
+            "readers": self.readers,
+        }
 
     @property
     def versions(self) -> dict[str, int]:

@@ -53,6 +53,16 @@ class Subset:
         return self.base.read(self.indices[np.asarray(indices, np.int64)])
 
 
+class Versioned:
+    """A split with another fingerprint."""
+
+    def __init__(self, base: Split, version: int) -> None:
+        self.labels = base.labels
+        self.ids = base.ids
+        self.fingerprint = _digest(base.fingerprint, str(version))
+        self.read = base.read
+
+
 class Concat:
     """One split after another."""
 

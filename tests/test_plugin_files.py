@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness import HarnessError
@@ -256,3 +257,70 @@ def test_one_file_said_in_two_ways_is_one_plugin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     registry = load_plugins(files=[Path("mine.py"), tmp_path / "mine.py"])
     assert registry.perturbations.plugin["mine"].distribution == "mine.py"
+
+
+EDITED = """
+from dataclasses import replace
+import hashlib
+import numpy as np
+from harness import Dataset, Features, HarnessError, Model, ModelFamily, Perturbation, Splits
+from harness import hookimpl
+
+VALUE = {value}
+
+class Split:
+    def __init__(self, name, n):
+        self.labels = np.arange(n) % 2
+        self.ids = [f"{{name}}/{{i}}" for i in range(n)]
+        self.fingerprint = name
+    def read(self, indices):
+        return np.full((len(indices), 4, 4, 3), VALUE, np.uint8)
+
+class Classifier:
+    def logits(self, inputs):
+        mean = inputs.reshape(len(inputs), -1).mean(axis=1)
+        return np.stack([mean, mean], axis=1).astype(np.float32)
+    def save(self, folder):
+        pass
+
+def load(folder):
+    return Splits(train=Split("train", 8), test=Split("test", 8))
+
+def extract(images):
+    return np.full((len(images), 1), VALUE, np.float32)
+
+def model(name, **more):
+    return Model(name=name, title=name, fit=lambda train, validation, context: Classifier(),
+        load=lambda folder, settings: Classifier(), **more)
+
+FEATURES = Features(name="edited", extract=extract)
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="edited", title="Edited", classes=("a", "b"), load=load)]
+
+@hookimpl
+def harness_models():
+    family = ModelFamily(name="fam", title="F", example="fam:x", make=lambda rest: model("fam:x"))
+    return [model("on-features", features=lambda settings: FEATURES), family]
+
+@hookimpl
+def harness_perturbations():
+    return [Perturbation(name="like", title="L", role="steering", learns=FEATURES,
+        apply=lambda patch, level, rng, target: np.full_like(patch, target[0]))]
+"""
+
+
+def test_whatever_a_file_offers_is_computed_anew_when_it_changes(command, write):
+    options = ("--model", "on-features", "--model", "fam:x", "--perturbation", "like")
+    for value in (3, 7):
+        path = write("edited.py", EDITED.format(value=value))
+        command("run", "--dataset", "edited", "--no-probes", "--plugin", path, *options)
+    found = {}
+    for file in (command.folder / "runs/prediction/edited").rglob("record.json"):
+        record = json.loads(file.read_text())
+        condition = record["model"], record["perturbation"], record["level"]
+        found.setdefault(condition, set()).update(np.load(file.with_name("logits.npy")).flat)
+    assert len(found) == 6  # both models with clean patches and with those made like either class
+    for condition, values in found.items():
+        assert values == {3, 7}, condition

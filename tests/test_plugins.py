@@ -56,6 +56,23 @@ def test_a_stranger_s_plugin_is_found_the_same_way(installed):
     assert status(registry, "mine") == ""
 
 
+PUBLISHED = """
+from harness import PublishedResult, hookimpl
+@hookimpl
+def harness_published_results():
+    given = dict(
+        test_set="t", model="m", title="M", trained_on="x", selected_on="unknown", tta="none",
+        source="s", checked="source", n=100,
+    )
+    return [PublishedResult(**{{**given, **dict({})}})]
+"""
+PANIC = """
+class Panic(BaseException):
+    "As libraries that are written in Rust raise it."
+raise Panic("in Rust")
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
@@ -77,7 +94,7 @@ def test_a_stranger_s_plugin_is_found_the_same_way(installed):
         ),
         (
             "from harness import hookimpl\n@hookimpl\ndef harness_models(): return None",
-            "not iterable",
+            "harness_models returned None; let it return a list",
         ),
         (
             "from harness import hookimpl\n@hookimpl\ndef harness_models(): raise KeyError('k')",
@@ -95,6 +112,25 @@ def test_a_stranger_s_plugin_is_found_the_same_way(installed):
             "steering and learns go together",
         ),
         (PERTURBATION.format("title='no level'"), "either levels, at least one, or learns"),
+        (PERTURBATION.format("levels=('low',)"), "levels must be numbers, not ('low',)"),
+        (
+            GOOD.format(name="twice").replace(": p)]", ": p)] * 2"),
+            "harness_perturbations returned 2 perturbations named 'twice'",
+        ),
+        (
+            "from harness import Perturbation, hookimpl\nclass Mine(Perturbation): pass\n"
+            "@hookimpl\ndef harness_perturbations():\n"
+            "    return [Mine(name='mine', title='M', levels=(1,), apply=print)]",
+            "where a Perturbation is expected",
+        ),
+        (PUBLISHED.format("accuracy=97.7"), "accuracy = 97.7 must be a fraction of 1"),
+        (PUBLISHED.format("accuracy=0.9, n=0"), "n = 0 must be the number of test patches"),
+        (
+            "from harness import Dataset, hookimpl\n@hookimpl\ndef harness_datasets():\n"
+            "    return [Dataset(name='d', title='D', classes=('a', 'a'), load=print)]",
+            "classes must be two or more different names",
+        ),
+        (PANIC, "Panic: in Rust"),
     ],
 )
 def test_a_broken_plugin_is_reported_and_left_out(installed, source, says):

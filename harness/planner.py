@@ -20,7 +20,7 @@ from harness.failures import keep_error
 from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
 from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
-from harness.registry import Registry
+from harness.registry import Plugin, Registry
 from harness.splits import Subset, fold_pairs
 from harness.store import Key, Store
 from harness.sweeps import Finish
@@ -28,7 +28,6 @@ from harness.types import (
     Dataset,
     DerivedModel,
     Features,
-    InitialWeights,
     Model,
     Perturbation,
     Split,
@@ -122,9 +121,7 @@ class _DatasetPlanner:
         groups = [] if splits.groups is None else ["groups", *splits.groups]
         identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self.weights: dict[str, InitialWeights | None] = {}
-        self.features_of: dict[str, Features | None] = {}
-        self.fits: dict[str, list[Key]] = {}
+        self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}
         self.learned: dict[str, Learned] = {}
 
@@ -156,8 +153,9 @@ class _DatasetPlanner:
         assert perturbation.learns is not None
         if perturbation.name not in self.learned:
             parts = self.fitted_on()
+            owner = self.registry.perturbations.plugin[perturbation.name]
             keys = [
-                self.features(perturbation.learns, part, name, CLEAN)
+                self.features(owner, perturbation.learns, part, name, CLEAN)
                 for name, part in parts.items()
             ]
             labels = [part.labels for part in parts.values()]
@@ -182,8 +180,9 @@ class _DatasetPlanner:
         parts = {"test": self.splits.test}
         if self.splits.train is not None:
             parts["train"] = self.splits.train
+        owner = self.registry.probes.plugin[probe.name]
         needs = {
-            name: {f.name: self.features(f, part, name, CLEAN) for f in probe.features}
+            name: {f.name: self.features(owner, f, part, name, CLEAN) for f in probe.features}
             for name, part in parts.items()
         }
         keys = [key for by_name in needs.values() for key in by_name.values()]
@@ -211,28 +210,15 @@ class _DatasetPlanner:
                 f"{model.name} knows the classes {', '.join(model.classes)}, but those of "
                 f"{self.dataset.name} are {', '.join(self.dataset.classes)}"
             )
-        resolved = settings.resolve(
-            model, self.dataset.demo, self.request.given.get(model.name, {})
-        )
-        selected_on = self.selected_on(model)
-        if model.name not in self.fits:
-            features_used = model.features_with(resolved)
-            self.features_of[model.name] = features_used
-            weights = features_used.weights if features_used else None
-            if model.initial_weights:
-                weights = model.initial_weights(resolved)
-            if weights and weights.warning:
-                self.plan.warnings.append(weights.warning)
-            self.weights[model.name] = weights
-            audited = self.request.audit_selection and model.reports_epochs
-            common = (self.dataset, model, resolved, weights, self.seed, selected_on)
-            folds = [0] * len(self.pairs) if model.trained_on else range(len(self.pairs))
-            self.fits[model.name] = [self.fit(FitSpec(*common, fold, audited)) for fold in folds]
-        weights, fits = self.weights[model.name], self.fits[model.name]
+        if model.name not in self.fitted:
+            self.fitted[model.name] = self.fit_folds(model)
+        spec, used, fits = self.fitted[model.name]
+        resolved, weights = spec.settings, spec.weights
         once = list({fit.digest: fit for fit in fits}.values())
         features, fitted_on = None, []
-        if (features_used := self.features_of[model.name]) is not None:
-            features = self.features(features_used, self.splits.test, "test", condition)
+        if used is not None:
+            owner = self.registry.models.plugin[model.name]
+            features = self.features(owner, used, self.splits.test, "test", condition)
             needs = [need for fit in fits for need in self.plan.jobs[fit.digest].needs]
             fitted_on = list({n.digest: n for n in needs if n.kind == "features"}.values())
         key = self.key(
@@ -273,7 +259,7 @@ class _DatasetPlanner:
                     "initial_weights_fallback": bool(weights and weights.warning),
                     "version": model.version,
                     "trained_on": model.trained_on,
-                    "selected_on": selected_on,
+                    "selected_on": spec.selected_on,
                     "device": jobs.device_name(model, resolved),
                     "fits": [_short(self.store.record(fit)) for fit in once],
                     "features": [_short(self.store.record(part)) for part in fitted_on],
@@ -349,10 +335,25 @@ class _DatasetPlanner:
             **provenance(),
         }
 
-    def fit(self, spec: FitSpec) -> Key:
+    def fit_folds(self, model: Model) -> tuple[FitSpec, Features | None, list[Key]]:
+        """Plan the fits of a model, one a fold; how they are made, and on which features."""
+        given = self.request.given.get(model.name, {})
+        resolved = settings.resolve(model, self.dataset.demo, given)
+        used = model.features_with(resolved)
+        weights = used.weights if used else None
+        if model.initial_weights:
+            weights = model.initial_weights(resolved)
+        if weights and weights.warning:
+            self.plan.warnings.append(weights.warning)
+        audited = self.request.audit_selection and model.reports_epochs
+        selected_on = self.selected_on(model)
+        spec = FitSpec(self.dataset, model, resolved, weights, self.seed, selected_on, 0, audited)
+        folds = [0] * len(self.pairs) if model.trained_on else range(len(self.pairs))
+        return spec, used, [self.fit(replace(spec, fold=fold), used) for fold in folds]
+
+    def fit(self, spec: FitSpec, features_used: Features | None) -> Key:
         """Plan one fit, and the features it needs."""
         model, store = spec.model, self.store
-        features_used = self.features_of[model.name]
         train, test_indices = self.pairs[spec.fold]
         fields = {
             "version": model.version,
@@ -372,8 +373,9 @@ class _DatasetPlanner:
         parts = self.fitted_on(selected_on, spec.audited)
         feature_keys = {}
         if features_used is not None:
+            owner = self.registry.models.plugin[model.name]
             feature_keys = {
-                name: self.features(features_used, part, name, CLEAN)
+                name: self.features(owner, features_used, part, name, CLEAN)
                 for name, part in parts.items()
             }
 
@@ -426,14 +428,17 @@ class _DatasetPlanner:
             return "test"
         return "held-out" if self.splits.validation is None else "validation"
 
-    def features(self, features: Features, split: Split, part: str, condition: Condition) -> Key:
-        """Plan the features of a whole split."""
+    def features(
+        self, owner: Plugin, features: Features, split: Split, part: str, condition: Condition
+    ) -> Key:
+        """Plan the features of a whole split; those of another plugin may have the same name."""
         key = Key(
             "features",
             self.dataset.name,
             f"{features.name}-{part}",
             {
                 "data": split.fingerprint,
+                "plugin": owner.name,
                 "version": features.version,
                 **({"weights": features.weights.digest} if features.weights else {}),
                 **condition.as_dict(),

@@ -297,16 +297,18 @@ FEATURES = Features(name="edited", extract=extract)
 
 @hookimpl
 def harness_datasets():
-    return [Dataset(name="edited", title="Edited", classes=("a", "b"), load=load)]
+    return [Dataset(name="edited{tag}", title="Edited", classes=("a", "b"), load=load)]
 
 @hookimpl
 def harness_models():
-    family = ModelFamily(name="fam", title="F", example="fam:x", make=lambda rest: model("fam:x"))
-    return [model("on-features", features=lambda settings: FEATURES), family]
+    family = ModelFamily(
+        name="fam{tag}", title="F", example="fam:x", make=lambda rest: model("fam:x")
+    )
+    return [model("on-features{tag}", features=lambda settings: FEATURES), family]
 
 @hookimpl
 def harness_perturbations():
-    return [Perturbation(name="like", title="L", role="steering", learns=FEATURES,
+    return [Perturbation(name="like{tag}", title="L", role="steering", learns=FEATURES,
         apply=lambda patch, level, rng, target: np.full_like(patch, target[0]))]
 """
 
@@ -314,7 +316,7 @@ def harness_perturbations():
 def test_whatever_a_file_offers_is_computed_anew_when_it_changes(command, write):
     options = ("--model", "on-features", "--model", "fam:x", "--perturbation", "like")
     for value in (3, 7):
-        path = write("edited.py", EDITED.format(value=value))
+        path = write("edited.py", EDITED.format(value=value, tag=""))
         command("run", "--dataset", "edited", "--no-probes", "--plugin", path, *options)
     found = {}
     for file in (command.folder / "runs/prediction/edited").rglob("record.json"):
@@ -324,3 +326,14 @@ def test_whatever_a_file_offers_is_computed_anew_when_it_changes(command, write)
     assert len(found) == 6  # both models with clean patches and with those made like either class
     for condition, values in found.items():
         assert values == {3, 7}, condition
+
+
+def test_features_of_two_plugins_may_have_one_name(command, make_distribution):
+    plugins = {f"with-{value}": EDITED.format(value=value, tag=f"-{value}") for value in (3, 7)}
+    command.path.append(make_distribution("both", plugins))
+    models = ("--model", "on-features-3", "--model", "on-features-7")
+    command("run", "--dataset", "edited-3", "--no-probes", *models)
+    for value in (3, 7):
+        folder = command.folder / f"runs/prediction/edited-3/on-features-{value}"
+        (file,) = folder.rglob("logits.npy")
+        assert set(np.load(file).flat) == {value}

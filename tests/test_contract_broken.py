@@ -383,8 +383,14 @@ BROKEN = {
     "a published percentage": (
         "            accuracy=0.7,\n",
         "            accuracy=70,\n",
-        "published:kit-deep:fractions",
-        "accuracy is 70; divide percents by 100",
+        "plugin:kit:loads",
+        "accuracy = 70 must be a fraction of 1",
+    ),
+    "nothing published": (
+        "            accuracy=0.7,\n",
+        "",
+        "published:kit-deep:figure",
+        "no figure",
     ),
     "a confusion matrix of other patches": (
         "((4, 1), (2, 3))",

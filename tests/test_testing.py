@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,35 +104,95 @@ def test_a_plugin_that_another_reads_from_toml_is_checked(command, tmp_path):
     assert "train has no patches" in output
 
 
-SLEEPY = """
-import itertools, time
-from harness import Perturbation, hookimpl
+FATAL = """
+import ctypes, itertools, os, time
+from pathlib import Path
+from harness import HarnessError, Model, Perturbation, hookimpl
+
 def sleep(images, level, rng):
+    Path("process.txt").write_text(str(os.getpid()))
     time.sleep(600)
+
 def spin(images, level, rng):
     return sum(itertools.repeat(0))
+
+def end(images, level, rng):
+    os._exit(0)
+
+def crash(images, level, rng):
+    ctypes.string_at(0)
+
+def leave(images, level, rng):
+    raise GeneratorExit
+
 @hookimpl
 def harness_perturbations():
     return [
-        Perturbation(name=apply.__name__, title="Hangs", levels=(1,), apply=apply)
-        for apply in (sleep, spin)
+        Perturbation(name=apply.__name__, title="Ends all", levels=(1,), apply=apply)
+        for apply in (sleep, spin, end, crash, leave)
     ]
+
+def fit(train, validation, context):
+    os._exit(0)
+
+@hookimpl
+def harness_models():
+    return [Model(name="ends", title="Ends all", fit=fit, load=None)]
 """
 
 
-def test_what_hangs_breaks_its_promise_and_the_next_is_checked(command, tmp_path):
-    file = tmp_path / "sleepy.py"
-    file.write_text(SLEEPY)
-    output = command("check", "sleep", "--plugin", file, "--time-limit", "0.01", code=1)
-    where = f"{file}:{1 + SLEEPY.splitlines().index('    time.sleep(600)')}"
-    assert f"took longer than the 0.01 min of --time-limit ({where})" in output
-    assert "5 promises: 4 broken, 1 skipped" in output
+def line_of(code: str) -> int:
+    return 1 + FATAL.splitlines().index(f"    {code}")
 
 
-def test_compiled_code_that_hangs_ends_the_check_and_says_where(command, tmp_path):
-    file = tmp_path / "sleepy.py"
-    file.write_text(SLEEPY)
-    output = command("check", "spin", "--plugin", file, "--time-limit", "0.01", code=1)
-    assert "Timeout" in output
-    line = 1 + SLEEPY.splitlines().index("    return sum(itertools.repeat(0))")
-    assert f'File "{file}", line {line} in spin' in output
+@pytest.mark.parametrize(
+    ("name", "code", "why"),
+    [
+        ("sleep", "time.sleep(600)", "took longer than the 0.01 min of --time-limit"),
+        ("spin", "return sum(itertools.repeat(0))", "took longer than the 0.01 min"),
+        ("end", "", "ended the process with exit code 0; return"),
+        ("crash", "ctypes.string_at(0)", "crashed with SIGSEGV (Segmentation fault)"),
+        ("leave", "raise GeneratorExit", "raised GeneratorExit"),
+    ],
+)
+def test_what_ends_the_process_breaks_its_promise_and_the_next_is_checked(
+    name, code, why, command, tmp_path
+):
+    file = tmp_path / "fatal.py"
+    file.write_text(FATAL)
+    output = command("check", name, "--plugin", file, "--time-limit", "0.01", code=1)
+    assert f"BROKEN   perturbation:{name}:same-shape" in output
+    assert f"BROKEN   perturbation:{name}:inputs-unchanged" in output
+    assert why in output
+    assert not code or f"({file}:{line_of(code)})" in output
+    assert "5 promises: 4 broken, 1 skipped; patches of nct-crc-he-sample" in output
+
+
+def test_a_fit_that_ends_the_process_is_tried_once(command, tmp_path):
+    file = tmp_path / "fatal.py"
+    file.write_text(FATAL)
+    output = command("check", "ends", "--plugin", file, code=1)
+    assert "BROKEN   model:ends:fits" in output
+    assert "18 promises: 1 broken, 17 skipped" in output
+
+
+def test_a_plugin_that_ends_the_process_as_it_loads(command, tmp_path):
+    file = tmp_path / "fatal.py"
+    file.write_text("import os\nos._exit(0)\n")
+    output = command("check", "fatal", "--plugin", file, code=2)
+    assert "loading the plugins ended the process with exit code 0" in output
+
+
+def test_ctrl_c_ends_everything(command, tmp_path):
+    file = tmp_path / "fatal.py"
+    file.write_text(FATAL)
+    process = command.start("check", "sleep", "--plugin", file)
+    other = tmp_path / "process.txt"
+    while not (other.exists() and other.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.communicate()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(other.read_text()), 0)

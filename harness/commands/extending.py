@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from harness.commands.common import (
     FAILED,
@@ -16,6 +17,9 @@ from harness.commands.common import (
 )
 from harness.errors import HarnessError
 from harness.progress import say
+
+if TYPE_CHECKING:
+    from harness.contract.bench import Bench
 
 
 def list_(options: argparse.Namespace) -> int:
@@ -41,30 +45,34 @@ def plugins(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """See whether plugins, or what they offer, keep what they promise."""
-    from harness.contract import cases as contract
+    from harness.contract import cases
+    from harness.contract.supervised import Checking
 
     if options.promises:
-        print("\n".join(contract.table()))
+        print("\n".join(cases.table()))
         return OK
     if not options.names:
         raise HarnessError("check: name a plugin, or what one offers; see harness plugins")
-    bench = contract.bench_for(
-        files=plugin_files(options),
-        without=switched_off(options),
-        data=data_folder(options),
-        dataset=options.dataset,
-    )
+    checking = Checking(options.arguments, options.time_limit)
     statuses: list[str] = []
-    for case in contract.cases(bench, options.names, options.settings):
-        outcome = case.check(bench, options.time_limit)
+    for outcome in checking:
         statuses.append(outcome.status)
         print(outcome, flush=True)
         if options.traceback and outcome.details:
             print(outcome.details)
     broken, skipped = statuses.count("BROKEN"), statuses.count("skipped")
-    used = f"; patches of {bench.dataset.name}" if bench.looked else ""
+    used = f"; patches of {checking.patches}" if checking.patches else ""
     print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped{used}")
     return FAILED if broken else OK
+
+
+def bench_of(options: argparse.Namespace) -> Bench:
+    """What ``check`` checks with, in the process that does; broken plugins are named."""
+    from harness.contract.bench import Bench
+
+    registry = registry_of(options)
+    without, files = switched_off(options), plugin_files(options)
+    return Bench(registry, data_folder(options), options.dataset, without, files)
 
 
 def new_plugin(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from harness import settings as settings_
 from harness.contract.held import Held, few
 from harness.contract.outcome import Broken, Skipped
 from harness.errors import HarnessError, UnavailableError
-from harness.registry import Registry
+from harness.registry import Plugin, Registry
 from harness.types import Classifier, Dataset, Features, FitContext, Model, Setting, Split, Splits
 
 T = TypeVar("T")
@@ -47,6 +47,12 @@ class Bench:
     given: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Settings that the user gave, by model."""
     made: dict[Any, Any] = field(default_factory=dict, repr=False)
+    making: list[str] = field(default_factory=list)
+    """What is being made for several promises, the last in the course of those before."""
+    told: Callable[[Sequence[str]], None] = lambda making: None
+    """Called when ``making`` has changed, as the process may end of it."""
+    lost: Sequence[str] = ()
+    """What was being made when processes before this one ended or hung."""
 
     @cached_property
     def folder(self) -> Path:
@@ -60,20 +66,35 @@ class Bench:
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` returns, made once. What failed is not tried again: Skipped."""
+        failure = "what it needs failed, as another promise tells"
+        if repr(key) in self.lost:
+            raise Skipped(failure)
         if key not in self.made:
+            self.making.append(repr(key))
+            self.told(self.making)
             try:
                 self.made[key] = make(), ""
             except (Skipped, UnavailableError) as error:
                 self.made[key] = None, str(error)
                 raise
             except BaseException:
-                self.made[key] = None, "what it needs failed, as another promise tells"
+                self.made[key] = None, failure
                 raise
+            finally:
+                self.making.pop()
+                self.told(self.making)
         value, failed = self.made[key]
         if failed:
             raise Skipped(failed)
         made: T = value
         return made
+
+    def code_of(self, plugin: Plugin | None) -> Path | None:
+        """The file of a plugin's module, or the folder of its package; None where it has none."""
+        module = plugin and self.registry.manager.get_plugin(plugin.name)
+        file = getattr(module, "__file__", None)
+        path = Path(file) if file else None
+        return path.parent if path and path.name == "__init__.py" else path
 
     @cached_property
     def source(self) -> tuple[Dataset, Splits]:

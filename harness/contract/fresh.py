@@ -21,7 +21,7 @@ from harness.contract.bench import Bench, scramble
 from harness.contract.held import Held, Repeated, Watched
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import load_plugins
-from harness.registry import Offers, Registry
+from harness.registry import Registry
 from harness.types import Model, Splits
 
 CHANGING = {
@@ -112,12 +112,7 @@ def features(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str
     """Extract features of a model, a probe or a perturbation."""
     from harness.contract.cases import features_of
 
-    offers: dict[str, Offers[Any]] = {
-        "models": registry.models,
-        "probes": registry.probes,
-        "perturbations": registry.perturbations,
-    }
-    owner = offers[task["offer"]].find(task["owner"])
+    owner = registry.offers[task["offer"]].find(task["owner"])
     bench = Bench(registry, given={task["owner"]: task["given"]})
     (found,) = (part for part in features_of(bench, owner) if part.name == task["name"])
     np.save(folder / "values.npy", found.extract(Held.load(folder / "test.npz").values))

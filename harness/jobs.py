@@ -226,7 +226,8 @@ def fit(
     elif spec.selected_on == "test":
         validation = test_fold
     workspace = store.workspace(key)
-    epochs = Epochs(workspace, test_fold, len(spec.dataset.classes)) if spec.audited else None
+    n_classes = len(spec.dataset.classes)
+    epochs = Epochs(workspace, spec.model.name, test_fold, n_classes) if spec.audited else None
     context = FitContext(
         seed=spec.seed,
         classes=spec.dataset.classes,
@@ -241,7 +242,7 @@ def fit(
     classifier = spec.model.fit(train, validation, context)
     classifier.save(folder)
     if validation is not None and spec.selected_on != "test":
-        logits = predict_all(classifier, validation, len(spec.dataset.classes))
+        logits = predict_all(spec.model.name, classifier, validation, n_classes)
         np.savez(folder / HELD_OUT, logits=logits, labels=validation.labels)
     if epochs:
         epochs.save(folder)
@@ -253,12 +254,40 @@ def fit(
     }
 
 
-def predict_all(classifier: Classifier, split: Split, n_classes: int) -> NDArray[np.float32]:
-    """Logits of every patch of a split, (N, C), without any change."""
+def predict_all(
+    name: str, classifier: Classifier, split: Split, n_classes: int
+) -> NDArray[np.float32]:
+    """Logits of every patch of a split, (N, C), without any change, by the model of this name."""
     logits = np.empty((len(split.labels), n_classes), np.float32)
     for chosen, inputs in stream(split, 64):
-        logits[chosen] = classifier.logits(inputs)
+        rows = classifier.logits(inputs)
+        logits[chosen] = checked_logits(name, rows, len(chosen), n_classes)
     return logits
+
+
+def checked_logits(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
+    """What a model returned, as float32 (n, C). Raises HarnessError unless it is that, finite."""
+    values = as_float32(logits)
+    if values.shape != (n, n_classes):
+        raise HarnessError(
+            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
+            "expected; report it to the plugin's author"
+        )
+    if not np.isfinite(values).all():
+        raise HarnessError(
+            f"model {name!r} returned logits that are not finite; train it again with a smaller "
+            "learning rate or report it to the plugin's author"
+        )
+    return values
+
+
+def as_float32(values: Any) -> NDArray[np.float32]:
+    """Numbers as float32, infinite where they are too large for it. Raises TypeError for others."""
+    array = np.asarray(values)
+    if not np.can_cast(array.dtype, np.longdouble):
+        raise TypeError(f"{array.dtype} where numbers are expected")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
 
 
 class Epochs:
@@ -267,15 +296,16 @@ class Epochs:
     Each is written at once, so that a fit that was killed goes on with those it has.
     """
 
-    def __init__(self, workspace: Path, test: Split, n_classes: int) -> None:
+    def __init__(self, workspace: Path, name: str, test: Split, n_classes: int) -> None:
         self.folder = workspace / "epochs"
+        self.name = name
         self.folder.mkdir(exist_ok=True)
         self.test = test
         self.n_classes = n_classes
 
     def keep(self, epoch: int, classifier: Classifier, score: float) -> None:
         """``FitContext.after_epoch``."""
-        logits = predict_all(classifier, self.test, self.n_classes)
+        logits = predict_all(self.name, classifier, self.test, self.n_classes)
         temporary = self.folder / "unfinished.npz"
         np.savez(temporary, logits=logits, score=score)
         temporary.replace(self.folder / f"{epoch:06}.npz")

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.jobs import Condition, FeatureSplit, Record
+from harness.jobs import Condition, FeatureSplit, Record, as_float32, checked_logits
 from harness.progress import progress
 from harness.splits import stream
+from harness.store import write_atomically
 from harness.types import Classifier, Features, Model, Setting, Split
 
 BATCH = 64
@@ -43,11 +44,13 @@ def extract(
     record are its share of the pass.
     """
     work = _Extraction(wanted, split.ids)
+    work.errors.read(workspace / "failed.json")
     n = len(split.labels)
     files = [_Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
     size = batch_size(split)
-    done = min(file.rows() for file in files) // size * size
-    for file in files:
+    able = [file for number, file in enumerate(files) if number not in work.errors]
+    done = min((file.rows() for file in able), default=n) // size * size
+    for file in able:
         file.cut(done)
     started = time.monotonic()
     batches = stream(split, size, order=np.arange(done, n), then=work)
@@ -60,6 +63,7 @@ def extract(
                 files[number].append(rows)
             except ValueError:
                 work.errors[number] = _malformed(wanted[number][0].name)
+        work.errors.write(workspace / "failed.json")
     took = (time.monotonic() - started) * n / max(n - done, 1)
     shares = work.busy / max(work.busy.sum(), 1e-9)
 
@@ -130,12 +134,35 @@ def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:
     return ", ".join(dict.fromkeys(features.name for features, _ in wanted)) + " features"
 
 
-class _Errors(dict[int, Exception]):
-    """What stopped single results of a pass, by their number."""
+class _Errors(dict[int, BaseException]):
+    """What stopped single results of a pass, by their number.
+
+    They are kept with what there is of the pass: what failed before a patch that is done must
+    neither pass for finished nor be waited for when the pass is resumed.
+    """
+
+    written = 0
 
     def raise_if_any(self, number: int) -> None:
         if number in self:
             raise self[number]
+
+    def as_json(self) -> str:
+        return json.dumps({k: f"{type(e).__name__}: {e}" for k, e in self.items()})
+
+    def add_json(self, text: str) -> None:
+        self |= {int(k): HarnessError(why) for k, why in json.loads(text).items()}
+
+    def write(self, path: Path) -> None:
+        """Keep them in a file, if there are new ones."""
+        if len(self) > self.written:
+            self.written = len(self)
+            write_atomically(path, self.as_json())
+
+    def read(self, path: Path) -> None:
+        """Add those of a file, if there is one."""
+        if path.exists():
+            self.add_json(path.read_text(encoding="utf-8"))
 
 
 class _Extraction:
@@ -166,13 +193,13 @@ class _Extraction:
             before = time.perf_counter()
             try:
                 changed = condition.apply(images, ids)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.errors |= {number: error for number, _ in open_users}
                 continue
             for number, features in open_users:
                 try:
                     rows[number] = _checked_features(features.name, features.extract(changed), ids)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self.errors[number] = error
                 now = time.perf_counter()
                 self.busy[number] += now - before
@@ -181,7 +208,7 @@ class _Extraction:
 
 
 def _checked_features(name: str, rows: Any, ids: Sequence[str]) -> NDArray[np.float32]:
-    values = np.asarray(rows)
+    values = as_float32(rows)
     if values.ndim != 2 or len(values) != len(ids) or not np.isfinite(values).all():
         raise _malformed(name)
     return values
@@ -222,7 +249,6 @@ def predict(
     def finish(number: int) -> Finish:
         def write(folder: Path) -> Record:
             work.errors.raise_if_any(number)
-            assert np.isfinite(work.logits[number]).all()
             np.save(folder / "logits.npy", work.logits[number])
             return {"seconds": seconds / len(wanted), "n": len(test.labels)}
 
@@ -247,8 +273,7 @@ class _Prediction:
                 if stored["logits"].shape == self.logits.shape:
                     self.logits, self.done = stored["logits"], stored["done"]
                     self.seconds_before = float(stored["seconds"])
-                    failed = json.loads(str(stored["failed"]))
-                    self.errors |= {int(k): HarnessError(why) for k, why in failed.items()}
+                    self.errors.add_json(str(stored["failed"]))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none yet, or cut short
             pass
 
@@ -258,8 +283,7 @@ class _Prediction:
             return
         temporary = self.checkpoint.with_suffix(".tmp.npz")
         seconds = self.seconds_before + time.monotonic() - self.started
-        # What failed before a patch that is done must not pass for finished when resumed.
-        failed = json.dumps({k: f"{type(e).__name__}: {e}" for k, e in self.errors.items()})
+        failed = self.errors.as_json()
         np.savez(temporary, logits=self.logits, done=self.done, seconds=seconds, failed=failed)
         temporary.replace(self.checkpoint)
         self.saved = time.monotonic()
@@ -296,7 +320,7 @@ class _Prediction:
                     continue
                 try:
                     changed[number] = condition.apply(images, names)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self.errors[number] = error
             return changed
 
@@ -311,7 +335,7 @@ class _Prediction:
                 together = np.concatenate([changed[number] for number in numbers])
                 rows = classifier.logits(together)
                 if np.shape(rows) != (len(together), self.n_classes):
-                    _checked(self.name, rows, len(together), self.n_classes)  # raises
+                    checked_logits(self.name, rows, len(together), self.n_classes)  # raises
                 parts = np.split(np.asarray(rows), len(numbers))
                 for number, part in zip(numbers, parts, strict=True):
                     self.put(number, chosen, part)
@@ -321,25 +345,11 @@ class _Prediction:
     def put(self, number: int, chosen: NDArray[np.int64], rows: Any) -> None:
         """Keep the logits of some patches under one condition, or why they cannot be kept."""
         try:
-            self.logits[number, chosen] = _checked(self.name, rows, len(chosen), self.n_classes)
+            rows = checked_logits(self.name, rows, len(chosen), self.n_classes)
+            self.logits[number, chosen] = rows
         except HarnessError as error:
             self.errors[number] = error
 
     @property
     def n_classes(self) -> int:
         return self.logits.shape[2]
-
-
-def _checked(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
-    values = np.asarray(logits)
-    if values.shape != (n, n_classes):
-        raise HarnessError(
-            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
-            "expected; report it to the plugin's author"
-        )
-    if not np.isfinite(values).all():
-        raise HarnessError(
-            f"model {name!r} returned logits that are not finite; train it again with a smaller "
-            "learning rate or report it to the plugin's author"
-        )
-    return values.astype(np.float32, copy=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness import Features, HarnessError, Model, Perturbation, sweeps
-from harness.jobs import CLEAN, Condition
+from harness.jobs import CLEAN, Condition, predict_all
 from harness.sweeps import extract, predict
 
 N = 150
@@ -110,7 +110,8 @@ def test_an_interrupted_pass_for_features_goes_on_where_it_was(tmp_path):
                 raise KeyboardInterrupt
             return super().read(indices)
 
-    wanted = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(ADD, 9))]
+    good = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(ADD, 9))]
+    wanted = [*good, (MEANS, Condition(BROKEN, 1))]
     with pytest.raises(KeyboardInterrupt):
         extract(wanted, Stopping(), tmp_path)
     with (tmp_path / "1.npy").open("ab") as file:
@@ -118,7 +119,9 @@ def test_an_interrupted_pass_for_features_goes_on_where_it_was(tmp_path):
     split = Counting()
     finishes = extract(wanted, split, tmp_path)
     assert set(split.reads) == {0, *range(128, N)}
-    for number, (features, condition) in enumerate(wanted):
+    with pytest.raises(HarnessError, match="broken on purpose"):
+        finishes[3](tmp_path)
+    for number, (features, condition) in enumerate(good):
         _, values = stored(finishes[number], tmp_path / f"result {number}", "values.npy")
         assert (values == features.extract(split.images + np.uint8(condition.level or 0))).all()
 
@@ -219,6 +222,42 @@ def test_logits_that_are_not_finite_cost_only_their_condition(tmp_path):
     assert np.isfinite(values).all()
 
 
+def test_logits_too_large_for_float32_are_not_finite_and_complex_ones_no_numbers(tmp_path):
+    class Odd(Sums):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def logits(self, inputs):
+            return super().logits(inputs).astype(np.complex128 if self.factor == 1j else float) * (
+                self.factor
+            )
+
+    wanted, folds = [(CLEAN, None)], [(tmp_path, np.arange(N))]
+    (finish,) = predict(model(Odd(1e300)), {}, folds, wanted, Counting(), 3, tmp_path)
+    with pytest.raises(HarnessError, match="model 'sums' returned logits that are not finite"):
+        finish(tmp_path)
+    with pytest.raises(TypeError, match="complex128 where numbers are expected"):
+        predict(model(Odd(1j)), {}, folds, wanted, Counting(), 3, tmp_path / "new")
+
+
+def test_features_and_perturbations_that_exit_cost_the_others_nothing(tmp_path):
+    def leave(*_):
+        raise SystemExit("no license")
+
+    wanted = [
+        (Features(name="leaves", extract=leave), CLEAN),
+        (MEANS, Condition(Perturbation(name="leaves", title="", levels=(1,), apply=leave), 1)),
+        (MEANS, CLEAN),
+    ]
+    *left, stays = extract(wanted, Counting(), tmp_path)
+    for finish in left:
+        with pytest.raises(SystemExit, match="no license"):
+            finish(tmp_path)
+    _, values = stored(stays, tmp_path / "stays", "values.npy")
+    assert (values == means(Counting().images)).all()
+
+
 def test_features_of_varying_width_are_refused(tmp_path):
     widths = iter((2, 3, 3))
     varying = Features(
@@ -235,3 +274,12 @@ def test_a_checkpoint_cut_short_is_no_obstacle(tmp_path):
     (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
     _, values = stored(finish, tmp_path / "result", "logits.npy")
     assert np.isfinite(values).all()
+
+
+def test_held_out_logits_are_checked_like_those_of_test_patches():
+    class Wrong(Sums):
+        def logits(self, inputs):
+            return np.full(3, np.nan)
+
+    with pytest.raises(HarnessError, match=r"logits of shape \(3,\) where \(64, 3\) is expected"):
+        predict_all("sums", Wrong(), Counting(), 3)

@@ -7,72 +7,58 @@ from pathlib import Path
 from typing import Any
 
 from harness import Dataset, HarnessError, Split, Splits
-from harness.registry import suggest
+from harness.toml_keys import checked
 
-COMMON = {
-    "kind": str,
-    "name": str,
-    "title": str,
-    "license": str,
-    "source": str,
-    "test_set": str,
-    "trained_on": str,
-    "demo": bool,
-    "classes": list,
-    "resize": (int, list),
-    "folds": int,
-}
-NAMED = {str: "a text", bool: "true or false", int: "a whole number", list: "a list"}
 PARTS = ("train", "validation", "test")
 LARGEST = 10_000
 """Pixels of a side that ``resize`` may ask for."""
+TEXT = {"type": "string", "description": "a text"}
+_SIDE = {"type": "integer", "minimum": 1, "maximum": LARGEST}
+COMMON = {
+    "kind": TEXT,
+    "name": TEXT,
+    "title": TEXT,
+    "license": TEXT | {"default": ""},
+    "source": TEXT | {"default": ""},
+    "test_set": TEXT | {"default": ""},
+    "trained_on": TEXT | {"default": ""},
+    "demo": {"type": "boolean", "default": False, "description": "true or false"},
+    "classes": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1},
+        "minItems": 2,
+        "uniqueItems": True,
+        "description": "a list of at least two different names",
+    },
+    "resize": {
+        "anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}],
+        "description": f"a number of pixels from 1 to {LARGEST}, or [height, width]",
+    },
+    "folds": {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 100,
+        "description": "a whole number from 2 to 100",
+    },
+}
 
 
 class Description:
     """A TOML file of a dataset, its keys checked.
 
-    ``own`` are the keys that its kind has besides the common ones, with their types. Raises
-    HarnessError naming the file and the key for a key that is unknown or has another type.
+    ``own`` are the keys that its kind has besides the common ones: properties of a JSON Schema.
+    Raises HarnessError naming the file and the key for a key that is unknown or has another value.
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         self.path = path
-        self.content = content
-        known = {**COMMON, **own}
-        for key, value in content.items():
-            if key not in known:
-                raise HarnessError(f"{path}: there is no key {key!r}; {suggest(key, known)}")
-            types = known[key] if isinstance(known[key], tuple) else (known[key],)
-            if type(value) not in types:
-                wanted = " or ".join(NAMED[kind] for kind in types)
-                raise HarnessError(f"{path}: {key} = {value!r} must be {wanted}; correct it")
-        self.name: str = content.get("name", path.stem)
-        self.shape = self._shape(content.get("resize"))
-        self.classes = self._classes(content.get("classes"))
-        if "folds" in content and not 2 <= content["folds"] <= 100:
-            raise self.error(f"folds = {content['folds']} must be from 2 to 100")
-
-    def _shape(self, resize: Any) -> tuple[int, int] | None:
-        sides = [resize, resize] if isinstance(resize, int) else resize
-        if sides is None:
-            return None
-        if len(sides) != 2 or not all(type(n) is int and 1 <= n <= LARGEST for n in sides):
-            raise self.error(
-                f"resize = {resize!r} must be a number of pixels from 1 to {LARGEST}, or "
-                "[height, width]"
-            )
-        return sides[0], sides[1]
-
-    def _classes(self, classes: Any) -> tuple[str, ...]:
-        if classes is None:
-            return ()
-        if (
-            not all(isinstance(name, str) and name for name in classes)
-            or len(set(classes)) < len(classes)
-            or len(classes) < 2
-        ):
-            raise self.error("classes must be a list of at least two different names")
-        return tuple(classes)
+        self.content = checked(path, content, {"properties": COMMON | dict(own)})
+        self.name: str = self.content.get("name", path.stem)
+        self.classes: tuple[str, ...] = tuple(self.content.get("classes", ()))
+        size = self.content.get("resize")
+        self.shape: tuple[int, int] | None = (
+            None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
+        )
 
     def error(self, problem: str) -> HarnessError:
         """A HarnessError about this file."""
@@ -121,11 +107,11 @@ class Description:
                 classes=tuple(classes),
                 load=load_if_there,
                 missing=lambda _: missing,
-                test_set=content.get("test_set", ""),
-                trained_on=content.get("trained_on", ""),
-                demo=content.get("demo", False),
-                license=content.get("license", ""),
-                source=content.get("source", ""),
+                test_set=content["test_set"],
+                trained_on=content["trained_on"],
+                demo=content["demo"],
+                license=content["license"],
+                source=content["source"],
             )
         ]
 

@@ -16,14 +16,15 @@ from typing import Any
 
 from harness import Dataset, Splits
 from harness.patches import Files, FileSplit, list_files
-from harness_files.description import PARTS, Description
+from harness_files.description import PARTS, TEXT, Description
 
-OWN = dict.fromkeys(("folder", *PARTS), str)
+OWN = dict.fromkeys(("folder", *PARTS), TEXT)
 
 
 def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     """The dataset that a file describes."""
     description = Description(path, content, OWN)
+    content = description.content
     description.check_parts("folder")
     places = {
         "all" if part == "folder" else part: description.beside(content[part])

@@ -27,12 +27,14 @@ from harness import Dataset, HarnessError, Splits
 from harness.copies import make_once
 from harness.patches import decode
 from harness.progress import progress
-from harness_files.description import PARTS, Description
+from harness_files.description import PARTS, TEXT, Description
 
 if TYPE_CHECKING:
     from harness.types import Indices
 
-OWN = dict.fromkeys(("files", *PARTS, "image", "label"), str)
+OWN = dict.fromkeys(("files", *PARTS), TEXT) | {
+    name: TEXT | {"default": name} for name in ("image", "label")
+}
 BATCH = 64
 """Rows that are read at a time."""
 SAMPLED, BLOCK = 32, 1 << 12
@@ -42,6 +44,7 @@ SAMPLED, BLOCK = 32, 1 << 12
 def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     """The dataset that a file describes."""
     description = Description(path, content, OWN)
+    content = description.content
     description.check_parts("files")
     patterns = {
         "all" if part == "files" else part: content[part]
@@ -55,7 +58,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         missing = f"no {' and no '.join(absent)} in {path.parent}; correct the paths in {path}"
     elif not _installed():
         missing = "needs pyarrow: pip install 'histo-harness[parquet]'"
-    columns = content.get("image", "image"), content.get("label", "label")
+    columns = content["image"], content["label"]
     labels: dict[str, list[Any]] = {}
     if not missing:
         labels = {part: _labels(paths, *columns) for part, paths in found.items()}

@@ -20,10 +20,14 @@ from typing import Any
 from harness import Dataset, HarnessError, Splits
 from harness.patches import Files, FileSplit, check_suffix
 from harness.registry import suggest
-from harness_files.description import PARTS, Description
+from harness_files.description import PARTS, TEXT, Description
 
 REQUIRED, OPTIONAL = ("path", "label"), ("group", "split")
-OWN = {"table": str, "folder": str, "patches": list} | dict.fromkeys(REQUIRED + OPTIONAL, str)
+OWN = {
+    "table": TEXT,
+    "folder": TEXT | {"default": "."},
+    "patches": {"type": "array", "description": "a list of [[patches]]"},
+} | dict.fromkeys(REQUIRED + OPTIONAL, TEXT)
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,10 @@ class Row:
 def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     """The dataset that a file describes."""
     description = Description(path, content, OWN)
+    content = description.content
     if ("table" in content) == ("patches" in content):
         raise description.error('give either table = "FILE.csv" or [[patches]]')
-    folder = description.beside(content.get("folder", "."))
+    folder = description.beside(content["folder"])
     table = description.beside(content["table"]) if "table" in content else path
     absent = [str(place) for place in (table, folder) if not place.exists()]
     missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""

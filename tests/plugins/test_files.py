@@ -143,13 +143,16 @@ def test_a_folder_runs_from_its_toml_alone(command, tmp_path):
     ("content", "says"),
     [
         ({"folder": "patches", "fold": 3}, "there is no key 'fold'; did you mean fold"),
-        ({"folder": "patches", "folds": 1}, "folds = 1 must be from 2 to 100"),
-        ({"folder": "patches", "folds": True}, "folds = True must be a whole number"),
-        ({"folder": ["patches"]}, r"folder = \['patches'\] must be a text"),
-        ({"folder": "patches", "resize": 0}, "resize = 0 must be a number of pixels"),
-        ({"folder": "patches", "resize": [3]}, r"resize = \[3\] must be"),
-        ({"folder": "patches", "resize": [3, True]}, "resize = .* must be"),
-        ({"folder": "patches", "classes": ["a", "a"]}, "classes must be a list of at least two"),
+        ({"folder": "patches", "folds": 1}, "folds = 1: must be a whole number from 2 to 100"),
+        ({"folder": "patches", "folds": True}, "folds = True: must be a whole number"),
+        ({"folder": ["patches"]}, r"folder = \['patches'\]: must be a text"),
+        ({"folder": "patches", "resize": 0}, "resize = 0: must be a number of pixels"),
+        ({"folder": "patches", "resize": [3]}, r"resize = \[3\]: must be"),
+        ({"folder": "patches", "resize": [3, True]}, "resize = .*: must be"),
+        (
+            {"folder": "patches", "classes": ["a", "a"]},
+            "classes = .*: must be a list of at least two",
+        ),
         ({"folder": "patches", "test": "patches"}, "give either folder or test, not both"),
         ({"train": "patches"}, "give folder, which is then cross-validated, or train and test"),
         ({"train": "patches", "test": "patches", "folds": 3}, "folds is for folder; leave it out"),
@@ -314,7 +317,7 @@ def test_mistakes_in_a_line_name_the_line(tmp_path, listed, line, says):
         (("path", "label"), {"classes": ["tumor", "normal"]}, "the label 'stroma' is none of the"),
         (("path", "split"), {"label": "split"}, "split is 'tumor'"),
         (("path", "label"), {"patches": []}, "give either table = .* or"),
-        (("path", "label"), {"label": 3}, "label = 3 must be a text"),
+        (("path", "label"), {"label": 3}, "label = 3: must be a text"),
     ],
 )
 def test_mistakes_in_columns(tmp_path, listed, header, more, says):

@@ -118,7 +118,9 @@ BROKEN = {
     ),
     "loads what this process remembers": (
         'def load(folder, settings):\n    return Nearest(np.load(folder / "means.npy"))\n',
-        "def load(folder, settings):\n    return Nearest(FITTED[0])\n\n\nFITTED = []\n",
+        "def load(folder, settings):\n    return Nearest(SAVED[folder])\n\n\nSAVED = {}\n"
+        "def remember(self, folder):\n    SAVED[folder] = self.means\n    save(self, folder)\n"
+        "save, Nearest.save = Nearest.save, remember\n",
         "model:kit-nearest:fresh-process",
         "in a fresh process",
     ),
@@ -454,6 +456,117 @@ def test_a_broken_promise_is_named(broken, data, tmp_path, monkeypatch):
     assert case.text in str(outcome)
     assert "Traceback" not in str(outcome)
     assert "\n" not in outcome.message
+
+
+# What is replaced by what; what is checked; how often which outcome comes, and what one says.
+ONCE = {
+    "fit returns nothing": ("    return best\n", "", "kit-nearest", "fit returned a NoneType"),
+    "load returns nothing": (
+        '    return Nearest(np.load(folder / "means.npy"))\n',
+        "    pass\n",
+        "kit-nearest",
+        "load returned a NoneType without logits and save",
+    ),
+    "a dataset that is none": (
+        "            load=list_files,\n",
+        "            load=lambda folder: None,\n",
+        "kit-files",
+        "NoneType",
+    ),
+}
+
+
+def outcomes(name, folder, data, *, dataset=None, replace=()):
+    """What comes of all promises of something in the kit with this replaced."""
+    source = KEPT
+    for old, new in replace:
+        assert source.count(old) == 1, "the kit has changed"
+        source = source.replace(old, new)
+    file = folder / "kit.py"
+    file.write_text(source, encoding="utf-8")
+    bench = bench_for(files=[file], data=data, dataset=dataset)
+    return {str(case): case.check(bench) for case in cases(bench, [name])}
+
+
+@pytest.mark.parametrize("broken", ONCE)
+def test_a_fault_is_reported_once(broken, data, tmp_path):
+    old, new, name, message = ONCE[broken]
+    found = outcomes(name, tmp_path, data, replace=[(old, new)])
+    (outcome,) = (outcome for outcome in found.values() if outcome.status == "BROKEN")
+    assert message in outcome.message
+
+
+def test_an_exception_is_where_the_plugin_lets_it_happen(data, tmp_path):
+    raising = "        np.linalg.inv(np.zeros((3, 3)))\n"
+    found = outcomes("kit-nearest", tmp_path, data, replace=[(LOGITS, raising + LOGITS)])
+    line = (tmp_path / "kit.py").read_text().splitlines().index(raising.rstrip()) + 1
+    said = f"raised LinAlgError: Singular matrix ({tmp_path / 'kit.py'}:{line})"
+    assert found["model:kit-nearest:fits"].message == said
+
+
+def test_two_classes_are_enough(data, tmp_path):
+    """For a model that cannot do with one, and features that cannot be of no patch."""
+    one_by_one = "    return np.array([image.mean(axis=(0, 1)) for image in images], np.float32)\n"
+    colors = "    colors = train.read(np.arange(len(train.labels)))\n"
+    refused = "    if len(set(train.labels)) < 2:\n        raise ValueError\n"
+    replace = [(EXTRACT, one_by_one), (colors, refused + colors)]
+    found = outcomes("kit-colors", tmp_path, data, dataset="kit-files", replace=replace)
+    assert [str(outcome) for outcome in found.values() if outcome.status == "BROKEN"] == []
+    assert found["features:kit-colors:threads"].status == "ok"
+    assert found["model:kit-colors:missing-class"].status == "skipped"
+
+
+def test_a_perturbation_may_act_with_a_probability(data, tmp_path):
+    often_nothing = "    noisy = patch + (rng.random() > 0.9) * 50\n"
+    assert np.random.default_rng(7).random() < 0.9
+    found = outcomes("kit-noise", tmp_path, data, replace=[(NOISE, often_nothing)])
+    assert {outcome.status for outcome in found.values()} == {"ok"}
+
+
+READS_ELSEWHERE = """
+class Elsewhere:
+    def __init__(self, split):
+        self.split, self.labels = split, split.labels
+
+    def read(self, indices):
+        import os, pickle
+
+        answer, end = os.pipe()
+        if not os.fork():
+            os.write(end, pickle.dumps(self.split.read(indices).mean(axis=(1, 2), keepdims=True)))
+            os._exit(0)
+        os.wait()
+        with open(answer, "rb") as file:
+            return pickle.load(file)
+
+
+def fit(train, validation, context):
+    train, validation = Elsewhere(train), Elsewhere(validation)
+"""
+
+
+def test_a_model_may_read_in_other_processes(data, tmp_path):
+    found = outcomes(
+        "kit-nearest",
+        tmp_path,
+        data,
+        replace=[("\ndef fit(train, validation, context):\n", READS_ELSEWHERE)],
+    )
+    assert [str(outcome) for outcome in found.values() if outcome.status == "BROKEN"] == []
+    for promise in ("selects", "resumes"):
+        outcome = found[f"model:kit-nearest:{promise}"]
+        assert outcome.status == "skipped"
+        assert "in this process" in outcome.message
+
+
+def test_a_dataset_needs_no_patches_of_another(command, data):
+    output = command("check", "kit-files", "--plugin", KIT, "--data", data, "--without", "nct_crc")
+    assert output.splitlines()[-1] == "12 promises: 0 broken, 2 skipped"
+
+
+def test_hooks_are_traced(command):
+    output = command("check", "kit-sum", "--plugin", KIT, "--trace-hooks")
+    assert "hook: kit: harness_models() returned Model kit-nearest" in output
 
 
 def test_whoever_keeps_every_promise_passes_in_a_fresh_process(command, data):

@@ -205,7 +205,6 @@ class Bench:
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
-            "classes": self.classes,
             "data": str(self.data.absolute()),
         }
         (folder / "task.json").write_text(json.dumps(content))

@@ -24,7 +24,10 @@ def listed(dataset: Dataset, bench: Bench) -> Splits:
     def make() -> Splits:
         if lack := dataset.missing(bench.data):
             raise Skipped(lack)
-        return dataset.load(bench.data)
+        splits = dataset.load(bench.data)
+        if not isinstance(splits, Splits):
+            raise Broken(f"load returned {shaped(splits)}", "return harness.Splits")
+        return splits
 
     return bench.once(("listed", dataset.name), make)
 
@@ -60,8 +63,6 @@ def missing(dataset: Dataset, bench: Bench) -> None:
 def loads(dataset: Dataset, bench: Bench) -> None:
     """``load`` returns Splits with test patches, and training patches or folds."""
     splits = listed(dataset, bench)
-    if not isinstance(splits, Splits):
-        raise Broken(f"load returned {shaped(splits)}", "return harness.Splits")
     for name, split in parts(dataset, bench).items():
         if not len(split.labels):
             raise Broken(f"{name} has no patches", "give None for a split that is not there")
@@ -71,8 +72,6 @@ def loads(dataset: Dataset, bench: Bench) -> None:
         raise Broken(f"folds is {splits.folds}", "say 0 or at least 2")
     if splits.train is None and not splits.folds:
         raise Broken("it has neither training patches nor folds", "give one of them")
-    if len(set(dataset.classes)) != len(dataset.classes) or len(dataset.classes) < 2:
-        raise Broken(f"classes are {dataset.classes}", "name at least two, each once")
 
 
 def labels(dataset: Dataset, bench: Bench) -> None:

@@ -69,7 +69,7 @@ def any_batch(used: Used, bench: Bench) -> None:
 def threads(used: Used, bench: Bench) -> None:
     """Several threads may extract at once."""
     expected, images = extracted(used, bench), bench.test.values
-    parts = np.array_split(np.arange(len(images)), 8)
+    parts = np.array_split(np.arange(len(images)), min(8, len(images)))
     with ThreadPoolExecutor(4) as pool:
         for _ in range(2):
             found = pool.map(lambda part: used.features.extract(images[part]), parts)

@@ -78,6 +78,15 @@ class Description:
         if given and "folds" in self.content:
             raise self.error(f"folds is for {whole}; leave it out")
 
+    def check_apart(self, places: Mapping[str, Sequence[Path]]) -> None:
+        """Check that no place is part of two splits."""
+        parts: dict[Path, str] = {}
+        for part, paths in places.items():
+            for path in paths:
+                other = parts.setdefault(path.resolve(), part)
+                if other != part:
+                    raise self.error(f"{path} is in both {other} and {part}")
+
     def sorted_classes(self, labels: Collection[str]) -> tuple[str, ...]:
         """``classes`` if given, else the labels in order; whole numbers in that of numbers."""
         if self.classes:

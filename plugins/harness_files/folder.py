@@ -36,6 +36,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     files: dict[str, Files] = {}
     classes = description.classes
     if not missing:
+        description.check_apart({part: [place] for part, place in places.items()})
         files = {part: list_files(place) for part, place in places.items()}
         names = {name.partition("/")[0] for found in files.values() for name in found.sizes}
         classes = description.sorted_classes(names)

@@ -12,6 +12,7 @@ Instead of these three, ``files = "data/*.parquet"`` is cross-validated.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,19 +60,23 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     elif not _installed():
         missing = "needs pyarrow: pip install 'histo-harness[parquet]'"
     columns = content["image"], content["label"]
-    labels: dict[str, list[Any]] = {}
+    labels: dict[Path, list[Any]] = {}
     if not missing:
-        labels = {part: _labels(paths, *columns) for part, paths in found.items()}
-        classes, numbers = _classes(description, found, labels, columns[1])
+        description.check_apart(found)
+        labels = {path: _labels(path, *columns) for paths in found.values() for path in paths}
+        _check_labels(found, labels, columns[1])
+        classes, numbers = _classes(description, labels, columns[1])
 
     def load() -> Splits:
         splits: dict[str, ParquetSplit] = {}
         shape = description.shape
         for part, paths in found.items():
-            values = _numbered(labels[part], numbers, f"{paths[0]}, column {columns[1]}")
+            values = [_numbered(labels[file], numbers, file, columns[1]) for file in paths]
             copy = path.with_name(f"{path.stem}-{part}")
             resize = description.shape is not None
-            splits[part] = ParquetSplit(paths, columns[0], values, copy, shape, part, resize)
+            splits[part] = ParquetSplit(
+                paths, columns[0], np.concatenate(values), copy, shape, part, resize
+            )
             shape = splits[part].shape
         return description.splits(splits)
 
@@ -191,11 +196,9 @@ def _installed() -> bool:
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
     """The files of a pattern such as ``data/train-*.parquet``, in order."""
-    try:
-        return sorted(path for path in folder.glob(pattern) if path.is_file())
-    except (ValueError, NotImplementedError):  # an absolute path, or an empty one
-        path = Path(pattern)
-        return [path] if path.is_file() else []
+    # That of Path takes no absolute pattern.
+    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    return sorted(path for path in map(folder.joinpath, found) if path.is_file())
 
 
 @contextmanager
@@ -214,26 +217,30 @@ def _reading(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _labels(paths: Sequence[Path], image: str, label: str) -> list[Any]:
+def _labels(path: Path, image: str, label: str) -> list[Any]:
     """The labels of all rows, numbers or strings; the columns are checked, images not read."""
-    labels: list[Any] = []
-    for path in paths:
-        with _reading(path) as file:
-            _check_columns(path, file.schema_arrow, image, label)
-            found = file.read(columns=[label]).column(0)
-            if found.null_count:
-                raise HarnessError(
-                    f"{path}: {found.null_count} rows have no {label}; leave them out"
-                )
-            labels += found.to_pylist()
-    if not labels:
-        raise HarnessError(f"{paths[0]}: has no rows; get the file again")
-    if len({type(value) for value in labels}) > 1:
-        raise HarnessError(
-            f"{paths[0]}: the column {label!r} has numbers in one file and strings in another; "
-            "save them alike"
-        )
+    with _reading(path) as file:
+        _check_columns(path, file.schema_arrow, image, label)
+        found = file.read(columns=[label]).column(0)
+    if found.null_count:
+        raise HarnessError(f"{path}: {found.null_count} rows have no {label}; leave them out")
+    labels: list[Any] = found.to_pylist()
     return labels
+
+
+def _check_labels(
+    found: Mapping[str, Sequence[Path]], labels: Mapping[Path, Sequence[Any]], column: str
+) -> None:
+    """Check that there are labels in each part, and that those of all files are of one kind."""
+    for paths in found.values():
+        if not any(labels[path] for path in paths):
+            raise HarnessError(f"{paths[0]}: has no rows; get the file again")
+    kinds = {type(values[0]): path for path, values in labels.items() if values}
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"the column {column!r} has numbers in {kinds[int]} and strings in {kinds[str]}; save "
+            "them alike"
+        )
 
 
 def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
@@ -265,23 +272,40 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
 
 
 def _classes(
-    description: Description,
-    found: Mapping[str, Sequence[Path]],
-    labels: Mapping[str, Sequence[Any]],
-    column: str,
+    description: Description, labels: Mapping[Path, Sequence[Any]], column: str
 ) -> tuple[tuple[str, ...], dict[Any, int]]:
     """Names of the classes, and for each label that may occur the index of its class.
 
-    The names are given, or Hugging Face noted them in a file; labels then are names or indices.
-    Else the labels themselves are the names.
+    The names are given, or Hugging Face noted them in the files; labels then are names or indices.
+    Else the labels themselves are the names. Raises HarnessError when what an index means is not
+    the same everywhere.
     """
-    first = next(iter(found.values()))[0]
-    if names := description.classes or _noted(first, column):
-        by_index: dict[Any, int] = dict(enumerate(range(len(names))))
-        return names, by_index | {name: number for number, name in enumerate(names)}
-    seen = {label for some in labels.values() for label in some}
-    names = description.sorted_classes({str(label) for label in seen})
-    return names, {label: names.index(str(label)) for label in seen}
+    seen = {label for values in labels.values() for label in values}
+    noted = {path: names for path in labels if (names := _noted(path, column))}
+    first = next(iter(noted), description.path)
+    names = description.classes or noted.get(first, ())
+    if int in map(type, seen):
+        for path, others in noted.items():
+            if others != noted[first]:
+                raise HarnessError(
+                    f"{path}: notes the classes {', '.join(others)} where {first} notes "
+                    f"{', '.join(noted[first])}; save both with the same list of names"
+                )
+            if others != names and set(others) == set(names):
+                raise HarnessError(
+                    f"{description.path}: classes are in another order than the labels of {path}, "
+                    f"which are {', '.join(others)}; leave classes out"
+                )
+    if not names:
+        names = description.sorted_classes({str(label) for label in seen})
+        return names, {label: names.index(str(label)) for label in seen}
+    if not all(names) or len(set(names)) < max(2, len(names)):
+        raise HarnessError(
+            f"{first}: notes the classes {', '.join(names)} where at least two different names are "
+            f"expected; give them with classes = [...] in {description.path}"
+        )
+    by_index: dict[Any, int] = dict(enumerate(range(len(names))))
+    return names, by_index | {name: number for number, name in enumerate(names)}
 
 
 def _noted(path: Path, column: str) -> tuple[str, ...]:
@@ -296,15 +320,17 @@ def _noted(path: Path, column: str) -> tuple[str, ...]:
     return tuple(names) if known else ()
 
 
-def _numbered(labels: Sequence[Any], numbers: Mapping[Any, int], where: str) -> NDArray[np.int64]:
+def _numbered(
+    labels: Sequence[Any], numbers: Mapping[Any, int], path: Path, column: str
+) -> NDArray[np.int64]:
     """Labels as indices into the classes."""
     try:
         return np.array([numbers[label] for label in labels], np.int64)
     except KeyError as error:
         known = ", ".join(str(label) for label in numbers if isinstance(label, type(labels[0])))
         raise HarnessError(
-            f"{where}: the label {error.args[0]!r} is none of {known}; correct classes = [...] or "
-            "the file"
+            f"{path}, column {column}: the label {error.args[0]!r} is none of {known}; correct "
+            "classes = [...] or the file"
         ) from error
 
 

@@ -157,6 +157,7 @@ def test_a_folder_runs_from_its_toml_alone(command, tmp_path):
         ({"train": "patches"}, "give folder, which is then cross-validated, or train and test"),
         ({"train": "patches", "test": "patches", "folds": 3}, "folds is for folder; leave it out"),
         ({}, "give folder, which is then cross-validated"),
+        ({"train": "patches", "test": "one/../patches"}, "patches is in both train and test"),
         ({"folder": "patches", "name": "My Set"}, "the name 'My Set'; use lower-case letters"),
         ({"folder": "one"}, "the patches are of 1 classes, where at least two are needed"),
         ({"folder": "empty"}, "the patches are of 0 classes"),
@@ -535,6 +536,54 @@ def test_mistakes_in_parquet_files(tmp_path, rows, content, says):
     path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet", **content)
     with pytest.raises(HarnessError, match=rf"all\.parquet.*{says}"):
         splits(path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "content", "says"),
+    [
+        (
+            {"metadata": noted(["normal", "tumor", "stroma"])},
+            {"metadata": noted(list(COLORS))},
+            {},
+            r"test\.parquet: notes the classes tumor, normal, stroma where .*train\.parquet notes "
+            "normal, tumor, stroma",
+        ),
+        (
+            {"metadata": noted(list(COLORS))},
+            {"metadata": noted(list(COLORS))},
+            {"classes": sorted(COLORS)},
+            r"mine\.toml: classes are in another order than the labels of .*train\.parquet",
+        ),
+        ({}, {"label": "string"}, {}, r"numbers in .*train\.parquet and strings in .*test\.parq"),
+        ({"metadata": noted(["x", "x"])}, {}, {}, r"train\.parquet: notes the classes x, x where"),
+        ({}, {}, {"test": "data/../data/t*n.parquet"}, "train.parquet is in both train and test"),
+    ],
+)
+def test_files_that_do_not_go_together(tmp_path, train, test, content, says):
+    for name, more in (("train", train), ("test", test)):
+        rows = rows_of(6, (lambda i, _: str(i % 3)) if "label" in more else lambda i, _: i % 3)
+        parquet(tmp_path / "data" / f"{name}.parquet", rows, metadata=more.get("metadata"))
+    toml = {"train": "data/train.parquet", "test": "data/test.parquet"} | content
+    with pytest.raises(HarnessError, match=says):
+        splits(write(tmp_path / "mine.toml", kind="parquet", **toml))
+
+
+def test_classes_may_be_in_any_order_where_labels_are_names(tmp_path):
+    names = list(COLORS)
+    rows = rows_of(6, lambda _, label: label)
+    for name, order in (("train", names), ("test", names[::-1])):
+        parquet(tmp_path / f"{name}.parquet", rows, metadata=noted(order))
+    toml = {"train": "train.parquet", "test": "test.parquet", "classes": sorted(names)}
+    found = splits(write(tmp_path / "mine.toml", kind="parquet", **toml))
+    assert found.train.labels.tolist() == found.test.labels.tolist() == [2, 0, 1, 2, 0, 1]
+
+
+def test_a_pattern_may_be_absolute_and_its_folder_have_any_name(tmp_path):
+    folder = tmp_path / "data [1]"
+    parquet(folder / "deep" / "a.parquet", rows_of(6))
+    for pattern in (str(tmp_path / "data ?1?" / "*" / "*.parquet"), "**/*.parquet"):
+        path = write(folder / "mine.toml", kind="parquet", files=pattern)
+        assert len(splits(path).test.labels) == 6
 
 
 def test_an_image_without_bytes_further_on_leaves_no_copy(tmp_path):

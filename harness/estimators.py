@@ -32,7 +32,7 @@ def estimator_model(
     title: str,
     estimator: Callable[[Mapping[str, Any], int], Any],
     features: Features | Callable[[Mapping[str, Setting]], Features],
-    columns: slice = slice(None),
+    columns: slice | Sequence[int] = slice(None),
     choices: Mapping[str, Sequence[Any]] | None = None,
     trusted: Sequence[str] = (),
     **more: Any,
@@ -45,14 +45,16 @@ def estimator_model(
 
     With ``choices``, such as ``{"C": (0.01, 1, 100)}``, an estimator is fitted for each value, or
     combination of values, which ``settings`` then holds; the one with the highest likelihood of the
-    held-out patches is kept. ``trusted`` names types outside scikit-learn, numpy and scipy that may
-    be read from a stored estimator. ``more`` are further fields of Model, such as ``settings``.
+    held-out patches is kept. A choice that raises ValueError, such as more neighbors than there are
+    patches, is passed over as long as another does not. ``trusted`` names types outside
+    scikit-learn, numpy and scipy that may be read from a stored estimator. ``more`` are further
+    fields of Model, such as ``settings``.
     """
     return Model(
         name=name,
         title=title,
-        fit=partial(_fit, estimator, columns, choices or {}, tuple(trusted)),
-        load=partial(_load, tuple(trusted)),
+        fit=partial(_fit, estimator, columns, choices or {}),
+        load=partial(_load, columns, tuple(trusted)),
         features=features,
         selects=bool(choices),
         **more,
@@ -61,9 +63,8 @@ def estimator_model(
 
 def _fit(
     estimator: Callable[[Mapping[str, Any], int], Any],
-    columns: slice,
+    columns: slice | Sequence[int],
     choices: Mapping[str, Sequence[Any]],
-    trusted: tuple[str, ...],
     train: Split,
     validation: Split | None,
     context: FitContext,
@@ -74,34 +75,37 @@ def _fit(
     values = train.read(np.arange(len(train.labels)))[:, columns]
     threads = 1 if values.size <= SMALL else None
     best: Fitted | None = None
-    least = np.inf
+    least, kept = np.inf, ""
+    wrong: ValueError | None = None
     grid = [
         dict(zip(choices, chosen, strict=True)) for chosen in itertools.product(*choices.values())
     ]
     if len(grid) > 1 and validation is None:
         raise HarnessError("choices need a validation split; report it to the plugin's author")
     for chosen in context.progress(grid, total=len(grid), label="choosing on held-out patches"):
+        named = ", ".join(f"{key} = {value}" for key, value in chosen.items())
         fitted = estimator({**context.settings, **chosen}, context.seed)
+        candidate = Fitted(fitted, columns, len(context.classes))
         try:
             with threadpool_limits(threads, user_api="blas"):
                 fitted.fit(values, train.labels)
+            loss = 0.0 if validation is None else _loss(candidate, validation)
         except ValueError as error:
-            if type(error).__name__ != "InvalidParameterError":  # scikit-learn's, which is private
-                raise
-            raise HarnessError(f"{error} Change it with --set.") from error
-        candidate = Fitted(fitted, columns, len(context.classes), chosen)
-        loss = 0.0 if validation is None else _loss(candidate, validation)
+            wrong = error
+            if len(grid) > 1:
+                context.say(f"passed over {named}: {error}".splitlines()[0])
+            continue
         if loss < least:
-            best, least = candidate, loss
+            best, least, kept = candidate, loss, named
+    if best is None and wrong is not None:
+        if type(wrong).__name__ == "InvalidParameterError":  # scikit-learn's, which is private
+            raise HarnessError(f"{wrong} Change it with --set.") from wrong
+        raise wrong
     if best is None:
         raise HarnessError("no choice of settings gave finite probabilities")
-    if best.chosen:
-        context.say("chosen on held-out patches: " + _named(best.chosen))
+    if kept:
+        context.say(f"chosen on held-out patches: {kept}")
     return best
-
-
-def _named(chosen: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {value:g}" for key, value in chosen.items())
 
 
 def _loss(fitted: Fitted, split: Split) -> float:
@@ -114,20 +118,22 @@ def _loss(fitted: Fitted, split: Split) -> float:
     return float(-likelihood[order, split.labels].mean())
 
 
-def _load(trusted: tuple[str, ...], folder: Path, settings: Mapping[str, Setting]) -> Classifier:
-    return Fitted.load(folder, trusted)
+def _load(
+    columns: slice | Sequence[int],
+    trusted: tuple[str, ...],
+    folder: Path,
+    settings: Mapping[str, Setting],
+) -> Classifier:
+    return Fitted.load(folder, columns, trusted)
 
 
 class Fitted:
-    """A fitted estimator as a Classifier; ``chosen`` are the settings that were chosen for it."""
+    """A fitted estimator as a Classifier; ``columns`` are the features it gets."""
 
-    def __init__(
-        self, estimator: Any, columns: slice, n_classes: int, chosen: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, estimator: Any, columns: slice | Sequence[int], n_classes: int) -> None:
         self.estimator = estimator
         self.columns = columns
         self.n_classes = n_classes
-        self.chosen = chosen
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits, float32 (B, C), of features (B, D); a class never seen gets the smallest."""
@@ -155,15 +161,12 @@ class Fitted:
 
         path = folder / "estimator.skops"
         skops.io.dump(self.estimator, path, compression=zipfile.ZIP_DEFLATED, compresslevel=3)
-        content = {
-            "columns": [self.columns.start, self.columns.stop],
-            "n_classes": self.n_classes,
-            "chosen": dict(self.chosen),
-        }
-        (folder / "estimator.json").write_text(json.dumps(content) + "\n")
+        (folder / "estimator.json").write_text(json.dumps({"n_classes": self.n_classes}) + "\n")
 
     @classmethod
-    def load(cls, folder: Path, trusted: Sequence[str] = ()) -> Fitted:
+    def load(
+        cls, folder: Path, columns: slice | Sequence[int], trusted: Sequence[str] = ()
+    ) -> Fitted:
         """Read what ``save`` wrote. Raises HarnessError for types that are not ``trusted``."""
         import skops.io
 
@@ -177,5 +180,4 @@ class Fitted:
                 "report it to the plugin's author"
             )
         estimator = skops.io.load(path, trusted=found)
-        columns = slice(*content["columns"])
-        return cls(estimator, columns, content["n_classes"], content["chosen"])
+        return cls(estimator, columns, content["n_classes"])

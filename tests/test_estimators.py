@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -42,7 +43,7 @@ def model(estimator, **more):
     )
 
 
-def fit(made, tmp_path, validation=None, seed=0, said=None):
+def fit(made, tmp_path, validation=None, seed=0, said=None, n=300):
     context = FitContext(
         seed=seed,
         classes=CLASSES,
@@ -50,7 +51,7 @@ def fit(made, tmp_path, validation=None, seed=0, said=None):
         folder=tmp_path,
         say=(lambda line: None) if said is None else said.append,
     )
-    return made.fit(split(1), validation, context)
+    return made.fit(split(1, n), validation, context)
 
 
 def forest(settings, seed):
@@ -111,10 +112,59 @@ def test_the_likeliest_choice_is_kept(tmp_path):
     made = model(linear, choices={"C": (1e-6, 1.0)})
     assert made.selects
     fitted = fit(made, tmp_path, validation=split(2, 60), said=said)
-    assert fitted.chosen == {"C": 1.0}
-    assert said == ["chosen on held-out patches: C = 1"]
+    assert fitted.estimator[-1].C == 1.0
+    assert said == ["chosen on held-out patches: C = 1.0"]
     with pytest.raises(HarnessError, match="need a validation split"):
         fit(made, tmp_path)
+
+
+@pytest.mark.parametrize("values", [("gini", "entropy"), (None, "sqrt"), np.array([2, 3])])
+def test_choices_may_be_of_any_type(values, tmp_path):
+    key = {"gini": "criterion", None: "max_features"}.get(values[0], "max_depth")
+
+    def chosen(settings, seed):
+        return RandomForestClassifier(5, random_state=seed, **{key: settings[key]})
+
+    said = []
+    made = model(chosen, choices={key: values})
+    fitted = fit(made, tmp_path, validation=split(2, 60), said=said)
+    assert said == [f"chosen on held-out patches: {key} = {getattr(fitted.estimator, key)}"]
+    fitted.save(tmp_path)
+    seen = split(1).values
+    assert (made.load(tmp_path, {}).logits(seen) == fitted.logits(seen)).all()
+
+
+def nearest(settings, seed):
+    return KNeighborsClassifier(settings["n_neighbors"])
+
+
+def test_a_choice_that_cannot_be_is_passed_over(tmp_path):
+    said = []
+    made = model(nearest, choices={"n_neighbors": (-1, 3, 20)})
+    fitted = fit(made, tmp_path, validation=split(2, 60), said=said, n=12)
+    assert fitted.estimator.n_neighbors == 3
+    assert [line.split(":")[0] for line in said[:2]] == [
+        "passed over n_neighbors = -1",
+        "passed over n_neighbors = 20",
+    ]
+    assert said[2] == "chosen on held-out patches: n_neighbors = 3"
+    made = model(nearest, choices={"n_neighbors": (20, 30)})
+    with pytest.raises(ValueError, match="n_neighbors <= n_samples"):
+        fit(made, tmp_path, validation=split(2, 60), n=12)
+    made = model(nearest, settings={"n_neighbors": 0})
+    with pytest.raises(HarnessError, match=r"n_neighbors.* Change it with --set"):
+        fit(made, tmp_path)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 5, 2), slice(None, None, -1), [1, 0], (3, 1)])
+def test_any_columns_are_the_same_when_loaded(columns, tmp_path):
+    made = estimator_model(
+        name="m", title="M", estimator=forest, features=FEATURES, columns=columns
+    )
+    fitted, seen = fit(made, tmp_path), split(1).values
+    fitted.save(tmp_path)
+    assert fitted.estimator.n_features_in_ == seen[:, columns].shape[1]
+    assert (made.load(tmp_path, {}).logits(seen) == fitted.logits(seen)).all()
 
 
 def test_saved_and_loaded_it_is_the_same_and_holds_no_pickle(tmp_path):

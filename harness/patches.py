@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,24 +70,40 @@ def list_folder(folder: Path) -> Files:
                     f"{class_folder}: this class folder is empty; "
                     "unpack its patches there or remove the folder"
                 )
-            sizes |= {f"{class_folder.name}/{f.name}": f.stat().st_size for f in found}
+            for file in found:
+                name = f"{class_folder.name}/{file.name}"
+                if not name.isprintable():  # such as bytes that are no UTF-8
+                    raise HarnessError(f"{folder}: the name {name!a} cannot be printed; rename it")
+                status = file.stat()
+                if stat.S_ISDIR(status.st_mode):
+                    raise HarnessError(
+                        f"{file}: is a folder inside a class folder; put its images directly into "
+                        'the class folder, or list them with kind = "table"'
+                    )
+                sizes[name] = status.st_size
     except OSError as error:
         raise HarnessError(
             f"{error.filename or folder}: {error.strerror}; check the path given as data"
         ) from error
-    return Files(folder, sizes, lambda name: (folder / name).read_bytes())
+    return Files(folder, sizes, partial(read_file, folder))
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """The content of a file below ``folder``: the ``read`` of Files that lie there."""
+    return (folder / name).read_bytes()
 
 
 def list_zip(path: Path) -> Files:
     """List the patches in a zip without unpacking it; names keep their last two parts."""
     try:
-        archive = zipfile.ZipFile(path)
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
     except DAMAGED_ZIP as error:
         raise HarnessError(
             f"{path}: not a whole zip file ({error}); download it again or remove it"
         ) from error
     found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
-    for info in archive.infolist():
+    for info in infos:
         parts = PurePosixPath(info.filename).parts
         if parts and not any(part.startswith((".", "__MACOSX")) for part in parts):
             found[parts] = info
@@ -104,19 +122,43 @@ def list_zip(path: Path) -> Files:
             "make the zip again with its patches or without the folder"
         )
 
-    def read(name: str) -> bytes:
+    return Files(
+        path, {name: info.file_size for name, info in members.items()}, _Zip(path, members)
+    )
+
+
+class _Zip:
+    """Reads members of a zip, also in other processes that it is sent to or inherited by.
+
+    Each process opens the zip itself: one that several share has one position in all of them.
+    """
+
+    def __init__(self, path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
+        self.path = path
+        self.members = members
+        self.archives: dict[int, zipfile.ZipFile] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Zip, (self.path, self.members)
+
+    def __call__(self, name: str) -> bytes:
+        process = os.getpid()
         try:
-            return archive.read(members[name])
+            if process not in self.archives:
+                self.archives[process] = zipfile.ZipFile(self.path)
+            return self.archives[process].read(self.members[name])
         except DAMAGED_ZIP as error:
             raise HarnessError(
-                f"{path}: {name} inside is damaged ({error}); download the zip again"
+                f"{self.path}: {name} inside is damaged ({error}); download the zip again"
             ) from error
-
-    return Files(path, {name: info.file_size for name, info in members.items()}, read)
 
 
 def decode(
-    data: bytes, name: str, shape: tuple[int, int] | None, resize: bool = False
+    data: bytes,
+    name: str,
+    shape: tuple[int, int] | None,
+    resize: bool = False,
+    advice: str = "remove the file and run again",
 ) -> NDArray[np.uint8]:
     """Decode one image file to uint8 RGB (H, W, 3).
 
@@ -124,7 +166,8 @@ def decode(
     pixel has the color stored under it. Raises HarnessError when OpenCV cannot read the bytes, when
     the image has more than 8 bits a channel (how many of them are used is not known), or when it
     is not of ``shape`` (H, W). With ``resize`` it is brought to that shape instead: by averaging
-    where it shrinks in both directions, else by bilinear interpolation.
+    where it shrinks in both directions, else by bilinear interpolation. ``advice`` is what to do
+    about an image of another shape.
     """
     import cv2
 
@@ -138,8 +181,8 @@ def decode(
         image = None
     if image is None:
         raise HarnessError(
-            f"{name}: cannot be read as an image (truncated, or no image at all); "
-            "replace or remove the file and run again"
+            f"{name}: cannot be read as an image (truncated, not of 8 bits a channel, or no "
+            "image at all); replace or remove the file and run again"
         )
     if image.dtype != np.uint8:
         raise HarnessError(
@@ -149,7 +192,7 @@ def decode(
         if not resize:
             raise HarnessError(
                 f"{name}: is {image.shape[1]}x{image.shape[0]} pixels where {shape[1]}x{shape[0]} "
-                "are expected; remove the file and run again"
+                f"are expected; {advice}"
             )
         shrinks = image.shape[0] >= shape[0] and image.shape[1] >= shape[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -163,8 +206,9 @@ class FileSplit:
     ``shape`` is the (H, W) that every patch must have, that of the first if None; with ``resize``
     patches are brought to it. An id is ``prefix`` and the file's name, without its suffix where
     that leaves no two the same. ``labels`` maps names in ``files`` to indices into ``classes``, for
-    files that do not lie in class folders. Raises HarnessError for an unknown class folder, a file
-    that is no image by its suffix, or when there is no patch at all.
+    files that do not lie in class folders. ``advice`` is what to do about a patch of another shape.
+    Raises HarnessError for an unknown class folder, a file that is no image by its suffix, or when
+    there is no patch at all.
     """
 
     def __init__(
@@ -176,9 +220,11 @@ class FileSplit:
         *,
         resize: bool = False,
         labels: Mapping[str, int] | None = None,
+        advice: str = "remove the file and run again",
     ) -> None:
         self.files = files
         self.resize = resize
+        self.advice = advice
         self.listed = labels is not None
         numbers = _class_folders(files, classes) if labels is None else labels
         if not numbers:
@@ -218,7 +264,7 @@ class FileSplit:
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
         for row, index in enumerate(indices):
             name = f"{self.files.origin}/{self.names[index]}"
-            images[row] = decode(self._bytes(index), name, self.shape, self.resize)
+            images[row] = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
         return images
 
     def _bytes(self, index: int | np.int64) -> bytes:

@@ -1,6 +1,9 @@
 """Patches in folders and zips, good and bad."""
 
+import multiprocessing
+import os
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -89,6 +92,22 @@ def test_no_patches_at_all(tmp_path):
         split(list_folder(tmp_path))
 
 
+def test_a_folder_inside_a_class_folder(folder):
+    (folder / "A" / "patient 1").mkdir()
+    with pytest.raises(HarnessError, match=r"patient 1: is a folder inside a class folder; put"):
+        list_folder(folder)
+
+
+@pytest.mark.parametrize("name", [b"A/\xfcber.tif", b"A/two\nlines.tif", b"\xfcber/a.tif"])
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_cannot_be_printed(folder, name):
+    path = os.fsencode(folder) + b"/" + name
+    Path(os.fsdecode(os.path.dirname(path))).mkdir(exist_ok=True)  # noqa: PTH120
+    Path(os.fsdecode(path)).touch()
+    with pytest.raises(HarnessError, match=r"set: the name '.*\.tif' cannot be printed; rename"):
+        list_folder(folder)
+
+
 def test_an_unknown_class_folder(folder):
     (folder / "B").rename(folder / "BLOB")
     with pytest.raises(HarnessError, match=r"unknown class folder 'BLOB'; the classes are A, B"):
@@ -142,6 +161,20 @@ def test_a_file_that_goes_away(folder):
     (folder / "A" / "one.tif").unlink()
     with pytest.raises(HarnessError, match=r"one\.tif: No such file"):
         patches.read([0])
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_split_goes_to_other_processes(folder, archive, kind, method):
+    """A zip that was open before a fork would be read at the places of the others."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    patches = split(list_files(archive if kind == "zip" else folder))
+    expected = patches.read([0, 1, 2])
+    with multiprocessing.get_context(method).Pool(3) as pool:
+        found = pool.map(patches.read, [[number % 3] for number in range(60)], chunksize=1)
+    for number, images in enumerate(found):
+        assert (images[0] == expected[number % 3]).all()
 
 
 def test_a_zip_cut_short(archive):
@@ -211,6 +244,11 @@ def test_more_than_8_bits_are_refused(dtype, suffix, bits):
     for image in (GRAY.astype(dtype), np.dstack([GRAY] * 3).astype(dtype)):
         with pytest.raises(HarnessError, match=rf"deep: has {bits} bits a channel; convert it"):
             decode(encoded(image, suffix), "deep", (12, 10))
+
+
+def test_a_float_image_is_not_called_truncated_alone():
+    with pytest.raises(HarnessError, match=r"deep: cannot be read.*, not of 8 bits a channel, or"):
+        decode(encoded(GRAY.astype(np.float32), ".tif"), "deep", (12, 10))
 
 
 def test_resizing_averages_or_interpolates():

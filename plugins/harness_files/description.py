@@ -60,6 +60,11 @@ class Description:
             None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
         )
 
+    @property
+    def resizing(self) -> str:
+        """What to do about patches of several sizes."""
+        return f"remove it, or bring all to one size with resize = ... in {self.path}"
+
     def error(self, problem: str) -> HarnessError:
         """A HarnessError about this file."""
         return HarnessError(f"{self.path}: {problem}; correct it")

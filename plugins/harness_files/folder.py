@@ -45,8 +45,14 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         splits = {}
         shape = description.shape
         for part, found in files.items():
-            resize = description.shape is not None
-            splits[part] = FileSplit(found, classes, shape, part, resize=resize)
+            splits[part] = FileSplit(
+                found,
+                classes,
+                shape,
+                part,
+                resize=description.shape is not None,
+                advice=description.resizing,
+            )
             shape = splits[part].shape
         return description.splits(splits)
 

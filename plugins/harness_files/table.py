@@ -14,11 +14,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import Dataset, HarnessError, Splits
-from harness.patches import Files, FileSplit, check_suffix
+from harness.patches import Files, FileSplit, check_suffix, read_file
 from harness.registry import suggest
 from harness_files.description import PARTS, TEXT, Description
 
@@ -161,7 +162,7 @@ def _load(
             raise HarnessError(f"{rows[0].where.split(', ')[0]}: lists no {absent[0]} patches")
         if "folds" in description.content:
             raise description.error("folds is for tables without a column of splits; leave it out")
-    files = Files(folder, sizes, lambda name: (folder / name).read_bytes())
+    files = Files(folder, sizes, partial(read_file, folder))
     splits: dict[str, FileSplit] = {}
     shape = description.shape
     for part in ("all", *PARTS):
@@ -173,6 +174,7 @@ def _load(
                 part,
                 resize=description.shape is not None,
                 labels={name: number[row.label] for name, row in parts[part].items()},
+                advice=description.resizing,
             )
             shape = splits[part].shape
     tested = "all" if "all" in parts else "test"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from harness.errors import HarnessError
+from harness.plugins import load_plugins
 
 SAMPLE = "nct-crc-he-sample"
 KINDS = {
@@ -39,6 +41,13 @@ def write(name: str, kind: str, folder: Path) -> list[Path]:
         raise HarnessError(
             f"new-plugin {name}: a module {module} is installed already; choose another name"
         )
+    registry = load_plugins()
+    taken = {plugin.name for plugin in registry.plugins}.union(*registry.offers.values())
+    if taken & {name, module}:  # two plugins of one name, or offers, and no command works
+        raise HarnessError(
+            f"new-plugin {name}: a plugin has or offers this name already, see harness list; "
+            "choose another name"
+        )
     target = folder / name
     if target.exists():
         raise HarnessError(f"new-plugin {name}: {target} exists already; choose another name")
@@ -63,11 +72,12 @@ def next_steps(name: str, kind: str, folder: Path) -> str:
     """What to type now, a line each."""
     module, place = name.replace("-", "_"), folder / name
     installable = place if place.is_absolute() else f"./{place}"
+    install = shlex.quote(f"{installable}[test]")
     return "\n".join(
         [
-            f"pip install -e '{installable}[test]'",
+            f"pip install -e {install}",
             Template(KINDS[kind]).substitute(name=name),
             f"harness check {module}",
-            f"pytest {place}",
+            f"pytest {shlex.quote(str(place))}",
         ]
     )

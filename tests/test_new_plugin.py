@@ -1,6 +1,7 @@
 """``harness new-plugin``: what it writes is installed, listed, runs, and passes its own tests."""
 
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -105,6 +106,9 @@ def test_a_probe_is_asked_of_a_dataset(install, command):
         ("class", "not a name for a plugin"),
         ("numpy", "a module numpy is installed already"),
         ("there", "there exists already"),
+        ("color", "a plugin has or offers this name already"),
+        ("nct-crc", "a plugin has or offers this name already"),
+        ("rgb-means", "a plugin has or offers this name already"),
     ],
 )
 def test_a_name_that_will_not_do_is_refused(name, says, tmp_path):
@@ -125,3 +129,10 @@ def test_a_folder_that_cannot_be_written_to_is_named(command):
     output = command("new-plugin", "mine", "--kind", "model", "--folder", "file", code=2)
     assert "--folder file: Not a directory" in output
     assert [path.name for path in command.folder.iterdir()] == ["file"]
+
+
+def test_steps_can_be_pasted_whatever_the_folder(tmp_path):
+    folder = tmp_path / "my plugins"
+    steps = next_steps("my-model", "model", folder).splitlines()
+    assert shlex.split(steps[0]) == ["pip", "install", "-e", f"{folder}/my-model[test]"]
+    assert shlex.split(steps[-1]) == ["pytest", f"{folder}/my-model"]

@@ -8,7 +8,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -49,6 +49,33 @@ def place(folder: Path, name: str) -> Path | None:
         if path.exists():
             return path
     return None
+
+
+def missing(
+    dataset: str, names: Sequence[str], folder: Path, form: str = " (folder or .zip)"
+) -> str:
+    """What data of these names are not below ``folder``, and how to get them; "" if none.
+
+    ``form`` says after the names in which form they are looked for.
+    """
+    lacking = [name for name in names if place(folder, name) is None]
+    if not lacking:
+        return ""
+    return (
+        f"no {' and no '.join(lacking)}{form} in {folder}; harness data get {dataset}, or point "
+        f"--data at the folder that holds {'them' if len(names) > 1 else 'it'}"
+    )
+
+
+def shortfall(counts: Iterable[int], whole: Sequence[int], patches: str) -> str:
+    """Why a split is not the whole published one, by its patches of each class; "" if it is.
+
+    ``patches`` is what to call them, such as "test patches".
+    """
+    found = list(map(int, counts))
+    if sum(found) != sum(whole):
+        return f"{sum(found):,} of {sum(whole):,} {patches}"
+    return "" if found == list(whole) else "other counts a class than published"
 
 
 def list_files(path: Path) -> Files:

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from harness import HarnessError
-from harness.patches import FileSplit, decode, list_files, list_folder, list_zip, place
+from harness.patches import (
+    FileSplit,
+    decode,
+    list_files,
+    list_folder,
+    list_zip,
+    missing,
+    place,
+    shortfall,
+)
 
 CLASSES = ("A", "B")
 
@@ -296,3 +305,23 @@ def test_data_are_found_unpacked_or_zipped(folder, archive, tmp_path):
         patch.unlink()
     folder.rename(tmp_path / "elsewhere")
     assert place(tmp_path, "set") == archive
+
+
+def test_what_is_missing_and_how_to_get_it(folder, tmp_path):
+    assert missing("mine", ["set"], tmp_path) == ""
+    assert missing("mine", ["set", "a", "b"], tmp_path) == (
+        f"no a and no b (folder or .zip) in {tmp_path}; harness data get mine, or point --data at "
+        "the folder that holds them"
+    )
+    assert missing("mine", ["a.npz"], tmp_path, form="") == (
+        f"no a.npz in {tmp_path}; harness data get mine, or point --data at the folder that holds "
+        "it"
+    )
+
+
+def test_why_a_split_is_not_the_published_one():
+    assert shortfall(np.array([700, 500]), (700, 500), "test patches") == ""
+    assert shortfall([700, 499], (700, 500), "test patches") == "1,199 of 1,200 test patches"
+    assert shortfall([701, 499], (700, 500), "test patches") == (
+        "other counts a class than published"
+    )

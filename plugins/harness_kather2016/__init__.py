@@ -7,9 +7,10 @@ colorectal cancer histology", Zenodo record 53169, CC BY 4.0.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
-from harness import Dataset, RemoteFile, Splits, hookimpl
+from harness import Dataset, RemoteFile, Splits, hookimpl, later
 
 CLASSES = ("TUMOR", "STROMA", "COMPLEX", "LYMPHO", "DEBRIS", "MUCOSA", "ADIPOSE", "EMPTY")
 FOLDERS = tuple(f"{number:02}_{name}" for number, name in enumerate(CLASSES, 1))
@@ -37,37 +38,24 @@ def slide(name: str) -> str:
     return found[0] if found else UNKNOWN
 
 
-def missing(folder: Path) -> str:
-    """Whether the data are not below ``folder``, and how to get them; "" when they are."""
-    from harness.patches import place
-
-    if place(folder, NAME) is not None:
-        return ""
-    return (
-        f"no {NAME} (folder or .zip) in {folder}; harness data get kather-2016, or point --data "
-        "at the folder that holds it"
-    )
-
-
 def load(folder: Path) -> Splits:
     """List the patches that are there; of a small part, fewer folds are made."""
-    from harness.patches import FileSplit, list_files, place
+    import numpy as np
+
+    from harness.patches import FileSplit, list_files, place, shortfall
 
     files = list_files(place(folder, NAME) or folder / NAME)
     patches = FileSplit(files, FOLDERS, (150, 150), NAME)
     groups = [slide(name) for name in patches.names]
-    labels = patches.labels.tolist()
-    counts = [labels.count(label) for label in range(len(CLASSES))]
-    whole = len(CLASSES) * PATCHES_A_CLASS
-    shortfall = ""
-    if counts != [PATCHES_A_CLASS] * len(CLASSES):
-        shortfall = (
-            f"{len(labels):,} of {whole:,} patches"
-            if len(labels) != whole
-            else "other counts a class than published"
-        )
+    counts = np.bincount(patches.labels, minlength=len(CLASSES)).tolist()
     folds = min(FOLDS, len(set(groups)), *(count for count in counts if count))
-    return Splits(train=None, test=patches, folds=max(2, folds), groups=groups, shortfall=shortfall)
+    return Splits(
+        train=None,
+        test=patches,
+        folds=max(2, folds),
+        groups=groups,
+        shortfall=shortfall(counts, [PATCHES_A_CLASS] * len(CLASSES), "patches"),
+    )
 
 
 @hookimpl
@@ -79,7 +67,7 @@ def harness_datasets() -> list[Dataset]:
             title="Kather 2016, textures in colorectal cancer histology",
             classes=CLASSES,
             load=load,
-            missing=missing,
+            missing=partial(later("harness.patches:missing"), "kather-2016", (NAME,)),
             downloads=(FILE,),
             test_set="Kather 2016",
             trained_on="Kather 2016",

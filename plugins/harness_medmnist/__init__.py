@@ -11,7 +11,7 @@ import tomllib
 from functools import partial
 from pathlib import Path
 
-from harness import Dataset, PublishedResult, RemoteFile, Split, Splits, hookimpl
+from harness import Dataset, PublishedResult, RemoteFile, Splits, hookimpl, later
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 """Labels 0 to 8: adipose, background, debris, lymphocytes, mucus, smooth muscle, normal colon
@@ -38,48 +38,29 @@ def remote_file(pixels: int) -> RemoteFile:
     return RemoteFile(name=name, url=url, md5=MD5[pixels], size=SIZES.get(pixels, 0))
 
 
-def missing(pixels: int, folder: Path) -> str:
-    """Whether the file is not in ``folder``, and how to get it; "" when it is there."""
-    name = remote_file(pixels).name
-    if (folder / name).exists():
-        return ""
-    return (
-        f"no {name} in {folder}; harness data get pathmnist-{pixels}, or point --data at the "
-        "folder that holds it"
-    )
-
-
 def load(pixels: int, folder: Path) -> Splits:
     """List the patches of one size; the images stay on disk."""
+    import numpy as np
+
+    from harness.patches import shortfall
     from harness_medmnist.npz import NpzSplit
 
     path = folder / remote_file(pixels).name
     train, validation, test = (
         NpzSplit(path, part, (pixels, pixels), len(CLASSES)) for part in PARTS
     )
-    short = [
-        f"{len(split.labels):,} of {PARTS[part]:,} {named} patches"
-        for split, part, named in ((train, "train", "training"), (validation, "val", "validation"))
-        if len(split.labels) != PARTS[part]
-    ]
+    counts = np.bincount(test.labels, minlength=len(CLASSES))
+    short = (
+        shortfall([len(train.labels)], [PARTS["train"]], "training patches"),
+        shortfall([len(validation.labels)], [PARTS["val"]], "validation patches"),
+    )
     return Splits(
         train=train,
         validation=validation,
         test=test,
-        shortfall=shortfall(test),
-        train_shortfall=", ".join(short),
+        shortfall=shortfall(counts, TEST_COUNTS, "test patches"),
+        train_shortfall=", ".join(filter(None, short)),
     )
-
-
-def shortfall(test: Split) -> str:
-    """Why a split is not the whole test split, by the number of patches of each class."""
-    labels = test.labels.tolist()
-    counts = tuple(labels.count(label) for label in range(len(CLASSES)))
-    if counts == TEST_COUNTS:
-        return ""
-    if len(labels) != PARTS["test"]:
-        return f"{len(labels):,} of {PARTS['test']:,} test patches"
-    return "other counts a class than in PathMNIST"
 
 
 @hookimpl
@@ -91,7 +72,12 @@ def harness_datasets() -> list[Dataset]:
             title=f"PathMNIST, {pixels} px",
             classes=CLASSES,
             load=partial(load, pixels),
-            missing=partial(missing, pixels),
+            missing=partial(
+                later("harness.patches:missing"),
+                f"pathmnist-{pixels}",
+                (remote_file(pixels).name,),
+                form="",
+            ),
             downloads=(remote_file(pixels),),
             test_set=f"PathMNIST {pixels} px",
             trained_on=f"PathMNIST {pixels} px",

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Dataset, RemoteFile, Splits, hookimpl
+from harness import Dataset, RemoteFile, Splits, hookimpl, later
 
 if TYPE_CHECKING:
     from harness.patches import FileSplit
@@ -48,19 +48,6 @@ FILES = {
 }
 
 
-def missing(dataset: str, train: str, folder: Path) -> str:
-    """What of a dataset is not below ``folder``, and how to get it; "" when all is there."""
-    from harness.patches import place
-
-    lacking = [name for name in (train, TEST) if place(folder, name) is None]
-    if not lacking:
-        return ""
-    return (
-        f"no {' and no '.join(lacking)} (folder or .zip) in {folder}; "
-        f"harness data get {dataset}, or point --data at the folder that holds them"
-    )
-
-
 def open_split(folder: Path, name: str) -> FileSplit:
     """List the patches of one part, from a folder or straight from its zip."""
     from harness.patches import FileSplit, list_files, place
@@ -75,13 +62,13 @@ def shortfall(test: FileSplit) -> str:
     Whole means the published number of patches of each class, and the published pixels in those
     patches that the sample has: a copy that was compressed or normalized again has other ones.
     """
-    counts = [int((test.labels == label).sum()) for label in range(len(CLASSES))]
-    if tuple(counts) == TEST_COUNTS:
-        return "" if same_pixels(test) else f"other pixels than in {TEST}"
-    total, whole = sum(counts), sum(TEST_COUNTS)
-    if total == whole:
-        return f"other counts a class than in {TEST}"
-    return f"{total:,} of {whole:,} test patches"
+    import numpy as np
+
+    from harness import patches
+
+    counts = np.bincount(test.labels, minlength=len(CLASSES))
+    fewer = patches.shortfall(counts, TEST_COUNTS, "test patches")
+    return fewer or ("" if same_pixels(test) else f"other pixels than in {TEST}")
 
 
 def same_pixels(test: FileSplit) -> bool:
@@ -104,16 +91,15 @@ def same_pixels(test: FileSplit) -> bool:
 
 def load(train_name: str, folder: Path, folds: int = 0) -> Splits:
     """List what is there of the training patches and of CRC-VAL-HE-7K; partial copies will do."""
+    from harness import patches
+
     train, test = open_split(folder, train_name), open_split(folder, TEST)
-    n_train = len(train.labels)
     return Splits(
         train=train,
         test=test,
         folds=folds,
         shortfall=shortfall(test),
-        train_shortfall=""
-        if n_train == TRAIN_PATCHES
-        else f"{n_train:,} of {TRAIN_PATCHES:,} training patches",
+        train_shortfall=patches.shortfall([len(train.labels)], [TRAIN_PATCHES], "training patches"),
     )
 
 
@@ -127,7 +113,7 @@ def harness_datasets() -> list[Dataset]:
             title=title,
             classes=CLASSES,
             load=partial(load, train),
-            missing=partial(missing, name, train),
+            missing=partial(later("harness.patches:missing"), name, (train, TEST)),
             downloads=(FILES[train], FILES[TEST]),
             test_set=TEST,
             trained_on=train,

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness import compare
+from harness import compare, figures, predictions
 from harness.compare import Compared
 from harness.errors import HarnessError
 from harness.plan import Plan
+from harness.predictions import GroundTruth, Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page
+from harness.rows import Entry
 from harness.splits import Subset
+from harness.statistics.intervals import Sampling
 from harness.statistics.ranking import holm
 from harness.store import Store
-from harness.types import Dataset, DerivedModel, Model, Split, Splits
+from harness.types import Dataset, Split, Splits
 
 SCHEMA = 1
+LONGEST = 200
+"""Characters of a file's name, which some systems limit to 255 bytes."""
 
 
 def pair(one: Dataset, other: Dataset, data: Path) -> tuple[tuple[Dataset, Dataset], int]:
-    """Two datasets, with only those training patches that both have, and the number of these.
+    """Two datasets, with only those patches to train on and to select on that both have.
 
-    Patches are the same when their ids are, but for the part before the first slash, which names
-    the archive. A dataset that loses patches goes by another name, NAME-common, so that its other
-    results stay what they are. Raises HarnessError unless classes and test patches are the same.
+    The number of those to train on comes along. Patches are the same when their ids are, but for
+    the part before the first slash where all ids of a split share it, as it then names the archive.
+    A dataset that loses patches goes by another name, NAME-common, so that its other results stay
+    what they are. Raises HarnessError unless classes and test patches are the same.
     """
     if one.name == other.name:
         raise HarnessError(f"contrast: {one.name} is contrasted with itself; name two datasets")
@@ -37,55 +46,86 @@ def pair(one: Dataset, other: Dataset, data: Path) -> tuple[tuple[Dataset, Datas
             f"contrast: {one.name} and {other.name} have other classes "
             f"({', '.join(one.classes)}; {', '.join(other.classes)}); name two versions of one"
         )
-    loaded = one.load(data), other.load(data)
+    datasets = one, other
+    loaded = [dataset.load(data) for dataset in datasets]
     tests = [splits.test for splits in loaded]
-    if list(tests[0].ids) != list(tests[1].ids) or (tests[0].labels != tests[1].labels).any():
+    same_names = list(tests[0].ids) == list(tests[1].ids)
+    if not same_names or tests[0].fingerprint != tests[1].fingerprint:
+        what = f"have other test patches{' of the same names' if same_names else ''}"
         raise HarnessError(
-            f"contrast: {one.name} and {other.name} have other test patches; name two versions of "
-            "one dataset"
+            f"contrast: {one.name} and {other.name} {what}; name two versions of one dataset that "
+            "share their test patches"
         )
-    parts = [splits.train for splits in loaded]
-    trains = [part for part in parts if part is not None]
-    if len(trains) < 2:
+    trains = [splits.train for splits in loaded]
+    for dataset, train in zip(datasets, trains, strict=True):
+        if train is None:
+            raise HarnessError(
+                f"contrast: {dataset.name} has no training patches of its own; name another dataset"
+            )
+    kept = [{"train": indices} for indices in _common(datasets, trains, "training")]
+    validations = [splits.validation for splits in loaded]
+    alone = [d.name for d, own in zip(datasets, validations, strict=True) if own is None]
+    if len(alone) == 1:
         raise HarnessError(
-            f"contrast: {one.name if parts[0] is None else other.name} has no training patches of "
-            "its own"
+            f"contrast: {alone[0]} has no validation patches and the other has; name two versions "
+            "of one dataset"
         )
-    places = [_places(train) for train in trains]
-    common = [key for key in places[0] if key in places[1]]
-    if not common:
+    if not alone:
+        for by_part, indices in zip(
+            kept, _common(datasets, validations, "validation"), strict=True
+        ):
+            by_part["validation"] = indices
+    chosen = [_only(*known) for known in zip(datasets, loaded, kept, strict=True)]
+    return (chosen[0], chosen[1]), len(kept[0]["train"])
+
+
+def _common(
+    datasets: Sequence[Dataset], parts: Sequence[Any], called: str
+) -> list[NDArray[np.int64]]:
+    """Where in a part of each dataset the patches are that both have, in the order of the one."""
+    one, other = datasets
+    places = [_places(*known, called) for known in zip(datasets, parts, strict=True)]
+    shared = [key for key in places[0] if key in places[1]]
+    if not shared:
         raise HarnessError(
-            f"contrast: {one.name} and {other.name} have no training patch in common; their files "
+            f"contrast: {one.name} and {other.name} have no {called} patch in common; their files "
             "must have the same names"
         )
-    for key in common:
-        labels = [t.labels[at[key]] for t, at in zip(trains, places, strict=True)]
-        if labels[0] != labels[1]:
-            raise HarnessError(
-                f"contrast: {key} is {one.classes[labels[0]]} in {one.name} and "
-                f"{one.classes[labels[1]]} in {other.name}; correct its label"
-            )
-    chosen = [
-        _only(dataset, splits, train, np.array([at[key] for key in common]))
-        for dataset, splits, train, at in zip((one, other), loaded, trains, places, strict=True)
-    ]
-    return (chosen[0], chosen[1]), len(common)
+    kept = [np.array([at[key] for key in shared]) for at in places]
+    labels = [part.labels[indices] for part, indices in zip(parts, kept, strict=True)]
+    for first in np.flatnonzero(labels[0] != labels[1])[:1]:
+        of_one, of_other = (one.classes[found[first]] for found in labels)
+        raise HarnessError(
+            f"contrast: {shared[first]} is {of_one} in {one.name} and {of_other} in {other.name}; "
+            "correct its label"
+        )
+    return kept
 
 
-def _places(split: Split) -> dict[str, int]:
-    return {id_.partition("/")[2] or id_: place for place, id_ in enumerate(split.ids)}
+def _places(dataset: Dataset, split: Split, called: str) -> dict[str, int]:
+    """The place of each patch of a split by its id, less the archive that all ids begin with."""
+    ids = list(split.ids)
+    archives = {id_.partition("/")[0] if "/" in id_ else None for id_ in ids}
+    if len(archives) == 1 and None not in archives:
+        ids = [id_.partition("/")[2] for id_ in ids]
+    places = {id_: place for place, id_ in enumerate(ids)}
+    if len(places) < len(ids):
+        twice = next(id_ for place, id_ in enumerate(ids) if places[id_] != place)
+        raise HarnessError(
+            f"contrast: {dataset.name} has two {called} patches with the id {twice}; rename one"
+        )
+    return places
 
 
-def _only(dataset: Dataset, splits: Splits, train: Split, kept: Any) -> Dataset:
-    """The dataset with some of its training patches, or as it is if these are all, in order."""
-    if np.array_equal(kept, np.arange(len(train.labels))):
+def _only(dataset: Dataset, splits: Splits, kept: Mapping[str, NDArray[np.int64]]) -> Dataset:
+    """The dataset with some patches of some parts, or as it is if these are all, in order."""
+    fewer: dict[str, Any] = {part: Subset(getattr(splits, part), at) for part, at in kept.items()}
+    whole = {part: np.arange(len(getattr(splits, part).labels)) for part in kept}
+    if all(np.array_equal(kept[part], at) for part, at in whole.items()):
         return replace(dataset, load=lambda folder: splits)
-    fewer = replace(
-        splits,
-        train=Subset(train, kept),
-        train_shortfall=f"{len(kept):,} training patches that both versions have",
-    )
-    return replace(dataset, name=f"{dataset.name}-common", load=lambda folder: fewer)
+    shortfall = f"{len(kept['train']):,} training patches that both versions have"
+    found = replace(splits, train_shortfall=shortfall, **fewer)
+    return replace(dataset, name=f"{dataset.name}-common", load=lambda folder: found)
 
 
 @dataclass(frozen=True)
@@ -96,41 +136,51 @@ class Contrast:
     n_train: int
     """Training patches that both versions have; one fit gets these, less what it holds out."""
     compared: Mapping[str, Compared]
-    """By model; the version named first is ``one``."""
+    """By model; the version named first is ``one``. Both sides have the same seeds."""
 
 
 def contrast(
-    store: Store,
-    plan: Plan,
-    datasets: tuple[str, str],
-    models: Sequence[Model | DerivedModel],
-    n_train: int,
+    store: Store, plan: Plan, datasets: tuple[str, str], models: Sequence[str], n_train: int
 ) -> Contrast:
-    """Compare what was planned and computed; a model that lacks a result is left out."""
-    versions = {model.name: model.version for model in models if isinstance(model, Model)}
-    sides = [compare.measured(store, name, versions) for name in datasets]
+    """Compare what was planned and computed, whatever else the store holds.
+
+    Seeds that lack a result of either version are left out, and models without any other.
+    """
+    truths = [predictions.ground_truth(store, name) for name in datasets]
     compared = {}
-    for model in [model.name for model in models]:
-        digests = [_digest(plan, store, dataset, model) for dataset in datasets]
-        if None in digests:
-            continue
-        found = [
-            compare.find(entries, str(digest), name)
-            for (_, entries), digest, name in zip(sides, digests, datasets, strict=True)
-        ]
-        named = [replace(entry, name=name) for entry, name in zip(found, datasets, strict=True)]
-        compared[model] = compare.compare(sides[0][0], *named)
+    for model in models:
+        sides = [_planned(plan, store, dataset, model) for dataset in datasets]
+        if seeds := sorted(sides[0].keys() & sides[1].keys()):
+            entries = [
+                _entry(store, truth, [runs[seed] for seed in seeds])
+                for truth, runs in zip(truths, sides, strict=True)
+            ]
+            compared[model] = compare.compare(truths[0], *entries)
     return Contrast(datasets, n_train, compared)
 
 
-def _digest(plan: Plan, store: Store, dataset: str, model: str) -> str | None:
-    """Digest of the planned prediction of clean patches; None if it is not there."""
+def _planned(plan: Plan, store: Store, dataset: str, model: str) -> dict[int, Run]:
+    """By seed: the planned predictions of clean patches that are stored."""
+    found = {}
     for job in plan.jobs.values():
         key = job.key
         clean = key.fields.get("perturbation") == "clean" and key.fields.get("view") == "identity"
-        if (key.kind, key.dataset, key.name) == ("prediction", dataset, model) and clean:
-            return key.digest if key in store else None
-    return None
+        wanted = (key.kind, key.dataset, key.name) == ("prediction", dataset, model) and clean
+        if wanted and key in store:
+            run = Run(store.record(key), store.folder(key))
+            found[run.record["seed"]] = run
+    return found
+
+
+def _entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
+    sampling = Sampling(groups=truth.groups)
+    return Entry(
+        name=truth.dataset,
+        runs=tuple(runs),
+        found=tuple(figures.of_run(store, run, truth, sampling) for run in runs),
+        right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in runs]),
+        findings={},
+    )
 
 
 def tables(found: Contrast) -> list[Table]:
@@ -152,9 +202,10 @@ def tables(found: Contrast) -> list[Table]:
                 f"{p:.3f}" if p >= 0.001 else "< 0.001",
                 f"{first.only_one} / {first.only_other}",
                 ", ".join(str(run.record["seed"]) for run in compared.one.runs),
-                "; ".join(dict.fromkeys(entry.record["selected_on"] for entry in sides)),
-                compared.one.record["initial_weights"],
-                compared.one.record["deviations"],
+                *(
+                    "; ".join(dict.fromkeys(filter(None, (e.record[name] for e in sides))))
+                    for name in ("selected_on", "initial_weights", "deviations")
+                ),
             )
         )
     accuracies = Table(
@@ -195,18 +246,29 @@ def about(found: Contrast) -> str:
     """What was done, for the page and the terminal."""
     one, other = found.datasets
     truth = next(iter(found.compared.values())).truth
+    test = "McNemar's" if truth.groups is None else "of the differences summed over groups"
+    of_first = ""
+    if any(compared.seeds for compared in found.compared.values()):
+        test = "over seeds and patches"
+        of_first = (
+            " Accuracies, their difference and p are of all seeds; which patches are right only "
+            "with either, and recalls, are of the first seed."
+        )
     return (
         f"Each model was trained on the {found.n_train:,} training patches that {one} and {other} "
-        f"both have, once as they are in each, with the same seed, held-out patches and order, and "
-        f"predicts the same {len(truth.labels):,} test patches. Differences are {one} minus "
-        f"{other}, with paired intervals; p is McNemar's (over seeds and patches where a model was "
-        "trained several times), corrected for the number of models."
+        "both have, once as they are in each, with the same seeds, order and patches to select on, "
+        f"and predicts the same {len(truth.labels):,} test patches. Differences are {one} minus "
+        f"{other}, with paired intervals; p is {test}, corrected for the number of models."
+        f"{of_first}"
     )
 
 
 def write(found: Contrast, folder: Path) -> list[Path]:
-    """Write ``<one>-against-<other>.md`` and ``.json``."""
-    name = "-against-".join(found.datasets)
+    """Write ``<one>-against-<other>-of-<models>.md`` and ``.json``."""
+    models = "-and-".join(quote(model, safe="+") for model in found.compared)
+    name = f"{'-against-'.join(found.datasets)}-of-{models}"
+    if len(name) > LONGEST:
+        name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     page = [f"# {' against '.join(found.datasets)}", about(found)]
     for table in tables(found):
         page += [f"## {table.title}", render(table, "github")]
@@ -216,4 +278,4 @@ def write(found: Contrast, folder: Path) -> list[Path]:
         "n_train": found.n_train,
         "models": {model: compare.as_json(compared) for model, compared in found.compared.items()},
     }
-    return write_page(folder / name, page, content)
+    return write_page(folder / f"{name}.md", page, content)

@@ -3,11 +3,14 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from harness import Dataset, HarnessError, Splits
+from harness.contrast import pair
 from harness_nct_crc import SAMPLE, TEST, TRAIN, TRAIN_RAW
 
 ARGUMENTS = ("contrast", "nct-crc-he", "nct-crc-he-nonorm", "--data", "data")
@@ -37,7 +40,10 @@ def test_the_same_patches_in_two_versions_one_table(versions):
     models = ("--model", "color-histogram", "--model", "rgb-means")
     output = command(*ARGUMENTS, *models)
     assert f"the {n - 1} training patches that nct-crc-he-common and nct-crc-he-nonorm" in output
-    path = command.folder / "leaderboards/nct-crc-he-common-against-nct-crc-he-nonorm.json"
+    (path,) = pages(command.folder)
+    assert path.name == (
+        "nct-crc-he-common-against-nct-crc-he-nonorm-of-color-histogram-and-rgb-means.json"
+    )
     found = json.loads(path.read_text())
     assert found["n_train"] == n - 1
     one, other = found["models"]["rgb-means"]["models"]
@@ -61,10 +67,191 @@ def test_a_version_that_loses_no_patch_shares_its_results_with_other_runs(versio
     assert "results to compute" in command("run", "--dataset", "nct-crc-he", *more)
 
 
-def test_seeds_are_compared_together(versions):
+def pages(folder):
+    return sorted((folder / "leaderboards").glob("*-against-*.json"))
+
+
+def seeds(path, model):
+    """The seeds of each version, as its page has them."""
+    found = json.loads(path.read_text())["models"][model]
+    return [side["seeds"] for side in found["models"]]
+
+
+def test_only_the_seeds_that_were_asked_for_are_compared(versions):
     command, _ = versions
-    output = command(*ARGUMENTS, "--model", "rgb-means", "--seeds", 2)
-    assert "0, 1" in output
+    asked = ("--data", "data", "--model", "rgb-means", "--no-probes", "--seeds", 3)
+    command("run", "--dataset", "nct-crc-he-nonorm", *asked)
+    output = command(*ARGUMENTS, "--model", "rgb-means")
+    assert "p is McNemar's, corrected" in output
+    (path,) = pages(command.folder)
+    assert seeds(path, "rgb-means") == [[0], [0]]
+    output = command(*ARGUMENTS, "--model", "rgb-means", "--seed", 1, "--seeds", 2)
+    assert "p is over seeds and patches, corrected" in output
+    assert "are of the first seed" in " ".join(output.split())
+    assert seeds(path, "rgb-means") == [[1, 2], [1, 2]]
+    assert json.loads(path.read_text())["models"]["rgb-means"]["seeds"]
+
+
+def test_another_model_has_a_page_of_its_own(versions):
+    command, _ = versions
+    command(*ARGUMENTS, "--model", "rgb-means")
+    command(*ARGUMENTS, "--model", "color-histogram")
+    found = [set(json.loads(path.read_text())["models"]) for path in pages(command.folder)]
+    assert found == [{"color-histogram"}, {"rgb-means"}]
+
+
+PLUGIN = """
+import json
+import numpy as np
+from harness import Dataset, Model, Splits, hookimpl
+
+class Memory:
+    def __init__(self, ids, labels, tint=0):
+        self.ids, self.labels = ids, np.array(labels)
+        self.tint, self.fingerprint = tint, str((ids, tint))
+    def read(self, indices):
+        patches = np.zeros((len(indices), 8, 8, 3), np.uint8) + self.tint
+        patches[:, ::2, :, 0] = 40 + 80 * self.labels[indices, None, None]
+        patches[:, 0, 0, 0] = [17 * index % 251 for index in indices]
+        return patches
+
+def dataset(name, tint, gone):
+    def load(folder):
+        train = [i for i in range(40) if i != gone]
+        return Splits(
+            train=Memory([f"{'AB'[i % 2]}/{i // 2}" for i in train], [i % 2 for i in train], tint),
+            validation=Memory([f"v/{i}" for i in range(10) if i != gone - 30],
+                              [i % 2 for i in range(10) if i != gone - 30], tint),
+            test=Memory([f"t/{i}" for i in range(30)], [i % 2 for i in range(30)]),
+            groups=[str(i // 3) for i in range(30)],
+        )
+    return Dataset(name=name, title=name, classes=("a", "b"), load=load)
+
+class Stripes:
+    def __init__(self, center, ids):
+        self.center, self.ids = center, ids
+    def logits(self, images):
+        gap = np.ptp(images[:, 1:, :, 0].astype("float32"), axis=(1, 2)) - self.center
+        return np.stack([-gap, gap], axis=1)
+    def save(self, folder):
+        (folder / "ids.json").write_text(json.dumps(self.ids))
+        np.save(folder / "center.npy", self.center)
+
+def fit(train, validation, context):
+    images = train.read(np.arange(len(train.labels))).astype("float32")
+    center = np.ptp(images[:, 1:, :, 0], axis=(1, 2)).mean() + context.seed
+    return Stripes(center, [list(train.ids), list(validation.ids)])
+
+def load(folder, settings):
+    return Stripes(np.load(folder / "center.npy"), [])
+
+@hookimpl
+def harness_datasets():
+    return [dataset("gray", 0, 5), dataset("pink", 30, 36)]
+
+@hookimpl
+def harness_models():
+    comes_fitted = Model(name="fitted", title="", fit=fit, load=load, trained_on="elsewhere")
+    return [Model(name="stripes.v1", title="", fit=fit, load=load, selects=True), comes_fitted]
+"""
+
+
+@pytest.fixture
+def plugin(command):
+    (command.folder / "mine.py").write_text(PLUGIN)
+    asked = ("contrast", "gray", "pink", "--plugin", "mine.py")
+    return lambda *more, code=0: command(*asked, *more, code=code)
+
+
+def test_both_versions_train_and_select_on_the_same_patches(command, plugin):
+    output = plugin("--model", "stripes.v1", "--model", "stripes.v1+flips", "--seeds", 2)
+    assert "the 38 training patches that gray-common and pink-common both have" in output
+    (path,) = pages(command.folder)
+    assert path.name == "gray-common-against-pink-common-of-stripes.v1-and-stripes.v1+flips.json"
+    assert seeds(path, "stripes.v1") == seeds(path, "stripes.v1+flips") == [[0, 1], [0, 1]]
+    fits = (command.folder / "runs/fit").glob("*/stripes.v1/*/ids.json")
+    ids = [json.loads(path.read_text()) for path in fits]
+    assert len(ids) == 4
+    assert all(one == ids[0] for one in ids)
+    train, validation = ids[0]
+    assert train == [f"{'AB'[i % 2]}/{i // 2}" for i in range(40) if i not in (5, 36)]
+    assert validation == [f"v/{i}" for i in range(10) if i != 6]
+
+
+def test_where_groups_are_known_p_is_over_groups(plugin):
+    assert "p is of the differences summed over groups" in plugin("--model", "stripes.v1")
+
+
+@pytest.mark.parametrize("name", ["fitted", "fitted+flips"])
+def test_models_that_come_fitted_are_refused(plugin, name):
+    output = plugin("--model", name, code=2)
+    assert "contrast: fitted comes fitted and is not trained here" in output
+
+
+class Listed:
+    """A split of which nothing is read."""
+
+    def __init__(self, *ids, labels=None, fingerprint=""):
+        self.ids = ids
+        self.labels = np.array(labels or [0] * len(ids))
+        self.fingerprint = fingerprint
+
+
+def paired(one, other, data=Path()):
+    versions = [
+        Dataset(
+            name=name,
+            title=name,
+            classes=("a", "b"),
+            load=lambda folder, parts=parts: Splits(**{"test": Listed("t"), "train": None} | parts),
+        )
+        for name, parts in (("one", one), ("other", other))
+    ]
+    datasets, n = pair(*versions, data)
+    return [dataset.load(data) for dataset in datasets], n
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "common"),
+    [
+        (("A/0", "B/0"), ("A/0", "B/0"), 2),  # A and B are no archives
+        (("A/0", "B/0"), ("B/0", "A/0"), 2),
+        (("here/A/0", "here/B/0"), ("there/B/0", "there/A/0", "there/A/1"), 2),
+        (("here/0", "here/1"), ("1", "2"), 1),
+    ],
+)
+def test_patches_are_the_same_by_their_ids_less_the_archive(one, other, common):
+    (left, right), n = paired({"train": Listed(*one)}, {"train": Listed(*other)})
+    assert n == len(left.train.ids) == len(right.train.ids) == common
+    ends = [
+        [id_.removeprefix("here/").removeprefix("there/") for id_ in s.train.ids]
+        for s in (left, right)
+    ]
+    assert ends[0] == ends[1]
+
+
+BOTH = {"train": Listed("A/0", "B/0")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ({"train": Listed("A/0", "A/0", "B/0")}, BOTH, "one has two training patches with the id"),
+        (BOTH, {**BOTH, "test": Listed("t", fingerprint="x")}, "other test patches of the same"),
+        (BOTH, {**BOTH, "test": Listed("u")}, "have other test patches; name"),
+        (BOTH, {**BOTH, "validation": Listed("v")}, "one has no validation patches"),
+        (
+            {**BOTH, "validation": Listed("w", "x")},
+            {**BOTH, "validation": Listed("y", "z")},
+            "no validation patch in common",
+        ),
+        (BOTH, {"train": Listed("A/0", "B/0", labels=[0, 1])}, "B/0 is a in one and b in other"),
+        (BOTH, {}, "other has no training patches of its own"),
+    ],
+)
+def test_versions_that_are_not_of_the_same_patches_are_refused(one, other, says):
+    with pytest.raises(HarnessError, match=says):
+        paired(one, other)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def contrast(options: argparse.Namespace) -> int:
     worker = Worker(options.arguments, store, options.time_limit)
     failures = execute(plan, store, registry, worker)
     one, other = (dataset.name for dataset in request.datasets)
-    found = contrasting.contrast(store, plan, (one, other), request.models, n_train)
+    names = [model.name for model in request.models]
+    found = contrasting.contrast(store, plan, (one, other), names, n_train)
     if found.compared:
         for table in contrasting.tables(found):
             print(f"\n{table.title}\n\n{report.render(table, 'simple')}")
@@ -124,6 +125,12 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
 
     data = data_folder(options)
     models = choose.models(registry, options.model)
+    fitted = choose.fitted(registry, models)
+    for model in fitted:
+        if model.trained_on:
+            raise HarnessError(
+                f"contrast: {model.name} comes fitted and is not trained here; name another model"
+            )
     one, other = choose.datasets(registry, [options.one, options.other], data)
     datasets, n_train = contrasting.pair(one, other, data)
     request = plan.Request(
@@ -132,6 +139,6 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,
-        given=settings.parse(options.settings, choose.fitted(registry, models)),
+        given=settings.parse(options.settings, fitted),
     )
     return request, n_train

@@ -129,10 +129,15 @@ class Description:
             )
         ]
 
-    def splits(self, parts: Mapping[str, Split], groups: Sequence[str] | None = None) -> Splits:
+    def splits(
+        self,
+        parts: Mapping[str, Split],
+        groups: Sequence[str] | None = None,
+        train_shortfall: str = "",
+    ) -> Splits:
         """Splits of train, test and perhaps validation, or of "all" to cross-validate.
 
-        ``groups`` are those of the test patches.
+        ``groups`` are those of the test patches; ``train_shortfall`` is what the others lack.
         """
         if "all" in parts:
             folds = self.content.get("folds", 5)
@@ -142,4 +147,5 @@ class Description:
             validation=parts.get("validation"),
             test=parts["test"],
             groups=groups,
+            train_shortfall=train_shortfall,
         )

@@ -12,6 +12,8 @@ split = "part"         # optional: train, validation or test; without it, cross-
 from __future__ import annotations
 
 import csv
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +54,14 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     table = description.beside(content["table"]) if "table" in content else path
     absent = [str(place) for place in (table, folder) if not place.exists()]
     missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""
-    rows = [] if missing else _rows(description, table)
-    classes = description.sorted_classes({row.label for row in rows})
+    rows = [] if missing else _rows(description, folder, table)
+    often = Counter(row.label for row in rows)
+    if rows and not description.classes and max(often.values()) == 1:
+        raise HarnessError(
+            f"{table}: every patch has another label, such as {rows[0].label!r}; say which column "
+            f"holds the classes with label = ... in {path}"
+        )
+    classes = description.sorted_classes(often)
     for row in rows:
         if row.label not in classes:
             raise HarnessError(
@@ -63,7 +71,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     return description.dataset(classes, lambda: _load(description, folder, rows, classes), missing)
 
 
-def _rows(description: Description, table: Path) -> list[Row]:
+def _rows(description: Description, folder: Path, table: Path) -> list[Row]:
     """The patches of the table, checked one by one and against each other."""
     named = {key: description.content.get(key, key) for key in REQUIRED + OPTIONAL}
     if table == description.path:
@@ -91,11 +99,14 @@ def _rows(description: Description, table: Path) -> list[Row]:
         row = Row(
             where, cells["path"] or "", cells["label"] or "", cells.get("group"), cells.get("split")
         )
-        if row.path in seen:
+        listed = os.path.normpath(folder / row.path)  # without a look at the disk
+        if listed in seen:
             raise HarnessError(
-                f"{where}: {row.path} is listed already, in {seen[row.path]}; remove one of the two"
+                f"{where}: {row.path} is listed already, in {seen[listed]}; remove one of the two"
             )
-        seen[row.path] = where
+        seen[listed] = where
+        if not row.label.isprintable():
+            raise HarnessError(f"{where}: the label {row.label!a} cannot be printed; correct it")
         if row.split is not None and row.split not in PARTS:
             raise HarnessError(
                 f"{where}: {named['split']} is {row.split!r}; {suggest(row.split, PARTS)}"
@@ -110,9 +121,20 @@ def _of_csv(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = next(reader, [])
+            header = [cell.strip() for cell in next(reader, [])]
+            if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+                raise HarnessError(
+                    f"{table}: has one column, {header[0]!r}; separate the cells with commas, or "
+                    "with tabs in a .tsv file"
+                )
+            for column, times in Counter(filter(None, header)).items():
+                if times > 1:
+                    raise HarnessError(
+                        f"{table}: has {times} columns {column!r}; rename all but one"
+                    )
             found = []
-            for cells in reader:
+            for line in reader:
+                cells = [cell.strip() for cell in line]
                 where = f"{table}, line {reader.line_num}"
                 if len(cells) not in (0, len(header)):
                     raise HarnessError(
@@ -177,6 +199,13 @@ def _load(
                 advice=description.resizing,
             )
             shape = splits[part].shape
+    if rows[0].group is None:
+        return description.splits(splits)
     tested = "all" if "all" in parts else "test"
     groups = [parts[tested][name].group or "" for name in splits[tested].names]
-    return description.splits(splits, groups if rows[0].group is not None else None)
+    shared = []
+    for part in ("train", "validation"):
+        both = set(groups) & {row.group for row in parts.get(part, {}).values()}
+        if both:
+            shared.append(f"{len(both):,} of {len(set(groups)):,} test groups are also in {part}")
+    return description.splits(splits, groups, ", ".join(shared))

@@ -231,6 +231,24 @@ def test_a_table_with_splits_and_groups(tmp_path, listed):
         assert (split.read([1])[0] == expected).all()
     assert found.groups == [row[2] for row in sorted(listed) if row[3] == "test"]
     assert found.folds == 0
+    assert found.train_shortfall == (
+        "4 of 5 test groups are also in train, 3 of 5 test groups are also in validation"
+    )
+
+
+def test_groups_on_one_side_of_a_split_are_no_shortfall(tmp_path, listed):
+    rows = [[*row[:2], f"{row[3]} {row[2]}", row[3]] for row in listed]
+    table(tmp_path / "patches.csv", rows)
+    found = splits(write(tmp_path / "mine.toml", kind="table", table="patches.csv"))
+    assert (found.train_shortfall, len(set(found.groups))) == ("", 5)
+
+
+def test_blanks_around_cells_are_left_out(tmp_path, listed):
+    (tmp_path / "patches.csv").write_text(
+        "path , label\n" + "".join(f"{row[0]}, {row[1]} \n" for row in listed)
+    )
+    found = splits(write(tmp_path / "mine.toml", kind="table", table="patches.csv"))
+    assert np.bincount(found.test.labels).tolist() == [15, 15, 15]
 
 
 def test_a_table_with_columns_of_other_names_and_no_splits(tmp_path, listed):
@@ -293,6 +311,8 @@ def test_a_table_runs_and_selects_on_its_validation_split(command, tmp_path, lis
     ("line", "says"),
     [
         ("images/0.png,tumor", "line 47: images/0.png is listed already, in .* line 2"),
+        ("./images//0.png,tumor", "line 47: ./images//0.png is listed already, in .* line 2"),
+        ('images/none.png,"tu\nmor"', r"line 48: the label 'tu\\nmor' cannot be printed"),
         ("images/none.png,tumor", r"line 47: 'images/none.png': No such file"),
         ("images,tumor", "line 47: images: not an image file"),
         ("x.png,tumor", "line 47: .*x.png is no file"),
@@ -319,6 +339,8 @@ def test_mistakes_in_a_line_name_the_line(tmp_path, listed, line, says):
         (("path", "label"), {"group": "patient"}, "has no column 'patient'"),
         (("path", "label"), {"classes": ["tumor", "normal"]}, "the label 'stroma' is none of the"),
         (("path", "split"), {"label": "split"}, "split is 'tumor'"),
+        (("path", "path"), {}, r"patches\.csv: has 2 columns 'path'; rename all but one"),
+        (("path", "x"), {"label": "path"}, "every patch has another label, such as"),
         (("path", "label"), {"patches": []}, "give either table = .* or"),
         (("path", "label"), {"label": 3}, "label = 3: must be a text"),
     ],
@@ -327,6 +349,12 @@ def test_mistakes_in_columns(tmp_path, listed, header, more, says):
     table(tmp_path / "patches.csv", [row[:2] for row in listed], header)
     with pytest.raises(HarnessError, match=says):
         described(write(tmp_path / "mine.toml", kind="table", table="patches.csv", **more))
+
+
+def test_a_table_with_semicolons(tmp_path):
+    (tmp_path / "patches.csv").write_text("path;label\na.png;tumor\n")
+    with pytest.raises(HarnessError, match=r"one column, 'path;label'; separate the cells with"):
+        described(write(tmp_path / "mine.toml", kind="table", table="patches.csv"))
 
 
 def test_a_table_that_lists_no_test_patches(tmp_path, listed):

@@ -17,6 +17,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -38,8 +40,15 @@ OWN = dict.fromkeys(("files", *PARTS), TEXT) | {
 }
 BATCH = 64
 """Rows that are read at a time."""
+EMBEDDED = (
+    'ds.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'
+    ".with_format(None).to_parquet(FILE)"
+)
+"""How to have Hugging Face's datasets save the images, not where they lie."""
 SAMPLED, BLOCK = 32, 1 << 12
 """Places of a file, and bytes at each, that tell its content from another's."""
+_LOCK = Lock()
+"""So that of several threads one makes the copy."""
 
 
 def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
@@ -71,11 +80,14 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         splits: dict[str, ParquetSplit] = {}
         shape = description.shape
         for part, paths in found.items():
-            values = [_numbered(labels[file], numbers, file, columns[1]) for file in paths]
-            copy = path.with_name(f"{path.stem}-{part}")
-            resize = description.shape is not None
             splits[part] = ParquetSplit(
-                paths, columns[0], np.concatenate(values), copy, shape, part, resize
+                {file: _numbered(labels[file], numbers, file, columns[1]) for file in paths},
+                columns[0],
+                path.with_name(f"{path.stem}-{part}"),
+                shape,
+                part,
+                resize=description.shape is not None,
+                resizing=description.resizing,
             )
             shape = splits[part].shape
         return description.splits(splits)
@@ -84,106 +96,126 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
 
 
 class ParquetSplit:
-    """A Split over the rows of Parquet files.
+    """A Split over the rows of Parquet files; ``labels`` are those of each.
 
-    Parquet can only read many rows at a time, so when the first patch is read, the image files in
-    the rows are written one after another into ``<copy>-<digest>.images``, as they are, with the
-    places where they begin, int64 (N + 1,), at the end.
+    Parquet can only read many rows at a time, so when the first patch is read, the column of images
+    is written into ``<copy>-<digest>.arrow``, a file of Arrow that is memory-mapped. ``resizing``
+    is what to do about a patch of another shape.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        labels: Mapping[Path, NDArray[np.int64]],
         column: str,
-        labels: NDArray[np.int64],
         copy: Path,
         shape: tuple[int, int] | None,
         prefix: str,
         resize: bool,
+        resizing: str,
     ) -> None:
-        self.paths = paths
+        self.paths = list(labels)
+        self.starts = np.cumsum([0, *map(len, labels.values())])
         self.column = column
-        self.labels = labels
+        self.labels = np.concatenate(list(labels.values()))
         self.resize = resize
-        self.ids = [f"{prefix}/{number:07}" for number in range(len(labels))]
-        source = _digest(paths, column)
-        self.copy = copy.with_name(f"{copy.name}-{source[:12]}.images")
+        self.resizing = resizing
+        self.ids = [f"{prefix}/{number:07}" for number in range(len(self.labels))]
+        source = _digest(self.paths, column)
+        self.copy = copy.with_name(f"{copy.name}-{source[:12]}.arrow")
         if shape is None:
-            where, data = next(self._rows())
-            first = decode(data, where, None)
+            first = decode(self._original(0), self._where(0), None)
             shape = (first.shape[0], first.shape[1])
         self.shape = shape
         resized = str(shape) if resize else ""
-        content = source.encode() + labels.tobytes() + resized.encode()
+        content = source.encode() + self.labels.tobytes() + resized.encode()
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        self._lock = Lock()
-        self._starts: NDArray[np.int64] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the copy itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_images"}
 
     def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
-        with self._lock:
-            if self._starts is None:
-                self._starts = self._copied()
+        with _LOCK:
+            column = self._images
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
-        with self.copy.open("rb") as file:
-            for row, index in enumerate(indices):
-                start, end = self._starts[index : index + 2]
-                file.seek(start)
-                name = f"{self.paths[0].parent}, {self.ids[index]}"
-                images[row] = decode(file.read(end - start), name, self.shape, self.resize)
+        for row, index in enumerate(map(int, indices)):
+            data, where = column[index].as_py(), self._where(index)
+            try:
+                images[row] = decode(data, where, self.shape, self.resize, self.resizing)
+            except HarnessError as error:
+                if data != self._original(index):
+                    raise self._damaged(error) from error
+                raise
         return images
 
-    def _copied(self) -> NDArray[np.int64]:
-        """Make the copy if it is not there; returns where each image begins in it, and the end."""
+    @cached_property
+    def _images(self) -> Any:
+        """The image files in the copy, a column of bytes; it is made if it is not there."""
+        import pyarrow as pa
+
         size = sum(path.stat().st_size for path in self.paths)
         make_once(self.copy, size, self._write)
-        length = 8 * (len(self.labels) + 1)
-        with self.copy.open("rb") as file:
-            file.seek(0, 2)
-            end = file.tell() - length
-            file.seek(max(0, end))
-            starts = np.frombuffer(file.read(), np.int64)
-        if len(starts) != len(self.labels) + 1 or starts[0] or starts[-1] != end:
-            raise HarnessError(f"{self.copy}: is not whole; remove it and run again")
-        return starts
+        try:
+            column = pa.ipc.open_file(pa.memory_map(str(self.copy))).read_all().column(0)
+            column.validate(full=True)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        if len(column) - column.null_count != len(self.labels) or column.type != pa.large_binary():
+            raise self._damaged(f"it has {len(column)} rows of {column.type}")
+        return column
 
     def _write(self, out: BinaryIO) -> None:
-        starts = [0]
-        rows = progress(self._rows(), total=len(self.labels), label=f"copying to {self.copy.name}")
-        for _, data in rows:
-            out.write(data)
-            starts.append(starts[-1] + len(data))
-        if len(starts) != len(self.labels) + 1:
-            raise HarnessError(
-                f"{self.paths[0]}: has {len(starts) - 1} images for {len(self.labels)} labels; "
-                "save it again"
-            )
-        out.write(np.array(starts, np.int64).tobytes())
+        import pyarrow as pa
 
-    def _rows(self) -> Iterator[tuple[str, bytes]]:
-        """For each row where it stands and the bytes of its image.
+        schema = pa.schema([(self.column, pa.large_binary())])
+        batches = (images for path in self.paths for images in self._batches(path))
+        total = -(-len(self.labels) // BATCH)
+        label = f"copying to {self.copy.name}, {BATCH} images each"
+        with pa.ipc.new_file(out, schema) as file:
+            for images in progress(batches, total=total, label=label):
+                file.write_batch(pa.record_batch([images], schema=schema))
+
+    def _batches(self, path: Path) -> Iterator[Any]:
+        """The image files in a Parquet file, as arrays of bytes.
 
         In memory are a few pages, the parts that Parquet compresses. Hugging Face's datasets make
         them of 100 images; other programs of a thousand.
         """
         import pyarrow as pa
 
-        for path in self.paths:
-            number = 0
-            with _reading(path) as file:
-                for batch in file.iter_batches(BATCH, columns=[self.column], use_threads=False):
-                    column = batch.column(0)
-                    if pa.types.is_struct(column.type):
-                        column = column.field("bytes")
-                    for value in column:
-                        where = f"{path}, row {number}"
-                        number += 1
-                        if not value.is_valid:
-                            raise HarnessError(
-                                f"{where}: holds no image, or only the path of one; save the "
-                                "dataset again with its images embedded"
-                            )
-                        yield where, value.as_py()
+        done = 0
+        with _reading(path) as file:
+            for batch in file.iter_batches(BATCH, columns=[self.column], use_threads=False):
+                images = batch.column(0)
+                if pa.types.is_struct(images.type):
+                    images = images.field("bytes")
+                if images.null_count:
+                    row = done + images.is_valid().index(False).as_py()
+                    raise HarnessError(
+                        f"{path}, row {row}: holds no image, or only the path of one; save the "
+                        f"dataset again with its images embedded: {EMBEDDED}"
+                    )
+                done += len(images)
+                yield images.cast(pa.large_binary())
+
+    def _original(self, index: int) -> bytes:
+        """An image file as Parquet has it; all rows before it are read for that."""
+        file = self._file(index)
+        rows = (row for images in self._batches(self.paths[file]) for row in images)
+        data: bytes = next(islice(rows, index - self.starts[file], None)).as_py()
+        return data
+
+    def _file(self, index: int) -> int:
+        return int(np.searchsorted(self.starts, index, "right")) - 1
+
+    def _where(self, index: int) -> str:
+        file = self._file(index)
+        return f"{self.paths[file]}, row {index - self.starts[file]}"
+
+    def _damaged(self, why: object) -> HarnessError:
+        said = " ".join(str(why).split())
+        return HarnessError(f"{self.copy}: is damaged ({said}); remove it and run again")
 
 
 def _installed() -> bool:

@@ -7,7 +7,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from harness.types import Indices
 
 CHUNK = 1 << 22
+_LOCK = Lock()
+"""So that of several threads one makes the copy."""
 
 
 class NpzSplit:
@@ -58,17 +60,19 @@ class NpzSplit:
         self.ids = [f"{part}/{number:06}" for number in range(len(self.labels))]
         parts = [f"{info.CRC:08x} {info.file_size}" for info in (images, labels)]
         self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        self._lock = Lock()
-        self._mapped: NDArray[np.uint8] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the images itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
 
     def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
-        with self._lock:
-            if self._mapped is None:
-                self._mapped = self._map()
-        return np.array(self._mapped[np.asarray(indices, np.int64)])
+        with _LOCK:
+            mapped = self._mapped
+        return np.array(mapped[np.asarray(indices, np.int64)])
 
-    def _map(self) -> NDArray[np.uint8]:
+    @cached_property
+    def _mapped(self) -> NDArray[np.uint8]:
         path, start = self.path, 0
         if self.images.compress_type == zipfile.ZIP_STORED:
             start = self._offset()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -460,14 +461,14 @@ def test_parquet_files_of_splits_with_class_names_from_hugging_face(tmp_path, ca
     )
     assert described(path).classes == ("1", "0", "stroma")
     found = splits(path)
-    assert not list(tmp_path.glob("*.images"))  # made when the first patch is read
+    assert not list(tmp_path.glob("*.arrow"))  # made when the first patch is read
     for split, rows in ((found.train, train), (found.test, test)):
         assert split.labels.tolist() == [label for _, label in rows]
         for index in (len(rows) - 1, 0, 3):
             bgr = cv2.imdecode(np.frombuffer(rows[index][0], np.uint8), cv2.IMREAD_COLOR)
             assert (split.read([index])[0] == bgr[..., ::-1]).all()
     assert len(set(found.train.ids)) == 14
-    assert sorted(p.name.rpartition("-")[0] for p in tmp_path.glob("*.images")) == [
+    assert sorted(p.name.rpartition("-")[0] for p in tmp_path.glob("*.arrow")) == [
         "mine-test",
         "mine-train",
     ]
@@ -619,9 +620,65 @@ def test_a_pattern_may_be_absolute_and_its_folder_have_any_name(tmp_path):
 def test_an_image_without_bytes_further_on_leaves_no_copy(tmp_path):
     parquet(tmp_path / "all.parquet", [*rows_of(6), (None, 1)])
     path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet")
-    with pytest.raises(HarnessError, match=r"all\.parquet, row 6: holds no image"):
+    with pytest.raises(HarnessError, match=r"row 6: holds no image.*embed_table_storage"):
         splits(path).test.read([0])
-    assert not [p for p in tmp_path.iterdir() if p.suffix in (".images", ".tmp")]
+    assert not [p for p in tmp_path.iterdir() if p.suffix in (".arrow", ".tmp")]
+
+
+def test_a_split_of_parquet_files_goes_to_other_processes(tmp_path):
+    parquet(tmp_path / "all.parquet", rows_of(9))
+    test = splits(write(tmp_path / "mine.toml", kind="parquet", files="all.parquet")).test
+    for _ in range(2):  # before and after the images were copied
+        sent = pickle.loads(pickle.dumps(test))
+        assert (sent.read([7]) == test.read([7])).all()
+
+
+def test_an_error_about_a_patch_names_its_file_and_its_row(tmp_path):
+    for number in range(3):
+        rows = [
+            (png(size=(24, 20) if (number, i) == (2, 4) else (12, 10)), i % 2) for i in range(9)
+        ]
+        parquet(tmp_path / f"{number}.parquet", rows)
+    path = write(tmp_path / "mine.toml", kind="parquet", files="*.parquet")
+    says = r"2\.parquet, row 4: is 20x24 .*, or bring all to one size with resize = .* mine\.toml"
+    with pytest.raises(HarnessError, match=says.replace(" mine", ".*mine")):
+        splits(path).test.read([0, 22])
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data.replace(b"I", b"")])
+def test_a_damaged_copy_is_to_be_removed(tmp_path, damage):
+    parquet(tmp_path / "all.parquet", rows_of(9))
+    path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet")
+    expected = splits(path).test.read(range(9))
+    (copy,) = tmp_path.glob("*.arrow")
+    copy.write_bytes(damage(copy.read_bytes()))
+    with pytest.raises(HarnessError, match=rf"{copy}: is damaged \(.*\); remove it and run again"):
+        splits(path).test.read(range(9))
+    copy.unlink()
+    assert (splits(path).test.read(range(9)) == expected).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6))
+def test_any_damage_of_a_copy_is_an_error_in_one_line(tmp_path_factory, places):
+    from harness_files.parquet import read
+
+    folder = tmp_path_factory.mktemp("damaged")
+    parquet(folder / "all.parquet", rows_of(6))
+    (dataset,) = read(folder / "mine.toml", {"kind": "parquet", "files": "all.parquet"})
+    dataset.load(folder).test.read([0])
+    (copy,) = folder.glob("*.arrow")
+    data = bytearray(copy.read_bytes())
+    for place, value in places:
+        data[int(place * (len(data) - 1))] = value
+    copy.write_bytes(data)
+    said = f"{copy}: read"
+    try:
+        dataset.load(folder).test.read(range(6))
+    except HarnessError as error:
+        said = str(error)
+    assert str(copy) in said
+    assert "\n" not in said
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,7 @@
 """PathMNIST from files made in MedMNIST's format: read in place, damaged, and on the board."""
 
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -76,6 +77,14 @@ def test_the_splits_are_those_of_the_file(folder, arrays):
         "90 of 89,996 training patches, 56 of 10,004 validation patches"
     )
     assert len({s.fingerprint for s in (splits.train, splits.validation, splits.test)}) == 3
+
+
+def test_a_split_goes_to_other_processes(folder, arrays):
+    test = load(28, folder).test
+    for _ in range(2):  # before and after the images were mapped
+        sent = pickle.dumps(test)
+        assert len(sent) < 20_000
+        assert (pickle.loads(sent).read([7]) == test.read([7])).all()
 
 
 def test_how_the_file_is_compressed_is_no_part_of_the_fingerprint(tmp_path, arrays):

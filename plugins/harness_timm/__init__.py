@@ -7,15 +7,24 @@ fitted or loaded, or a network is named that only timm knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from harness import Classifier, Model, ModelFamily, Setting, hookimpl, later
+from harness import (
+    Classifier,
+    HarnessError,
+    InitialWeights,
+    Model,
+    ModelFamily,
+    Setting,
+    hookimpl,
+    later,
+)
 from harness_timm.frozen import head
 from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, look_up
 from harness_timm.recipe import DEMO, EXECUTION, INSTALL, REQUIRES, SETTINGS, accelerator
-from harness_timm.weights import find_or_random
+from harness_timm.weights import find, find_or_random
 
 HEADS = {"linear": "frozen; logistic regression", "knn": "frozen; nearest neighbors"}
 
@@ -25,7 +34,8 @@ def harness_models() -> Iterable[Model | ModelFamily]:
     """EfficientNet-B0 trained and frozen, EfficientNet-Lite0 frozen, and the family ``timm:``."""
     for pool in ("avg", "max"):
         title = f"EfficientNet-B0 ({pool} pool)"
-        yield trained(EFFICIENTNET_B0, f"efficientnet-b0-{pool}", title, pool)
+        # On the board by default, and so trained from random weights where there are no others.
+        yield trained(EFFICIENTNET_B0, f"efficientnet-b0-{pool}", title, pool, find_or_random)
     title = f"EfficientNet-B0 (ImageNet), {HEADS['linear']}"
     yield head(EFFICIENTNET_B0, "linear", "efficientnet-b0+linear", title)
     for kind, told in HEADS.items():
@@ -41,13 +51,24 @@ def harness_models() -> Iterable[Model | ModelFamily]:
 
 def make(rest: str) -> Model:
     """The model ``timm:<rest>``: the name of a network, with "+linear" or "+knn" a frozen one."""
-    name, plus, kind = rest.rpartition("+")
-    if plus and kind in HEADS:
+    name, plus, kind = rest.partition("+")
+    if kind in HEADS:
         return head(look_up(name), kind, f"timm:{rest}", f"{name} of timm, {HEADS[kind]}")
+    if plus:
+        heads = " or ".join(f"+{known}" for known in HEADS)
+        raise HarnessError(
+            f"timm:{rest}: there is no +{kind}; say {heads}, or neither to fine-tune"
+        )
     return trained(look_up(rest), f"timm:{rest}", f"{rest} of timm, fine-tuned")
 
 
-def trained(network: Network, name: str, title: str, pool: str = "") -> Model:
+def trained(
+    network: Network,
+    name: str,
+    title: str,
+    pool: str = "",
+    find: Callable[[Network, str], InitialWeights] = find,
+) -> Model:
     """A network that is fine-tuned by the published recipe. ``pool`` "" is the network's own."""
     return Model(
         name=name,
@@ -60,7 +81,7 @@ def trained(network: Network, name: str, title: str, pool: str = "") -> Model:
         demo_settings={**DEMO, "image_size": network.input_size} if network.fixed_size else DEMO,
         selects=True,
         reports_epochs=True,
-        initial_weights=lambda settings: find_or_random(network, str(settings["weights"])),
+        initial_weights=lambda settings: find(network, str(settings["weights"])),
         estimate=partial(later("harness_timm.train:estimate"), network),
         device=lambda settings: accelerator(str(settings["device"])),
         hint="--set epochs=5 --set image_size=96, or a machine with CUDA",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from harness import HarnessError
 from harness_timm.networks import EFFICIENTNET_B0, Network
 
 CPU_BATCH = 8
@@ -34,7 +37,8 @@ class Architecture:
     image_size: int
     precision: str
     name: str = EFFICIENTNET_B0.architecture
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: str = "{}"
+    """Further arguments of ``timm.create_model``, as JSON."""
     mean: tuple[float, ...] = EFFICIENTNET_B0.mean
     std: tuple[float, ...] = EFFICIENTNET_B0.std
 
@@ -44,28 +48,60 @@ class Architecture:
     ) -> Architecture:
         """That of a network of timm."""
         # A transformer has as many positions as the patches it is built for have tiles.
-        sized = (("img_size", image_size),) if network.fixed_size else ()
+        sized = {"img_size": image_size} if network.fixed_size else {}
         return cls(
             pool=pool,
             classes=classes,
             image_size=image_size,
             precision=precision,
             name=network.architecture,
-            arguments=network.arguments + sized,
+            arguments=json.dumps({**json.loads(network.arguments), **sized}),
             mean=network.mean,
             std=network.std,
         )
 
+    def keywords(self) -> dict[str, Any]:
+        """Arguments of ``timm.create_model``, but for the number of classes."""
+        pooled = {"global_pool": self.pool} if self.pool else {}
+        return {**json.loads(self.arguments), **pooled}
+
 
 def build(architecture: Architecture) -> nn.Module:
     """The network with random weights from torch's generator, on the CPU, channels last."""
-    arguments = dict(architecture.arguments)
-    if architecture.pool:
-        arguments["global_pool"] = architecture.pool
     model: nn.Module = timm.create_model(
-        architecture.name, num_classes=architecture.classes, **arguments
+        architecture.name, num_classes=architecture.classes, **architecture.keywords()
     )
     return model.to(memory_format=torch.channels_last)
+
+
+def build_tried(network: Network, architecture: Architecture) -> nn.Module:
+    """Like ``build``, tried out on one patch if those it was trained on had another size.
+
+    Raises HarnessError when it has not the arguments that it should be built with, or cannot take
+    patches of this size.
+    """
+    size = architecture.image_size
+    try:
+        model = build(architecture)
+        if size != network.input_size:
+            # A copy, because some networks keep what they computed with these weights.
+            copied = copy.deepcopy(model).eval()
+            with torch.no_grad():
+                copied(torch.zeros(1, 3, size, size))
+    except TypeError as error:
+        raise HarnessError(
+            f"timm:{network.name}: timm {timm.__version__} cannot build it ({error}); change "
+            f"its arguments {architecture.arguments} or upgrade timm"
+        ) from error
+    except (RuntimeError, AssertionError, ValueError) as error:
+        if size == network.input_size:
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise HarnessError(
+            f"setting image_size={size}: {network.name} cannot take it ({reason}); "
+            f"use {network.input_size}"
+        ) from error
+    return model
 
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from harness import HarnessError
 from harness_timm.building import Architecture, build, for_inference, run
-from harness_timm.networks import hashable
 from harness_timm.recipe import torch_device
 
 
@@ -53,7 +52,14 @@ class FittedNetwork:
             path = folder / "model.safetensors"
             state = load_file(path)
             return cls(architecture, state, torch_device(device))
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            LookupError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise HarnessError(
                 f"{path}: cannot be read ({reason}); remove its folder and fit the model again"
@@ -61,4 +67,5 @@ class FittedNetwork:
 
 
 def _architecture(content: dict[str, Any]) -> Architecture:
-    return Architecture(**{name: hashable(value) for name, value in content.items()})
+    mean, std = tuple(content["mean"]), tuple(content["std"])
+    return Architecture(**{**content, "mean": mean, "std": std})

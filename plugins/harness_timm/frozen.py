@@ -71,7 +71,7 @@ def _frozen(
     """The network without its last layer, how to feed it, and where it is; built once."""
     import torch
 
-    from harness_timm.building import Architecture, build, for_inference
+    from harness_timm.building import Architecture, build_tried, for_inference
     from harness_timm.loading import load_initial
 
     architecture = Architecture.of(
@@ -80,8 +80,8 @@ def _frozen(
     where = torch_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for weights=random
-        model = build(architecture)
-    load_initial(model, weights, network.name)
+        model = build_tried(network, architecture)
+    load_initial(model, weights, architecture)
     return for_inference(model.to(where)), architecture, where
 
 

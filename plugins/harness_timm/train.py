@@ -25,12 +25,19 @@ from harness import FitContext, HarnessError, InitialWeights, Setting, Split
 from harness.splits import stream
 from harness_timm import checkpoint
 from harness_timm.augment import augment
-from harness_timm.building import Architecture, as_tensor, autocast, build, prepare
+from harness_timm.building import (
+    Architecture,
+    as_tensor,
+    autocast,
+    build,
+    build_tried,
+    prepare,
+)
 from harness_timm.classifier import FittedNetwork
 from harness_timm.loading import load_initial
 from harness_timm.networks import Network
 from harness_timm.recipe import Recipe, torch_device
-from harness_timm.weights import find_or_random
+from harness_timm.weights import find
 
 Tensors = dict[str, Tensor]
 
@@ -62,7 +69,7 @@ def fit(
         image_size=recipe.image_size,
         precision=recipe.precision,
     )
-    weights = context.initial_weights or find_or_random(network, recipe.weights)
+    weights = context.initial_weights or find(network, recipe.weights)
     with reproducible(device):
         training = _Training(network, recipe, architecture, weights, context.seed, device)
         try:
@@ -102,8 +109,8 @@ class _Training:
         self.seed = seed
         self.device = device
         torch.manual_seed(seed)
-        model = build(architecture)
-        load_initial(model, weights, network.name)
+        model = build_tried(network, architecture)
+        load_initial(model, weights, architecture)
         self.model = model.to(device)
         # One fused pass over the weights: steps of 16 small patches take a quarter less time.
         self.optimizer = torch.optim.Adam(

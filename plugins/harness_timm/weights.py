@@ -38,7 +38,12 @@ def find(network: Network, weights: str) -> InitialWeights:
                 f"timm:{network.name} has no weights on the Hugging Face hub; say --set "
                 "weights=PATH or weights=random"
             )
-        path = cached_or_downloaded(network.repo, FILES)
+        try:
+            path = cached_or_downloaded(network.repo, FILES)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error}; or give {FILES[0]} of {network.name} with --set weights=PATH"
+            ) from error
         ours = network.repo == "timm/efficientnet_b0.ra_in1k"
         label = f"ImageNet ({network.name})" if ours else f"pretrained ({network.repo})"
         return InitialWeights(label=label, digest=_digest(path), path=path)
@@ -64,8 +69,7 @@ def find_or_random(network: Network, weights: str) -> InitialWeights:
             digest=RANDOM.digest,
             warning=(
                 f"the pretrained weights of {network.name} could not be had ({error}): training "
-                "starts from RANDOM weights, which is not the published recipe and costs accuracy; "
-                f"connect to the network, or give its {FILES[0]} with --set weights=PATH"
+                "starts from RANDOM weights, which is not the published recipe and costs accuracy"
             ),
         )
 

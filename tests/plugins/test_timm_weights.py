@@ -35,12 +35,16 @@ def initial_weights(weights):
     return find_or_random(EFFICIENTNET_B0, weights)
 
 
+def architecture(classes=9):
+    return Architecture(pool="avg", classes=classes, image_size=32, precision="float32")
+
+
 def load_initial(model, weights):
-    load(model, weights, EFFICIENTNET_B0.name)
+    load(model, weights, architecture())
 
 
 def network(classes=9):
-    return build(Architecture(pool="avg", classes=classes, image_size=32, precision="float32"))
+    return build(architecture(classes))
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +112,11 @@ def test_batch_counters_may_be_lacking(imagenet, tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda s: s.pop("conv_stem.weight"), "conv_stem.weight is lacking"),
-        (lambda s: s.update(extra=torch.zeros(1)), "extra does not belong in"),
-        (
-            lambda s: s.update({"bn1.bias": torch.zeros(5)}),
-            r"bn1.bias has shape \(5,\), not \(32,\)",
-        ),
-        (lambda s: s.pop("classifier.bias"), "classifier.bias is lacking"),
+        (lambda s: s.pop("conv_stem.weight"), 'Missing key.*"conv_stem.weight"'),
+        (lambda s: s.update(extra=torch.zeros(1)), 'Unexpected key.*"extra"'),
+        (lambda s: s.update({"bn1.bias": torch.zeros(5)}), "size mismatch for bn1.bias"),
+        (lambda s: s.pop("classifier.bias"), 'Missing key.*"classifier.bias"'),
+        (lambda s: s.clear(), "there is nothing in it"),
     ],
 )
 def test_weights_of_another_network_are_named_with_the_key(change, complaint, tmp_path):
@@ -122,8 +124,9 @@ def test_weights_of_another_network_are_named_with_the_key(change, complaint, tm
     change(state)
     path = tmp_path / "other.safetensors"
     save_file(state, path)
-    with pytest.raises(HarnessError, match=f"other.safetensors: {complaint}"):
-        load_initial(network(), weights_of(path))
+    for classes in (9, 5, 0):
+        with pytest.raises(HarnessError, match=f"other.safetensors: cannot be .*{complaint}"):
+            load(network(classes), weights_of(path), architecture(classes))
 
 
 def test_a_truncated_file_is_named(imagenet, tmp_path):
@@ -137,7 +140,7 @@ def test_a_truncated_file_is_named(imagenet, tmp_path):
         path.write_bytes(data)
         with pytest.raises(HarnessError, match=rf"{name}.safetensors: cannot be read"):
             initial_weights(str(path))
-        with pytest.raises(HarnessError, match=rf"{name}.safetensors: cannot be read"):
+        with pytest.raises(HarnessError, match=rf"{name}.safetensors: cannot be loaded"):
             load_initial(network(), weights_of(path))
 
 

@@ -136,6 +136,60 @@ BROKEN = {
         "model:kit-nearest:own-folder",
         "wrote work/log.txt",
     ),
+    "writes beside itself, unseen by Python": (
+        RNG,
+        RNG + "    import cv2\n    cv2.imwrite(__file__ + '.png', train.read([0])[0])\n",
+        "model:kit-nearest:own-folder",
+        "kit.py.png",
+    ),
+    "writes to the home folder, unseen by Python": (
+        RNG,
+        RNG + "    import cv2\n    cv2.imwrite(str(Path.home() / 'a.png'), train.read([0])[0])\n",
+        "model:kit-nearest:own-folder",
+        "wrote home/a.png",
+    ),
+    "writes when imported": (
+        '\nCLASSES = ("dark", "light")\n',
+        '\nCLASSES = ("dark", "light")\nPath("log.txt").write_text("hello")\n',
+        "plugin:kit:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it extracts": (
+        EXTRACT,
+        '    Path("log.txt").write_text("hello")\n' + EXTRACT,
+        "features:kit-colors:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it loads": (
+        'train, test = Files(folder / "kit" / "train")',
+        'Path("log.txt").write_text("hello")\n    train, test = Files(folder / "kit" / "train")',
+        "dataset:kit-files:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it reads": (
+        READ,
+        READ + '        Path("log.txt").write_text("hello")\n',
+        "dataset:kit-files:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it perturbs": (
+        NOISE,
+        NOISE + '    Path("log.txt").write_text("hello")\n',
+        "perturbation:kit-noise:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it measures": (
+        SUMMARY,
+        '    Path("log.txt").write_text("hello")\n' + SUMMARY,
+        "dataset-probe:kit-brightness:own-folder",
+        "wrote work/log.txt",
+    ),
+    "writes when it measures predictions": (
+        "    if noisy is None:\n",
+        '    Path("log.txt").write_text("hello")\n    if noisy is None:\n',
+        "model-probe:kit-steadiness:own-folder",
+        "wrote work/log.txt",
+    ),
     "holds the whole split": (
         RNG,
         RNG + "    everything = train.read(np.arange(len(train.labels)))\n",
@@ -448,6 +502,8 @@ def test_a_broken_promise_is_named(broken, data, tmp_path, monkeypatch):
     file = tmp_path / "kit.py"
     file.write_text(KEPT.replace(old, new, 1), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    if "home folder" in broken:
+        monkeypatch.setenv("HOME", str(tmp_path))
     bench = bench_for(files=[file], data=data)
     (case,) = (case for case in cases(bench, ["kit"]) if str(case) == promise)
     outcome = case.check(bench)
@@ -561,7 +617,7 @@ def test_a_model_may_read_in_other_processes(data, tmp_path):
 
 def test_a_dataset_needs_no_patches_of_another(command, data):
     output = command("check", "kit-files", "--plugin", KIT, "--data", data, "--without", "nct_crc")
-    assert output.splitlines()[-1] == "12 promises: 0 broken, 2 skipped"
+    assert output.splitlines()[-1] == "13 promises: 0 broken, 2 skipped"
 
 
 def test_hooks_are_traced(command):

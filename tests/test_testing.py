@@ -165,7 +165,7 @@ def test_what_ends_the_process_breaks_its_promise_and_the_next_is_checked(
     assert f"BROKEN   perturbation:{name}:inputs-unchanged" in output
     assert why in output
     assert not code or f"({file}:{line_of(code)})" in output
-    assert "5 promises: 4 broken, 1 skipped; patches of nct-crc-he-sample" in output
+    assert "6 promises: 4 broken, 2 skipped; patches of nct-crc-he-sample" in output
 
 
 def test_a_fit_that_ends_the_process_is_tried_once(command, tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -193,19 +194,36 @@ class Bench:
         assert chosen is not None
         return model.fit(chosen, (validation or inputs.validation) if selects else None, context)
 
-    def in_fresh_process(self, task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def task(self, kind: str, name: str) -> tuple[dict[str, Any], Path]:
+        """A task for a fresh process, and its folder with the few patches in it."""
+        folder = self.new_folder(kind)
+        for part in ("train", "validation", "test"):
+            getattr(self.patches, part).save(folder / f"{part}.npz")
+        given = self.given.get(name, {})
+        return {"kind": kind, "name": name, "dataset": self.dataset.name, "given": given}, folder
+
+    def in_fresh_process(
+        self, task: Mapping[str, Any], folder: Path, plugin: Plugin | None = None
+    ) -> dict[str, Any]:
         """Do a task of ``harness.contract.fresh`` in a process of its own; its answer.
 
-        Raises Broken when the task raised there, and UnavailableError as it does.
+        ``plugin`` is the one whose folder ought to stay as it is. Raises Broken when the task
+        raised there, and UnavailableError as it does.
         """
-        work, scratch = folder / "work", folder / "tmp"
+        work, scratch, home = folder / "work", folder / "tmp", folder / "home"
         work.mkdir()
         scratch.mkdir()
+        home.mkdir()
+        with suppress(OSError):  # what is there can be read; what is new or changed is seen
+            for path in Path.home().iterdir():
+                (home / path.name).symlink_to(path)
         content = {
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
             "data": str(self.data.absolute()),
+            "home": str(Path.home()),
+            "own": str(self.code_of(plugin) or work),
         }
         (folder / "task.json").write_text(json.dumps(content))
         environment = {
@@ -214,6 +232,7 @@ class Bench:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "random",  # as for any user, whatever it is here
             "TMPDIR": str(scratch),
+            "HOME": str(home),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),  # as harness.cli says
         }
         with (folder / "output.txt").open("w") as output:

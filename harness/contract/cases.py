@@ -19,6 +19,7 @@ from harness.contract.phantoms import PHANTOM
 from harness.contract.probes import DATASET_PROBE, MODEL_PROBE
 from harness.contract.published import PUBLISHED, Row
 from harness.contract.readers import PLUGIN, READER
+from harness.contract.uses import own_folder
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import KINDS, load_plugins
 from harness.probes import DatasetProbe, ModelProbe, Phantom
@@ -40,9 +41,9 @@ PROMISES: dict[type, tuple[str, tuple[Callable[[Any, Bench], None], ...]]] = {
     Used: ("features", FEATURES),
     DerivedModel: ("derived-model", DERIVED),
     ModelFamily: ("family", FAMILY),
-    Perturbation: ("perturbation", PERTURBATION),
-    DatasetProbe: ("dataset-probe", DATASET_PROBE),
-    ModelProbe: ("model-probe", MODEL_PROBE),
+    Perturbation: ("perturbation", (*PERTURBATION, own_folder)),
+    DatasetProbe: ("dataset-probe", (*DATASET_PROBE, own_folder)),
+    ModelProbe: ("model-probe", (*MODEL_PROBE, own_folder)),
     Phantom: ("phantom", PHANTOM),
     Row: ("published", PUBLISHED),
     Reader: ("reader", READER),

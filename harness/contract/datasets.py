@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.contract.bench import Bench, shaped
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import none_outside
 from harness.errors import HarnessError
 from harness.splits import fold_pairs
 from harness.types import Dataset, Split, Splits
@@ -160,7 +162,7 @@ def fingerprint(dataset: Dataset, bench: Bench) -> None:
             raise Broken(f"the fingerprint of {name} is {text!r}", "return a digest as text")
     if len(set(found.values())) < len(found):
         raise Broken("two splits have one fingerprint", "let ids and labels enter it")
-    again = fresh(dataset, bench)["fingerprints"]
+    again = fresh(dataset, bench)[0]["fingerprints"]
     for name, text in found.items():
         if again[name] != text:
             raise Broken(
@@ -169,16 +171,25 @@ def fingerprint(dataset: Dataset, bench: Bench) -> None:
             )
 
 
-def fresh(dataset: Dataset, bench: Bench) -> dict[str, Any]:
-    """What a fresh process says of the dataset, once."""
+def fresh(dataset: Dataset, bench: Bench) -> tuple[dict[str, Any], Path]:
+    """What a fresh process says of the dataset, once, and its folder."""
     listed(dataset, bench)
     task, folder = {"kind": "dataset", "name": dataset.name}, bench.new_folder("dataset")
-    return bench.once(("fresh", dataset.name), lambda: bench.in_fresh_process(task, folder))
+    plugin = bench.registry.datasets.plugin[dataset.name]
+    return bench.once(
+        ("fresh", dataset.name), lambda: (bench.in_fresh_process(task, folder, plugin), folder)
+    )
+
+
+def own_folder(dataset: Dataset, bench: Bench) -> None:
+    """``load`` and ``read`` write nothing outside the data folder, and caches."""
+    answer, folder = fresh(dataset, bench)
+    none_outside(answer["written"], folder, "unpack into the folder that load is given")
 
 
 def lists_only(dataset: Dataset, bench: Bench) -> None:
     """``load`` lists the patches and decodes at most a few."""
-    answer = fresh(dataset, bench)
+    answer, _ = fresh(dataset, bench)
     there = parts(dataset, bench)
     n = sum(len(split.labels) for split in there.values())
     size = n * listed(dataset, bench).test.read([0]).nbytes
@@ -236,6 +247,7 @@ DATASET = (
     threads,
     fingerprint,
     lists_only,
+    own_folder,
     groups,
     folds,
     downloads,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract.bench import TOLERANCE, Bench, apart, shaped
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import none_outside
 from harness.types import Features
 
 
@@ -86,15 +89,38 @@ def inputs_unchanged(used: Used, bench: Bench) -> None:
         raise Broken("the array of patches was changed in place", "work on a copy")
 
 
+def elsewhere(used: Used, bench: Bench) -> tuple[dict[str, Any], Path]:
+    """What a fresh process that extracts them answers, once, and its folder."""
+    extracted(used, bench)
+
+    def make() -> tuple[dict[str, Any], Path]:
+        folder = bench.new_folder("features")
+        bench.test.save(folder / "test.npz")
+        task = {
+            "kind": "features",
+            "offer": used.offer,
+            "owner": used.owner,
+            "name": used.name,
+            "given": bench.given.get(used.owner, {}),
+        }
+        plugin = bench.registry.offers[used.offer].plugin[used.owner]
+        return bench.in_fresh_process(task, folder, plugin), folder
+
+    return bench.once(("elsewhere", used), make)
+
+
 def fresh_process(used: Used, bench: Bench) -> None:
     """A fresh process extracts the same numbers."""
-    expected = extracted(used, bench)
-    folder = bench.new_folder("features")
-    bench.test.save(folder / "test.npz")
-    task = {"kind": "features", "offer": used.offer, "owner": used.owner, "name": used.name}
-    bench.in_fresh_process({**task, "given": bench.given.get(used.owner, {})}, folder)
+    _, folder = elsewhere(used, bench)
     mend = "seed every generator with a constant; hash() of text differs between processes"
-    differ(expected, np.load(folder / "values.npy"), "in a fresh process", mend)
+    found = np.load(folder / "results" / "values.npy")
+    differ(extracted(used, bench), found, "in a fresh process", mend)
+
+
+def own_folder(used: Used, bench: Bench) -> None:
+    """``extract`` writes nothing but caches and temporary files."""
+    answer, folder = elsewhere(used, bench)
+    none_outside(answer["written"], folder, "return the features, and write nothing")
 
 
 def differ(
@@ -106,4 +132,4 @@ def differ(
         raise Broken(f"features {where} differ by {difference:.2g} of their spread", mend)
 
 
-FEATURES = (rows, any_batch, threads, inputs_unchanged, fresh_process)
+FEATURES = (rows, any_batch, threads, inputs_unchanged, fresh_process, own_folder)

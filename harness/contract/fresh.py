@@ -11,33 +11,41 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.contract.bench import Bench, scramble
+from harness.contract.datasets import some
 from harness.contract.held import Held, Repeated, Watched
+from harness.contract.watching import Watching, caches
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import load_plugins
 from harness.registry import Registry
 from harness.types import Model, Splits
 
-CHANGING = {
-    *("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
-}
-"""Audit events, besides "open", of which the last path is one that is changed."""
 HEAVY = ("torch", "timm", "torchvision", "tensorflow", "jax", "sklearn", "skimage", "cv2", "pandas")
 """Packages that take long to import."""
 
 
 def main(folder: Path) -> None:
-    """Do the task and write the answer."""
+    """Do the task and write the answer, with the files that were written and ought not to be."""
     task = json.loads((folder / "task.json").read_text())
+    allowed = [folder / name for name in ("tmp", "fit", "saved", "results")]
+    if task["kind"] == "dataset":  # which may unpack what it has, once
+        allowed.append(Path(task["data"]))
+    homes = [Path.home(), Path(task["home"])]
+    watching = Watching([*allowed, *caches()], [Path.cwd(), Path.home(), Path(task["own"])], homes)
+    (folder / "results").mkdir()
     try:
+        watching.begin()
         registry = load_plugins(task["without"], [Path(path) for path in task["files"]])
+        if task["kind"] != "heavy":  # other plugins are loaded as well
+            watching.begin()
         answer = TASKS[task["kind"]](registry, task, folder)
+        answer["written"] = watching.end()
     except (Exception, SystemExit) as error:
         answer = {
             "error": " ".join(f"{type(error).__name__}: {error}".split()),
@@ -51,37 +59,52 @@ def main(folder: Path) -> None:
     temporary.replace(folder / "answer.json")
 
 
-def opened(registry: Registry, task: dict[str, Any], folder: Path) -> tuple[Model, Bench, Splits]:
-    """The model, a bench with the task's patches and settings, and what the model is fitted on."""
-    model = registry.models.find(task["name"])
-    assert isinstance(model, Model)
-    bench = Bench(registry, Path(task["data"]), task["dataset"], given={model.name: task["given"]})
+def bench_of(registry: Registry, task: dict[str, Any], folder: Path) -> Bench:
+    """A bench with the task's patches and settings."""
+    given = {task["name"]: task["given"]}
+    bench = Bench(registry, Path(task["data"]), task["dataset"], given=given)
     train, validation, test = (
         Held.load(folder / f"{part}.npz") for part in ("train", "validation", "test")
     )
-    bench.patches = Splits(train=train, validation=validation, test=test)
+    patches = Splits(train=train, validation=validation, test=test)
+    bench.source = registry.datasets.find(task["dataset"]), patches
+    return bench
+
+
+def opened(registry: Registry, task: dict[str, Any], folder: Path) -> tuple[Model, Bench, Splits]:
+    """The model, a bench, and what the model is fitted on."""
+    model = registry.models.find(task["name"])
+    assert isinstance(model, Model)
+    bench = bench_of(registry, task, folder)
     return model, bench, bench.inputs(model)
 
 
 def fit(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Fit a model, save it, and load what another process saved; tell what it wrote where."""
+    """Fit a model, save it, and load what another process saved."""
     model, bench, inputs = opened(registry, task, folder)
     assert isinstance(inputs.test, Held)
     for name in task["modules"]:
         __import__(name)
     scramble(int(time.time_ns() % 2**32))
-    allowed = [*caches(), folder / "tmp", folder / "fit", folder / "saved"]
     (folder / "fit").mkdir()
     (folder / "saved").mkdir()
-    with Watching(allowed, [Path.cwd(), *map(Path, task["own"])]) as watching:
-        classifier = bench.fit(model, folder=folder / "fit")
-        logits = classifier.logits(inputs.test.values.copy())
-        classifier.save(folder / "saved")
-        loaded = model.load(Path(task["saved"]), bench.settings(model))
-        again = loaded.logits(inputs.test.values.copy())
-    np.save(folder / "logits.npy", logits)
-    np.save(folder / "again.npy", again)
-    return {"written": watching.found()}
+    classifier = bench.fit(model, folder=folder / "fit")
+    logits = classifier.logits(inputs.test.values.copy())
+    classifier.save(folder / "saved")
+    loaded = model.load(Path(task["saved"]), bench.settings(model))
+    again = loaded.logits(inputs.test.values.copy())
+    np.save(folder / "results" / "logits.npy", logits)
+    np.save(folder / "results" / "again.npy", again)
+    return {}
+
+
+def use(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Apply a perturbation, or measure with a probe."""
+    from harness.contract.uses import USES
+
+    about = registry.offers[task["offer"]].find(task["name"])
+    USES[type(about)](about, bench_of(registry, task, folder))
+    return {}
 
 
 def killed(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -115,28 +138,32 @@ def features(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str
     owner = registry.offers[task["offer"]].find(task["owner"])
     bench = Bench(registry, given={task["owner"]: task["given"]})
     (found,) = (part for part in features_of(bench, owner) if part.name == task["name"])
-    np.save(folder / "values.npy", found.extract(Held.load(folder / "test.npz").values))
+    np.save(folder / "results" / "values.npy", found.extract(Held.load(folder / "test.npz").values))
     return {}
 
 
 def dataset(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """List a dataset: fingerprints, and how much was read for the list."""
+    """List a dataset: fingerprints, and how much was read for the list. Then read some of it."""
     import cv2
 
     cv2.imdecode(np.zeros(1, np.uint8), cv2.IMREAD_COLOR)  # what decoding loads is not the list's
     found = registry.datasets.find(task["name"])
     gc.collect()
     before = peak()
-    with Watching([], []) as watching:
-        splits = found.load(Path(task["data"]))
-        parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        there = {name: split for name, split in parts.items() if split is not None}
-        for split in there.values():
-            _ = split.labels, split.ids
+    listing = Watching()
+    listing.begin()
+    splits = found.load(Path(task["data"]))
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    there = {name: split for name, split in parts.items() if split is not None}
+    for split in there.values():
+        _ = split.labels, split.ids
+    listing.end()
     grown = peak() - before
+    for split in there.values():
+        split.read(some(split))
     return {
         "fingerprints": {name: split.fingerprint for name, split in there.items()},
-        "opened": len(watching.read),
+        "opened": len(listing.read),
         "grown": grown,
     }
 
@@ -147,80 +174,8 @@ def heavy(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, A
 
 
 TASKS: dict[str, Callable[[Registry, dict[str, Any], Path], dict[str, Any]]] = {
-    task.__name__: task for task in (fit, killed, memory, features, dataset, heavy)
+    task.__name__: task for task in (fit, killed, memory, features, dataset, use, heavy)
 }
-
-
-class Watching:
-    """Sees which files are written and read. An audit hook stays until the process ends."""
-
-    def __init__(self, allowed: Iterable[Path], forbidden: Iterable[Path]) -> None:
-        self.allowed = [*map(str, allowed)]
-        self.forbidden = [*map(str, forbidden)]
-        """Folders of which files that are new or changed are found, whatever wrote them."""
-        self.on = False
-        self.written: set[str] = set()
-        self.read: set[str] = set()
-        sys.addaudithook(self.see)
-
-    def __enter__(self) -> Watching:
-        self.before = self.listing()
-        self.on = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.on = False
-
-    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """An audit hook: note the paths of files."""
-        if not self.on:
-            return
-        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            path, mode, flags = os.fsdecode(arguments[0]), arguments[1] or "", arguments[2] or 0
-            writes = any(letter in str(mode) for letter in "wax+") or flags & (
-                os.O_WRONLY | os.O_RDWR | os.O_CREAT
-            )
-            (self.written if writes else self.read).add(os.path.abspath(path))  # noqa: PTH100
-        elif event in CHANGING:
-            paths = [a for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)]
-            self.written |= {os.path.abspath(os.fsdecode(path)) for path in paths[-1:]}  # noqa: PTH100
-
-    def listing(self) -> dict[str, tuple[int, int]]:
-        """Size and time of every file in the forbidden folders."""
-        found = {}
-        for folder in self.forbidden:
-            for path in Path(folder).rglob("*"):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    status = path.stat()
-                    found[str(path)] = status.st_size, status.st_mtime_ns
-        return found
-
-    def found(self) -> list[str]:
-        """Paths that should not have been written."""
-        changed = {path for path, status in self.listing().items() - self.before.items()}
-        strange = {p for p in self.written if not any(below(p, a) for a in self.allowed)}
-        return sorted(changed | strange)
-
-
-def below(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies in it."""
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def caches() -> list[Path]:
-    """Folders where libraries keep what they download or compute, and devices."""
-    names = (
-        "XDG_CACHE_HOME",
-        "HF_HOME",
-        "TORCH_HOME",
-        "MPLCONFIGDIR",
-        "NUMBA_CACHE_DIR",
-        "TORCHINDUCTOR_CACHE_DIR",
-        "TRITON_CACHE_DIR",
-    )
-    named = [Path(os.environ[name]).absolute() for name in names if os.environ.get(name)]
-    usual = [Path.home() / part for part in (".cache", ".config", "Library/Caches", "AppData")]
-    return [*named, *usual, Path("/dev"), Path("/proc")]
 
 
 def peak() -> int:

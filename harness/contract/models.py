@@ -13,6 +13,7 @@ from harness.choose import lacks
 from harness.contract.bench import FIT_TOLERANCE, TOLERANCE, Bench, apart, scramble, shaped
 from harness.contract.held import Held, Watched
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import none_outside
 from harness.errors import HarnessError
 from harness.types import Classifier, DerivedModel, Model, ModelFamily, Setting
 from harness.views import VIEWS, apply_view
@@ -221,40 +222,23 @@ def saves(model: Model, bench: Bench) -> None:
     compare(expected, again, "logits after save and load", "save all that logits needs")
 
 
-def task(model: Model, bench: Bench, kind: str) -> tuple[dict[str, Any], Path]:
-    """A task for a fresh process, and its folder with the few patches in it."""
-    folder = bench.new_folder(kind)
-    for name in ("train", "validation", "test"):
-        getattr(bench.patches, name).save(folder / f"{name}.npz")
-    given = bench.given.get(model.name, {})
-    return {"kind": kind, "name": model.name, "dataset": bench.dataset.name, "given": given}, folder
-
-
 def elsewhere(model: Model, bench: Bench) -> tuple[dict[str, Any], Path]:
     """What a fresh process that fits, saves and loads answers, once, and its folder."""
     loaded(model, bench)
-    content, (more, folder) = saved(model, bench), task(model, bench, "fit")
-    own = package_of(model, bench)
-    modules = ["torch"] if "torch" in sys.modules and "torch" in model.requires else []
-    more |= {"saved": str(content), "own": [str(path) for path in own], "modules": modules}
-    return bench.once(
-        ("elsewhere", model.name), lambda: (bench.in_fresh_process(more, folder), folder)
-    )
-
-
-def package_of(model: Model, bench: Bench) -> list[Path]:
-    """The folder of the plugin that offers a model, if it has one of its own."""
+    content, (more, folder) = saved(model, bench), bench.task("fit", model.name)
     plugin = bench.registry.models.plugin[model.name]
-    module = bench.registry.manager.get_plugin(plugin.name)
-    file = getattr(module, "__file__", None)
-    return [Path(file).parent] if file and Path(file).name == "__init__.py" else []
+    modules = ["torch"] if "torch" in sys.modules and "torch" in model.requires else []
+    more |= {"saved": str(content), "modules": modules}
+    return bench.once(
+        ("elsewhere", model.name), lambda: (bench.in_fresh_process(more, folder, plugin), folder)
+    )
 
 
 def fresh_process(model: Model, bench: Bench) -> None:
     """A fresh process fits the same classifier, and loads the saved one alike."""
     expected = logits_of(model, bench)
     _, folder = elsewhere(model, bench)
-    again, refitted = np.load(folder / "again.npy"), np.load(folder / "logits.npy")
+    again, refitted = (np.load(folder / "results" / f"{name}.npy") for name in ("again", "logits"))
     mend = "save all that logits needs, and keep nothing in globals"
     compare(expected, again, "logits of the saved classifier in a fresh process", mend)
     mend = "seed every generator from context.seed; hash() of text differs between processes"
@@ -265,14 +249,8 @@ def fresh_process(model: Model, bench: Bench) -> None:
 def own_folder(model: Model, bench: Bench) -> None:
     """Nothing is written outside ``context.folder``, the folder to save in, and caches."""
     answer, folder = elsewhere(model, bench)
-    if answer["written"]:
-        first = Path(answer["written"][0])
-        named = first.relative_to(folder) if first.is_relative_to(folder) else first
-        more = len(answer["written"]) - 1
-        raise Broken(
-            f"wrote {named}" + (f" and {more} more" if more else ""),
-            "keep checkpoints in context.folder and everything else in the folder given to save",
-        )
+    mend = "keep checkpoints in context.folder and everything else in the folder given to save"
+    none_outside(answer["written"], folder, mend)
 
 
 def memory(model: Model, bench: Bench) -> None:
@@ -287,7 +265,7 @@ def memory(model: Model, bench: Bench) -> None:
         raise Skipped("the patches are too small to tell; name other ones with --dataset")
     # Not the few patches: libraries and threads take their own share with the first full batches.
     some = many // 4
-    content, folder = task(model, bench, "memory")
+    content, folder = bench.task("memory", model.name)
     answer = bench.in_fresh_process({**content, "some": some, "many": many}, folder)
     if answer["grown"] > MANY_BYTES / 2:
         raise Broken(
@@ -323,7 +301,7 @@ def resumes(model: Model, bench: Bench) -> None:
     _, reads, _ = first_fit(model, bench)
     if not reads:
         raise Skipped("its fit reads no training patch in this process")
-    content, folder = task(model, bench, "killed")
+    content, folder = bench.task("killed", model.name)
     workspace = bench.new_folder("resumed")
     half = {"read": reads // 2 + 1, "workspace": str(workspace), "killed_with": KILLED}
     bench.in_fresh_process({**content, **half}, folder)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from harness.contract.bench import Bench
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import none_outside
 from harness.errors import HarnessError
 from harness.plugins import GROUP
 from harness.registry import Plugin
@@ -52,16 +54,26 @@ def loads(plugin: Plugin, bench: Bench) -> None:
         raise Broken(plugin.status, "see harness plugins --json", plugin.traceback)
 
 
-def light(plugin: Plugin, bench: Bench) -> None:
-    """Loading it imports no package that takes long, so that ``harness list`` stays quick."""
+def loaded_alone(plugin: Plugin, bench: Bench) -> tuple[dict[str, Any], Path]:
+    """What a fresh process that loads it answers, once, and its folder."""
     if plugin.status:
         raise Skipped("it does not load")
     if plugin.distribution.endswith(".toml"):
         raise Skipped("it is a TOML file, read by another plugin")
-    others = [point.name for point in entry_points(group=GROUP) if point.name != plugin.name]
-    files = [path for path in bench.files if path.stem == plugin.name]
-    alone = Bench(bench.registry, bench.data, without=others, files=files)
-    imported = alone.in_fresh_process({"kind": "heavy"}, bench.new_folder("light"))["imported"]
+
+    def make() -> tuple[dict[str, Any], Path]:
+        others = [point.name for point in entry_points(group=GROUP) if point.name != plugin.name]
+        files = [path for path in bench.files if path.stem == plugin.name]
+        alone = Bench(bench.registry, bench.data, without=others, files=files)
+        folder = bench.new_folder("alone")
+        return alone.in_fresh_process({"kind": "heavy"}, folder, plugin), folder
+
+    return bench.once(("alone", plugin.name), make)
+
+
+def light(plugin: Plugin, bench: Bench) -> None:
+    """Loading it imports no package that takes long, so that ``harness list`` stays quick."""
+    imported = loaded_alone(plugin, bench)[0]["imported"]
     if imported:
         raise Broken(
             f"loading it imports {', '.join(imported)}",
@@ -69,5 +81,11 @@ def light(plugin: Plugin, bench: Bench) -> None:
         )
 
 
+def own_folder(plugin: Plugin, bench: Bench) -> None:
+    """Loading it writes nothing but caches and temporary files."""
+    answer, folder = loaded_alone(plugin, bench)
+    none_outside(answer["written"], folder, "write files where a run asks for them, if at all")
+
+
 READER = (empty_file, unknown_keys)
-PLUGIN = (loads, light)
+PLUGIN = (loads, light, own_folder)

@@ -40,16 +40,42 @@ def _importable(module: str) -> bool:
         return False
 
 
-def datasets(registry: Registry, names: Sequence[str], folder: Path) -> list[Dataset]:
+def missing(dataset: Dataset, folder: Path) -> str:
+    """What a dataset lacks; "" when it is here. Raises HarnessError when that cannot be told."""
+    try:
+        return dataset.missing(folder)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(
+            f"dataset {dataset.name}: missing raised {type(error).__name__}: {error}; "
+            "report it to the plugin's author"
+        ) from error
+
+
+def datasets(
+    registry: Registry,
+    names: Sequence[str],
+    folder: Path,
+    problems: dict[str, Exception] | None = None,
+) -> list[Dataset]:
     """The named datasets, or every one that is here; says which are not.
 
-    Raises HarnessError when a named one is unknown or its files are missing.
+    Raises HarnessError when a named one is unknown or its files are missing. Of those that are not
+    named, one that cannot even tell that is added to ``problems``.
     """
     chosen = []
     everything = [d.name for d in registry.datasets.values() if not d.on_request]
     for name in names or everything:
         dataset = registry.datasets.find(name)
-        if not (lack := dataset.missing(folder)):
+        try:
+            lack = missing(dataset, folder)
+        except HarnessError as error:
+            if names or problems is None:
+                raise
+            problems[f"dataset {name}"] = error
+            continue
+        if not lack:
             chosen.append(dataset)
         elif names:
             raise HarnessError(f"dataset {name}: {lack}")
@@ -110,11 +136,22 @@ def _probes(
 
 
 def perturbations(
-    registry: Registry, names: Sequence[str], probes: Sequence[ModelProbe]
+    registry: Registry,
+    names: Sequence[str],
+    probes: Sequence[ModelProbe],
+    problems: dict[str, Exception],
 ) -> list[Perturbation]:
-    """The named perturbations and those that probes need."""
+    """The named perturbations and those that probes need.
+
+    A probe that cannot tell, or needs what there is not, is added to ``problems``.
+    """
     known = registry.perturbations
-    wanted = [*names, *(name for probe in probes for name in probe.needs(known))]
+    wanted = list(names)
+    for probe in probes:
+        try:
+            wanted += [known.find(name).name for name in probe.needs(known)]
+        except Exception as error:
+            problems[f"what the probe {probe.name} needs"] = error
     return [known.find(name) for name in dict.fromkeys(wanted)]
 
 

@@ -52,8 +52,9 @@ class _Execution:
         self.store = store
         self.registry = registry
         self.worker = worker
-        self.trackers = Trackers(registry, store)
+        worker.left_out = plan.left_out
         self.failures = dict(plan.failures)
+        self.trackers = Trackers(registry, store, self.failures, worker.minutes)
         self.failed: dict[str, Failure] = {}
         """By digest of the result; what needs it has failed for the same reason."""
         self.failed_fits: dict[str, Failure] = {}
@@ -75,7 +76,11 @@ class _Execution:
             for group in together(to_do):
                 if clean and is_late(group[0]):
                     self.make_current()
-                    when_clean()
+                    try:
+                        when_clean()
+                    except Exception as error:  # what is left to compute does not suffer
+                        why = failures.keep_error(self.store, "when-clean", error)
+                        say(f"WARNING: the tables could not be written yet: {why}")
                     clean = False
                 able = [job for job in group if not self.hopeless(job)]
                 skipped += len(group) - len(able)
@@ -108,7 +113,10 @@ class _Execution:
     def compute(self, group: Sequence[Job]) -> bool:
         """Compute a group. Returns whether the disk is full."""
         full = False
-        for job, problem in self.worker.compute(group):
+        key, owner = group[0].key, ""
+        if key.kind == "fit" or "fits" in key.fields:
+            owner = self.registry.models.plugin[key.name].name
+        for job, problem in self.worker.compute(group, owner):
             if problem is None:
                 if _has_row(job):
                     fields = job.key.fields
@@ -187,11 +195,11 @@ def announce(to_do: Sequence[Job]) -> None:
             hint = f"; to shorten: {fits[0].hint}" if fits[0].hint else ""
             say(f"{model} on {dataset}: fitting takes about {duration(sum(known))}{hint}")
     text = f"{len(to_do)} results to compute"
-    if models:
+    if len(unknown) < len(models):
         text += f"; fitting takes about {duration(total)} on this machine"
     if unknown:
-        text += f", and what {', '.join(unknown)} takes is not known"
+        text += f"; how long fitting {', '.join(unknown)} takes is not known"
     changed = sum(is_late(job) and job.key.kind == "prediction" for job in to_do)
     if changed:
-        text += f". {changed} are predictions of changed patches; --no-probes leaves these out"
+        text += f"; {changed} of them are predictions of changed patches"
     say(f"{text}.")

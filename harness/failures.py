@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.store import Store, disk_error, write_atomically
 
 LONGEST = 300
@@ -59,12 +60,12 @@ def reason(error: BaseException, folder: Path) -> str:
     else:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # What went wrong in another process: its traceback, then the error.
-        first = lines[-1] if lines and "Traceback" in lines[0] else "".join(lines[:1])
+        first = one_line(lines[-1] if lines and "Traceback" in lines[0] else "".join(lines[:1]))
         said = f"{type(error).__name__}: {first}" if first else type(error).__name__
         if len(said) > LONGEST:
             said = said[:LONGEST] + " ..."
-        return f"{said}; report it to the plugin's author"
-    return " ".join(text.split())
+        text = f"{said}; report it to the plugin's author"
+    return one_line(text)
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -82,7 +83,8 @@ def keep(store: Store, name: str, why: str, details: str) -> Failure:
     """A failure whose details are written to a file, if the disk allows."""
     path = file_for(store, name)
     try:
-        write_atomically(path, f"{why}\n\n{details.rstrip()}\n")
+        text = details.rstrip().encode("utf-8", "backslashreplace").decode()
+        write_atomically(path, f"{why}\n\n{text}\n")
     except OSError:
         return Failure(why)
     return Failure(why, path)
@@ -92,6 +94,18 @@ def keep_error(store: Store, name: str, error: BaseException) -> Failure:
     """A failure from an exception; the details are its traceback."""
     details = "".join(traceback.format_exception(error))
     return keep(store, name, reason(error, store.root), details)
+
+
+class Collected(dict[str, Failure]):
+    """What failed, by a label for a person."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+
+    def add(self, label: str, error: BaseException) -> None:
+        """Keep an exception."""
+        self[label] = keep_error(self.store, re.sub(r"[^\w.+:-]+", "-", label), error)
 
 
 def record(store: Store, dataset: str, data: str, failed: FailedModel) -> None:

@@ -45,6 +45,8 @@ def table(board: Board, style: str, names: Sequence[str] = DEFAULT) -> str:
     from tabulate import tabulate
 
     chosen, cells = filled(board, names)
+    if style == "github":
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
     headings = [column.heading for column in chosen]
     return str(tabulate(cells, headings, tablefmt=style, disable_numparse=True))
 

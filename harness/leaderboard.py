@@ -11,7 +11,7 @@ import numpy as np
 
 from harness import figures, predictions
 from harness.failures import FailedModel, recorded
-from harness.predictions import GroundTruth, Run
+from harness.predictions import Ask, GroundTruth, Run
 from harness.probes import Finding, ModelProbe
 from harness.rows import (
     Entry,
@@ -62,11 +62,13 @@ def build(
     design_effect: float = 1.0,
     with_temperature: bool = False,
     versions: Mapping[str, int] = MappingProxyType({}),
+    ask: Ask = predictions.ask,
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last.
 
     ``versions`` has the version of each model that is installed; results of others are left out.
     With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
+    ``ask`` asks a probe, and decides what becomes of one that fails.
     """
     truth = predictions.ground_truth(store, dataset)
     described = truth.described
@@ -78,14 +80,19 @@ def build(
     ]
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
-    entries = collect(store, truth, sampling, probes, perturbations, versions)
+    fails = failed(store, truth)
+    entries = [
+        entry
+        for entry in collect(store, truth, sampling, probes, perturbations, versions, ask)
+        if entry.record["model"] not in {one.model for one in fails}
+    ]
     rows = [measured_row(entry, truth, sampling, related, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
     _rank(rows, entries, truth)
     if with_temperature:
         rows = with_scaled(rows, entries, store, truth, sampling, probes)
-    rows += [failed_row(one, store, truth) | cells(probes, {}) for one in failed(store, truth)]
+    rows += [failed_row(one, store, truth) | cells(probes, {}) for one in fails]
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
@@ -120,14 +127,16 @@ def build(
 
 
 def failed(store: Store, truth: GroundTruth) -> list[FailedModel]:
-    """Models that failed on this copy of the dataset and were never measured on it."""
+    """Models that failed on this copy of the dataset and were not measured on it by the same
+    version of their plugin: what an earlier one measured says nothing of the present one."""
     data = truth.described["key"]["fields"]["data"]
     measured = {
-        record["model"]
+        (record["model"], record["plugin"])
         for _, record in store.records("prediction", truth.dataset)
         if (record["data"], record["perturbation"], record["view"]) == (data, "clean", "identity")
     }
-    return [one for one in recorded(store, truth.dataset, data) if one.model not in measured]
+    known = recorded(store, truth.dataset, data)
+    return [one for one in known if (one.model, one.plugin) not in measured]
 
 
 def collect(
@@ -137,6 +146,7 @@ def collect(
     probes: Sequence[ModelProbe] = (),
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
     versions: Mapping[str, int] = MappingProxyType({}),
+    ask: Ask = predictions.ask,
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first."""
     together = predictions.trainings(
@@ -150,7 +160,7 @@ def collect(
     for group in together:
         name, digest = group[0].record["model"], group[0].record["digest"]
         # Changed patches are predicted by the first training alone.
-        asked = {p.name: predictions.ask(p, view_of[id(group[0])]) for p in probes}
+        asked = {probe.name: ask(probe, view_of[id(group[0])]) for probe in probes}
         entries.append(
             Entry(
                 name=name if models.count(name) == 1 else f"{name}:{digest}",

@@ -9,10 +9,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.choose import lacks
+from harness.choose import lacks, missing
+from harness.errors import HarnessError
 from harness.probes import DatasetProbe
 from harness.registry import Registry
-from harness.types import Perturbation
+from harness.types import Dataset, Perturbation
 
 
 def offers(registry: Registry, folder: Path) -> str:
@@ -35,7 +36,7 @@ def offers(registry: Registry, folder: Path) -> str:
         "Datasets",
         ["name", "title", "plugin", "status"],
         [
-            [name, d.title, source(datasets, name), d.missing(folder) or "ready"]
+            [name, d.title, source(datasets, name), _status(d, folder)]
             for name, d in datasets.items()
         ],
     )
@@ -116,6 +117,13 @@ def offers(registry: Registry, folder: Path) -> str:
     return "\n" + "\n\n".join(shown)
 
 
+def _status(dataset: Dataset, folder: Path) -> str:
+    try:
+        return missing(dataset, folder) or "ready"
+    except HarnessError as error:
+        return str(error)
+
+
 def plugins(registry: Registry) -> str:
     """What is installed, from where, and what failed to load."""
     rows = [
@@ -123,7 +131,8 @@ def plugins(registry: Registry) -> str:
             plugin.name,
             plugin.distribution,
             plugin.version,
-            "; ".join(_named(kind, names) for kind, names in plugin.contributes.items()),
+            "; ".join(_named(kind, names) for kind, names in plugin.contributes.items())
+            or ("tracker" if plugin.hooks else ""),
             plugin.status or "ok",
         ]
         for plugin in registry.plugins

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import predictions, reproduction
+from harness.failures import Collected
 from harness.leaderboard import Board
 from harness.probes import Figure, Table
 from harness.report import render, write_page, write_picture
@@ -29,7 +30,7 @@ LISTED = 50
 """Patches that are listed for a person; JSON has all."""
 
 
-def write(board: Board, folder: Path) -> list[Path]:
+def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     """Write ``<dataset>-errors.md``, ``.json`` and pictures; nothing without a measured row."""
     if not board.entries:
         return []
@@ -49,7 +50,7 @@ def write(board: Board, folder: Path) -> list[Path]:
     )
     for plot, drawing, caption in pictures:
         path = folder / f"{name}-{plot}.png"
-        if write_picture(path, lambda drawing=drawing: drawing(board)):
+        if write_picture(path, lambda drawing=drawing: drawing(board), problems):
             written.append(path)
             lines += [caption, f"![{plot}]({path.name})"]
     for entry in board.entries:

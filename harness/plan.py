@@ -73,6 +73,8 @@ class Request:
     """Keep what each epoch of a fit predicts, where a model reports its epochs."""
     given: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Settings by model name, as ``settings.parse`` returns them."""
+    minutes: float | None = None
+    """How long listing a dataset may take."""
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Plan:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Datasets that could not be listed."""
     copies: list[Key] = field(default_factory=list)
     """The dataset results that this plan is about."""
     findings: dict[tuple[str, str], Key] = field(default_factory=dict)

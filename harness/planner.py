@@ -5,7 +5,9 @@ It lists files and finds initial weights, but fits and predicts nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +20,11 @@ from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
 from harness.failures import keep_error
 from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
+from harness.limit import limited
 from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
 from harness.registry import Plugin, Registry
-from harness.splits import Subset, fold_pairs
+from harness.splits import Subset, check_splits, fold_pairs
 from harness.store import Key, Store
 from harness.sweeps import Finish
 from harness.types import (
@@ -45,28 +48,37 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
     plan = Plan()
     for dataset in request.datasets:
         try:
-            splits = dataset.load(request.data)
+            # What a plugin prints is not what a command prints.
+            with limited(request.minutes), contextlib.redirect_stdout(sys.stderr):
+                splits = dataset.load(request.data)
+                check_splits(dataset, splits)
             planners = [
                 _DatasetPlanner(registry, store, request, plan, dataset, splits, seed)
                 for seed in request.seeds
             ]
-        except (Exception, SystemExit) as error:
+            for planner in planners:
+                planner.plan_dataset()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if len(request.datasets) == 1 and isinstance(error, HarnessError):
                 raise
+            plan.left_out.append(dataset.name)
             plan.failures[f"dataset {dataset.name}"] = keep_error(
                 store, f"dataset-{dataset.name}", error
             )
             continue
         first = planners[0]
         for planner in planners:
-            planner.plan_dataset()
             for model in request.models:
                 try:
                     planner.predict(model, CLEAN)
                     if planner is first and model.name in request.perturbed:
                         for condition in planner.conditions():
                             planner.predict(model, condition)
-                except (Exception, SystemExit) as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
                     about = (dataset.name, planner.fingerprint, model.name)
                     failure = keep_error(store, "plan-" + "-".join(about), error)
                     found = plan.failures
@@ -99,16 +111,6 @@ class _DatasetPlanner:
         self.dataset = dataset
         self.splits = splits
         self.seed = seed
-        if splits.groups is not None and len(splits.groups) != len(splits.test.labels):
-            raise HarnessError(
-                f"dataset {dataset.name}: {len(splits.groups)} groups for "
-                f"{len(splits.test.labels)} test patches; report it to the plugin's author"
-            )
-        if splits.validation is not None and splits.folds:
-            raise HarnessError(
-                f"dataset {dataset.name}: has both folds and a validation split; report it to the "
-                "plugin's author"
-            )
         # A dataset that no model can be fitted on can still be audited.
         try:
             self.pairs = fold_pairs(splits, dataset.classes)

@@ -26,7 +26,7 @@ from typing import Any
 import pluggy
 
 from harness import hookspecs
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import Plugin, Registry, suggest
@@ -190,14 +190,16 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
 def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None:
     message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
     details = "".join(traceback.format_exception(error))
-    status = " ".join(message.split())
-    registry.plugins.append(replace(plugin, status=status, traceback=details))
+    registry.plugins.append(replace(plugin, status=one_line(message), traceback=details))
 
 
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
-    mend = "switch one off with --without"
-    if all(Path(plugin.distribution).suffix in (".py", ".toml") for plugin in (one, two)):
-        mend = "rename one of the files, or leave out its --plugin"
+    if Path(two.distribution).suffix in (".py", ".toml"):
+        mend = f"rename the one in {two.distribution}, or leave out its --plugin"
+    elif two.name != one.name:
+        mend = f"switch one off with --without {two.name}"
+    else:
+        mend = f"uninstall one, or switch it off with --without {two.distribution}"
     return HarnessError(
         f"two plugins offer the {kind} {name!r}: {one.name} of distribution {one.distribution} and "
         f"{two.name} of distribution {two.distribution}; {mend}"

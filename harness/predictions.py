@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
+from harness.failures import Collected
+from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
-from harness.progress import say
 from harness.store import Store, read_record
 from harness.types import Perturbation
 
@@ -191,11 +191,35 @@ def views(
     return [view(run) for run in known]
 
 
+Ask = Callable[[ModelProbe, Predictions], Finding | None]
+
+
 def ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
-    """What a probe finds; None, with a warning, when it fails."""
-    try:
-        return probe.measure(predictions)
-    except Exception as error:
-        why = error if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        say(f"WARNING: probe {probe.name} on {predictions.model} failed: {why}")
+    """What a probe finds. Raises what it raises, and an error if what it found cannot be shown."""
+    finding = probe.measure(predictions)
+    if finding is None:
         return None
+    if not isinstance(finding, Finding):
+        raise TypeError(f"measure returned {finding!r} where a Finding is expected")
+    json.dumps(asdict(finding), allow_nan=False)
+    for column in probe.columns:
+        for figure in finding.figures:
+            if figure.name == column.figure and not isinstance(column.show(figure), str):
+                raise TypeError(f"show of the column {column.heading!r} returned no text")
+    return finding
+
+
+def careful(problems: Collected, minutes: float | None) -> Ask:
+    """The same, but a probe that fails, or takes longer, is a problem and found nothing."""
+
+    def careful_ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
+        try:
+            with limited(minutes):
+                return ask(probe, predictions)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            problems.add(f"probe {probe.name} of {predictions.model}", error)
+            return None
+
+    return careful_ask

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.calibrate import Reading
+from harness.failures import Collected
 from harness.leaderboard import Board
 from harness.plan import Plan
 from harness.probes import DatasetProbe, Figure, Finding, Phantom, Table, finding_from
-from harness.progress import say
 from harness.store import Store, read_record, write_atomically
 
 SCHEMA = 1
@@ -53,8 +53,12 @@ def write_audit(
     probes: Sequence[DatasetProbe],
     findings: Mapping[str, Finding],
     folder: Path,
+    problems: Collected,
 ) -> list[Path]:
-    """Write ``<dataset>-audit.md``, ``.json`` and the pictures; returns their paths."""
+    """Write ``<dataset>-audit.md``, ``.json`` and the pictures; returns their paths.
+
+    Pictures that cannot be drawn are added to ``problems``.
+    """
     described = read_record(store.datasets()[dataset])
     name = f"{dataset}-audit"
     lines = [
@@ -72,7 +76,7 @@ def write_audit(
         lines += [f"## {probe.title}", *_body(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            if write_picture(path, lambda draw=draw, finding=finding: draw(finding)):
+            if write_picture(path, lambda draw=draw, finding=finding: draw(finding), problems):
                 written.append(path)
                 lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
     lines.append(f"Written by `harness audit --dataset {dataset}`.")
@@ -85,8 +89,11 @@ def write_audit(
     return [*write_page(folder / name, lines, content), *written]
 
 
-def write_probes(board: Board, folder: Path) -> list[Path]:
-    """Write ``<dataset>-probes.md``, ``.json`` and pictures; nothing when nothing was found."""
+def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
+    """Write ``<dataset>-probes.md``, ``.json`` and pictures; nothing when nothing was found.
+
+    Pictures that cannot be drawn are added to ``problems``.
+    """
     dataset = board.dataset["name"]
     name = f"{dataset}-probes"
     lines = [
@@ -103,7 +110,7 @@ def write_probes(board: Board, folder: Path) -> list[Path]:
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             given = findings, board.published, board.truth.classes
-            if write_picture(path, lambda draw=draw, given=given: draw(*given)):
+            if write_picture(path, lambda draw=draw, given=given: draw(*given), problems):
                 written.append(path)
                 lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
         for model, finding in findings.items():
@@ -237,15 +244,17 @@ def _numbers(values: Sequence[float]) -> list[str]:
     return [f"{value:.{decimals}f}" for value in values]
 
 
-def write_picture(path: Path, draw: Any) -> bool:
-    """Write a picture as PNG; False when there is nothing to draw, or, with a warning, it fails."""
+def write_picture(path: Path, draw: Any, problems: Collected) -> bool:
+    """Write a picture as PNG; False when there is nothing to draw, or when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         figure = draw()
-    except Exception as error:
-        say(f"WARNING: {path.name} cannot be drawn: {type(error).__name__}: {error}")
+        if figure is None:
+            return False
+        figure.savefig(path, dpi=110, metadata={"Software": None})
+    except OSError:
+        raise
+    except (Exception, SystemExit) as error:
+        problems.add(f"picture {path.name}", error)
         return False
-    if figure is None:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
     return True

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.failures import Collected
 from harness.jobs import EPOCHS
 from harness.leaderboard import Board
 from harness.predictions import GroundTruth, Run, fit_folders
@@ -48,7 +49,7 @@ def trajectories(store: Store, truth: GroundTruth, run: Run) -> list[Trajectory]
     return found
 
 
-def write(store: Store, board: Board, folder: Path) -> list[Path]:
+def write(store: Store, board: Board, folder: Path, problems: Collected) -> list[Path]:
     """Write ``<dataset>-selection.md``, ``.json`` and a picture; nothing without an audit."""
     found = audits(store, board)
     if not found:
@@ -67,7 +68,7 @@ def write(store: Store, board: Board, folder: Path) -> list[Path]:
         render(_table(found)),
     ]
     written = []
-    if write_picture(path, lambda: _draw(found)):
+    if write_picture(path, lambda: _draw(found), problems):
         written.append(path)
         lines.append(f"![epochs]({path.name})")
     lines.append(

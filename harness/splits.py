@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.types import Split, Splits
+from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
     from harness.types import Indices
@@ -129,6 +129,45 @@ def stream(
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def check_splits(dataset: Dataset, splits: Any) -> None:
+    """Raise HarnessError unless what a dataset loaded is what it promises to be.
+
+    The patches themselves are looked at when they are read.
+    """
+    mend = "report it to the plugin's author"
+    if not isinstance(splits, Splits):
+        raise HarnessError(f"dataset {dataset.name}: load returned {splits!r}, no Splits; {mend}")
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    there = {name: split for name, split in parts.items() if split is not None}
+    for name, split in there.items():
+        if problem := _problem(split, len(dataset.classes)):
+            raise HarnessError(f"dataset {dataset.name}: {name} {problem}; {mend}")
+    ids = [id_ for split in there.values() for id_ in split.ids]
+    if len(set(ids)) < len(ids):
+        twice = next(id_ for id_, count in Counter(ids).items() if count > 1)
+        raise HarnessError(f"dataset {dataset.name}: two patches have the id {twice!r}; {mend}")
+    if splits.groups is not None and len(splits.groups) != len(splits.test.labels):
+        raise HarnessError(
+            f"dataset {dataset.name}: {len(splits.groups)} groups for {len(splits.test.labels)} "
+            f"test patches; {mend}"
+        )
+    if splits.validation is not None and splits.folds:
+        raise HarnessError(f"dataset {dataset.name}: has both folds and a validation split; {mend}")
+
+
+def _problem(split: Split, n_classes: int) -> str:
+    labels = np.asarray(split.labels)
+    if labels.ndim != 1 or labels.dtype != np.int64:
+        return f"has labels {labels.dtype} {labels.shape} where int64 (N,) are expected"
+    if not len(labels):
+        return "has no patches"
+    if labels.min() < 0 or labels.max() >= n_classes:
+        return f"has labels from {labels.min()} to {labels.max()} for {n_classes} classes"
+    if len(split.ids) != len(labels):
+        return f"has {len(split.ids)} ids for {len(labels)} labels"
+    return ""
 
 
 def hold_out(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

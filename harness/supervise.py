@@ -63,15 +63,22 @@ class Worker:
         self.output: Output | None = None
         self.answers: queue.SimpleQueue[bytes | None]
         self.in_a_line = False
+        self.left_out: list[str] = []
+        """Datasets that the process need not try to list again."""
+        self.owner = ""
+        """The plugin whose models the process has run."""
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stop(politely=kind is None)
+
+    def _stop(self, politely: bool) -> None:
         if self.process is None:
             return
         with contextlib.suppress(OSError):
-            if kind is None or os.name != "posix":
+            if politely or os.name != "posix":
                 self._send("end", None)
             else:
                 self.process.send_signal(signal.SIGINT)
@@ -94,8 +101,18 @@ class Worker:
             raise RuntimeError("no estimate")
         return known
 
-    def compute(self, group: Sequence[Job]) -> Iterator[tuple[Job, Problem | None]]:
-        """Compute jobs together and store them; yields each with what went wrong, if anything."""
+    def compute(
+        self, group: Sequence[Job], owner: str = ""
+    ) -> Iterator[tuple[Job, Problem | None]]:
+        """Compute jobs together and store them; yields each with what went wrong, if anything.
+
+        ``owner`` is the plugin whose model they are about, if they are. The next plugin's get a new
+        process: what a model sets for its own process, such as how numpy takes an overflow or torch
+        its gradients, is not to change another plugin's results.
+        """
+        if owner and self.owner not in ("", owner):
+            self._stop(politely=True)
+        self.owner = owner or self.owner
         left = {job.key.digest: job for job in group}
         name = group[0].key.digest
         problems: list[tuple[Job, dict[str, Any]]] = []
@@ -123,7 +140,7 @@ class Worker:
             say(f"{title(group)}: {ended}; trying its {len(parts)} parts one by one")
             shutil.rmtree(self.store.workspace(sweep_key(group)), ignore_errors=True)
             for part in parts:
-                yield from self.compute(part)
+                yield from self.compute(part, owner)
             return
         failure = keep(self.store, name, ended, _last_lines(printed))
         for job in left.values():
@@ -135,7 +152,7 @@ class Worker:
             self._start()
         assert self.output is not None
         self.output.begin(self._file(name))
-        yield from self._exchange(command, given)
+        yield from self._exchange(command, given, self.minutes)
 
     def _start(self) -> None:
         self.output = None
@@ -166,17 +183,21 @@ class Worker:
         ).start()
         setup = {
             "arguments": self.arguments,
+            "left_out": self.left_out,
             "terminal": terminal().isatty(),
             "marker": marker,
         }
-        for answer in self._exchange("plan", setup):
+        # No limit: this process has made the same plan, within the limit.
+        for answer in self._exchange("plan", setup, None):
             self._end(f"cannot be planned again: {answer['why']}")
         self.output.end(GRACE)
 
     def _file(self, name: str) -> Path:
         return self.store.root / "output" / f"{name}.txt"
 
-    def _exchange(self, command: str, given: Any) -> Iterator[dict[str, Any]]:
+    def _exchange(
+        self, command: str, given: Any, minutes: float | None
+    ) -> Iterator[dict[str, Any]]:
         """Give a command and yield what is answered until it is done."""
         assert self.process is not None
         dead = False
@@ -206,11 +227,11 @@ class Worker:
             elif answer:
                 yield answer
                 continue
-            if self.minutes is not None and time.monotonic() - started > 60 * self.minutes:
+            if minutes is not None and time.monotonic() - started > 60 * minutes:
                 if hasattr(signal, "SIGUSR1"):  # it prints where it is
                     self.process.send_signal(signal.SIGUSR1)
                     time.sleep(TICK)
-                self._end(f"took longer than the {self.minutes:g} min of --time-limit")
+                self._end(f"took longer than the {minutes:g} min of --time-limit")
 
     def _send(self, command: str, given: Any) -> None:
         assert self.process is not None
@@ -257,6 +278,7 @@ class Worker:
             assert self.process.stdin is not None
             self.process.stdin.close()
         self.process = None
+        self.owner = ""
 
 
 def _listen(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:

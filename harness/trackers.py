@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.failures import keep_error
+from harness.failures import Failure, keep_error
+from harness.limit import limited
 from harness.plan import Job
 from harness.progress import say
 from harness.registry import Registry
@@ -19,11 +22,14 @@ from harness.store import Store
 class Trackers:
     """The plugins that implement lifecycle hooks."""
 
-    def __init__(self, registry: Registry, store: Store) -> None:
+    def __init__(
+        self, registry: Registry, store: Store, problems: dict[str, Failure], minutes: float | None
+    ) -> None:
         self.manager = registry.manager
         self.store = store
-        self.failed: set[tuple[str, str]] = set()
-        """Plugins and hooks whose failure was said once."""
+        self.problems = problems
+        """Gets the first failure of each plugin and hook."""
+        self.minutes = minutes
 
     def tell(self, hook: str, **facts: Any) -> None:
         """Call a lifecycle hook of each plugin."""
@@ -32,12 +38,15 @@ class Trackers:
             name = implementation.plugin_name
             others = plugins - {implementation.plugin}
             try:
-                self.manager.subset_hook_caller(hook, others)(**facts)
-            except (Exception, SystemExit) as error:
-                if (name, hook) not in self.failed:
-                    self.failed.add((name, hook))
-                    failure = keep_error(self.store, f"tracker-{name}", error)
-                    say(f"WARNING: {hook} of the plugin {name} failed: {failure}")
+                with limited(self.minutes), contextlib.redirect_stdout(sys.stderr):
+                    self.manager.subset_hook_caller(hook, others)(**facts)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                label = f"{hook} of the plugin {name}"
+                if label not in self.problems:
+                    self.problems[label] = keep_error(self.store, f"tracker-{name}", error)
+                    say(f"WARNING: {label} failed: {self.problems[label]}")
 
     def tell_stored(self, job: Job) -> None:
         """Tell that a result was stored; of a prediction, also what it comes to."""

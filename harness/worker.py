@@ -49,7 +49,7 @@ def work() -> int:
             if command == "plan":
                 marker = given["marker"].encode()
                 try:
-                    jobs, store = _plan(given["arguments"])
+                    jobs, store = _plan(given["arguments"], given["left_out"])
                 except Exception as error:
                     traceback.print_exc()
                     tell(_problem(error, Path()))
@@ -74,12 +74,16 @@ def work() -> int:
         return 130
 
 
-def _plan(arguments: Sequence[str]) -> tuple[dict[str, Job], Store]:
+def _plan(arguments: Sequence[str], left_out: list[str]) -> tuple[dict[str, Job], Store]:
     """The plan, without a word: the other end has made the same and said all there is to say."""
     from harness.cli import parse
 
     progress.instead = io.StringIO()
     options = parse(arguments)
+    options.left_out = left_out
+    # A plugin may change the working folder.
+    options.store = options.store.absolute()
+    options.data = options.data and Path(options.data).absolute()
     plan, store = options.plan(options)
     return plan.jobs, store
 
@@ -104,7 +108,9 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
         else:
             workspace = store.workspace(sweep_key(group))
             finishes = sweep.run([job.part for job in group], workspace)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also what is no Exception, such as a panic in Rust
         yield from ((job, error) for job in group)
         return
     for job, finish in zip(group, finishes, strict=True):

@@ -316,15 +316,14 @@ def test_what_cannot_be_planned_twice_fails_in_words(toy, make_distribution):
 
 def test_what_raises_where_nobody_expects_it_is_one_line(toy, make_distribution):
     source = (
-        "from harness import Dataset, hookimpl\n"
+        "from harness import Model, hookimpl\n"
         "@hookimpl\n"
-        "def harness_datasets():\n"
-        "    return [Dataset(name='x', title='x', classes=('a', 'b'), load=None,"
-        " missing=lambda folder: 1 / 0)]\n"
+        "def harness_models():\n"
+        "    return [Model(name='x', title='x', fit=None, load=None, requires=None)]\n"
     )
-    toy.path.append(make_distribution("x-missing", {"missing": source}))
-    output = toy("run", "--dataset", "x", code=1, TMPDIR=str(toy.folder))
-    (path,) = re.findall(r"ZeroDivisionError: division by zero \(details in (\S+)\)", output)
+    toy.path.append(make_distribution("x-requires", {"requires": source}))
+    output = toy("run", "--model", "x", code=1, TMPDIR=str(toy.folder))
+    (path,) = re.findall(r"TypeError: .*NoneType \(details in (\S+)\); report it", output)
     assert "Traceback" in Path(path).read_text()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult, columns, figures, formats, mistakes
+from harness.failures import Collected
 from harness.leaderboard import build
 from harness.store import Key, Store
 
@@ -302,7 +303,7 @@ def test_a_design_effect_widens_intervals_and_says_so(make):
 def test_the_page_about_errors(make, tmp_path):
     other = published(model="m", confusion=((2, 0), (0, 2)))
     board = build(make([("m", 3), ("n", 2)]), "d", [other])
-    page, data, *pictures = mistakes.write(board, tmp_path)
+    page, data, *pictures = mistakes.write(board, tmp_path, Collected(Store(tmp_path)))
     text = page.read_text()
     assert "1 of 4 test patches are wrong in all 2 models" in text
     assert "| s       | b       | a " in text

@@ -96,15 +96,17 @@ def test_a_perturbation_can_learn_the_look_of_each_class(toy):
 
 
 def test_a_probe_of_models_that_fails_leaves_the_board_standing(toy):
-    output = toy("run", *TOY, TOY_BROKEN_PROBE="1")
-    assert "WARNING: probe toy-share on toy-mean failed: RuntimeError: the toy probe was" in output
+    output = toy("run", *TOY, code=1, TOY_BROKEN_PROBE="1")
+    assert "failed: probe toy-share of toy-mean" in output
+    (path,) = re.findall(r"RuntimeError: the toy probe was .* \(details in (\S+)\)", output)
+    assert "Traceback" in (toy.folder / path).read_text()
     assert len([row for row in board(toy)["rows"] if row["result"] == "measured"]) == 2
     assert board(toy)["rows"][0]["toy-share.share of red"] is None
 
 
 def test_a_plot_that_fails_is_a_warning(toy):
-    output = toy("run", *TOY, TOY_BROKEN_PLOT="1")
-    assert "WARNING: toy-probes-red.png cannot be drawn: RuntimeError: the toy plot was" in output
+    output = toy("run", *TOY, code=1, TOY_BROKEN_PLOT="1")
+    assert "failed: picture toy-probes-red.png: RuntimeError: the toy plot was" in output
     assert "toy-probes-red.png)" not in (toy.folder / "leaderboards/toy-probes.md").read_text()
 
 

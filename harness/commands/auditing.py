@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 def audit(options: argparse.Namespace) -> int:
     """Ask probes about datasets and write what they found."""
     from harness import choose, report
+    from harness.failures import Collected
     from harness.store import Store, disk_error
     from harness.supervise import Worker
 
@@ -44,15 +45,17 @@ def audit(options: argparse.Namespace) -> int:
     store = Store(options.store)
     worker = Worker(options.arguments, store, options.time_limit)
     found, failures = _ask(registry, worker, datasets, data, options.probe)
+    problems = Collected(store)
     every = choose.dataset_probes(registry, ())
     for dataset, findings in found.items():
         print(f"\n{dataset}\n")
         print("\n".join(report.summary(every, findings)))
         try:
-            written = report.write_audit(store, dataset, every, findings, folder)
+            written = report.write_audit(store, dataset, every, findings, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         say(f"Wrote {', '.join(map(str, written))}")
+    failures |= problems
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)
 
@@ -63,7 +66,8 @@ def plan_audit(options: argparse.Namespace) -> tuple[Plan, Store]:
     from harness.store import Store
 
     registry, store, data = load_registry(options), Store(options.store), data_folder(options)
-    datasets = choose.datasets(registry, options.dataset, data)
+    found = choose.datasets(registry, options.dataset, data)
+    datasets = [dataset for dataset in found if dataset.name not in options.left_out]
     return _plan_probes(registry, store, datasets, data, options.probe), store
 
 

@@ -23,6 +23,7 @@ from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
+    from harness.failures import Collected
     from harness.leaderboard import Board
     from harness.plan import Plan, Request
     from harness.registry import Registry
@@ -41,23 +42,28 @@ def run(options: argparse.Namespace) -> int:
         )
     from harness import planner
     from harness.execute import execute
+    from harness.failures import Collected
     from harness.store import Store
     from harness.supervise import Worker
 
     registry = load_registry(options)
+    errors: dict[str, Exception] = {}
     try:
-        request = _run_request(options, registry)
+        request = _run_request(options, registry, errors)
         _check_tables(options, registry)
     except HarnessError:
         warn_of_broken(registry)
         raise
     store = Store(options.store)
+    problems = Collected(store)
+    for label, error in errors.items():
+        problems.add(label, error)
     warn_of_broken(registry, store)
     names = [dataset.name for dataset in request.datasets]
     to_do = planner.build(registry, store, request)
 
     def write_clean() -> None:
-        _write_boards(options, registry, names)
+        _write_boards(options, registry, names, problems)
 
     if options.all:
         for label, failure in to_do.unavailable.items():
@@ -66,9 +72,9 @@ def run(options: argparse.Namespace) -> int:
         to_do.failures |= to_do.unavailable
     worker = Worker(options.arguments, store, options.time_limit)
     failures = execute(to_do, store, registry, worker, write_clean)
-    _print_boards(options, registry, names)
-    print_failures(failures)
-    if failures:
+    _print_boards(options, registry, names, problems)
+    print_failures(failures | problems)
+    if failures or problems:
         return FAILED
     return BROKEN_PLUGIN if registry.broken else OK
 
@@ -79,26 +85,30 @@ def plan_run(options: argparse.Namespace) -> tuple[Plan, Store]:
     from harness.store import Store
 
     registry, store = load_registry(options), Store(options.store)
-    return planner.build(registry, store, _run_request(options, registry)), store
+    request = _run_request(options, registry, {})
+    return planner.build(registry, store, request), store
 
 
-def _run_request(options: argparse.Namespace, registry: Registry) -> Request:
+def _run_request(
+    options: argparse.Namespace, registry: Registry, problems: dict[str, Exception]
+) -> Request:
     from harness import choose, plan, settings
 
     data = data_folder(options)
     models = choose.models(registry, options.model)
-    datasets = choose.datasets(registry, options.dataset, data)
+    datasets = choose.datasets(registry, options.dataset, data, problems)
     probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
     return plan.Request(
-        datasets=datasets,
+        datasets=[dataset for dataset in datasets if dataset.name not in options.left_out],
         models=models,
-        perturbations=choose.perturbations(registry, options.perturbation, probes),
+        perturbations=choose.perturbations(registry, options.perturbation, probes, problems),
         perturbed=choose.perturbed(models, options.model),
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,
         audit_selection=options.audit_selection,
         given=settings.parse(options.settings, choose.fitted(registry, models)),
+        minutes=options.time_limit,
     )
 
 
@@ -110,10 +120,12 @@ def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     columns.choose(options.columns, choose.model_probes(registry, ()))
 
 
-def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequence[str]) -> None:
+def _print_boards(
+    options: argparse.Namespace, registry: Registry, names: Sequence[str], problems: Collected
+) -> None:
     from harness import formats
 
-    for board in _write_boards(options, registry, names):
+    for board in _write_boards(options, registry, names, problems):
         print(f"\n{board.dataset['name']}\n")
         print(formats.table(board, "simple", options.columns))
         for line in formats.about(board, options.columns):
@@ -121,9 +133,9 @@ def _print_boards(options: argparse.Namespace, registry: Registry, names: Sequen
 
 
 def _write_boards(
-    options: argparse.Namespace, registry: Registry, names: Sequence[str]
+    options: argparse.Namespace, registry: Registry, names: Sequence[str], problems: Collected
 ) -> list[Board]:
-    from harness import formats, leaderboard, mistakes, report, selection
+    from harness import formats, leaderboard, mistakes, predictions, report, selection
     from harness.choose import model_probes
     from harness.store import Store, disk_error
 
@@ -139,6 +151,7 @@ def _write_boards(
             options.design_effect,
             options.temperature,
             registry.versions,
+            predictions.careful(problems, options.time_limit),
         )
         for name in names
         if name in store.datasets()
@@ -146,9 +159,9 @@ def _write_boards(
     for board in boards:
         try:
             written = formats.write(board, options.leaderboards, options.columns)
-            written += mistakes.write(board, options.leaderboards)
-            written += selection.write(store, board, options.leaderboards)
-            written += report.write_probes(board, options.leaderboards)
+            written += mistakes.write(board, options.leaderboards, problems)
+            written += selection.write(store, board, options.leaderboards, problems)
+            written += report.write_probes(board, options.leaderboards, problems)
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error
         say(f"Wrote {', '.join(map(str, written))}")
@@ -157,8 +170,12 @@ def _write_boards(
 
 def leaderboard(options: argparse.Namespace) -> int:
     """Write the tables again from the store."""
+    from harness.failures import Collected
+
     store = existing_store(options)
     registry = registry_of(options)
     _check_tables(options, registry)
-    _print_boards(options, registry, list(store.datasets()))
-    return exit_code(options, registry)
+    problems = Collected(store)
+    _print_boards(options, registry, list(store.datasets()), problems)
+    print_failures(problems)
+    return exit_code(options, registry, FAILED if problems else OK)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import FitContext, HarnessError, Setting, Split
-from harness_checkpoint.description import Description
+from harness_checkpoint.description import Description, beside
+from harness_checkpoint.worker import plain
 
 WORKER = Path(__file__).with_name("worker.py")
 SAVED = "checkpoint.json"
@@ -73,7 +74,7 @@ def load(
 
 def accelerator(description: Description, settings: Mapping[str, Setting]) -> str:
     """Name of the accelerator that these settings run on; "" for the CPU."""
-    key = _python(settings), str(settings["device"])
+    key = _python(description, settings), str(settings["device"])
     if key not in _accelerators:
         Worker(description, settings).close()
     return _accelerators[key]
@@ -131,7 +132,7 @@ class Worker:
 
     def __init__(self, description: Description, settings: Mapping[str, Setting]) -> None:
         self.path = description.path
-        python, device = _python(settings), str(settings["device"])
+        python, device = _python(description, settings), str(settings["device"])
         size = settings["batch_size"]
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise HarnessError(f"setting batch_size={size}: must be a whole number, at least 1")
@@ -199,7 +200,7 @@ class Worker:
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         if code == -9:
             how += ", perhaps for want of memory"
-        lines = [line for line in self._printed().splitlines() if line.strip()]
+        lines = [line for line in plain(self._printed()).splitlines() if line.strip()]
         last = f"; the last that it printed: {lines[-1].strip()[:200]}" if lines else ""
         return f"the process that runs the model ended ({how}); correct the model or python{last}"
 
@@ -214,9 +215,12 @@ class Worker:
         return bytes(self.tail).decode("utf-8", "backslashreplace")
 
 
-def _python(settings: Mapping[str, Setting]) -> str:
+def _python(description: Description, settings: Mapping[str, Setting]) -> str:
+    """The interpreter; a bare name, such as "python3.12", is looked for as a shell does."""
     python = str(settings["python"]) or sys.executable
-    return python if Path(python).name == python else str(Path(python).expanduser().absolute())
+    return (
+        str(beside(description.path, "python", python)) if Path(python).name != python else python
+    )
 
 
 def _keep_tail(file: IO[bytes], tail: bytearray) -> None:

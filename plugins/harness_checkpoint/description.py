@@ -1,39 +1,6 @@
 """The TOML file that describes a trained torch model: its keys, checked, and the files behind it.
 
-kind = "torch-checkpoint"
-name = "mine"                    # of the model; "mine+flips" is then known as well
-title = "My network"             # the name, if left out
-folder = "checkout"              # imports and relative paths of the code start here; the folder
-                                 # of this file, if left out
-network = "model:Network"        # MODULE:NAME of a class or function; the module is one of the
-                                 # folder, or an installed one
-arguments = { num_classes = 9 }  # that it is called with
-classes = ["ADI", "BACK"]        # in the order of the outputs
-trained_on = "NCT-CRC-HE-100K"   # as published results call it, or "unknown"
-selected_on = "unknown"          # which split chose it: none, held-out, validation, test
-license = "CC BY 4.0"            # said when it is run, like the source
-source = "https://..."
-files = ["config.json"]          # what else the answer depends on; needed without weights.file
-
-device = "auto"                  # or "cpu", "cuda", "cuda:1"
-batch_size = 32
-python = "env/bin/python"        # another interpreter, with torch and numpy
-
-[weights]                        # none where calling the network loads them
-file = "weights.safetensors"     # or a file of torch.save, read with weights_only
-key = "state_dict"               # where the state dict is in it; dots go deeper
-prefix = "module."               # to cut off its names; other names are left out
-# or a method of the network, called once:
-# method = "load_weights"
-# arguments = { dataset = "CRC" }
-
-[input]
-size = 224                       # side, in pixels, to resize to; as they are, if left out
-interpolation = "bilinear"       # or "bicubic", "nearest"
-range = [0, 1]                   # what 0 and 255 become
-mean = [0.485, 0.456, 0.406]     # subtracted then, by channel
-std = [0.229, 0.224, 0.225]      # divided by then
-channels = "RGB"                 # or "BGR"
+What the keys mean is in ``docs/deepcmorph.md``.
 """
 
 from __future__ import annotations
@@ -41,122 +8,117 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness import HarnessError, InitialWeights, Setting, UnavailableError
-from harness.registry import suggest
+from harness.toml_keys import checked
 
-REQUIRED = object()
 SPLITS = ("none", "held-out", "validation", "test", "unknown")
-REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-
-Keys = Mapping[str, tuple[Callable[[Any], bool], str, Any]]
-"""By key: whether a value will do, what it must be in words, and the default."""
+NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _text(description: str = "a text", **more: Any) -> dict[str, Any]:
+    return {"type": "string", "pattern": r"\S", "description": description, **more}
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
+def _texts(description: str, **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": _text(), "description": description, **more}
 
 
-def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in choices, " or ".join(choices)
+def _one_of(*choices: str) -> dict[str, Any]:
+    return {"enum": choices, "description": " or ".join(choices)}
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _whole(**more: Any) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, "description": "a whole number, at least 1", **more}
 
 
-def _numbers(n: int) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) == n
-            and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-        )
-
-    return check
-
-
-def _table(value: Any) -> bool:
-    return isinstance(value, dict)
+def _numbers(n: int, description: str, **more: Any) -> dict[str, Any]:
+    size = {"minItems": n, "maxItems": n}
+    return {
+        "type": "array",
+        "items": {"type": "number", **more},
+        **size,
+        "description": description,
+    }
 
 
-def _arguments(value: Any) -> bool:
-    try:
-        return isinstance(value, dict) and bool(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        return False
-
-
-ARGUMENTS: tuple[Callable[[Any], bool], str, Any] = (
-    _arguments,
-    "a table of texts, numbers and lists of them",
-    {},
-)
-KEYS: Keys = {
-    "kind": (_text, "torch-checkpoint", REQUIRED),
-    "name": (_text, "the name of the model", REQUIRED),
-    "title": (_text, "a text", ""),
-    "folder": (_text, "the path of a folder", "."),
-    "network": (
-        lambda value: isinstance(value, str) and bool(REFERENCE.fullmatch(value)),
-        'MODULE:NAME of a class or function, such as "model:Network" for Network in model.py',
-        REQUIRED,
-    ),
-    "arguments": ARGUMENTS,
-    "classes": (
-        lambda value: _texts(value) and len(value) == len(set(value)) >= 2,
-        "the names of the classes in the order of the outputs",
-        REQUIRED,
-    ),
-    "trained_on": (_text, 'the name of the training data, or "unknown"', REQUIRED),
-    "selected_on": (*_one_of(*SPLITS), "unknown"),
-    "license": (_text, "a text", ""),
-    "source": (_text, "a text", ""),
-    "files": (_texts, "a list of paths", None),
-    "device": (_text, "auto, cpu, cuda or cuda:N", "auto"),
-    "batch_size": (_whole, "a whole number, at least 1", 32),
-    "python": (_text, "the path of a Python interpreter", ""),
-    "weights": (_table, "a table with file or method", {}),
-    "input": (_table, "a table", {}),
+ARGUMENTS = {
+    "$ref": "#/$defs/arguments",
+    "description": "a table of texts, numbers and lists of them",
+    "default": {},
 }
-WEIGHTS: Keys = {
-    "file": (_text, "the path of a file", ""),
-    "key": (_text, "a text", ""),
-    "prefix": (_text, "a text", ""),
-    "method": (_text, "the name of a method", ""),
+WEIGHTS = {
+    "file": _text("the path of a file", default=""),
+    "key": _text(default=""),
+    "prefix": _text(default=""),
+    "method": _text("the name of a method", default=""),
     "arguments": ARGUMENTS,
+    "missing": _texts("a list of names of tensors", default=[]),
 }
-INPUT: Keys = {
-    "size": (_whole, "a whole number, at least 1", 0),
-    "interpolation": (*_one_of("bilinear", "bicubic", "nearest"), "bilinear"),
-    "range": (
-        lambda value: _numbers(2)(value) and value[0] < value[1],
-        "two numbers, what 0 and 255 become, such as [0, 1]",
-        [0, 1],
+INPUT = {
+    "size": _whole(default=0),
+    "interpolation": {**_one_of("bilinear", "bicubic", "nearest"), "default": "bilinear"},
+    "range": {**_numbers(2, "two numbers, what 0 and 255 become"), "default": [0, 1]},
+    "mean": {**_numbers(3, "three numbers"), "default": [0, 0, 0]},
+    "std": {**_numbers(3, "three numbers above 0", exclusiveMinimum=0), "default": [1, 1, 1]},
+    "channels": {**_one_of("RGB", "BGR"), "default": "RGB"},
+}
+KEYS = {
+    "kind": _text("torch-checkpoint"),
+    "name": _text("the name of the model"),
+    "title": _text(),
+    "folder": _text("the path of a folder", default="."),
+    "network": {
+        "type": "string",
+        "pattern": f"^{NAME}:{NAME}$",
+        "description": (
+            'MODULE:NAME of a class or function, such as "model:Network" for Network in model.py'
+        ),
+    },
+    "arguments": ARGUMENTS,
+    "classes": _texts(
+        "the names of the classes in the order of the outputs", minItems=2, uniqueItems=True
     ),
-    "mean": (_numbers(3), "three numbers", [0, 0, 0]),
-    "std": (
-        lambda value: _numbers(3)(value) and all(v > 0 for v in value),
-        "three numbers above 0",
-        [1, 1, 1],
-    ),
-    "channels": (*_one_of("RGB", "BGR"), "RGB"),
+    "trained_on": _text('the name of the training data, or "unknown"'),
+    "selected_on": {**_one_of(*SPLITS), "default": "unknown"},
+    "license": _text(default=""),
+    "source": _text(default=""),
+    "files": _texts("a list of paths"),
+    "device": _text("auto, cpu, cuda or cuda:N", default="auto"),
+    "batch_size": _whole(default=32),
+    "python": _text("the path of a Python interpreter", default=""),
+    "weights": {
+        "type": "object",
+        "properties": WEIGHTS,
+        "description": "a table with file or method",
+        "default": {},
+    },
+    "input": {"type": "object", "properties": INPUT, "description": "a table", "default": {}},
+}
+SCHEMA = {
+    "properties": KEYS,
+    "required": ["kind", "name", "network", "classes", "trained_on"],
+    "$defs": {
+        "value": {
+            "anyOf": [
+                {"type": ["string", "number", "boolean"]},
+                {"type": "array", "items": {"$ref": "#/$defs/value"}},
+                {"$ref": "#/$defs/arguments"},
+            ]
+        },
+        "arguments": {"type": "object", "additionalProperties": {"$ref": "#/$defs/value"}},
+    },
 }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Description:
-    """A trained torch model. Paths are absolute; see the top of this module for the rest."""
+    """A trained torch model. Paths are absolute, but for that of another interpreter."""
 
     path: Path
     """The TOML file, which every error names."""
@@ -167,7 +129,8 @@ class Description:
     arguments: Mapping[str, Any]
     classes: tuple[str, ...]
     weights: Mapping[str, Any]
-    """``file`` (absolute), ``key``, ``prefix``, ``method`` and ``arguments``; "" for none."""
+    """``file`` (absolute), ``key``, ``prefix``, ``method``, ``arguments`` and ``missing``; "" for
+    none."""
     files: tuple[Path, ...]
     input: Mapping[str, Any]
     trained_on: str
@@ -175,8 +138,6 @@ class Description:
     license: str
     source: str
     execution: Mapping[str, Setting]
-    own_folder: bool
-    """Whether the file names a folder, which then must have the module."""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -208,11 +169,6 @@ class Description:
             )
         module = self.network.partition(":")[0]
         code = sources(self.folder, module)
-        if self.own_folder and not code:
-            raise UnavailableError(
-                f"{self.path}: network = {self.network!r}: there is no module {module} in "
-                f"{self.folder}; correct network or folder"
-            )
         found = {}
         for path in dict.fromkeys([*code, *self._weights_files(), *self.files]):
             try:
@@ -254,67 +210,59 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
     Whether the files that it names are there is looked at only when the model is used.
     """
     path = path.absolute()
-    given = _checked(path, "", content, KEYS)
-    weights = _checked(path, "weights.", given["weights"], WEIGHTS)
+    said = checked(path, content, SCHEMA)
+    weights, given = said["weights"], content.get("weights", {})
     chosen = [key for key in ("file", "method") if weights[key]]
-    if given["weights"] and len(chosen) != 1:
+    if given and len(chosen) != 1:
         raise HarnessError(f"{path}: weights: give either file or method, and no other way")
     strange = ("arguments",) if weights["file"] else ("key", "prefix")
     for key in strange:
-        if key in given["weights"]:
+        if key in given:
             raise HarnessError(
                 f"{path}: weights.{key} does not go with {chosen[0]}; remove one of them"
             )
-    if not weights["file"] and given["files"] is None:
+    if not weights["file"] and "files" not in said:
         raise HarnessError(
             f"{path}: lacks files: name those that hold the weights, so that results are computed "
             "anew when they change (files = [] if there are none)"
         )
-    where = path.parent
-    python = given["python"]
+    low, high = said["input"]["range"]
+    if low >= high:
+        raise HarnessError(
+            f"{path}: input.range = [{low}, {high}]: the first must be below the second; correct it"
+        )
+    if weights["file"]:
+        weights = {**weights, "file": str(beside(path, "weights.file", weights["file"]))}
     return Description(
         path=path,
-        name=given["name"],
-        title=given["title"] or given["name"],
-        folder=where / Path(given["folder"]).expanduser(),
-        own_folder="folder" in content,
-        network=given["network"],
-        arguments=given["arguments"],
-        classes=tuple(given["classes"]),
-        weights={
-            **weights,
-            "file": str(where / Path(weights["file"]).expanduser()) if weights["file"] else "",
-        },
-        files=tuple(where / Path(name).expanduser() for name in given["files"] or ()),
-        input=_checked(path, "input.", given["input"], INPUT),
-        trained_on=given["trained_on"],
-        selected_on=given["selected_on"],
-        license=given["license"],
-        source=given["source"],
-        execution={
-            "device": given["device"],
-            "batch_size": given["batch_size"],
-            # A bare name, such as "python3.12", is looked for as a shell does. The path is not
-            # resolved: an interpreter knows its environment by the link it was called through.
-            "python": str(where / Path(python).expanduser())
-            if Path(python).name != python
-            else python,
-        },
+        name=said["name"],
+        title=said.get("title", said["name"]),
+        folder=beside(path, "folder", said["folder"]),
+        network=said["network"],
+        arguments=said["arguments"],
+        classes=tuple(said["classes"]),
+        weights=weights,
+        files=tuple(beside(path, "files", name) for name in said.get("files", ())),
+        input=said["input"],
+        trained_on=said["trained_on"],
+        selected_on=said["selected_on"],
+        license=said["license"],
+        source=said["source"],
+        execution={key: said[key] for key in ("device", "batch_size", "python")},
     )
 
 
-def _checked(path: Path, where: str, table: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
-    """The values of a table, with defaults for those left out."""
-    for key, value in table.items():
-        if key not in keys:
-            raise HarnessError(f"{path}: unknown key {where}{key}; {suggest(key, keys)}")
-        good, allowed, _ = keys[key]
-        if not good(value):
-            raise HarnessError(f"{path}: {where}{key} = {value!r}: must be {allowed}")
-    for key, (_, allowed, default) in keys.items():
-        if default is REQUIRED and key not in table:
-            raise HarnessError(f"{path}: lacks {where}{key}: {allowed}; add it")
-    return {key: table.get(key, default) for key, (*_, default) in keys.items()}
+def beside(file: Path, key: str, name: str) -> Path:
+    """A path that a TOML file names, relative to the file. Raises HarnessError naming the key.
+
+    It is not resolved: an interpreter knows its environment by the link it is called through.
+    """
+    try:
+        if "\0" in name:
+            raise ValueError("has a zero byte")
+        return file.parent / Path(name).expanduser()
+    except (RuntimeError, ValueError) as error:  # RuntimeError: the home of nobody
+        raise HarnessError(f"{file}: {key} = {name!r}: {error}; correct the path") from error
 
 
 def sources(folder: Path, module: str) -> list[Path]:

@@ -9,11 +9,13 @@ float32 (B, C). An answer with "error" is the last one.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import importlib
 import io
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -77,9 +79,14 @@ def main() -> None:
         answer({"error": str(problem)})
 
 
+def plain(text: str) -> str:
+    """A text without the codes that color a terminal."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+
+
 def short(error: BaseException) -> str:
     """An error of others in one line."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(plain(f"{type(error).__name__}: {error}").split())
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
@@ -120,6 +127,8 @@ class Loaded:
         elif setup["weights"]["file"]:
             self._load_file(network)
         self.network = network.to(self.device).eval()
+        kinds = [p.dtype for p in network.parameters() if p.is_floating_point()]
+        self.dtype = kinds[0] if kinds else torch.float32
 
     def _find_device(self, name: str) -> Any:
         torch = self.torch
@@ -160,11 +169,14 @@ class Loaded:
         here = f"weights.method = {method!r}"
         if not callable(getattr(network, method, None)):
             raise Problem(f"{here}: the network has no such method; {nearest(method, network)}")
-        before = {name: value.clone() for name, value in network.state_dict().items()}
-        missing: list[str] = []
-        hook = network.register_load_state_dict_post_hook(
-            lambda module, keys: missing.extend(keys.missing_keys)
-        )
+        torch = self.torch
+
+        def tensors() -> dict[str, Any]:
+            state = network.state_dict(keep_vars=True)
+            return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+        # Whether a tensor was written to shows in torch's count of that, unless it went round it.
+        before = {name: (t, t._version, t.detach().clone()) for name, t in tensors().items()}
         try:
             getattr(network, method)(**arguments)
         except (Exception, SystemExit) as error:
@@ -172,18 +184,29 @@ class Loaded:
                 f"{here}: calling it with arguments = {arguments} raised {short(error)}; correct "
                 "them, or put the weights where it looks for them"
             ) from error
-        finally:
-            hook.remove()
-        after = network.state_dict()
-        n = sum(k not in before or not self.torch.equal(before[k], v) for k, v in after.items())
-        if not n:
+        after, left = tensors(), []
+        for name, tensor in after.items():
+            same, version, values = before.get(name, (None, 0, None))
+            if tensor is same and tensor._version == version:
+                left += [name] if torch.equal(tensor.detach().to(values), values) else []
+        if len(left) == len(after):
             raise Problem(
                 f"{here}: it left every weight as it was; check its arguments and the file that it "
                 "reads"
             )
-        self.loaded = f"{method} changed {n:,} of {len(after):,} tensors"
-        if missing:  # and the method may not have said a word
-            self.loaded += f" and found none for {len(missing):,} ({listed(missing)})"
+        if lacking := self._lacking(left):
+            raise Problem(
+                f"{here}: it loaded nothing into {len(lacking):,} of {len(after):,} tensors "
+                f"({listed(lacking)}); check its arguments and the file that it reads, or name in "
+                "weights.missing what the answer does not depend on"
+            )
+        self.loaded = f"{method} loaded {len(after) - len(left):,} of {len(after):,} tensors"
+        self.loaded += f", none into {listed(left)}" if left else ""
+
+    def _lacking(self, names: list[str]) -> list[str]:
+        """Those names of tensors that may not be missing."""
+        allowed = self.setup["weights"]["missing"]
+        return [n for n in names if not any(fnmatch.fnmatchcase(n, part) for part in allowed)]
 
     def _load_file(self, network: Any) -> None:
         weights = self.setup["weights"]
@@ -214,7 +237,7 @@ class Loaded:
                 f"{here}: does not fit the network ({short(error)}); correct arguments or give its "
                 "own weights"
             ) from error
-        missing, strange = list(fit.missing_keys), list(fit.unexpected_keys)
+        missing, strange = self._lacking(fit.missing_keys), list(fit.unexpected_keys)
         if missing or strange:
             parts = []
             if missing:
@@ -224,7 +247,7 @@ class Loaded:
             head = strange[0][: -len(missing[0])] if missing and strange else ""
             hint = "correct arguments, weights.key or weights.prefix"
             if head and strange[0] == head + missing[0]:
-                hint = f"set weights.prefix = {head!r}"
+                hint = f"set weights.prefix = {prefix + head!r}"
             raise Problem(f"{here}: {', and '.join(parts)}; {hint}")
         self.loaded = f"{len(tensors):,} tensors loaded"
 
@@ -240,10 +263,35 @@ class Loaded:
                 f"{here}: {short(error)}; install safetensors for {sys.executable}"
             ) from error
         except Exception as error:
-            raise Problem(
-                f"{here}: cannot be read ({short(error)}); it must be a safetensors file, or one "
-                "of torch.save that holds nothing but tensors, numbers and texts"
-            ) from error
+            raise Problem(f"{here}: {self._why_unread(path, error)}") from error
+
+    def _why_unread(self, path: str, error: Exception) -> str:
+        """What is wrong with a file that cannot be read, and what to do instead."""
+        text = str(error)
+        if isinstance(error, TypeError) and "weights_only" in text:
+            return (
+                f"torch {self.torch.__version__} cannot read it without running what is in it; "
+                f"install torch 1.13 or newer for {sys.executable}"
+            )
+        if "TorchScript" in text:
+            file = json.dumps(path)
+            return (
+                f'is TorchScript; remove [weights] and say network = "torch.jit:load", '
+                f"arguments = {{ f = {file} }}, files = [{file}]"
+            )
+        if found := re.search(r"GLOBAL (\S+)", plain(text)):
+            return (
+                f"holds more than tensors, numbers and texts ({found[1]}), which would be run; if "
+                f"you trust it, save its state dict alone: torch.save(torch.load({path!r}, "
+                "weights_only=False)['state_dict'], 'new.pth'), with .state_dict() in place of "
+                "['state_dict'] if it is a whole network"
+            )
+        # What torch says before the cause is to read the file without care.
+        cause = re.search(r"WeightsUnpickler error:\s*(.*)", text)
+        return (
+            f"cannot be read ({cause[1] if cause else short(error)}); it must be a safetensors "
+            "file, or one of torch.save that holds nothing but tensors, numbers and texts"
+        )
 
     def logits(self, data: bytes, shape: list[int]) -> Any:
         """Logits, float32 (B, C), of the bytes of patches uint8 (B, H, W, 3)."""
@@ -255,22 +303,20 @@ class Loaded:
         for start in range(0, len(images), size):
             part = images[start : start + size]
             n = len(part)
-            if n < size:  # a shorter batch would be computed in another order
-                part = torch.cat([part, part[:1].expand(size - n, *part.shape[1:])])
             with torch.no_grad():
                 out = self._forward(part)
-            if not isinstance(out, torch.Tensor) or tuple(out.shape) != (size, n_classes):
+            if not isinstance(out, torch.Tensor) or tuple(out.shape) != (n, n_classes):
                 what = (
                     f"shape {tuple(out.shape)}"
                     if isinstance(out, torch.Tensor)
                     else f"type {type(out).__name__}"
                 )
                 raise Problem(
-                    f"the network returned an output of {what} where ({size}, {n_classes}) is "
-                    f"expected for {size} patches and {n_classes} classes; correct classes or "
+                    f"the network returned an output of {what} where ({n}, {n_classes}) is "
+                    f"expected for {n} patches and {n_classes} classes; correct classes or "
                     "arguments, or let network name a function whose network returns logits"
                 )
-            rows.append(out[:n].float().cpu())
+            rows.append(out.float().cpu())
         found = torch.cat(rows) if rows else torch.empty((0, n_classes))
         if not bool(torch.isfinite(found).all()):
             raise Problem(
@@ -283,12 +329,12 @@ class Loaded:
             return self.network(self._prepare(images))
         except (Exception, SystemExit) as error:
             hint = "check [input] and arguments"
-            if "out of memory" in str(error):
+            if "out of memory" in str(error) or "allocate" in str(error):
                 hint = f"set a batch_size below {self.setup['batch_size']}"
             raise Problem(f"the network raised {short(error)}; {hint}") from error
 
     def _prepare(self, images: Any) -> Any:
-        """Patches uint8 (B, H, W, 3) as the network's input, float32 (B, 3, H, W)."""
+        """Patches uint8 (B, H, W, 3) as the network's input, (B, 3, H, W) of its own dtype."""
         torch, given = self.torch, self.setup["input"]
         x = images.to(self.device).permute(0, 3, 1, 2).float()
         size = (given["size"], given["size"])
@@ -304,7 +350,7 @@ class Loaded:
             torch.tensor(given[key], dtype=torch.float32, device=self.device).view(3, 1, 1)
             for key in ("mean", "std")
         )
-        return ((x / 255 * (high - low) + low - mean) / std).contiguous()
+        return ((x / 255 * (high - low) + low - mean) / std).to(self.dtype).contiguous()
 
 
 SMOOTH = {"antialias": True, "align_corners": False}

@@ -31,7 +31,7 @@ DOCUMENTED = re.findall(
 )
 """The TOML files of the documentation: DeepCMorph and a network of torchvision."""
 
-NET = """
+NET = r"""
 import os, sys, time
 import torch
 
@@ -45,13 +45,15 @@ class Net(torch.nn.Module):
         self.classes = classes
 
     def forward(self, x):
-        assert x.dtype == torch.float32 and x.shape[1] == 3 and x.is_contiguous()
+        assert x.dtype == self.scale.dtype and x.shape[1] == 3 and x.is_contiguous()
+        if self.mode == "memory":
+            torch.empty(2 ** 50)
         out = x.mean(dim=(2, 3)) * self.scale
         if self.mode == "crash":
-            print("about to crash")
+            print("\x1b[31mabout to crash\x1b[0m")
             os._exit(7)
         if self.mode == "raise":
-            raise RuntimeError("told to\\nfail")
+            raise RuntimeError("told to\n\x1b[1mfail\x1b[0m")
         if self.mode == "exit":
             sys.exit(3)
         if self.mode == "nan":
@@ -62,7 +64,7 @@ class Net(torch.nn.Module):
             return out, out
         if self.mode == "chatty":
             sys.stdout.write("x" * 5_000_000)
-            os.write(1, b"y" * 5_000_000 + b"\\n")
+            os.write(1, b"y" * 5_000_000 + b"\n")
         if self.mode == "input":
             input()
         if self.mode == "sleep":
@@ -77,10 +79,24 @@ class Net(torch.nn.Module):
         torch.nn.DataParallel(self).load_state_dict({"module." + k: v for k, v in state.items()},
                                                     strict=False)
 
+    def load_same(self):
+        self.load_state_dict(self.state_dict())
+
+    def load_around(self):
+        self.scale.data.copy_(torch.tensor([1., 2., 3.]))
+
 class Wide(Net):
     def __init__(self):
         super().__init__()
-        self.head = torch.nn.Parameter(torch.zeros(1))
+        self.head = torch.nn.Linear(3, 3)
+
+def half():
+    return Net().half()
+
+def old_torch():
+    load = torch.load
+    torch.load = lambda path, map_location=None: load(path)
+    return Net()
 
 def not_a_network():
     return 5
@@ -119,17 +135,18 @@ class Made:
         (folder / "code/worker.py").write_text(NET)
         self.said = []
 
-    def model(self, text=""):
+    def model(self, text="", network="worker:Net"):
         path = self.folder / "net.toml"
-        path.write_text(RGB.replace("files = []\n", "") + text)
-        if "files" not in text and "file " not in text:
-            path.write_text(RGB + text)
+        given = RGB.replace("worker:Net", network)
+        if "files" in text or "file " in text:
+            given = given.replace("files = []\n", "")
+        path.write_text(given + text)
         (model,) = read(path, tomllib.loads(path.read_text()))
         return model
 
-    def __call__(self, text="", classes=("red", "green", "blue"), **settings):
+    def __call__(self, text="", classes=("red", "green", "blue"), network="worker:Net", **settings):
         """A fitted classifier."""
-        model = self.model(text)
+        model = self.model(text, network)
         made, self.said = context(self.folder, {**model.execution, **settings}, classes)
         return model.fit(None, None, made)
 
@@ -156,7 +173,7 @@ def test_logits_are_those_of_the_network_whatever_the_batches(made, patches):
     flipped = classifier.logits(patches[::-1, :, ::-1])
     np.testing.assert_allclose(flipped, means(patches)[::-1], atol=1e-6)
     single = np.concatenate([classifier.logits(patches[i : i + 1]) for i in range(5)])
-    np.testing.assert_array_equal(single, logits)
+    np.testing.assert_allclose(single, logits, atol=1e-6)
     assert classifier.logits(patches[:0]).shape == (0, 3)
 
 
@@ -191,7 +208,8 @@ def test_patches_are_resized_as_pillow_does(made, patches, interpolation):
         ("raise", r"the network raised RuntimeError: told to fail; check \[input\]"),
         ("exit", "the network raised SystemExit: 3"),
         ("nan", "logits that are not finite"),
-        ("wide", r"an output of shape \(32, 6\) where \(32, 3\) is expected"),
+        ("memory", "the network raised RuntimeError: .*; set a batch_size below 32"),
+        ("wide", r"an output of shape \(5, 6\) where \(5, 3\) is expected for 5 patches"),
         ("tuple", "an output of type tuple"),
         ("input", "the network raised EOFError"),
     ],
@@ -202,6 +220,7 @@ def test_a_model_that_fails_is_told_in_one_line(made, patches, mode, message):
         classifier.logits(patches)
     assert str(caught.value).startswith(str(made.folder / "net.toml"))
     assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
     if mode == "raise":  # where it failed is in the details
         assert "in forward" in "".join(caught.value.__notes__)
 
@@ -230,6 +249,8 @@ def test_after_a_failure_the_next_call_starts_anew(made, patches):
         ('device = "cuda:99"', "device = 'cuda:99': not on this machine; use cpu"),
         ('[weights]\nmethod = "load_nothin"', "no such method; did you mean load_nothing"),
         ('[weights]\nmethod = "load_nothing"', "left every weight as it was"),
+        ('python = "~nosuch/python"', "python = '~nosuch/python': .*; correct the path"),
+        ('python = "a\\u0000/b"', "python = .*: has a zero byte; correct the path"),
         (
             '[weights]\nmethod = "load_part"\narguments = { path = "absent.pth" }',
             "raised FileNotFoundError: .*absent.pth.*put the weights where",
@@ -271,6 +292,43 @@ def test_weights_are_read_from_a_file(made, patches, content, more):
     assert "1 tensors loaded" in made.said[0]
 
 
+@pytest.mark.parametrize("method", ["load_same", "load_around"])
+def test_weights_are_loaded_by_a_method(made, patches, method):
+    scale = {"load_same": 1, "load_around": [1, 2, 3]}[method]
+    logits = made(f'[weights]\nmethod = "{method}"\n').logits(patches)
+    np.testing.assert_allclose(logits, means(patches) * scale, rtol=1e-5)
+    assert made.said == [f"net: {method} loaded 1 of 1 tensors"]
+
+
+def test_inputs_have_the_dtype_of_the_network(made, patches):
+    logits = made(network="worker:half").logits(patches)
+    np.testing.assert_allclose(logits, means(patches), atol=2e-3)
+
+
+def test_an_installed_network_may_stand_beside_a_folder(made, patches):
+    classifier = made("[input]\nsize = 1\n", network="torch.nn:Flatten")
+    np.testing.assert_allclose(classifier.logits(patches), means(patches), atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_torchscript_is_run_as_a_network(made, patches):
+    path = made.folder / "net.pt"
+    pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.jit.save(torch.jit.script(pooled), path)
+    with pytest.raises(HarnessError, match="is TorchScript; remove") as caught:
+        made('[weights]\nfile = "net.pt"\n')
+    keys = re.findall(r"(arguments = {.*?}|files = \[.*?\])", str(caught.value))
+    assert 'network = "torch.jit:load"' in str(caught.value)
+    logits = made("\n".join(keys) + "\n", network="torch.jit:load").logits(patches)
+    np.testing.assert_allclose(logits, means(patches), atol=1e-6)
+
+
+def test_a_torch_too_old_to_read_with_care_is_told(made):
+    torch.save(STATE, made.folder / "net.pth")
+    with pytest.raises(HarnessError, match=r"cannot read it .*; install torch 1\.13 or newer for"):
+        made('[weights]\nfile = "net.pth"\n', network="worker:old_torch")
+
+
 def test_weights_are_read_from_safetensors(made, patches):
     pytest.importorskip("safetensors.torch").save_file(STATE, made.folder / "net.safetensors")
     classifier = made('[weights]\nfile = "net.safetensors"\n')
@@ -296,31 +354,46 @@ class Unsafe:
     ("content", "more", "message"),
     [
         ({"module.scale": STATE["scale"]}, "", "set weights.prefix = 'module.'"),
+        ({"a.b.scale": STATE["scale"]}, 'prefix = "a."', "set weights.prefix = 'a.b.'"),
         ({"a": STATE, "b": 1}, "", "holds a, b, no tensors; set weights.key"),
         ({"a": STATE}, 'key = "b"', "has no 'b'; correct weights.key"),
         (STATE, 'prefix = "module."', "no name starts with 'module.', the first is 'scale'"),
         ({"scale": torch.ones(7)}, "", "does not fit the network .*size mismatch"),
         ({"other": torch.ones(7)}, "", "1 names of the network are not in it .*correct arguments"),
-        (Unsafe("touch harm"), "", "cannot be read .*nothing but tensors, numbers and texts"),
+        (
+            {"state_dict": STATE, "hparams": Unsafe("touch harm")},
+            "",
+            r"holds more .*\(posix\.system\), .* torch\.save\(torch\.load\('/.*net\.pth', "
+            r"weights_only=False\)\['state_dict'\], 'new\.pth'\)",
+        ),
+        (None, "", r"cannot be read \(Unsupported operand .*\); it must be"),
     ],
 )
 def test_weights_that_do_not_fit_are_told_in_one_line(made, content, more, message):
-    torch.save(content, made.folder / "net.pth")
+    if content is None:
+        (made.folder / "net.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    else:
+        torch.save(content, made.folder / "net.pth")
     with pytest.raises(HarnessError, match=message) as caught:
         made(f'[weights]\nfile = "net.pth"\n{more}\n')
-    assert "\n" not in str(caught.value)
+    assert not {"\n", "\x1b"} & set(str(caught.value))
     assert not list(made.folder.rglob("harm"))
 
 
-def test_a_method_that_leaves_weights_out_is_told(made):
+PART = 'method = "load_part"\narguments = { path = "../net.pth" }\n'
+
+
+@pytest.mark.parametrize("how", [PART, 'file = "net.pth"\n'])
+def test_weights_that_are_left_out_must_be_named(made, how):
     torch.save(STATE, made.folder / "net.pth")
-    path = made.folder / "net.toml"
-    text = '[weights]\nmethod = "load_part"\narguments = { path = "../net.pth" }\n'
-    path.write_text(RGB.replace(":Net", ":Wide") + text)
-    (model,) = read(path, tomllib.loads(path.read_text()))
-    given, said = context(made.folder, model.execution)
-    model.fit(None, None, given)
-    assert said == ["net: load_part changed 1 of 2 tensors and found none for 1 (module.head)"]
+    with pytest.raises(HarnessError, match=r"2 (of 3 tensors|names) .*head\.weight"):
+        made(f"[weights]\n{how}", network="worker:Wide")
+    with pytest.raises(HarnessError, match=r"1 (of 3 tensors|names) .*head\.bias"):
+        made(f'[weights]\n{how}missing = ["head.weight"]\n', network="worker:Wide")
+    made(f'[weights]\n{how}missing = ["head.*"]\n', network="worker:Wide")
+    if "method" in how:
+        told = "net: load_part loaded 1 of 3 tensors, none into head.weight, head.bias"
+        assert made.said == [told]
 
 
 def test_a_network_of_torchvision_is_described_without_code(tmp_path):
@@ -482,8 +555,8 @@ def deepcmorph(command):
     # The nearest of the class means is the largest of these linear functions.
     centers = np.stack([features[train.labels == c].mean(axis=0) for c in range(9)])
     state = {
-        "module.output.weight": torch.from_numpy(2 * centers).float(),
-        "module.output.bias": torch.from_numpy(-(centers**2).sum(axis=1)).float(),
+        "module.output_9.weight": torch.from_numpy(2 * centers).float(),
+        "module.output_9.bias": torch.from_numpy(-(centers**2).sum(axis=1)).float(),
     }
     torch.save(state, checkout / CRC)
     (command.folder / "deepcmorph.toml").write_text(DOCUMENTED[0])
@@ -526,7 +599,8 @@ BOTH = ("--model", "deepcmorph", "--model", "deepcmorph+flips")
 
 def test_deepcmorph_stands_beside_its_published_rows(deepcmorph):
     output = deepcmorph(*BOTH, "--perturbation", "hue")
-    assert "load_weights changed 2 of 2 tensors" in output
+    said = "load_weights loaded 2 of 4 tensors, none into output.weight, output.bias; https://"
+    assert said in output
     measured = rows(deepcmorph.folder, "measured")
     assert set(measured) == {"deepcmorph", "deepcmorph+flips"}
     for name, accuracy in (("deepcmorph", 0.969916), ("deepcmorph+flips", 0.972145)):
@@ -572,6 +646,14 @@ def test_deepcmorph_that_crashes_costs_only_itself(deepcmorph):
     output = deepcmorph("--model", "deepcmorph", "--model", "rgb-means", code=1)
     assert "deepcmorph.toml: the process that runs the model ended (exit code 9)" in output
     assert rows(deepcmorph.folder, "measured")["rgb-means"]["n_test"] == 111
+
+
+def test_deepcmorph_whose_head_was_left_out_has_no_figures(deepcmorph):
+    path = deepcmorph.folder / "DeepCMorph" / CRC
+    torch.save({k.replace("_9", ""): value for k, value in torch.load(path).items()}, path)
+    output = deepcmorph("--model", "deepcmorph", code=1)
+    assert "loaded nothing into 2 of 4 tensors (output_9.weight, output_9.bias)" in output
+    assert not rows(deepcmorph.folder, "measured")
 
 
 def test_deepcmorph_without_its_weights_says_where_they_belong(deepcmorph):

@@ -1,6 +1,9 @@
 """How much of a histopathology classifier's accuracy is tissue, and how much color and compression.
 
-What a plugin needs is importable from here; the rest of the package is the command's own.
+What a plugin needs is importable from here. Those that read files or stream over patches find more
+in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
+``harness.copies``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``; the rest of
+the package is the command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError

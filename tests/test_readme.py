@@ -12,6 +12,7 @@ def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in source.splitlines() if line.strip()]) <= 20
     command.path.append(make_distribution("readme", {"nearest_color": source}))
+    assert " 0 broken" in command("check", "nearest-color")
     command("run", "--dataset", "nct-crc-he-sample", "--model", "nearest-color")
     board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
     row = board["rows"][0]

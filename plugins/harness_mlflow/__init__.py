@@ -1,7 +1,7 @@
-"""Logs predictions to MLflow, a run each, for those who ask for it.
+"""Logs predictions to MLflow, a run each, where ``MLFLOW_TRACKING_URI`` is set.
 
-It does nothing unless ``MLFLOW_TRACKING_URI`` is set, or ``HARNESS_MLFLOW=1`` for MLflow's own
-default. ``HARNESS_MLFLOW=0`` turns it off, ``MLFLOW_EXPERIMENT_NAME`` names the experiment.
+Only what a run of the harness newly computes is logged: results that were stored before are not.
+``--without mlflow`` turns it off, ``MLFLOW_EXPERIMENT_NAME`` names the experiment.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness import HarnessError, hookimpl
+from harness.progress import say
 
 EXPERIMENT = "histo-harness"
 PARAMETERS = (
@@ -30,20 +32,17 @@ SAME = "harness.trained_model"
 class Log:
     """An experiment, and its runs by what was trained. Raises what MLflow raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, uri: str) -> None:
         if find_spec("mlflow") is None:
             raise HarnessError(
-                "MLFLOW_TRACKING_URI or HARNESS_MLFLOW is set but mlflow is not installed: "
+                "MLFLOW_TRACKING_URI is set but mlflow is not installed: "
                 "pip install 'histo-harness[mlflow]', or say --without mlflow"
             )
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        if not uri and find_spec("sqlalchemy") is None:
-            uri = "mlruns"  # without it MLflow cannot use the database that is its default
         # A server out of reach must not hold up a run for the minutes that MLflow would try.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        if uri and ("://" not in uri or uri.startswith("file:")):
+        if "://" not in uri or uri.startswith("file:"):
             # Since 3.10 MLflow wants to hear that files, not a database, are really meant.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         for name in ("mlflow", "alembic", "urllib3"):
@@ -51,13 +50,21 @@ class Log:
         warnings.filterwarnings("ignore", module="mlflow")
         from mlflow.tracking import MlflowClient
 
-        self.client = MlflowClient(tracking_uri=uri or None)
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-        experiment = self.client.get_experiment_by_name(name)
-        self.experiment: str = (
-            experiment.experiment_id if experiment else self.client.create_experiment(name)
-        )
+        try:
+            self.client = MlflowClient(tracking_uri=uri)
+            experiment = self.client.get_experiment_by_name(name)
+            self.experiment: str = (
+                experiment.experiment_id if experiment else self.client.create_experiment(name)
+            )
+        except Exception as error:
+            raise HarnessError(
+                f"MLFLOW_TRACKING_URI is no place where MLflow can log ({str(error)[:300]}); "
+                "correct it (a database needs pip install mlflow), or say --without mlflow"
+            ) from error
         self.runs: dict[str, str] = {}
+        self.failures = 0
+        """In a row."""
 
     def clean(self, record: Mapping[str, Any], figures: Mapping[str, float], folder: Path) -> None:
         """A run for the prediction of clean patches."""
@@ -78,10 +85,15 @@ class Log:
         name = f"{record['model']} on {described['dataset']}"
         run = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
         self.runs[tags[SAME]] = run
-        params = [Param(name, str(value)[:500]) for name, value in parameters.items()]
-        self.client.log_batch(run, params=params)
-        self.measured(run, {**figures, "seconds": record["seconds"], "patches": record["n"]})
-        self.client.log_dict(run, dict(record), "record.json")
+        try:
+            params = [Param(name, str(value)[:500]) for name, value in parameters.items()]
+            self.client.log_batch(run, params=params)
+            self.measured(run, {**figures, "seconds": record["seconds"], "patches": record["n"]})
+            self.client.log_dict(run, dict(record), "record.json")
+        except BaseException:
+            with suppress(Exception):
+                self.client.set_terminated(run, "FAILED")
+            raise
         self.client.set_terminated(run)
 
     def changed(self, record: Mapping[str, Any], figures: Mapping[str, float]) -> None:
@@ -116,10 +128,10 @@ _log: Log | None = None
 def harness_run_started() -> None:
     """Find the experiment."""
     global _log
-    wish = os.environ.get("HARNESS_MLFLOW") or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
     _log = None
-    if wish and wish != "0":
-        _log = Log()
+    if uri:
+        _log = Log(uri)
 
 
 @hookimpl
@@ -130,12 +142,19 @@ def harness_result_stored(
     global _log
     if _log is None or record["key"]["kind"] != "prediction" or record["view"] != "identity":
         return
-    log, _log = _log, None  # one that fails once is not waited for again and again
-    if record["perturbation"] == "clean":
-        log.clean(record, figures, folder)
-    else:
-        log.changed(record, figures)
-    _log = log
+    log = _log
+    try:
+        if record["perturbation"] == "clean":
+            log.clean(record, figures, folder)
+        else:
+            log.changed(record, figures)
+    except BaseException:
+        log.failures += 1
+        if log.failures == 2:  # a server that went away is not waited for again and again
+            say("MLflow failed twice in a row; nothing more of this run is logged there")
+            _log = None
+        raise
+    log.failures = 0
 
 
 def _trained(record: Mapping[str, Any]) -> str:

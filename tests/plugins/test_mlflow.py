@@ -2,8 +2,11 @@
 
 import json
 import socket
+from importlib.util import find_spec
 
 import pytest
+
+from harness import HarnessError
 
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean")
 
@@ -22,7 +25,7 @@ def logged(folder):
 
 def test_without_being_asked_mlflow_gets_nothing(toy):
     toy(*RUN, "--no-probes", MLFLOW_TRACKING_URI="")
-    toy(*RUN, "--no-probes", "--seed", 1, MLFLOW_TRACKING_URI="mlruns", HARNESS_MLFLOW="0")
+    toy(*RUN, "--no-probes", "--seed", 1, "--without", "mlflow", MLFLOW_TRACKING_URI="mlruns")
     assert not (toy.folder / "mlruns").exists()
 
 
@@ -73,8 +76,65 @@ def test_a_server_of_mlflow_that_is_not_there_costs_a_line(toy):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    output = toy(*RUN, "--no-probes", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    output = toy(*RUN, "--no-probes", code=1, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
     (line,) = [line for line in output.splitlines() if "WARNING" in line]
-    assert "harness_run_started of the plugin mlflow failed" in line
+    assert "harness_run_started of the plugin mlflow failed: MLFLOW_TRACKING_URI is no" in line
+    assert "or say --without mlflow" in line
+    assert "author" not in line
     assert "runs/errors/tracker-mlflow.txt" in line
     assert json.loads((toy.folder / "leaderboards/toy.json").read_text())["rows"][0]["rank"] == 1
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "databricks", "file://elsewhere/mlruns"])
+def test_an_address_that_will_not_do_is_the_users_to_correct(monkeypatch, tmp_path, uri):
+    pytest.importorskip("mlflow")
+    if uri.startswith("sqlite") and find_spec("sqlalchemy"):
+        pytest.skip("it will do")
+    import harness_mlflow
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(HarnessError, match=r"^MLFLOW_TRACKING_URI .*pip install mlflow.*--without"):
+        harness_mlflow.harness_run_started()
+
+
+@pytest.fixture
+def log(monkeypatch, tmp_path):
+    """Tracks the prediction of a model, with the name of its metric; MLflow refuses some names."""
+    pytest.importorskip("mlflow")
+    import harness_mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    harness_mlflow.harness_run_started()
+
+    def store(model, metric="accuracy"):
+        key = {"kind": "prediction", "dataset": "toy"}
+        record = dict.fromkeys((*harness_mlflow.PARAMETERS, "data", "digest", "plugin"), "any")
+        record |= {"key": key, "model": model, "perturbation": "clean", "view": "identity"}
+        record |= {"fits": [], "seconds": 1.0, "n": 3}
+        harness_mlflow.harness_result_stored(record, tmp_path, {metric: 0.5})
+
+    yield store
+    monkeypatch.undo()
+    harness_mlflow.harness_run_started()
+
+
+def test_what_cannot_be_logged_is_a_failed_run_and_the_next_is_logged(log, tmp_path, capsys):
+    log("a")
+    for model in ("b", "d"):
+        with pytest.raises(Exception, match="no\\?name"):
+            log(model, "no?name")
+        log(chr(ord(model) + 1))
+    status = {run.data.params["model"]: run.info.status for run in logged(tmp_path / "mlruns")[1]}
+    finished = dict.fromkeys("ace", "FINISHED")
+    assert status == finished | dict.fromkeys("bd", "FAILED")
+    assert capsys.readouterr().err == ""
+
+
+def test_after_two_failures_in_a_row_nothing_is_logged(log, tmp_path, capsys):
+    for model in "ab":
+        with pytest.raises(Exception, match="no\\?name"):
+            log(model, "no?name")
+    log("c", "no?name")
+    assert len(logged(tmp_path / "mlruns")[1]) == 2
+    assert "MLflow failed twice in a row; nothing more" in capsys.readouterr().err

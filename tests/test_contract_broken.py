@@ -196,6 +196,12 @@ BROKEN = {
         "model:kit-nearest:memory",
         "the peak rose by",
     ),
+    "keeps what it predicts": (
+        LOGITS,
+        "        self.__dict__.setdefault('seen', []).append(images)\n" + LOGITS,
+        "model:kit-nearest:memory",
+        "after logits of 222 patches (32 MiB decoded)",
+    ),
     "a class that is missing": (
         "np.maximum(counts, 1)[:, None]",
         "counts[:, None]",
@@ -615,9 +621,21 @@ def test_a_model_may_read_in_other_processes(data, tmp_path):
         assert "in this process" in outcome.message
 
 
+@pytest.mark.parametrize(
+    ("kept", "status"),
+    [("", "ok"), ("        self.__dict__.setdefault('seen', []).extend(found)\n", "BROKEN")],
+)
+def test_patches_that_a_dataset_keeps_are_noticed(kept, status, data, tmp_path):
+    larger = "        found = [cv2.resize(image, (512, 512)) for image in found]\n"
+    found = outcomes("kit-files", tmp_path, data, replace=[(READ, READ + larger + kept)])
+    outcome = found["dataset:kit-files:memory"]
+    assert outcome.status == status
+    assert not kept or "MiB were held; keep no decoded patches" in outcome.message
+
+
 def test_a_dataset_needs_no_patches_of_another(command, data):
     output = command("check", "kit-files", "--plugin", KIT, "--data", data, "--without", "nct_crc")
-    assert output.splitlines()[-1] == "13 promises: 0 broken, 2 skipped"
+    assert output.splitlines()[-1] == "14 promises: 0 broken, 3 skipped"
 
 
 def test_hooks_are_traced(command):

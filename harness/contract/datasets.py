@@ -16,6 +16,8 @@ from harness.errors import HarnessError
 from harness.splits import fold_pairs
 from harness.types import Dataset, Split, Splits
 
+ENOUGH = 16 * 2**20
+"""Bytes of decoded patches that show whether reading keeps them."""
 LARGE = 256 * 2**20
 """Bytes of decoded patches that show whether listing a dataset decodes them."""
 
@@ -201,6 +203,18 @@ def lists_only(dataset: Dataset, bench: Bench) -> None:
         raise Broken(f"load took {grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB decoded", mend)
 
 
+def memory(dataset: Dataset, bench: Bench) -> None:
+    """Patches that were read are not kept in memory."""
+    answer, _ = fresh(dataset, bench)
+    read, held = answer["read"], answer["held"]
+    if read < ENOUGH:
+        raise Skipped("it has too few patches, or reads them too slowly, to tell")
+    if held > read / 2:
+        mend = "keep no decoded patches; the system keeps files that are read often"
+        said = f"of {read / 2**20:.0f} MiB that were read, {held / 2**20:.0f} MiB were held"
+        raise Broken(said, mend)
+
+
 def groups(dataset: Dataset, bench: Bench) -> None:
     """Groups, if it has any, name one for each test patch."""
     splits = listed(dataset, bench)
@@ -248,6 +262,7 @@ DATASET = (
     fingerprint,
     lists_only,
     own_folder,
+    memory,
     groups,
     folds,
     downloads,

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,13 @@ from harness.contract.watching import Watching, caches
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import load_plugins
 from harness.registry import Registry
-from harness.types import Model, Splits
+from harness.types import Model, Split, Splits
 
+READ = 32 * 2**20
+"""Bytes of patches to read, to see whether they are kept."""
+BATCH = 16
+SECONDS = 5.0
+"""Where reading so many takes longer, they are not read."""
 HEAVY = ("torch", "timm", "torchvision", "tensorflow", "jax", "sklearn", "skimage", "cv2", "pandas")
 """Packages that take long to import."""
 
@@ -121,14 +126,28 @@ def killed(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, 
 
 
 def memory(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """By how many bytes the peak of memory rises from fitting some patches to fitting many."""
+    """By how many bytes the peak of memory rises from fitting some patches to fitting many.
+
+    And how many bytes more are held after predicting ``some`` patches.
+    """
     model, bench, inputs = opened(registry, task, folder)
     assert inputs.train is not None
+    assert inputs.test is not None
     bench.fit(model, train=Repeated(inputs.train, task["some"]))
     gc.collect()
     before = peak()
-    bench.fit(model, train=Repeated(inputs.train, task["many"]))
-    return {"grown": peak() - before}
+    classifier = bench.fit(model, train=Repeated(inputs.train, task["many"]))
+    grown = peak() - before
+    batch = np.arange(task["some"] // 8)
+
+    def predict(times: int) -> None:
+        for _ in range(times):
+            classifier.logits(Repeated(inputs.test, len(batch)).read(batch))
+
+    predict(2)  # what it needs for a batch may be held
+    before = held()
+    predict(8)
+    return {"grown": grown, "held": held() - before}
 
 
 def features(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -159,13 +178,32 @@ def dataset(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str,
         _ = split.labels, split.ids
     listing.end()
     grown = peak() - before
-    for split in there.values():
-        split.read(some(split))
     return {
         "fingerprints": {name: split.fingerprint for name, split in there.items()},
         "opened": len(listing.read),
         "grown": grown,
+        **reading(list(there.values())),
     }
+
+
+def reading(splits: Sequence[Split]) -> dict[str, Any]:
+    """Read patches in batches: how many bytes of them, and how many are held afterwards.
+
+    Some of each split, and more where this takes but seconds.
+    """
+    for split in splits:
+        split.read(some(split))
+    split = splits[-1]
+    started = time.monotonic()
+    one = split.read(some(split))
+    wanted = READ // one[:1].nbytes
+    read, before = 0, held()
+    if (time.monotonic() - started) / len(one) * wanted < SECONDS:
+        for split in splits:
+            for start in range(0, min(len(split.labels), wanted), BATCH):
+                rows = np.arange(start, min(start + BATCH, len(split.labels)))
+                read += split.read(rows).nbytes
+    return {"read": read, "held": held() - before}
 
 
 def heavy(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -176,6 +214,17 @@ def heavy(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, A
 TASKS: dict[str, Callable[[Registry, dict[str, Any], Path], dict[str, Any]]] = {
     task.__name__: task for task in (fit, killed, memory, features, dataset, use, heavy)
 }
+
+
+def held() -> int:
+    """The memory that this process has at the moment, in bytes; without files that are mapped."""
+    gc.collect()
+    try:
+        status = Path("/proc/self/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return 0  # not to be told on this system
 
 
 def peak() -> int:

@@ -254,12 +254,10 @@ def own_folder(model: Model, bench: Bench) -> None:
 
 
 def memory(model: Model, bench: Bench) -> None:
-    """The memory of a fit does not grow with the training patches."""
+    """Memory does not grow with the patches: neither that of a fit, nor that of ``logits``."""
     fitted(model, bench)
     if model.features is not None:
         raise Skipped("fitted on features, which are small")
-    if model.trained_on:
-        raise Skipped("comes fitted")
     many = MANY_BYTES // bench.test.values[0].nbytes
     if many > MANY_PATCHES:
         raise Skipped("the patches are too small to tell; name other ones with --dataset")
@@ -272,6 +270,12 @@ def memory(model: Model, bench: Bench) -> None:
             f"from {some} to {many} patches ({MANY_BYTES / 2**20:.0f} MiB decoded) the peak rose "
             f"by {answer['grown'] / 2**20:.0f} MiB",
             "read the patches in batches (harness.splits.stream) and keep no decoded ones",
+        )
+    if answer["held"] > MANY_BYTES / 8:
+        raise Broken(
+            f"after logits of {some} patches ({MANY_BYTES / 2**22:.0f} MiB decoded) "
+            f"{answer['held'] / 2**20:.0f} MiB more were held",
+            "keep nothing of what is predicted",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +29,12 @@ def make_once(path: Path, size: int, write: Callable[[BinaryIO], None]) -> Path:
             if not path.exists():
                 _make(path, size, write)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise HarnessError(
+                f"{path}: cannot be written ({error.strerror}), where it would be made once; make "
+                "a folder that you can write to, link the data into it, and point --data at that "
+                "(a TOML file is copied there and given as --plugin)"
+            ) from error
         raise disk_error(error, path.parent) from error
     return path
 

@@ -51,6 +51,33 @@ def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path):
         make_once(tmp_path / "none" / "copy.bin", 1, lambda file: None)
 
 
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from harness.copies import make_once
+import fcntl
+os.chdir(sys.argv[1])  # what lies above may be for its owner alone
+if os.geteuid() == 0:  # whom no permission stops
+    os.seteuid(65534)
+try:
+    make_once(Path("copy.bin"), 1, lambda file: None)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such permissions")
+def test_a_folder_that_cannot_be_written_to_says_what_to_do(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ONLY, folder], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("HarnessError: copy.bin: cannot be written")
+    assert "link the data into it, and point --data at that" in done.stdout
+
+
 def test_what_a_killed_run_left_is_overwritten(tmp_path):
     (tmp_path / ".copy.bin.tmp").write_bytes(b"of a run that was killed, and longer")
     path = make_once(tmp_path / "copy.bin", 1, lambda file: file.write(b"new"))

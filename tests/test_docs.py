@@ -1,15 +1,18 @@
 """The documentation: examples run, pages are up to date, the tutorial works to the letter."""
 
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
 import pytest
 
+from harness import testing
 from harness.plugins import load_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +87,25 @@ def test_every_link_leads_somewhere():
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_plugin_here_has_a_name_of_its_own():
+    """One who follows the tutorial and installs the example must not end with two of one name."""
+    example = (ROOT / "examples/harness-texture/pyproject.toml").read_text()
+    names = list(tomllib.loads(example)["project"]["entry-points"]["harness"])
+    names += re.findall(r"harness new-plugin (\S+)", (DOCS / "tutorial.md").read_text())
+    names += [plugin.name for plugin in load_plugins().plugins]
+    assert len(set(names)) == len(names)
+
+
+def test_the_kit_for_tests_is_described():
+    """Every fixture and argument of harness.testing stands in the tutorial."""
+    text = (DOCS / "tutorial.md").read_text()
+    for name in inspect.signature(testing.contract).parameters:
+        assert name == "name" or f"`{name}=" in text
+    for name in ("patches", "run_harness"):
+        assert hasattr(testing, name)
+        assert f"`{name}" in text
 
 
 @pytest.mark.once

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.testing import contract
 
-test_contract = contract("texture")
+test_contract = contract("harness_texture")
 
 
 def test_color_does_not_matter(patches):

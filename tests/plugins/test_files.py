@@ -177,6 +177,21 @@ def test_mistakes_in_the_toml_file(tmp_path, content, says):
     assert "mine.toml" in str(caught.value) or "Set" in says
 
 
+@pytest.mark.parametrize("kind", ["folder", "table", "parquet"])
+def test_a_file_whose_name_is_no_name_of_a_dataset_says_to_give_one(tmp_path, listed, kind):
+    fill(tmp_path / "patches", 2)
+    table(tmp_path / "patches.csv", listed)
+    content = {"folder": {"folder": "patches"}, "table": {"table": "patches.csv"}}
+    if kind == "parquet":
+        parquet(tmp_path / "all.parquet", rows_of(6))
+    path = tmp_path / "My_Data.toml"
+    write(path, kind=kind, **content.get(kind, {"files": "all.parquet"}))
+    with pytest.raises(HarnessError, match=r"My_Data\.toml: .*lower-case.* with name = \.\.\."):
+        described(path)
+    write(path, kind=kind, name="my-data", **content.get(kind, {"files": "all.parquet"}))
+    assert described(path).name == "my-data"
+
+
 def test_a_mistake_in_a_toml_file_costs_a_user_one_line(command, tmp_path):
     path = write(tmp_path / "mine.toml", kind="folder", folder="patches", colour=1)
     output = command("run", "--plugin", path, "--dataset", "mine", *FEW, code=2)

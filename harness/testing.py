@@ -38,15 +38,22 @@ def contract(
     ``name`` is a plugin's (its entry point, its distribution or the stem of its file) or that of
     something a plugin offers. ``plugin_file`` is a .py or .toml file to load as a plugin first.
     ``dataset`` names the dataset whose patches are used, by default the first one for show;
-    ``data`` is the folder with data (``$HARNESS_DATA``, or ``data``), without which a dataset is
-    skipped; ``settings`` are those of ``--set``, such as ``["epochs=1"]``. The test has a case for
-    each promise and contribution. Raises HarnessError when nothing has that name.
+    ``data`` is the folder with data (``$HARNESS_DATA``, or ``data``); ``settings`` are those of
+    ``--set``, such as ``["epochs=1"]``. The test has a case for each promise and contribution.
+    Without its data a dataset is skipped, and the whole test if it is the one named. Raises
+    HarnessError when nothing has that name.
     """
     from harness.contract.cases import bench_for, cases
 
     files = () if plugin_file is None else (Path(plugin_file).absolute(),)
     folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
     bench = bench_for(files=files, data=folder, dataset=dataset)
+    if dataset and (lack := bench.registry.datasets.find(dataset).missing(folder)):
+
+        def test_nothing() -> None:
+            pytest.skip(f"dataset {dataset}: {lack}")
+
+        return test_nothing
     found = cases(bench, [name], settings)
 
     @pytest.mark.parametrize("case", found, ids=str)

@@ -89,6 +89,15 @@ def test_what_is_not_there_is_said_at_once():
         contract("color", settings=["tree=3"])
 
 
+def test_without_the_data_of_its_dataset_the_test_is_skipped(run_pytest):
+    source = LINE.format('"rgb-means", dataset="nct-crc-he", data="/nowhere"')
+    output = run_pytest(source)
+    assert "1 skipped" in output
+    assert "dataset nct-crc-he: no NCT-CRC-HE-100K" in output
+    with pytest.raises(HarnessError, match="no dataset named 'nct-crc'"):
+        contract("rgb-means", dataset="nct-crc")
+
+
 def test_a_member_of_a_family_or_a_sum_over_flips_has_a_contract(command):
     output = command("check", "kit:7", "rgb-means+flips", "--plugin", KIT)
     assert "ok       derived-model:kit:7:members" in output

@@ -176,15 +176,18 @@ def fingerprint(dataset: Dataset, bench: Bench) -> None:
 def fresh(dataset: Dataset, bench: Bench) -> tuple[dict[str, Any], Path]:
     """What a fresh process says of the dataset, once, and its folder."""
     listed(dataset, bench)
-    task, folder = {"kind": "dataset", "name": dataset.name}, bench.new_folder("dataset")
-    plugin = bench.registry.datasets.plugin[dataset.name]
+    plugin, folder = bench.registry.datasets.plugin[dataset.name], bench.new_folder("dataset")
+    allowed = [str(bench.data.absolute())]  # where it may unpack what it has, once
+    if plugin.distribution.endswith(".toml"):
+        allowed.append(str(Path(plugin.distribution).absolute().parent))
+    task = {"kind": "dataset", "name": dataset.name, "allowed": allowed}
     return bench.once(
         ("fresh", dataset.name), lambda: (bench.in_fresh_process(task, folder, plugin), folder)
     )
 
 
 def own_folder(dataset: Dataset, bench: Bench) -> None:
-    """``load`` and ``read`` write nothing outside the data folder, and caches."""
+    """``load`` and ``read`` write nothing outside the data folder (of a TOML file: its own)."""
     answer, folder = fresh(dataset, bench)
     none_outside(answer["written"], folder, "unpack into the folder that load is given")
 

@@ -106,7 +106,7 @@ def elsewhere(used: Used, bench: Bench) -> tuple[dict[str, Any], Path]:
         plugin = bench.registry.offers[used.offer].plugin[used.owner]
         return bench.in_fresh_process(task, folder, plugin), folder
 
-    return bench.once(("elsewhere", used), make)
+    return bench.once(("elsewhere", used.owner, used.name), make)
 
 
 def fresh_process(used: Used, bench: Bench) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,105 +19,29 @@ from numpy.typing import NDArray
 
 from harness.environment import cpu
 from harness.errors import HarnessError
-from harness.perturb import perturb
 from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
-from harness.splits import Concat, Subset, hold_out, stream
-from harness.store import Key, Store, write_atomically
+from harness.returned import checked_logits
+from harness.splits import Subset, hold_out, stream
+from harness.store import Key, Record, Store, write_atomically
 from harness.types import (
     Classifier,
     Dataset,
     FitContext,
     InitialWeights,
     Model,
-    Perturbation,
     Setting,
     Split,
     Splits,
 )
-from harness.views import apply_view
 
 if TYPE_CHECKING:
-    from harness.types import Indices
+    pass
 
-Record = dict[str, Any]
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
 EPOCHS = "epochs.npz"
 """In the folder of an audited fit: logits (E, N, C) of test patches and scores (E,)."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is done to test patches before they are predicted."""
-
-    perturbation: Perturbation | None = None
-    level: float | None = None
-    view: str = "identity"
-    learned: Learned | None = field(default=None, repr=False)
-    """Where a perturbation with ``learns`` learned."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The condition as it stands in keys and records."""
-        if self.perturbation is None:
-            return {"perturbation": "clean", "level": None, "view": self.view}
-        described = {
-            "perturbation": self.perturbation.name,
-            "perturbation_version": self.perturbation.version,
-            "level": self.level,
-            "view": self.view,
-        }
-        if self.learned is not None:
-            described["learned"] = [key.digest for key in self.learned.keys]
-        return described
-
-    def __str__(self) -> str:
-        parts = []
-        if self.perturbation is not None and self.level is not None:
-            parts.append(f"{self.perturbation.name} {self.level:g}")
-        if self.view != "identity":
-            parts.append(self.view)
-        return ", ".join(parts) or "clean"
-
-    def apply(self, images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
-        """Patches uint8 (B, H, W, 3) with these ids under the condition."""
-        if self.perturbation is not None and self.level is not None:
-            targets = self.learned.targets if self.learned else None
-            images = perturb(images, ids, self.perturbation, self.level, targets)
-        return apply_view(images, self.view)
-
-
-CLEAN = Condition()
-
-
-class Learned:
-    """What a perturbation learned of each class, from stored features of its patches."""
-
-    def __init__(
-        self,
-        perturbation: Perturbation,
-        store: Store,
-        keys: Sequence[Key],
-        labels: Sequence[NDArray[np.int64]],
-        n_classes: int,
-    ) -> None:
-        self.typical = perturbation.typical or (lambda values: np.median(values, axis=0))
-        self.store = store
-        self.keys = tuple(keys)
-        self.labels = np.concatenate(labels)
-        self.n_classes = n_classes
-
-    @cached_property
-    def targets(self) -> NDArray[np.float64]:
-        """What is typical of each class, float64 (C, D); NaN for a class without patches."""
-        values = np.concatenate(
-            [np.load(self.store.folder(key) / "values.npy") for key in self.keys]
-        )
-        present = np.unique(self.labels)
-        typical = [self.typical(values[self.labels == label]) for label in present]
-        targets = np.full((self.n_classes, len(typical[0])), np.nan)
-        targets[present] = typical
-        return targets
 
 
 @dataclass(frozen=True)
@@ -169,35 +92,6 @@ def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folde
     if splits.groups is not None:
         (folder / "groups.json").write_text(json.dumps(list(splits.groups)))
     return described
-
-
-class FeatureSplit:
-    """A Split whose ``read`` returns stored features, float32 (B, D), instead of patches."""
-
-    def __init__(self, split: Split, values: NDArray[np.float32]) -> None:
-        self.labels = split.labels
-        self.ids = split.ids
-        self.fingerprint = split.fingerprint
-        self.values = values
-
-    def read(self, indices: Indices) -> NDArray[np.float32]:
-        """Rows of the feature matrix."""
-        return self.values[np.asarray(indices, np.int64)]
-
-
-def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
-    """The same split, its parts replaced by their stored features (found by fingerprint)."""
-    if split.fingerprint in stored:  # also of a dataset's part that is itself made of splits
-        return stored[split.fingerprint]
-    if isinstance(split, Subset):
-        return Subset(with_features(split.base, stored), split.indices)
-    assert isinstance(split, Concat)
-    return Concat(*(with_features(part, stored) for part in split.parts))
-
-
-def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:
-    """Stored features, memory-mapped."""
-    return FeatureSplit(split, np.load(store.folder(key) / "values.npy", mmap_mode="r"))
 
 
 def fit(
@@ -263,31 +157,6 @@ def predict_all(
         rows = classifier.logits(inputs)
         logits[chosen] = checked_logits(name, rows, len(chosen), n_classes)
     return logits
-
-
-def checked_logits(name: str, logits: Any, n: int, n_classes: int) -> NDArray[np.float32]:
-    """What a model returned, as float32 (n, C). Raises HarnessError unless it is that, finite."""
-    values = as_float32(logits)
-    if values.shape != (n, n_classes):
-        raise HarnessError(
-            f"model {name!r} returned logits of shape {values.shape} where ({n}, {n_classes}) is "
-            "expected; report it to the plugin's author"
-        )
-    if not np.isfinite(values).all():
-        raise HarnessError(
-            f"model {name!r} returned logits that are not finite; train it again with a smaller "
-            "learning rate or report it to the plugin's author"
-        )
-    return values
-
-
-def as_float32(values: Any) -> NDArray[np.float32]:
-    """Numbers as float32, infinite where they are too large for it. Raises TypeError for others."""
-    array = np.asarray(values)
-    if not np.can_cast(array.dtype, np.longdouble):
-        raise TypeError(f"{array.dtype} where numbers are expected")
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
 
 
 class Epochs:

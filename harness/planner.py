@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 
 from harness import jobs, settings, sweeps
+from harness.conditions import CLEAN, Condition, Learned
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
 from harness.failures import keep_error
-from harness.jobs import CLEAN, Condition, FitSpec, Learned, Record
+from harness.features import load_features, with_features
+from harness.jobs import FitSpec
 from harness.limit import limited
 from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
 from harness.registry import Plugin, Registry
 from harness.splits import Subset, check_splits, fold_pairs
-from harness.store import Key, Store
+from harness.store import Key, Record, Store
 from harness.sweeps import Finish
 from harness.types import (
     Dataset,
@@ -236,7 +238,7 @@ class _DatasetPlanner:
             for fit, (_, indices) in zip(fits, self.pairs, strict=True):
                 by_fit.setdefault(store.folder(fit), []).append(indices)
             folds = [(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()]
-            wanted = [(one, at and jobs.load_features(store, test, at)) for one, at in parts]
+            wanted = [(one, at and load_features(store, test, at)) for one, at in parts]
             n_classes = len(self.dataset.classes)
             common = (test, n_classes, workspace)
             return [
@@ -387,14 +389,14 @@ class _DatasetPlanner:
             validation: Any = self.splits.validation
             if features_used is not None:
                 stored = {
-                    parts[name].fingerprint: jobs.load_features(store, parts[name], feature_key)
+                    parts[name].fingerprint: load_features(store, parts[name], feature_key)
                     for name, feature_key in feature_keys.items()
                 }
-                fold_train = jobs.with_features(train, stored)
+                fold_train = with_features(train, stored)
                 if spec.audited or selected_on == "test":
-                    fold_test = jobs.with_features(fold_test, stored)
+                    fold_test = with_features(fold_test, stored)
                 if selected_on == "validation":
-                    validation = jobs.with_features(validation, stored)
+                    validation = with_features(validation, stored)
             record = jobs.fit(spec, fold_train, fold_test, validation, store, key, folder)
             return {
                 **record,

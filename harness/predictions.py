@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from harness.failures import Collected
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
-from harness.store import Store, read_record
+from harness.store import Record, Store, read_record
 from harness.types import Perturbation
 
-Record = dict[str, Any]
 SETUP = (
     *("model", "settings", "deviations"),
     *("selected_on", "initial_weights", "initial_weights_digest"),

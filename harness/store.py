@@ -28,6 +28,10 @@ from harness.errors import HarnessError
 FORMAT = 1
 
 
+Record = dict[str, Any]
+"""What is written beside a result: how it came about."""
+
+
 @dataclass(frozen=True)
 class Key:
     """What a result depends on. Two keys are the same result when their digests are equal.

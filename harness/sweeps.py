@@ -17,11 +17,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.conditions import Condition
 from harness.errors import HarnessError
-from harness.jobs import Condition, FeatureSplit, Record, as_float32, checked_logits
+from harness.features import FeatureSplit
 from harness.progress import progress
+from harness.returned import checked_features, checked_logits, malformed
 from harness.splits import stream
-from harness.store import write_atomically
+from harness.store import Record, write_atomically
 from harness.types import Classifier, Features, Model, Setting, Split
 
 BATCH = 64
@@ -62,7 +64,7 @@ def extract(
             try:
                 files[number].append(rows)
             except ValueError:
-                work.errors[number] = _malformed(wanted[number][0].name)
+                work.errors[number] = malformed(wanted[number][0].name)
         work.errors.write(workspace / "failed.json")
     took = (time.monotonic() - started) * n / max(n - done, 1)
     shares = work.busy / max(work.busy.sum(), 1e-9)
@@ -198,27 +200,13 @@ class _Extraction:
                 continue
             for number, features in open_users:
                 try:
-                    rows[number] = _checked_features(features.name, features.extract(changed), ids)
+                    rows[number] = checked_features(features.name, features.extract(changed), ids)
                 except (Exception, SystemExit) as error:
                     self.errors[number] = error
                 now = time.perf_counter()
                 self.busy[number] += now - before
                 before = now
         return rows
-
-
-def _checked_features(name: str, rows: Any, ids: Sequence[str]) -> NDArray[np.float32]:
-    values = as_float32(rows)
-    if values.ndim != 2 or len(values) != len(ids) or not np.isfinite(values).all():
-        raise _malformed(name)
-    return values
-
-
-def _malformed(name: str) -> HarnessError:
-    return HarnessError(
-        f"features {name!r} are not one row of equally many finite numbers a patch; "
-        "report it to the plugin's author"
-    )
 
 
 def predict(

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from harness import Features, FitContext, HarnessError, estimator_model
-from harness.jobs import FeatureSplit
+from harness.features import FeatureSplit
 
 CLASSES = ("a", "b", "never", "c")
 MEANS = slice(0, 3)

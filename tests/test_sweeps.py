@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness import Features, HarnessError, Model, Perturbation, sweeps
-from harness.jobs import CLEAN, Condition, predict_all
+from harness.conditions import CLEAN, Condition
+from harness.jobs import predict_all
 from harness.sweeps import extract, predict
 
 N = 150

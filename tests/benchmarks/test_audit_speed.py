@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import Measured
-from harness.jobs import CLEAN, Condition
+from harness.conditions import CLEAN, Condition
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness.splits import Subset

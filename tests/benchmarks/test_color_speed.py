@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from harness.jobs import CLEAN
+from harness.conditions import CLEAN
 from harness.splits import cpu_count
 from harness.sweeps import extract
 from harness_color import harness_models

@@ -1,0 +1,89 @@
+"""What is done to test patches before they are predicted: a perturbation at a level, and a view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.perturb import perturb
+from harness.store import Key, Store
+from harness.types import Perturbation
+from harness.views import apply_view
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to test patches before they are predicted."""
+
+    perturbation: Perturbation | None = None
+    level: float | None = None
+    view: str = "identity"
+    learned: Learned | None = field(default=None, repr=False)
+    """Where a perturbation with ``learns`` learned."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The condition as it stands in keys and records."""
+        if self.perturbation is None:
+            return {"perturbation": "clean", "level": None, "view": self.view}
+        described = {
+            "perturbation": self.perturbation.name,
+            "perturbation_version": self.perturbation.version,
+            "level": self.level,
+            "view": self.view,
+        }
+        if self.learned is not None:
+            described["learned"] = [key.digest for key in self.learned.keys]
+        return described
+
+    def __str__(self) -> str:
+        parts = []
+        if self.perturbation is not None and self.level is not None:
+            parts.append(f"{self.perturbation.name} {self.level:g}")
+        if self.view != "identity":
+            parts.append(self.view)
+        return ", ".join(parts) or "clean"
+
+    def apply(self, images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
+        """Patches uint8 (B, H, W, 3) with these ids under the condition."""
+        if self.perturbation is not None and self.level is not None:
+            targets = self.learned.targets if self.learned else None
+            images = perturb(images, ids, self.perturbation, self.level, targets)
+        return apply_view(images, self.view)
+
+
+CLEAN = Condition()
+
+
+class Learned:
+    """What a perturbation learned of each class, from stored features of its patches."""
+
+    def __init__(
+        self,
+        perturbation: Perturbation,
+        store: Store,
+        keys: Sequence[Key],
+        labels: Sequence[NDArray[np.int64]],
+        n_classes: int,
+    ) -> None:
+        self.typical = perturbation.typical or (lambda values: np.median(values, axis=0))
+        self.store = store
+        self.keys = tuple(keys)
+        self.labels = np.concatenate(labels)
+        self.n_classes = n_classes
+
+    @cached_property
+    def targets(self) -> NDArray[np.float64]:
+        """What is typical of each class, float64 (C, D); NaN for a class without patches."""
+        values = np.concatenate(
+            [np.load(self.store.folder(key) / "values.npy") for key in self.keys]
+        )
+        present = np.unique(self.labels)
+        typical = [self.typical(values[self.labels == label]) for label in present]
+        targets = np.full((self.n_classes, len(typical[0])), np.nan)
+        targets[present] = typical
+        return targets

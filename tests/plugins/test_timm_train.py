@@ -380,7 +380,7 @@ def test_a_saved_classifier_gives_the_same_logits(pool, precision, reference, tm
         "image_size": 32,
         "precision": precision,
         "name": "efficientnet_b0",
-        "arguments": [],
+        "arguments": "{}",
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
     }

@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from harness import FitContext, HarnessError  # noqa: E402
 from harness_checkpoint import read  # noqa: E402
 from harness_checkpoint.classifier import SAVED, Worker  # noqa: E402
+from harness_perturbations import harness_perturbations  # noqa: E402
 
 STANDIN = Path(__file__).with_name("deepcmorph") / "model.py"
 CRC = "pretrained_models/DeepCMorph_NCT_CRC_HE_Dataset_9_classes_acc_9699.pth"
@@ -307,6 +308,7 @@ def test_inputs_have_the_dtype_of_the_network(made, patches):
 
 def test_an_installed_network_may_stand_beside_a_folder(made, patches):
     classifier = made("[input]\nsize = 1\n", network="torch.nn:Flatten")
+    classifier.save(made.folder)
     np.testing.assert_allclose(classifier.logits(patches), means(patches), atol=0.05)
 
 
@@ -561,13 +563,10 @@ def deepcmorph(command):
     torch.save(state, checkout / CRC)
     (command.folder / "deepcmorph.toml").write_text(DOCUMENTED[0])
 
-    def run(*more, code=0, **environment):
-        return command(
-            *("run", "--plugin", "deepcmorph.toml", "--dataset", "nct-crc-he-sample"),
-            *("--no-probes", *more),
-            code=code,
-            **environment,
-        )
+    def run(*more, code=0, probes=False):
+        asked = more if probes else ("--no-probes", *more)
+        plugin = ("--plugin", "deepcmorph.toml")
+        return command("run", *plugin, "--dataset", "nct-crc-he-sample", *asked, code=code)
 
     run.folder, run.sample, run.centers = command.folder, sample, centers
     return run
@@ -622,7 +621,15 @@ def test_deepcmorph_stands_beside_its_published_rows(deepcmorph):
     levels = {r["level"] for r, _ in stored(deepcmorph.folder, "deepcmorph", perturbation="hue")}
     assert levels == {-20, -10, 10, 20}
 
-    assert "nothing to compute" in deepcmorph(*BOTH, "--perturbation", "hue")
+    deepcmorph("--model", "deepcmorph", probes=True)
+    changed = [
+        r["perturbation"] for r, _ in stored(deepcmorph.folder, "deepcmorph", view="identity")
+    ]
+    assert set(changed) >= {p.name for p in harness_perturbations()}
+    assert changed.count("hue") == 4, "what was stored is not computed again"
+    page = deepcmorph.folder / "leaderboards/nct-crc-he-sample-probes.json"
+    found = json.loads(page.read_text())["findings"]
+    assert all("deepcmorph" in found[probe] for probe in ("robustness", "reliance", "steering"))
 
     path = deepcmorph.folder / "DeepCMorph" / CRC
     state = torch.load(path)

@@ -3,7 +3,3 @@
 A promise takes what it is about and a ``Bench`` and returns when all is well. Its docstring's first
 line is the promise's text. ``harness check`` prints them, ``harness.testing`` makes tests of them.
 """
-
-from harness.contract.outcome import Broken, Skipped
-
-__all__ = ["Broken", "Skipped"]

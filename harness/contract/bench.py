@@ -279,6 +279,15 @@ def apart(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(difference / (np.ptp(one) or np.abs(one).max(initial=0) or 1))
 
 
+def compare(
+    one: NDArray[Any], other: NDArray[Any], what: str, mend: str, tolerance: float = TOLERANCE
+) -> None:
+    """Raise Broken when two arrays of logits or features differ by more than rounding."""
+    difference = apart(one, other)
+    if not difference <= tolerance:  # NaN is not alike either
+        raise Broken(f"{what} differ by {difference:.2g} of their spread", mend)
+
+
 def scramble(seed: int) -> None:
     """Give the global generators of random, numpy and, where it is loaded, torch another state."""
     random.seed(seed)

@@ -10,16 +10,19 @@ from typing import Any
 
 from harness import choose, settings
 from harness.contract.bench import Bench
+from harness.contract.dataset_probes import DATASET_PROBE
 from harness.contract.datasets import DATASET
+from harness.contract.derived import DERIVED, FAMILY
 from harness.contract.features import FEATURES, Used
-from harness.contract.models import DERIVED, FAMILY, MODEL
-from harness.contract.outcome import Broken, Skipped
+from harness.contract.model_probes import MODEL_PROBE
+from harness.contract.models import MODEL
+from harness.contract.outcome import Broken, Outcome, Skipped
 from harness.contract.perturbations import PERTURBATION
 from harness.contract.phantoms import PHANTOM
-from harness.contract.probes import DATASET_PROBE, MODEL_PROBE
 from harness.contract.published import PUBLISHED, Row
-from harness.contract.readers import PLUGIN, READER
+from harness.contract.readers import READER
 from harness.contract.uses import own_folder
+from harness.contract.whole import PLUGIN
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import KINDS, load_plugins
 from harness.probes import DatasetProbe, ModelProbe, Phantom
@@ -49,26 +52,6 @@ PROMISES: dict[type, tuple[str, tuple[Callable[[Any, Bench], None], ...]]] = {
     Reader: ("reader", READER),
 }
 """For each type, what it is called and what it promises."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a promise: "ok", "BROKEN" or "skipped", and why."""
-
-    case: str
-    text: str
-    """What is promised, in a sentence."""
-    status: str
-    message: str = ""
-    details: str = ""
-    """A traceback, or what another process printed."""
-
-    def __str__(self) -> str:
-        if self.status == "skipped":
-            return f"skipped  {self.case} ({self.message})"
-        if self.status == "BROKEN":
-            return f"BROKEN   {self.case}\n         {self.text}\n         {self.message}"
-        return f"ok       {self.case}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +106,7 @@ def innermost(frames: Sequence[tuple[str, Any]], own: str) -> str:
 
 def name_of(promise: Callable[..., None]) -> str:
     """A promise's name, e.g. "any-batch"."""
-    return promise.__name__.removeprefix("model_").replace("_", "-")
+    return promise.__name__.replace("_", "-")
 
 
 def text_of(promise: Callable[..., None]) -> str:

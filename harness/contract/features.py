@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract.bench import TOLERANCE, Bench, apart, shaped
+from harness.contract.bench import Bench, compare, shaped
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.types import Features
@@ -66,7 +66,9 @@ def any_batch(used: Used, bench: Bench) -> None:
             used.features.extract(images[start : start + size].copy())
             for start in range(0, len(images), size)
         ]
-        differ(expected, np.concatenate(parts), f"in batches of {size}", "use the patch alone")
+        compare(
+            expected, np.concatenate(parts), f"features in batches of {size}", "use the patch alone"
+        )
 
 
 def threads(used: Used, bench: Bench) -> None:
@@ -77,7 +79,7 @@ def threads(used: Used, bench: Bench) -> None:
         for _ in range(2):
             found = pool.map(lambda part: used.features.extract(images[part]), parts)
             mend = "share nothing that changes between calls, or lock it"
-            differ(expected, np.concatenate(list(found)), "in four threads", mend)
+            compare(expected, np.concatenate(list(found)), "features in four threads", mend)
 
 
 def inputs_unchanged(used: Used, bench: Bench) -> None:
@@ -114,22 +116,13 @@ def fresh_process(used: Used, bench: Bench) -> None:
     _, folder = elsewhere(used, bench)
     mend = "seed every generator with a constant; hash() of text differs between processes"
     found = np.load(folder / "results" / "values.npy")
-    differ(extracted(used, bench), found, "in a fresh process", mend)
+    compare(extracted(used, bench), found, "features in a fresh process", mend)
 
 
 def own_folder(used: Used, bench: Bench) -> None:
     """``extract`` writes nothing but caches and temporary files."""
     answer, folder = elsewhere(used, bench)
     none_outside(answer["written"], folder, "return the features, and write nothing")
-
-
-def differ(
-    expected: NDArray[np.float32], found: NDArray[np.float32], where: str, mend: str
-) -> None:
-    """Raise Broken when features differ by more than rounding."""
-    difference = apart(expected, found)
-    if not difference <= TOLERANCE:
-        raise Broken(f"features {where} differ by {difference:.2g} of their spread", mend)
 
 
 FEATURES = (rows, any_batch, threads, inputs_unchanged, fresh_process, own_folder)

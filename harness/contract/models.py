@@ -1,4 +1,4 @@
-"""What models, models derived from others, and families of models promise."""
+"""What models that are fitted promise."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.choose import lacks
-from harness.contract.bench import FIT_TOLERANCE, TOLERANCE, Bench, apart, scramble, shaped
+from harness.contract.bench import FIT_TOLERANCE, Bench, compare, scramble, shaped
 from harness.contract.held import Held, Watched
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.errors import HarnessError
-from harness.types import Classifier, DerivedModel, Model, ModelFamily, Setting
+from harness.types import Classifier, Model, Setting
 from harness.views import VIEWS, apply_view
 
 KILLED = 77
@@ -130,15 +130,6 @@ def loaded(model: Model, bench: Bench) -> Classifier:
         return classifier
 
     return bench.once(("loaded", model.name), make)
-
-
-def compare(
-    one: NDArray[Any], other: NDArray[Any], what: str, mend: str, tolerance: float = TOLERANCE
-) -> None:
-    """Raise Broken when two arrays of logits differ by more than rounding."""
-    difference = apart(one, other)
-    if not difference <= tolerance:  # NaN is not alike either
-        raise Broken(f"{what} differ by {difference:.2g} of the spread of the logits", mend)
 
 
 # Promises of a model
@@ -427,58 +418,6 @@ def description(model: Model, bench: Bench) -> None:
             )
 
 
-# Promises of a model derived from others
-
-
-def members(model: DerivedModel, bench: Bench) -> None:
-    """Every model that it sums is offered by some plugin, and it is no part of itself."""
-    if not model.terms:
-        raise Broken("it sums no model", "name (model, view) pairs in terms")
-    lack = lacks(bench.registry, model.name)
-    if "no plugin offers" in lack or "derived from itself" in lack:
-        raise Broken(f"it {lack.partition(';')[0]}", "correct its terms")
-
-
-def terms_once(model: DerivedModel, bench: Bench) -> None:
-    """It sums each (model, view) once."""
-    twice = sorted({term for term in model.terms if model.terms.count(term) > 1})
-    if twice:
-        raise Broken(f"{twice[0]} stands in terms more than once", "name each term once")
-
-
-# Promises of a family of models
-
-
-def example(family: ModelFamily, bench: Bench) -> None:
-    """Its example is a name in the family, and makes a model of that very name."""
-    if not family.example.startswith(f"{family.name}:"):
-        raise Broken(
-            f"the example {family.example!r} is not in the family",
-            f"give a name that starts with {family.name}:",
-        )
-    model = family.make(family.example.partition(":")[2])
-    if not isinstance(model, Model | DerivedModel) or model.name != family.example:
-        named = getattr(model, "name", shaped(model))
-        raise Broken(f"make gave {named!r} for {family.example!r}", "name the model in full")
-
-
-def unknown_member(family: ModelFamily, bench: Bench) -> None:
-    """A name that makes no sense is refused with a HarnessError."""
-    name = "surely/no such-thing"
-    try:
-        made = family.make(name)
-    except HarnessError:
-        return
-    except Exception as error:
-        raise Broken(
-            f"make({name!r}) raised {type(error).__name__}: {error}",
-            "raise harness.HarnessError that says which names there are",
-        ) from error
-    raise Broken(
-        f"make({name!r}) returned the model {made.name!r}", "raise harness.HarnessError for it"
-    )
-
-
 MODEL = (
     fits,
     logits,
@@ -499,5 +438,3 @@ MODEL = (
     bad_settings,
     description,
 )
-DERIVED = (members, terms_once)
-FAMILY = (example, unknown_member)

@@ -19,11 +19,6 @@ MORE_SEEDS = range(100, 150)
 """Tried where a level changes no patch, as some act with a probability."""
 
 
-def levels_of(perturbation: Perturbation, bench: Bench) -> tuple[float, ...]:
-    """Its levels on the bench's dataset."""
-    return perturbation.levels_for(bench.classes)
-
-
 def targets(perturbation: Perturbation, bench: Bench) -> NDArray[np.float64] | None:
     """What it learned of each class of the few training patches, once."""
     if perturbation.learns is None:
@@ -55,7 +50,7 @@ def applied(perturbation: Perturbation, bench: Bench) -> list[NDArray[np.uint8]]
         ("applied", perturbation.name),
         lambda: [
             np.array(apply(perturbation, patch.copy(), level, bench))
-            for level in levels_of(perturbation, bench)
+            for level in perturbation.levels_for(bench.classes)
             for patch in bench.test.values[:PATCHES]
         ],
     )
@@ -73,7 +68,7 @@ def look(changed: Any, patch: NDArray[np.uint8], level: float) -> None:
 
 def same_shape(perturbation: Perturbation, bench: Bench) -> None:
     """A patch keeps its shape and dtype at every level."""
-    for level in levels_of(perturbation, bench):
+    for level in perturbation.levels_for(bench.classes):
         for patch in bench.test.values[:PATCHES]:
             look(apply(perturbation, patch.copy(), level, bench), patch, level)
 
@@ -81,7 +76,7 @@ def same_shape(perturbation: Perturbation, bench: Bench) -> None:
 def not_square(perturbation: Perturbation, bench: Bench) -> None:
     """Patches need not be square."""
     patch = np.ascontiguousarray(bench.test.values[0][: bench.test.values.shape[1] * 3 // 4])
-    for level in levels_of(perturbation, bench):
+    for level in perturbation.levels_for(bench.classes):
         for turned in (patch, np.ascontiguousarray(patch.transpose(1, 0, 2))):
             look(apply(perturbation, turned.copy(), level, bench), turned, level)
 
@@ -92,7 +87,7 @@ def same_seed(perturbation: Perturbation, bench: Bench) -> None:
     scramble(3)
     found = [
         apply(perturbation, patch.copy(), level, bench)
-        for level in reversed(levels_of(perturbation, bench))
+        for level in reversed(perturbation.levels_for(bench.classes))
         for patch in bench.test.values[:PATCHES][::-1]
     ]
     for one, other in zip(expected, reversed(found), strict=True):
@@ -105,7 +100,7 @@ def same_seed(perturbation: Perturbation, bench: Bench) -> None:
 
 def inputs_unchanged(perturbation: Perturbation, bench: Bench) -> None:
     """The patch that it is given is left as it is."""
-    for level in levels_of(perturbation, bench):
+    for level in perturbation.levels_for(bench.classes):
         patch = bench.test.values[0].copy()
         apply(perturbation, patch, level, bench)
         if not np.array_equal(patch, bench.test.values[0]):
@@ -127,7 +122,7 @@ def changes(perturbation: Perturbation, bench: Bench) -> None:
         ):
             raise Broken("no class's look changes a patch", "use the fourth argument, the target")
         return
-    for number, level in enumerate(levels_of(perturbation, bench)):
+    for number, level in enumerate(perturbation.levels_for(bench.classes)):
         own = results[number * PATCHES : (number + 1) * PATCHES]
         patch = bench.test.values[0]
         if np.array_equal(np.stack(own), bench.test.values[:PATCHES]) and all(

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.contract.bench import Bench
 from harness.contract.outcome import Broken, Skipped
-from harness.probes import DatasetProbe, Fault, Phantom
+from harness.probes import DatasetProbe, Phantom
 from harness.types import Split, Splits
 
 
@@ -64,24 +64,17 @@ def faults_show(phantom: Phantom, bench: Bench) -> None:
 
 def raises(phantom: Phantom, bench: Bench) -> None:
     """Faults have doses above 0, and the probes that they raise are probes of datasets."""
-    known = bench.registry.probes
+    known = {n for n, p in bench.registry.probes.items() if isinstance(p, DatasetProbe)}
     for fault in phantom.faults:
         if not fault.doses or min(fault.doses) <= 0:
             raise Broken(
                 f"the fault {fault.name!r} has the doses {fault.doses}", "give some above 0"
             )
-        if strange := strangers(
-            fault, {n for n, p in known.items() if isinstance(p, DatasetProbe)}
-        ):
+        if strange := [name for name in fault.raises if name not in known]:
             raise Broken(
                 f"the fault {fault.name!r} raises {', '.join(strange)}, which no plugin offers",
                 "name probes of datasets, see harness list",
             )
-
-
-def strangers(fault: Fault, known: set[str]) -> list[str]:
-    """Names of probes that are not known."""
-    return [name for name in fault.raises if name not in known]
 
 
 PHANTOM = (patches, same_seed, faults_show, raises)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.contract import perturbations, probes
+from harness.contract import dataset_probes, model_probes, perturbations
 from harness.contract.bench import Bench
 from harness.contract.watching import none_outside
 from harness.plugins import KINDS
@@ -14,8 +14,8 @@ from harness.types import Perturbation
 
 USES: dict[type, Callable[[Any, Bench], Any]] = {
     Perturbation: perturbations.applied,
-    DatasetProbe: probes.found,
-    ModelProbe: probes.model_found,
+    DatasetProbe: dataset_probes.found,
+    ModelProbe: model_probes.found,
 }
 """How each is used on the few patches."""
 

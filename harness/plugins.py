@@ -180,7 +180,7 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))
         except ValueError as error:
-            raise HarnessError(f"{path}: {error}; give another with name = ...") from error
+            raise HarnessError(f"{path}: {error}") from error
     except Exception as error:
         _leave_out(registry, plugin, error)
         return
@@ -249,8 +249,8 @@ def check_contributions(origin: str, items: Sequence[Any], types: tuple[type, ..
             raise TypeError(f"{origin} returned {item!r} where a {wanted} is expected")
         if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
             raise ValueError(
-                f"{origin} returned the name {item.name!r}; use lower-case letters, digits and "
-                "+ . _ : -"
+                f"{origin} returned the name {item.name!r}; use lower-case letters, digits "
+                "and + . _ : - (in a TOML file: name = ...)"
             )
         _check(item)
     names = Counter((KINDS[type(item)], item.name) for item in items)
@@ -265,7 +265,7 @@ def _check(item: Any) -> None:
         for _, view in item.terms:
             if view not in VIEWS:
                 raise ValueError(f"{item.name}: unknown view {view!r}; there is {', '.join(VIEWS)}")
-    if isinstance(item, Dataset):
+    if isinstance(item, Dataset) and item.classes:  # not known of a TOML file without its data
         texts = all(isinstance(name, str) for name in item.classes)
         if not texts or len(set(item.classes)) < max(len(item.classes), 2):
             raise ValueError(f"{item.name}: classes must be two or more different names")

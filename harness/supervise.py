@@ -7,21 +7,19 @@ When it takes too long or dies, what was under way has failed, and a new one doe
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
+from harness import child
 from harness.failures import Failure, keep
 from harness.output import Output, Printed
 from harness.plan import Job, sweep_key, title
@@ -61,7 +59,7 @@ class Worker:
         self.estimates: dict[str, float | None] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.output: Output | None = None
-        self.answers: queue.SimpleQueue[bytes | None]
+        self.answers: queue.SimpleQueue[Any]
         self.in_a_line = False
         self.left_out: list[str] = []
         """Datasets that the process need not try to list again."""
@@ -156,31 +154,21 @@ class Worker:
 
     def _start(self) -> None:
         self.output = None
-        # As ``python -m`` would, but without the working folder as a place of modules.
-        code = f"import sys; sys.path[:] = {sys.path!r}; from harness.worker import work; "
         size = shutil.get_terminal_size()
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code + "sys.exit(work())"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+            self.process = child.start(
+                "harness.worker:work",
+                subprocess.PIPE,
                 # Bars are drawn for the terminal that it does not see.
-                env={**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
-                # To be ended with its children; and Ctrl-C is answered here.
-                process_group=0 if os.name == "posix" else None,
+                {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
             )
         except OSError as error:
             raise _EndedError(f"no process can be started ({error.strerror}); try again") from error
-        assert self.process.stdout is not None
         assert self.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.process.stderr, marker.encode())
         self.output.begin(self._file("plan"))
-        self.answers = queue.SimpleQueue()
-        threading.Thread(
-            target=_listen, args=(self.process.stdout, self.answers), daemon=True
-        ).start()
+        self.answers = child.answers(self.process)
         setup = {
             "arguments": self.arguments,
             "left_out": self.left_out,
@@ -209,17 +197,17 @@ class Worker:
         while True:
             answer: dict[str, Any] = {}
             try:
-                line = self.answers.get(timeout=TICK)
+                heard = self.answers.get(timeout=TICK)
             except queue.Empty:
                 if dead:  # and all it said has been heard
                     self._end(self._how_it_died())
                 dead = self.process.poll() is not None
             else:
-                if line is None:
+                if heard is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         self.process.wait(GRACE)
                     self._end(self._how_it_died())
-                answer = json.loads(line)
+                answer = heard
             if "done" in answer:
                 return
             if "say" in answer:
@@ -235,9 +223,7 @@ class Worker:
 
     def _send(self, command: str, given: Any) -> None:
         assert self.process is not None
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([command, given]).encode() + b"\n")
-        self.process.stdin.flush()
+        child.send(self.process, [command, given])
 
     def _print(self, text: str) -> None:
         file = terminal()
@@ -248,15 +234,8 @@ class Worker:
     def _how_it_died(self) -> str:
         assert self.process is not None
         code = self.process.poll()
-        if code is None:
-            return "stopped answering; report it to the plugin's author"
-        if code >= 0:
-            return f"ended the process with exit code {code}; report it to the plugin's author"
-        if -code == signal.SIGKILL:
-            return "was killed (SIGKILL), as happens when memory runs out; use less of it"
-        known = {one.value: one.name for one in signal.Signals}
-        what = f"{known.get(-code, f'signal {-code}')} ({signal.strsignal(-code)})"
-        return f"crashed with {what}; report it to the plugin's author"
+        mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
+        return f"{child.how_it_died(code)}; {mend}"
 
     def _end(self, why: str) -> NoReturn:
         """End the process and raise."""
@@ -268,23 +247,9 @@ class Worker:
     def _kill(self) -> None:
         """End the process with all that it has started."""
         assert self.process is not None
-        with contextlib.suppress(OSError):
-            if os.name == "posix":
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
-        self.process.wait()
-        with contextlib.suppress(OSError):
-            assert self.process.stdin is not None
-            self.process.stdin.close()
+        child.kill(self.process)
         self.process = None
         self.owner = ""
-
-
-def _listen(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
-    for line in pipe:
-        answers.put(line)
-    answers.put(None)
 
 
 def _last_lines(printed: Printed | None) -> str:

@@ -1,8 +1,6 @@
 """The process that computes: it makes the plan of a command line and does as it is told.
 
-Commands come in on standard input and answers go out on standard output, each a line of JSON.
-``harness.supervise`` is at the other end. What plugins print goes to standard error, whichever of
-the two they print to.
+``harness.supervise`` is at the other end.
 """
 
 from __future__ import annotations
@@ -13,33 +11,27 @@ import faulthandler
 import io
 import json
 import os
-import queue
 import shutil
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import Any, TextIO, cast
 
 from harness import failures, progress
+from harness.child import Tell, channels
 from harness.plan import Job, seconds, sweep_key
 from harness.store import Store
 from harness.sweeps import Finish
 
-Tell = Callable[[dict[str, Any]], None]
-
 
 def work() -> int:
     """Answer commands until the other end says that it is enough, or is gone."""
-    commands, tell = _channels()
-    _end_with_parent()
+    lines, tell = channels()
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # asked where it is before it is ended for taking too long
         faulthandler.register(signal.SIGUSR1, all_threads=True)
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(commands, lines), daemon=True).start()
     jobs: dict[str, Job] = {}
     store: Store | None = None
     marker = b""
@@ -123,44 +115,6 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
             yield job, None
     if workspace is not None:
         shutil.rmtree(workspace, ignore_errors=True)
-
-
-def _channels() -> tuple[IO[str], Tell]:
-    """Standard input and output for ourselves; everybody else's output is standard error."""
-    commands = os.fdopen(os.dup(0), encoding="utf-8")
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    for stream in (sys.stdout, sys.stderr):
-        assert isinstance(stream, io.TextIOWrapper)
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    lock = threading.Lock()
-
-    def tell(answer: dict[str, Any]) -> None:
-        line = json.dumps(answer) + "\n"
-        with lock:
-            answers.write(line)
-            answers.flush()
-
-    return commands, tell
-
-
-def _listen(commands: IO[str], lines: queue.SimpleQueue[str]) -> None:
-    """Pass commands on; without a parent to give them, end at once, with all our children."""
-    for line in commands:
-        lines.put(line)
-    if os.name == "posix" and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
-def _end_with_parent() -> None:
-    """On Linux, also when C code never lets the listening thread run."""
-    with contextlib.suppress(Exception):
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _flush(marker: bytes) -> None:

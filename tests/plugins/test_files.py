@@ -186,7 +186,7 @@ def test_a_file_whose_name_is_no_name_of_a_dataset_says_to_give_one(tmp_path, li
         parquet(tmp_path / "all.parquet", rows_of(6))
     path = tmp_path / "My_Data.toml"
     write(path, kind=kind, **content.get(kind, {"files": "all.parquet"}))
-    with pytest.raises(HarnessError, match=r"My_Data\.toml: .*lower-case.* with name = \.\.\."):
+    with pytest.raises(HarnessError, match=r"My_Data\.toml: .*lower-case.* name = \.\.\."):
         described(path)
     write(path, kind=kind, name="my-data", **content.get(kind, {"files": "all.parquet"}))
     assert described(path).name == "my-data"

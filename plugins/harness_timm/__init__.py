@@ -77,7 +77,7 @@ def trained(
         load=_load,
         settings={**SETTINGS, "image_size": network.input_size},
         execution=EXECUTION,
-        # Pretrained positions of a transformer are those of its own size.
+        # Some of these can take no other size, and none was trained at another.
         demo_settings={**DEMO, "image_size": network.input_size} if network.fixed_size else DEMO,
         selects=True,
         reports_epochs=True,

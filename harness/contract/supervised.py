@@ -10,25 +10,21 @@ import contextlib
 import faulthandler
 import io
 import json
-import os
 import queue
 import re
 import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
-from harness import progress
-from harness.contract.cases import Outcome, cases, innermost
-from harness.contract.outcome import Broken
+from harness import child, progress
+from harness.contract.cases import cases, innermost
+from harness.contract.outcome import Broken, Outcome
 from harness.errors import HarnessError
-from harness.worker import _channels, _end_with_parent, _listen
 
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
@@ -59,19 +55,7 @@ class Checking:
 
     def _one_process(self, folder: Path) -> Iterator[Outcome]:
         """What one process says; and of what it died, if it did."""
-        # As ``python -m`` would, but without the working folder as a place of modules.
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; import harness.contract.supervised as own; "
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code + "own.work()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # To be ended with its children; and Ctrl-C is answered here.
-            process_group=0 if os.name == "posix" else None,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        process = child.start("harness.contract.supervised:work")
         try:
             task = {
                 "arguments": self.arguments,
@@ -80,18 +64,15 @@ class Checking:
                 "lost": self.lost,
             }
             with contextlib.suppress(OSError):  # it is dead, as is seen below
-                process.stdin.write(json.dumps(task).encode() + b"\n")
-                process.stdin.flush()
-            answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-            threading.Thread(target=_hear, args=(process.stdout, answers), daemon=True).start()
-            yield from self._exchange(process, answers, folder)
+                child.send(process, task)
+            yield from self._exchange(process, child.answers(process), folder)
         finally:
-            _kill(process)
+            child.kill(process)
 
     def _exchange(
         self,
         process: subprocess.Popen[bytes],
-        answers: queue.SimpleQueue[dict[str, Any] | None],
+        answers: queue.SimpleQueue[Any],
         folder: Path,
     ) -> Iterator[Outcome]:
         """What the process says, until all is said, or it is dead or late."""
@@ -143,12 +124,6 @@ class Checking:
         return Outcome(name, text, "BROKEN", str(error), details)
 
 
-def _hear(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    for line in pipe:
-        answers.put(json.loads(line))
-    answers.put(None)
-
-
 def _hung(process: subprocess.Popen[bytes], minutes: float) -> tuple[str, str]:
     if hasattr(signal, "SIGUSR1"):  # it writes down where it is
         process.send_signal(signal.SIGUSR1)
@@ -159,26 +134,10 @@ def _hung(process: subprocess.Popen[bytes], minutes: float) -> tuple[str, str]:
 
 def _died(code: int) -> tuple[str, str]:
     if code >= 0:
-        return f"ended the process with exit code {code}", "return, or raise an exception"
-    if -code == signal.SIGKILL:
-        return "was killed (SIGKILL), as happens when memory runs out", "use less of it"
-    known = {one.value: one.name for one in signal.Signals}
-    what = f"{known.get(-code, f'signal {-code}')} ({signal.strsignal(-code)})"
-    return f"crashed with {what}", "see more with --traceback"
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process with all that it has started."""
-    with contextlib.suppress(OSError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
-        with contextlib.suppress(OSError):
-            pipe.close()
+        mend = "return, or raise an exception"
+    else:
+        mend = "use less of it" if -code == signal.SIGKILL else "see more with --traceback"
+    return child.how_it_died(code), mend
 
 
 def work() -> None:
@@ -186,10 +145,7 @@ def work() -> None:
     from harness.cli import parse
     from harness.commands.extending import bench_of
 
-    commands, tell = _channels()
-    _end_with_parent()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(commands, lines), daemon=True).start()
+    lines, tell = child.channels()
     task = json.loads(lines.get())
     stack = (Path(task["folder"]) / "stack.txt").open("w")
     faulthandler.enable(stack)

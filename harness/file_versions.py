@@ -66,6 +66,8 @@ def _(item: Dataset, version: int) -> Any:
 
     def load(folder: Path) -> Splits:
         splits = item.load(folder)
+        if not isinstance(splits, Splits):  # as is said where it is used
+            return splits
         return replace(
             splits,
             train=changed(splits.train),

@@ -140,5 +140,6 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
         seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,
         given=settings.parse(options.settings, fitted),
+        minutes=options.time_limit,
     )
     return request, n_train

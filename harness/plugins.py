@@ -194,8 +194,11 @@ def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None
 
 
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
-    if Path(two.distribution).suffix in (".py", ".toml"):
-        mend = f"rename the one in {two.distribution}, or leave out its --plugin"
+    files = [Path(p.distribution).suffix in (".py", ".toml") for p in (one, two)]
+    if all(files):
+        mend = "rename one of the files, or leave out its --plugin"
+    elif any(files):
+        mend = f"rename that in the file, or switch the other off with --without {one.name}"
     elif two.name != one.name:
         mend = f"switch one off with --without {two.name}"
     else:

@@ -60,7 +60,8 @@ def load_initial(model: nn.Module, weights: InitialWeights, architecture: Archit
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name. Other formats than safetensors are read without running code from them."""
     if path.suffix == ".safetensors":
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
     content = torch.load(path, map_location="cpu", weights_only=True)
     for wrapping in ("state_dict", "model"):
         content = content.get(wrapping, content)
@@ -92,7 +93,8 @@ def _complete(
         if classes[1:]:
             return _complete(found, architecture, classes[1:])
         raise
-    return whole.state_dict()
+    complete: dict[str, Tensor] = whole.state_dict()
+    return complete
 
 
 def _in_order(found: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+pytestmark = pytest.mark.once
 SCHEMA = json.loads(
     (Path(__file__).parents[1] / "harness/leaderboard.schema.json").read_text(encoding="utf-8")
 )

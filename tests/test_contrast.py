@@ -13,6 +13,8 @@ from harness import Dataset, HarnessError, Splits
 from harness.contrast import pair
 from harness_nct_crc import SAMPLE, TEST, TRAIN, TRAIN_RAW
 
+pytestmark = pytest.mark.once
+
 ARGUMENTS = ("contrast", "nct-crc-he", "nct-crc-he-nonorm", "--data", "data")
 
 

@@ -15,6 +15,8 @@ from harness_bias.audit.compression import BLOCKINESS, CODING
 from harness_bias.measure import color, compression
 from harness_bias.models import reliance, steering
 
+pytestmark = pytest.mark.once
+
 PERTURBATIONS = load_plugins().perturbations
 WANTED = ("color-transfer", "jpeg-as-class", "pixels-permuted", "grayscale")
 

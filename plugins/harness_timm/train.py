@@ -75,10 +75,8 @@ def fit(
         try:
             training.resume(context)
         except (ValueError, KeyError, RuntimeError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            context.say(
-                f"{context.folder / checkpoint.NAME}: damaged ({reason}); training starts over"
-            )
+            reason = str(error).splitlines()[0]
+            context.say(f"{context.folder / checkpoint.NAME}: {reason}; training starts over")
             training = _Training(network, recipe, architecture, weights, context.seed, device)
         while training.standing.epoch < recipe.epochs:
             training.epoch(train, validation, context)

@@ -6,9 +6,7 @@ one condition, such as a perturbation that raises, costs only its own result.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints, digests
+from harness import checkpoints
 from harness.conditions import Condition
 from harness.errors import HarnessError
 from harness.features import FeatureSplit
 from harness.progress import progress, say
 from harness.returned import checked_features, checked_logits, malformed
+from harness.row_files import Rows
 from harness.splits import stream
 from harness.stored import Record, read_record, verify
 from harness.types import Classifier, Features, Model, Setting, Split
@@ -49,7 +48,7 @@ def extract(
     work = _Extraction(wanted, split.ids)
     work.errors.read(workspace / "failed.json")
     n = len(split.labels)
-    files = [_Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
+    files = [Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
     size = batch_size(split)
     able = [file for number, file in enumerate(files) if number not in work.errors]
     done = min((file.rows() for file in able), default=n) // size * size
@@ -84,104 +83,6 @@ def extract(
 def batch_size(split: Split, conditions: int = 1) -> int:
     """Patches to read at a time when each is kept under so many conditions."""
     return max(1, min(BATCH, AT_ONCE // (conditions * split.read([0]).nbytes)))
-
-
-class _Rows:
-    """A float32 array (N, D) in a file that grows row by row.
-
-    It is opened anew each time: there may be more of them than files that may be open. And written,
-    not memory-mapped: on a full disk, a write through a map kills the process.
-
-    A second file, ``<name>.rows``, gets a line for each part that is added: how many rows there are
-    by then, and the SHA-256 of the file up to there. Only rows that this proves are kept.
-    """
-
-    def __init__(self, path: Path, n: int) -> None:
-        self.path = path
-        self.log = path.with_suffix(".rows")
-        self.n = n
-        self.width = self.start = self.count = 0
-        self.sha256 = hashlib.sha256()
-        try:
-            with path.open("rb") as file:
-                np.lib.format.read_magic(file)
-                shape, _, _ = np.lib.format.read_array_header_1_0(file)
-                self.start = file.tell()
-            if shape[0] == n:
-                self.width = shape[1]
-        except (OSError, ValueError, IndexError):  # none yet, or damaged
-            pass
-
-    def rows(self) -> int:
-        """How many of the first rows are as they were written."""
-        proved = 0
-        if self.width and self.log.exists():
-            sha256 = self._header()
-            for line in self.log.read_text("ascii", "replace").splitlines():
-                rows, _, digest = line.partition(" ")
-                if not rows.isdecimal() or not proved < int(rows) <= self.n:
-                    break
-                self._read(sha256, proved, int(rows))
-                if sha256.hexdigest() != digest:
-                    break
-                proved = int(rows)
-        there = self.path.stat().st_size - self.start if self.path.exists() else 0
-        if proved < there // (4 * max(self.width, 1)):
-            say(f"{self.path}: row {proved:,} and after are damaged; they are computed again")
-        return proved
-
-    def cut(self, rows: int) -> None:
-        """Keep only the first rows, which must be as they were written."""
-        self.count = rows
-        if rows:
-            os.truncate(self.path, self.start + 4 * self.width * rows)
-            self.sha256 = self._header()
-            self._read(self.sha256, 0, rows)
-            self.log.write_text(f"{rows} {self.sha256.hexdigest()}\n")
-        else:
-            self.path.unlink(missing_ok=True)
-            self.log.unlink(missing_ok=True)
-            self.width = 0
-
-    def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (B, D). Raises ValueError when earlier ones had another D."""
-        if not self.width:
-            self.width = rows.shape[1]
-            with self.path.open("wb") as file:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (self.n, self.width)}
-                np.lib.format.write_array_header_1_0(file, header)
-                self.start = file.tell()
-            self.sha256 = self._header()
-        if rows.shape[1] != self.width:
-            raise ValueError(f"{rows.shape[1]} columns after {self.width}")
-        data = rows.astype("<f4").tobytes()
-        with self.path.open("ab") as file:
-            file.write(data)
-        self.sha256.update(data)
-        self.count += len(rows)
-        with self.log.open("a") as file:
-            file.write(f"{self.count} {self.sha256.hexdigest()}\n")
-
-    def move(self, target: Path) -> None:
-        """Give the file its name, if it is what was written."""
-        self.path.rename(target)
-        if digests.of_file(target) != self.sha256.hexdigest():
-            raise HarnessError(
-                f"{self.path}: has changed while it was written; check the disk and run again"
-            )
-
-    def _header(self) -> Any:
-        with self.path.open("rb") as file:
-            return hashlib.sha256(file.read(self.start))
-
-    def _read(self, sha256: Any, start: int, end: int) -> None:
-        """Add rows of the file to a digest."""
-        with self.path.open("rb") as file:
-            file.seek(self.start + 4 * self.width * start)
-            left = 4 * self.width * (end - start)
-            while left and (data := file.read(min(left, 1 << 20))):
-                sha256.update(data)
-                left -= len(data)
 
 
 def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import HarnessError
+from harness.digests import sealed
 from harness.store import Key, Store, disk_error, write_atomically
 
 VALUES = st.recursive(
@@ -85,7 +86,7 @@ def test_the_same_result_twice_is_no_error(tmp_path):
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path):
-    (tmp_path / "store.json").write_text(json.dumps({"format": 99}))
+    (tmp_path / "store.json").write_text(json.dumps(sealed({"format": 99})))
     with pytest.raises(HarnessError, match=r"format 99.*upgrade"):
         Store(tmp_path)
 
@@ -94,7 +95,7 @@ def test_a_record_that_is_no_json_names_its_file(tmp_path):
     store, key = Store(tmp_path), Key("fit", "d", "m", {})
     store.folder(key).mkdir(parents=True)
     (store.folder(key) / "record.json").write_text("{")
-    with pytest.raises(HarnessError, match=r"record\.json: cannot be read.*remove"):
+    with pytest.raises(HarnessError, match=r"record\.json: is damaged.*harness run .*--model m"):
         store.record(key)
 
 

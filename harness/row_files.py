@@ -38,7 +38,7 @@ class Rows:
         proved = 0
         if self.log.exists() and self.path.exists():
             for line in self.log.read_text("ascii", "replace").splitlines():
-                rows, width, digest = (line.split(" ") + ["", ""])[:3]
+                rows, width, digest = [*line.split(" "), "", ""][:3]
                 if not (rows.isdecimal() and width.isdecimal() and proved < int(rows) <= self.n):
                     break
                 if not proved:

@@ -1,7 +1,6 @@
 """Files made once: whole or not at all, by one process at a time."""
 
 import errno
-import json
 import os
 import subprocess
 import sys

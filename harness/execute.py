@@ -74,6 +74,8 @@ class _Execution:
         for warning in self.plan.warnings:
             say(f"WARNING: {warning}")
         self.store.warn_of_damaged(job.key for job in to_do)
+        for copy in self.plan.copies:
+            self.store.warn_of_current(copy.dataset)
         for job in filter(_has_row, self.plan.jobs.values()):
             about = job.key.dataset, job.key.fields["data"], job.key.name
             failures.forget_damaged(self.store, *about)

@@ -251,6 +251,15 @@ class Store:
             pass
         write_atomically(pointer, text)
 
+    def warn_of_current(self, dataset: str) -> None:
+        """Name a damaged pointer to the copy of a dataset that was used last."""
+        if self.folders("dataset", dataset):
+            try:
+                self.current(dataset)
+            except DamagedError as error:
+                if error.path == self._current(dataset):
+                    say(f"WARNING: {error.path}: {error.why}; it is written again")
+
     def has_current(self, dataset: str) -> bool:
         """Whether it was ever set which copy of a dataset was used last."""
         return os.path.lexists(self._current(dataset))

@@ -64,4 +64,4 @@ def read(folder: Path) -> tuple[Standing, dict[str, dict[str, Tensor]]] | None:
             groups.setdefault(group, {})[rest] = value
         return Standing(**metadata), groups
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise ValueError(f"cannot be read ({type(error).__name__}: {error})") from error

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 from harness import failures
-from harness.digests import forget
 from harness.failures import FailedModel, Failure
 from harness.plan import Job, Plan, is_late, seconds, title, together
 from harness.progress import duration, say
 from harness.registry import Registry
 from harness.store import Store, disk_error
+from harness.stored import forget
 from harness.supervise import Worker
 from harness.trackers import Trackers
 

@@ -217,7 +217,7 @@ class Store:
         """Remove a result, or what is in its place: at once, whatever ends this process."""
         if not os.path.lexists(folder):
             return
-        digests.forget(folder)
+        stored.forget(folder)
         unfinished = self.root / "unfinished"
         unfinished.mkdir(exist_ok=True)
         removed = unfinished / f"{folder.name}.{os.getpid()}.removed.tmp"

@@ -27,6 +27,9 @@ LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 Record = dict[str, Any]
 """What is written beside a result: how it came about."""
 
+_records: dict[str, tuple[int, int, Record]] = {}
+"""By path: size, time of the last change in ns, and content, of the records this process read."""
+
 
 class DamagedError(HarnessError):
     """A file of the store is not as it was written. ``folder`` is that of the result it is of."""
@@ -81,9 +84,18 @@ def _options(record: Mapping[str, Any]) -> str:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of a result. Raises DamagedError."""
+    """The record of a result, not to be changed. Raises DamagedError.
+
+    Parsed once per process, unless the file changes.
+    """
     path = folder / RECORD
+    name = os.path.abspath(path)  # noqa: PTH100
     try:
+        status = path.stat()
+        state = status.st_size, status.st_mtime_ns
+        known = _records.get(name)
+        if known is not None and known[:2] == state:
+            return known[2]
         record = digests.unsealed(path.read_bytes())
         place = _place(record)
     except (FileNotFoundError, NotADirectoryError):
@@ -94,7 +106,14 @@ def read_record(folder: Path) -> Record:
         raise DamagedError(path, f"is damaged ({error})", folder) from error
     if place != folder.absolute().parts[-4:]:
         raise DamagedError(path, f"is the record of another result, {'/'.join(place)}", folder)
+    _records[name] = (*state, record)
     return record
+
+
+def forget(folder: Path) -> None:
+    """Read the files of a result again when they are next asked for."""
+    digests.forget(folder)
+    _records.pop(os.path.abspath(folder / RECORD), None)  # noqa: PTH100
 
 
 def _place(record: Record) -> tuple[str, ...]:

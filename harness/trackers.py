@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from typing import Any
 
@@ -58,10 +59,10 @@ class Trackers:
         figures: dict[str, float] = {}
         try:
             if job.key.kind == "prediction":
-                (copy,) = (need for need in job.needs if need.kind == "dataset")
-                labels = load_array(self.store.folder(copy), "labels.npy")
+                (listing,) = (need for need in job.needs if need.kind == "dataset")
+                labels = load_array(self.store.folder(listing), "labels.npy")
                 figures = _figures(labels, load_array(folder, "logits.npy"))
-            record = self.store.record(job.key)
+            record = copy.deepcopy(self.store.record(job.key))
         except HarnessError as error:  # damaged meanwhile: the tables will say so, too
             self.problems.setdefault(f"{job.label}: not told to trackers", Failure(str(error)))
             return

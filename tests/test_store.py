@@ -228,7 +228,7 @@ def test_a_result_is_read_once_unless_it_changes(store, monkeypatch):
     for _ in range(2):
         assert KEY in store
     assert read == [], "what this process wrote is known"
-    digests.forget(store.folder(KEY))
+    stored.forget(store.folder(KEY))
     for _ in range(2):
         assert KEY in store
     assert len(read) == 2

@@ -268,6 +268,8 @@ def report(trials: int) -> int:
             if "wrong" in found:
                 bad.append(found)
                 print(seed, json.dumps(found), flush=True)
+            if (seed + 1) % 100 == 0:
+                print(f"{seed + 1} trials, {len(bad)} wrong", file=sys.stderr, flush=True)
     for (damage, outcome), n in sorted(counts.items()):
         print(f"{damage:8} {outcome:36} {n:5}")
     print(f"{trials} trials, {len(bad)} wrong")

@@ -179,15 +179,23 @@ class Faults:
             shutil.copytree(self.sound / "runs", folder / "runs", copy_function=os.link)
             changed = harm(folder / path, damage, rng)
             found = {"file": "/".join(kind), "damage": damage, "path": str(path)}
-            return found | {"outcome": "no change"} | (self.judge(folder, path) if changed else {})
+            # What is computed from fits and features is stored, so that nobody reads them any more.
+            needed = kind[0] in ("fit", "features") and bool(rng.integers(2))
+            if needed:
+                model = path.parts[3] if kind[0] == "fit" else "*"
+                for predicted in folder.glob(f"runs/prediction/{path.parts[2]}/{model}"):
+                    shutil.rmtree(predicted)
+            if not changed:
+                return found | {"outcome": "no change"}
+            return found | self.judge(folder, path, needed)
         finally:
             shutil.rmtree(folder)
 
-    def judge(self, folder: Path, path: Path) -> dict[str, str]:
-        """What commands make of a damaged store."""
+    def judge(self, folder: Path, path: Path, needed: bool) -> dict[str, str]:
+        """What commands make of a damaged store; with ``needed``, a run must read the file."""
         wrong, refused = [], False
         with self.patched():
-            for name in ("leaderboard", "compare"):
+            for name in () if needed else ("leaderboard", "compare"):
                 said = self.ask(folder, name)
                 same = said.figures == self.before[name].figures
                 if said.code == 0 and not same:
@@ -207,14 +215,16 @@ class Faults:
                     wrong.append(f"{name}: exit {said.code}: {said.text}")
                 if said.figures != before.figures:
                     wrong.append(f"{name}: different: {said.text}")
-            if refused and not named:
+            if (refused or needed) and not named:
                 wrong.append(f"run: {path} not named")
             said = self.ask(folder, "leaderboard") if refused else self.before["leaderboard"]
             if (said.code, said.figures) != (0, self.before["leaderboard"].figures):
                 wrong.append(f"leaderboard after run: exit {said.code}: {said.text}")
-        outcome = "refused, then computed again" if refused else "same figures"
-        if named and not refused:
+        outcome = "same figures, not needed"
+        if named:
             outcome = "same figures, named by run"
+        if refused or needed:
+            outcome = f"{'needed' if needed else 'refused'}, then computed again"
         return {"outcome": outcome} | ({"wrong": "; ".join(wrong)} if wrong else {})
 
 

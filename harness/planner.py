@@ -404,6 +404,7 @@ class _DatasetPlanner:
                 **record,
                 "model": model.name,
                 "settings": dict(spec.settings),
+                "deviations": settings.deviations(model, spec.settings),
                 "seed": spec.seed,
                 "selected_on": spec.selected_on,
                 "initial_weights": spec.weights.label if spec.weights else "none",

@@ -78,7 +78,8 @@ def _options(record: Mapping[str, Any]) -> str:
     if record.get("selected_on") == "test":
         found += " --protocol published"
     if record.get("deviations"):
-        for key, value in record.get("settings", {}).items():
+        of_fit = record["key"]["fields"].get("settings")  # without what changes the execution only
+        for key, value in (of_fit or record.get("settings", {})).items():
             found += f" --set {shlex.quote(f'{key}={value}')}"
     return found
 

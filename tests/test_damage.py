@@ -157,6 +157,32 @@ def test_a_damaged_fit_is_fitted_again_when_a_table_reads_it(toy):
         assert [json.loads(pages[0].read_text()), rows(toy)] == before
 
 
+def test_the_command_for_a_fit_names_its_settings(toy):
+    arguments = (*RUN, "--model", "toy-mean", "--audit-selection", "--set", "scale=2", "--seed", 3)
+    toy(*arguments)
+    path = stored(toy, "fit", "toy-mean", "epochs.npz")
+    flip(toy.folder / path)
+    output = toy("leaderboard", code=2)
+    found = advice(output, path, 0)
+    settings = {found[at + 1] for at, word in enumerate(found) if word == "--set"}
+    assert settings == {"fail=False", "scale=2.0", "steps=3"}
+    assert found[:7] == ["run", "--dataset", "toy", "--model", "toy-mean", "--seed", "3"]
+    assert f"WARNING: {path}: is damaged" in toy(*found, "--no-probes")
+    toy("leaderboard")
+
+
+def test_readings_of_a_calibration_that_are_damaged_are_computed_again(toy):
+    arguments = ("calibrate", "--phantom", "toy-phantom", "--seeds", 2, "--dataset", "toy")
+    toy(*arguments)
+    page = (toy.folder / "leaderboards/calibration-toy-phantom.md").read_bytes()
+    for kind, name in (("calibration", "readings.json"), ("check", "tables.json")):
+        path = next((toy.folder / "runs" / kind).glob(f"*/*/*/{name}"))
+        flip(path)
+        said = f"WARNING: {path.relative_to(toy.folder)}: is damaged"
+        assert said in toy(*arguments)
+        assert (toy.folder / "leaderboards/calibration-toy-phantom.md").read_bytes() == page
+
+
 def test_findings_that_are_damaged_do_not_vanish_from_the_page(toy):
     toy("audit", "--dataset", "toy")
     page = (toy.folder / "leaderboards/toy-audit.md").read_text()

@@ -26,13 +26,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness import digests, stored
+from harness import digests, store_format, stored
 from harness.errors import HarnessError
 from harness.locks import locked
 from harness.progress import say
 from harness.stored import RECORD, DamagedError, Record
 
-FORMAT = 2
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
     *("failed", "figures", "calibration", "check"),
@@ -80,27 +79,26 @@ class Store:
         self.root = root
         self.damaged: dict[str, DamagedError] = {}
         """By digest: results that were looked for, are there, and do not prove themselves."""
-        why = _unlike_a_store(root)
+        why = store_format.fault(root)
         if not why:
             return
         if any((root / kind).is_dir() for kind in KINDS):
-            say(f"WARNING: {root / 'store.json'}: {why}; it is written again")
+            say(f"WARNING: {root / store_format.NAME}: {why}; it is written again")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(digests.sealed({"format": FORMAT})) + "\n"
-            write_atomically(root / "store.json", text)
+            write_atomically(root / store_format.NAME, store_format.text())
         except OSError as error:
             raise disk_error(error, root) from error
 
     @classmethod
     def existing(cls, root: Path) -> Store:
         """A store that must be there already. Raises HarnessError otherwise."""
-        why = _unlike_a_store(root)
+        why = store_format.fault(root)
         option = stored.where(root)
         if why and any((root / kind).is_dir() for kind in KINDS):
             raise HarnessError(
-                f"{root / 'store.json'}: {why}; `harness run --all{option}`, or any other run, "
-                "writes it again"
+                f"{root / store_format.NAME}: {why}; `harness run --all{option}`, or any other "
+                "run, writes it again"
             )
         if why:
             raise HarnessError(f"--store {root}: no store there; run `harness run --all{option}`")
@@ -193,7 +191,7 @@ class Store:
             yield staging, record
             # Hashed while they are in the page cache.
             files = {name: _written(staging / name) for name in sorted(stored.names(staging))}
-            about = {"format": FORMAT, "digest": key.digest, "key": key.as_dict()}
+            about = {"format": store_format.FORMAT, "digest": key.digest, "key": key.as_dict()}
             whole = digests.sealed({**about, **record, "files": files})
             (staging / RECORD).write_text(json.dumps(whole, indent=1) + "\n")
             _sync(staging / RECORD)
@@ -311,39 +309,6 @@ def disk_error(error: OSError, folder: Path) -> HarnessError:
         )
     where = error.filename or folder
     return HarnessError(f"{where}: {error.strerror}; check the folder, then run again")
-
-
-def _unlike_a_store(root: Path) -> str:
-    """Why ``store.json`` cannot be used; "" if it can.
-
-    Raises HarnessError for another format, and for what can be no store.
-    """
-    marker = root / "store.json"
-    if os.path.lexists(root) and not root.is_dir():
-        raise HarnessError(f"--store {root}: is a file, not a folder; choose another --store")
-    try:
-        text = marker.read_bytes()
-    except FileNotFoundError:
-        return "is missing"
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise disk_error(error, root) from error
-        return f"cannot be read ({error.strerror})"
-    try:
-        if json.loads(text) == {"format": 1}:
-            raise HarnessError(
-                f"--store {root}: this store has format 1, which this version of the harness does "
-                "not read; choose another --store"
-            )
-        written = digests.unsealed(text)["format"]
-    except (ValueError, KeyError) as error:
-        return f"is damaged ({error})"
-    if written != FORMAT:
-        raise HarnessError(
-            f"--store {root}: this store has format {written}, this version of the harness reads "
-            f"format {FORMAT}; upgrade histo-harness or choose another --store"
-        )
-    return ""
 
 
 def _inside(folder: Path) -> list[Path]:

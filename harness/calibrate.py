@@ -19,6 +19,7 @@ from harness.probes import Audit, DatasetProbe, Finding, Measured, Phantom, Tabl
 from harness.progress import progress, say
 from harness.splits import Concat, cpu_count, stream
 from harness.store import Key, Store
+from harness.stored import load_json
 from harness.types import Features, Split, Splits
 
 CLEAN, ALL = "none", "all"
@@ -62,6 +63,7 @@ def run(
         for seed in range(seeds)
         if keys[seed] not in store
     ]
+    store.warn_of_damaged(keys)
     if tasks:
         say(f"{phantom.name}: {len(tasks)} of {seeds} seeds to do")
         # Forests of a few trees leave a second thread idle; a process does not.
@@ -75,7 +77,7 @@ def run(
                 with store.write(keys[seed]) as (folder, record):
                     (folder / "readings.json").write_text(json.dumps(readings))
                     record |= provenance()
-    stored = [json.loads((store.folder(key) / "readings.json").read_text()) for key in keys]
+    stored = [load_json(store.folder(key), "readings.json") for key in keys]
     return [Reading(**reading) for readings in stored for reading in readings]
 
 
@@ -234,13 +236,11 @@ def check(probe: DatasetProbe, dataset: str, splits: Splits, store: Store) -> li
     fields = {"data": split.fingerprint, "probe": versions([probe])}
     key = Key("check", dataset, probe.name, fields)
     if key not in store:
+        store.warn_of_damaged([key])
         say(f"{dataset}: {probe.name} on known changes")
         with store.write(key) as (folder, record):
             tables = probe.check(split, progress)
             content = [asdict(table) for table in tables]
             (folder / "tables.json").write_text(json.dumps(content, allow_nan=False))
             record |= provenance()
-    return [
-        table_from(content)
-        for content in json.loads((store.folder(key) / "tables.json").read_text())
-    ]
+    return [table_from(content) for content in load_json(store.folder(key), "tables.json")]

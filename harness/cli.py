@@ -321,6 +321,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     board.set_defaults(command=commands.leaderboard)
 
+    for_results = added.add_parser("results", help="see what is stored, and remove some of it")
+    results_commands = for_results.add_subparsers(
+        title="commands", required=True, metavar="COMMAND"
+    )
+    filters = argparse.ArgumentParser(add_help=False, parents=[stored])
+    filters.add_argument("--dataset", metavar="NAME", help="only results on this dataset")
+    filters.add_argument("--model", metavar="NAME", help="only results of this model")
+    filters.add_argument("--failed", action="store_true", help="only models that failed")
+    list_results = results_commands.add_parser(
+        "list",
+        parents=[filters],
+        help="a row for each run: settings, seed, size, digest, and whether it is damaged",
+    )
+    list_results.set_defaults(command=commands.list_results)
+    remove_results = results_commands.add_parser(
+        "remove",
+        parents=[filters],
+        help="remove runs, with what is computed from them and what nothing else needs",
+    )
+    remove_results.add_argument(
+        "digests", nargs="*", metavar="DIGEST", help="results to remove, as the list names them"
+    )
+    remove_results.add_argument(
+        "--yes", action="store_true", help="remove them; without it, only say what would go"
+    )
+    remove_results.set_defaults(command=commands.remove_results)
+
     compare = added.add_parser(
         "compare",
         parents=[plugins, stored],

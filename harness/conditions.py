@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.perturb import perturb
 from harness.store import Key, Store
+from harness.stored import load_array
 from harness.types import Perturbation
 from harness.views import apply_view
 
@@ -80,7 +81,7 @@ class Learned:
     def targets(self) -> NDArray[np.float64]:
         """What is typical of each class, float64 (C, D); NaN for a class without patches."""
         values = np.concatenate(
-            [np.load(self.store.folder(key) / "values.npy") for key in self.keys]
+            [load_array(self.store.folder(key), "values.npy") for key in self.keys]
         )
         present = np.unique(self.labels)
         typical = [self.typical(values[self.labels == label]) for label in present]

@@ -166,7 +166,7 @@ def _planned(plan: Plan, store: Store, dataset: str, model: str) -> dict[int, Ru
         key = job.key
         clean = key.fields.get("perturbation") == "clean" and key.fields.get("view") == "identity"
         wanted = (key.kind, key.dataset, key.name) == ("prediction", dataset, model) and clean
-        if wanted and key in store:
+        if wanted and key in store:  # what is damaged could not be computed again, as was said
             run = Run(store.record(key), store.folder(key))
             found[run.record["seed"]] = run
     return found

@@ -5,29 +5,42 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from harness import checkpoints
 from harness.errors import HarnessError
+from harness.locks import locked
 from harness.progress import say
 from harness.store import disk_error
 
 
-def make_once(path: Path, size: int, write: Callable[[BinaryIO], None]) -> Path:
+def make_once(
+    path: Path, size: int, write: Callable[[BinaryIO], None], sources: Sequence[Path] = ()
+) -> Path:
     """Let ``write`` fill the file ``path`` of about ``size`` bytes, unless it is there already.
+
+    A file that is there is used if it matches the SHA-256 that was kept beside it, and if none of
+    ``sources``, the files that it is made of, has changed since (in size or time of change). It is
+    read whole for that once in each process, at the speed of the disk. Otherwise a line says what
+    is wrong with it, and it is made anew.
 
     The file gets its name only when it is whole; ``write`` must raise when it is not. Of several
     processes that want it, one makes it and the others wait. Raises HarnessError when the disk
     has no room for it or the folder cannot be written to.
     """
-    if path.exists():
+    made_of = [_state(source) for source in sources]
+    if not _fault(path, made_of):
         return path
     try:
-        with _locked(path.with_name(f".{path.name}.lock")):
-            if not path.exists():
-                _make(path, size, write)
+        lock = path.with_name(f".{path.name}.lock")
+        protects = f"two runs that make {path.name} at once"
+        with locked(lock, wait=True, protects=protects) as alone:
+            if why := _fault(path, made_of):
+                if path.exists():
+                    say(f"{path}: {why}; it is made anew")
+                _make(path, size, write, made_of, alone)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise HarnessError(
@@ -39,7 +52,27 @@ def make_once(path: Path, size: int, write: Callable[[BinaryIO], None]) -> Path:
     return path
 
 
-def _make(path: Path, size: int, write: Callable[[BinaryIO], None]) -> None:
+def _state(source: Path) -> list[Any]:
+    """What tells that a file has changed, but for its content."""
+    status = source.stat()
+    return [source.name, status.st_size, status.st_mtime_ns]
+
+
+def _fault(path: Path, made_of: Sequence[list[Any]]) -> str:
+    """Why a copy cannot be used; "" if it can."""
+    why = checkpoints.damage(path)
+    if not why and checkpoints.note(path) != {"sources": list(made_of)}:
+        return "the files that it was made of have changed since"
+    return why
+
+
+def _make(
+    path: Path,
+    size: int,
+    write: Callable[[BinaryIO], None],
+    made_of: Sequence[list[Any]],
+    alone: bool,
+) -> None:
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise HarnessError(
@@ -47,25 +80,11 @@ def _make(path: Path, size: int, write: Callable[[BinaryIO], None]) -> None:
             "make room and run again"
         )
     say(f"{path}: written once, {size / 1e9:.2f} GB, so that patches can be read at random")
-    temporary = path.with_name(f".{path.name}.tmp")  # one that a killed run left is overwritten
-    try:
-        with temporary.open("wb") as file:
+
+    def fill(draft: Path) -> None:
+        with draft.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for other processes. The system lets go of the lock however a process ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        yield
-        return
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    # One that a killed run left is overwritten, if it is sure that no other run is writing to it.
+    draft = f".{path.name}.tmp" if alone else f".{path.name}.{os.getpid()}.tmp"
+    checkpoints.write(path, fill, {"sources": list(made_of)}, draft)

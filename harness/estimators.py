@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import estimator_types
 from harness.errors import HarnessError
 from harness.types import Classifier, Features, FitContext, Model, Setting, Split
 
@@ -22,8 +23,6 @@ SMALLEST = 1e-6
 SMALL = 10**7
 """Numbers in a feature matrix up to which linear algebra in several threads costs more, in waiting
 for each other, than it gains: logistic regression on 300 x 1,280 took 15 times as long with two."""
-KNOWN = ("sklearn", "numpy", "scipy")
-"""Packages whose types a stored estimator may hold."""
 
 
 def estimator_model(
@@ -46,9 +45,12 @@ def estimator_model(
     With ``choices``, such as ``{"C": (0.01, 1, 100)}``, an estimator is fitted for each value, or
     combination of values, which ``settings`` then holds; the one with the highest likelihood of the
     held-out patches is kept. A choice that raises ValueError, such as more neighbors than there are
-    patches, is passed over as long as another does not. ``trusted`` names types outside
-    scikit-learn, numpy and scipy that may be read from a stored estimator. ``more`` are further
-    fields of Model, such as ``settings``.
+    patches, is passed over as long as another does not.
+
+    A stored estimator is read only if it holds nothing but estimators of scikit-learn, their data,
+    numpy's elementwise functions, and what ``trusted`` names: the full names, such as
+    "my_package.MyScaler", of types and functions of your own or of other packages. ``more`` are
+    further fields of Model, such as ``settings``.
     """
     return Model(
         name=name,
@@ -172,12 +174,6 @@ class Fitted:
 
         content = json.loads((folder / "estimator.json").read_text())
         path = folder / "estimator.skops"
-        found = skops.io.get_untrusted_types(file=path)
-        strange = [t for t in found if t.split(".")[0] not in KNOWN and t not in trusted]
-        if strange:
-            raise HarnessError(
-                f"{path}: holds {', '.join(strange)}, which the plugin does not name as trusted; "
-                "report it to the plugin's author"
-            )
-        estimator = skops.io.load(path, trusted=found)
+        estimator_types.check(path, trusted)
+        estimator = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
         return cls(estimator, columns, content["n_classes"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from harness.plan import Job, Plan, is_late, seconds, title, together
 from harness.progress import duration, say
 from harness.registry import Registry
 from harness.store import Store, disk_error
+from harness.stored import forget
 from harness.supervise import Worker
 from harness.trackers import Trackers
 
@@ -59,12 +61,24 @@ class _Execution:
         """By digest of the result; what needs it has failed for the same reason."""
         self.failed_fits: dict[str, Failure] = {}
         """By the fits of clean predictions that failed: changed patches need not be tried."""
+        self.again: dict[str, Job] = {}
+        """By digest: jobs of the last group that found an input damaged."""
+        self.found_damaged: set[str] = set()
+        """Those inputs."""
+        self.retried: set[tuple[str, str]] = set()
+        """Pairs of both: a second time, it is a failure."""
 
     def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
         """Compute what is lacking."""
         to_do = self.plan.to_do(self.store)
         for warning in self.plan.warnings:
             say(f"WARNING: {warning}")
+        self.store.warn_of_damaged(job.key for job in to_do)
+        for copy in self.plan.copies:
+            self.store.warn_of_current(copy.dataset)
+        for job in filter(_has_row, self.plan.jobs.values()):
+            about = job.key.dataset, job.key.fields["data"], job.key.name
+            failures.forget_damaged(self.store, *about)
         announce(to_do)
         for failure in self.plan.failures.values():
             if failure.model:
@@ -73,7 +87,9 @@ class _Execution:
         self.trackers.tell("harness_run_started", jobs=tuple(job.key.as_dict() for job in to_do))
         try:
             number, clean = 0, any(not is_late(job) for job in to_do)
-            for group in together(to_do):
+            groups = deque(together(to_do))
+            while groups:
+                group = groups.popleft()
                 if clean and is_late(group[0]):
                     self.make_current()
                     try:
@@ -97,6 +113,10 @@ class _Execution:
                 if self.compute(able):  # what comes next would be computed in vain
                     skipped += len(to_do) - number
                     break
+                if self.again:
+                    again = self.once_more()
+                    groups.extendleft(reversed(together(again)))
+                    to_do += again
                 if (took := time.monotonic() - started) > 2:
                     say(f"{head}: done in {duration(took)}")
         except KeyboardInterrupt:
@@ -113,21 +133,43 @@ class _Execution:
     def compute(self, group: Sequence[Job]) -> bool:
         """Compute a group. Returns whether the disk is full."""
         full = False
+        self.again = {}
         key, owner = group[0].key, ""
         if key.kind == "fit" or "fits" in key.fields:
             owner = self.registry.models.plugin[key.name].name
         for job, problem in self.worker.compute(group, owner):
             if problem is None:
+                if job.key.kind == "dataset" and not self.store.has_current(job.key.dataset):
+                    self.store.set_current(job.key)  # no other copy has a board yet
                 if _has_row(job):
                     fields = job.key.fields
                     failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
                 self.trackers.tell_stored(job)
+                continue
+            pair = job.key.digest, problem.damaged
+            if problem.damaged in self.plan.jobs and pair not in self.retried:
+                self.retried.add(pair)
+                self.again[job.key.digest] = job
+                self.found_damaged.add(problem.damaged)
                 continue
             self.failures[job.label] = problem.failure
             say(f"{job.label}: FAILED: {problem.failure}")
             full = full or problem.disk_is_full
             self.fail(job, problem.failure, not problem.disk_is_full)
         return full
+
+    def once_more(self) -> list[Job]:
+        """What to compute so that jobs find their inputs, which they found damaged; and the jobs.
+
+        This process may have seen the inputs before they were.
+        """
+        found: dict[str, Job] = {}
+        for digest in self.found_damaged:
+            forget(self.store.folder(self.plan.jobs[digest].key))
+            self.plan.lacking(self.plan.jobs[digest], self.store, found)
+        self.store.warn_of_damaged(job.key for job in found.values())
+        self.found_damaged.clear()
+        return [*found.values(), *self.again.values()]
 
     def hopeless(self, job: Job) -> bool:
         """Whether what a job needs has failed; then so has the job."""

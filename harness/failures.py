@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import re
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from harness.environment import provenance
 from harness.errors import HarnessError, one_line
-from harness.store import Store, disk_error, write_atomically
+from harness.progress import say
+from harness.store import Key, Store, disk_error, write_atomically
+from harness.stored import DamagedError
 
 LONGEST = 300
 """Characters of what an exception says; the details have all of it."""
@@ -111,24 +112,46 @@ class Collected(dict[str, Failure]):
 def record(store: Store, dataset: str, data: str, failed: FailedModel) -> None:
     """Remember that a model failed on the copy of a dataset with the fingerprint ``data``."""
     with contextlib.suppress(OSError):  # the run has just said the same
-        write_atomically(_file(store, dataset, data, failed.model), json.dumps(asdict(failed)))
+        forget(store, dataset, data, failed.model)
+        with store.write(key(dataset, data, failed.model)) as (_, content):
+            content |= asdict(failed) | provenance()
 
 
 def forget(store: Store, dataset: str, data: str, model: str) -> None:
     """The model has succeeded."""
-    _file(store, dataset, data, model).unlink(missing_ok=True)
+    store.remove(store.folder(key(dataset, data, model)))
 
 
-def recorded(store: Store, dataset: str, data: str) -> list[FailedModel]:
-    """The models that failed on a copy of a dataset."""
-    found = []
-    for path in sorted((store.root / "failed" / dataset / data).glob("*.json")):
-        try:
-            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            found.append(FailedModel(**content))
-        except (OSError, ValueError, TypeError) as error:
-            raise HarnessError(f"{path}: cannot be read ({error}); remove it") from error
-    return found
+def forget_damaged(store: Store, dataset: str, data: str, model: str) -> None:
+    """A record that is damaged is of no use where a run tries the model in any case."""
+    failed = key(dataset, data, model)
+    if failed not in store and store.exists(failed):
+        error = store.damaged[failed.digest]
+        say(f"WARNING: {error.path}: {error.why}; it said why {model} failed, and is removed")
+        store.remove(store.folder(failed))
+
+
+def recorded(
+    store: Store,
+    dataset: str,
+    data: str,
+    damaged: Callable[[DamagedError], None] | None = None,
+) -> list[FailedModel]:
+    """The models that failed on a copy of a dataset.
+
+    Records that are damaged are handed to ``damaged``; without it, DamagedError is raised.
+    """
+    names = [field.name for field in fields(FailedModel)]
+    return [
+        FailedModel(**{name: content[name] for name in names})
+        for _, content in store.records("failed", dataset, damaged)
+        if content["key"]["fields"]["data"] == data
+    ]
+
+
+def of_damaged(error: DamagedError) -> FailedModel:
+    """For the row of a model some of whose results are damaged."""
+    return FailedModel(model=error.name, title=error.name, plugin="", why=str(error), details="")
 
 
 def as_failure(store: Store, failed: FailedModel) -> Failure:
@@ -136,5 +159,6 @@ def as_failure(store: Store, failed: FailedModel) -> Failure:
     return Failure(failed.why, store.root / "errors" / failed.details if failed.details else None)
 
 
-def _file(store: Store, dataset: str, data: str, model: str) -> Path:
-    return store.root / "failed" / dataset / data / f"{quote(model, safe=':+')}.json"
+def key(dataset: str, data: str, model: str) -> Key:
+    """Of the record that a model failed."""
+    return Key("failed", dataset, model, {"data": data})

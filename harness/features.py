@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.splits import Concat, Subset
 from harness.store import Key, Store
+from harness.stored import load_array
 from harness.types import Split
 
 if TYPE_CHECKING:
@@ -41,5 +42,5 @@ def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
 
 
 def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:
-    """Stored features, memory-mapped."""
-    return FeatureSplit(split, np.load(store.folder(key) / "values.npy", mmap_mode="r"))
+    """Stored features, memory-mapped. Raises DamagedError."""
+    return FeatureSplit(split, load_array(store.folder(key), "values.npy", mmap_mode="r"))

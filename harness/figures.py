@@ -17,6 +17,7 @@ from harness.probes import Figure
 from harness.statistics import intervals, metrics, reliability
 from harness.statistics.intervals import Sampling
 from harness.store import Key, Store
+from harness.stored import load_json
 
 VERSION = 1
 """Raised when the same logits give other figures, so that stored ones are not read back."""
@@ -43,7 +44,7 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
         run.record["model"],
         {
             "prediction": run.record["digest"],
-            "logits": hashlib.sha256((run.clean / "logits.npy").read_bytes()).hexdigest()[:16],
+            "logits": run.record["files"]["logits.npy"]["sha256"][:16],
             "version": VERSION,
             "groups": _digest(sampling.groups),
             "temperatures": _digest(run.temperatures),
@@ -63,7 +64,7 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
                 (folder / "figures.json").write_text(json.dumps(content, allow_nan=False) + "\n")
         except OSError:  # a store that is only read: computed again the next time
             return found
-    content = json.loads((store.folder(key) / "figures.json").read_text(encoding="utf-8"))
+    content = load_json(store.folder(key), "figures.json")
     figures, recall = (
         {figure["name"]: Figure(**figure) for figure in content[part]}
         for part in ("figures", "recall")

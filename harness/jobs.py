@@ -8,6 +8,7 @@ and predictions, many of which one pass over the patches gives, are in ``harness
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import checkpoints
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
 from harness.returned import checked_logits
 from harness.splits import Subset, hold_out, stream
-from harness.store import Key, Record, Store, write_atomically
+from harness.store import Key, Store
+from harness.stored import Record, load_array
 from harness.types import (
     Classifier,
     Dataset,
@@ -162,28 +165,56 @@ def predict_all(
 class Epochs:
     """Keeps what each epoch of a fit predicts for the test patches of its fold.
 
-    Each is written at once, so that a fit that was killed goes on with those it has.
+    Each is written at once, so that a fit that was killed goes on with those it has. Where one of
+    them is damaged or gone, the model starts over: it would not report that epoch again.
     """
 
     def __init__(self, workspace: Path, name: str, test: Split, n_classes: int) -> None:
         self.folder = workspace / "epochs"
+        self.index = workspace / "epochs.json"
         self.name = name
-        self.folder.mkdir(exist_ok=True)
         self.test = test
         self.n_classes = n_classes
+        if any(workspace.iterdir()) and (why := self._damage()):
+            say(f"{why}; the fit starts over")
+            shutil.rmtree(workspace)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.index.exists():
+            self._list([])
+
+    def _damage(self) -> str:
+        for path in (self.index, *(self._file(epoch) for epoch in self._kept())):
+            if why := checkpoints.damage(path):
+                return f"{path}: {why}"
+        return ""
+
+    def _kept(self) -> list[int]:
+        """The epochs that are kept; none if that cannot be told."""
+        if checkpoints.damage(self.index):
+            return []
+        kept: list[int] = json.loads(self.index.read_text())
+        return kept
+
+    def _list(self, epochs: Sequence[int]) -> None:
+        checkpoints.write(self.index, lambda draft: draft.write_text(json.dumps(epochs)))
+
+    def _file(self, epoch: int) -> Path:
+        return self.folder / f"{epoch:06}.npz"
 
     def keep(self, epoch: int, classifier: Classifier, score: float) -> None:
         """``FitContext.after_epoch``."""
         logits = predict_all(self.name, classifier, self.test, self.n_classes)
-        temporary = self.folder / "unfinished.npz"
-        np.savez(temporary, logits=logits, score=score)
-        temporary.replace(self.folder / f"{epoch:06}.npz")
+        path = self._file(epoch)
+        checkpoints.write(path, lambda draft: np.savez(draft, logits=logits, score=score))
+        self._list(sorted({*self._kept(), epoch}))
 
     def save(self, folder: Path) -> None:
         """Write logits (E, N, C) and scores (E,) of all epochs."""
         kept = []
-        for path in sorted(self.folder.glob("[0-9]*.npz")):
-            with np.load(path) as stored:
+        if why := self._damage():
+            raise HarnessError(f"{why}; run again")
+        for epoch in self._kept():
+            with np.load(self._file(epoch)) as stored:
                 kept.append((stored["logits"], float(stored["score"])))
         if not kept:
             raise HarnessError(
@@ -208,14 +239,12 @@ class _Timer:
     def __init__(self, folder: Path) -> None:
         file = folder / "seconds.json"
         self.before = 0.0
-        try:
+        if not checkpoints.damage(file):
             earlier = json.loads(file.read_text())
             newest = max(path.stat().st_mtime for path in folder.iterdir())
             self.before = earlier["before"] + max(0.0, newest - earlier["started"])
-        except (OSError, ValueError, KeyError, TypeError):  # the first run, or a file cut short
-            pass
         content = {"before": self.before, "started": time.time()}
-        write_atomically(file, json.dumps(content))
+        checkpoints.write(file, lambda draft: draft.write_text(json.dumps(content)))
         self.clock = time.monotonic()
 
     def total(self) -> float:
@@ -236,7 +265,8 @@ def ask(
         if split is None:
             return None
         values = {
-            name: np.load(path / "values.npy", mmap_mode="r") for name, path in stored[part].items()
+            name: load_array(path, "values.npy", mmap_mode="r")
+            for name, path in stored[part].items()
         }
         return Measured(split=split, values=values)
 
@@ -260,7 +290,7 @@ def ask(
 
 def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
     """Sum stored logits; the record joins those of the members."""
-    total = np.sum([np.load(member / "logits.npy") for member in members], axis=0)
+    total = np.sum([load_array(member, "logits.npy") for member in members], axis=0)
     np.save(folder / "logits.npy", total.astype(np.float32))
     fits, features = (
         list({part["digest"]: part for record in records for part in record[kind]}.values())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness import figures, predictions
-from harness.failures import FailedModel, recorded
+from harness import failures, figures, predictions
+from harness.failures import FailedModel
 from harness.predictions import Ask, GroundTruth, Run
 from harness.probes import Finding, ModelProbe
 from harness.rows import (
@@ -26,6 +27,7 @@ from harness.rows import (
 from harness.statistics import ranking
 from harness.statistics.intervals import Sampling
 from harness.store import Store
+from harness.stored import DamagedError
 from harness.types import Perturbation, PublishedResult
 
 
@@ -63,13 +65,25 @@ def build(
     with_temperature: bool = False,
     versions: Mapping[str, int] = MappingProxyType({}),
     ask: Ask = predictions.ask,
+    damaged: Callable[[DamagedError], None] | None = None,
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last.
 
     ``versions`` has the version of each model that is installed; results of others are left out.
     With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
-    ``ask`` asks a probe, and decides what becomes of one that fails.
+    ``ask`` asks a probe, and decides what becomes of one that fails. What is damaged is handed to
+    ``damaged``, and the row of its model says so in place of figures; without it, and where the
+    dataset itself is damaged, DamagedError is raised.
     """
+    found_damaged: dict[Path, DamagedError] = {}
+
+    def note_damaged(error: DamagedError) -> None:
+        if damaged is None:
+            raise error
+        if error.path not in found_damaged:
+            found_damaged[error.path] = error
+            damaged(error)
+
     truth = predictions.ground_truth(store, dataset)
     described = truth.described
     sampling = Sampling(groups=truth.groups, design_effect=design_effect)
@@ -80,18 +94,18 @@ def build(
     ]
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
-    fails = failed(store, truth)
-    entries = [
-        entry
-        for entry in collect(store, truth, sampling, probes, perturbations, versions, ask)
-        if entry.record["model"] not in {one.model for one in fails}
-    ]
+    fails = failed(store, truth, note_damaged)
+    entries = collect(store, truth, sampling, probes, perturbations, versions, ask, note_damaged)
+    for error in found_damaged.values():
+        if error.name not in {one.model for one in fails}:
+            fails.append(failures.of_damaged(error))
+    entries = [e for e in entries if e.record["model"] not in {one.model for one in fails}]
     rows = [measured_row(entry, truth, sampling, related, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
     _rank(rows, entries, truth)
     if with_temperature:
-        rows = with_scaled(rows, entries, store, truth, sampling, probes)
+        rows = with_scaled(rows, entries, store, truth, sampling, probes, note_damaged)
     rows += [failed_row(one, store, truth) | cells(probes, {}) for one in fails]
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
@@ -126,16 +140,18 @@ def build(
     )
 
 
-def failed(store: Store, truth: GroundTruth) -> list[FailedModel]:
+def failed(
+    store: Store, truth: GroundTruth, damaged: Callable[[DamagedError], None] | None = None
+) -> list[FailedModel]:
     """Models that failed on this copy of the dataset and were not measured on it by the same
     version of their plugin: what an earlier one measured says nothing of the present one."""
     data = truth.described["key"]["fields"]["data"]
     measured = {
         (record["model"], record["plugin"])
-        for _, record in store.records("prediction", truth.dataset)
+        for _, record in store.records("prediction", truth.dataset, damaged)
         if (record["data"], record["perturbation"], record["view"]) == (data, "clean", "identity")
     }
-    known = recorded(store, truth.dataset, data)
+    known = failures.recorded(store, truth.dataset, data, damaged)
     return [one for one in known if (one.model, one.plugin) not in measured]
 
 
@@ -147,10 +163,14 @@ def collect(
     perturbations: Mapping[str, Perturbation] = MappingProxyType({}),
     versions: Mapping[str, int] = MappingProxyType({}),
     ask: Ask = predictions.ask,
+    damaged: Callable[[DamagedError], None] | None = None,
 ) -> list[Entry]:
-    """Every measured model on a dataset, the most accurate first."""
+    """Every measured model on a dataset, the most accurate first.
+
+    Results that are damaged are handed to ``damaged``; without it, DamagedError is raised.
+    """
     together = predictions.trainings(
-        predictions.runs(store, truth.dataset, perturbations), versions
+        predictions.runs(store, truth.dataset, perturbations, damaged), versions
     )
     kept = [run for group in together for run in group]
     seen = predictions.views(truth, kept, perturbations) if probes else []

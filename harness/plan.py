@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.failures import Failure
+from harness.jobs import EPOCHS, HELD_OUT
 from harness.probes import DatasetProbe
 from harness.store import Key, Store
+from harness.stored import DamagedError, look, prove
 from harness.sweeps import Finish
 from harness.types import (
     Dataset,
@@ -102,19 +104,16 @@ class Plan:
     def to_do(self, store: Store) -> list[Job]:
         """Jobs that the store does not hold and that a wanted result needs, the quick ones first.
 
-        A fit whose predictions are all stored need not be there. Predictions of clean patches
-        come before those of perturbed ones.
+        A fit whose predictions are all stored need not be there; if it is, the tables may read what
+        it kept of held-out patches and epochs, so one that is damaged is to do. Predictions of
+        clean patches come before those of perturbed ones.
         """
-
-        def lacking(job: Job, found: dict[str, Job]) -> dict[str, Job]:
-            if job.key.digest not in found and job.key not in store:
-                for need in job.needs:
-                    lacking(self.jobs[need.digest], found)
-                found[job.key.digest] = job
-            return found
-
-        results = [job for job in self.jobs.values() if job.key.kind in WANTED]
-        branches = [(job, lacking(job, {})) for job in results]
+        results = [
+            job
+            for job in self.jobs.values()
+            if job.key.kind in WANTED or (job.key.kind == "fit" and _is_damaged(job.key, store))
+        ]
+        branches = [(job, self.lacking(job, store)) for job in results]
         estimates = {job.key.digest: seconds(job) or 0.0 for _, b in branches for job in b.values()}
 
         def urgency(branch: tuple[Job, dict[str, Job]]) -> tuple[bool, float]:
@@ -125,6 +124,32 @@ class Plan:
         for _, branch in sorted(branches, key=urgency):
             ordered |= branch  # what is there already keeps its place
         return list(ordered.values())
+
+    def lacking(
+        self, job: Job, store: Store, found: dict[str, Job] | None = None
+    ) -> dict[str, Job]:
+        """A job and all that it needs, as far as the store does not hold them, in order."""
+        found = {} if found is None else found
+        if job.key.digest not in found and job.key not in store:
+            for need in job.needs:
+                self.lacking(self.jobs[need.digest], store, found)
+            found[job.key.digest] = job
+        return found
+
+
+def _is_damaged(fit: Key, store: Store) -> bool:
+    """Whether what the tables read of a fit is there and damaged; the model itself is not read."""
+    if not store.exists(fit):
+        return False
+    try:
+        folder = store.folder(fit)
+        record = look(folder)
+        for name in (HELD_OUT, EPOCHS):
+            if name in record["files"]:
+                prove(folder, name, record)
+    except DamagedError:
+        return fit not in store  # which keeps the reason
+    return False
 
 
 def is_late(job: Job) -> bool:

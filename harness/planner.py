@@ -27,7 +27,8 @@ from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
 from harness.registry import Plugin, Registry
 from harness.splits import Subset, check_splits, fold_pairs
-from harness.store import Key, Record, Store
+from harness.store import Key, Store
+from harness.stored import Record
 from harness.sweeps import Finish
 from harness.types import (
     Dataset,
@@ -314,6 +315,7 @@ class _DatasetPlanner:
             return {
                 **jobs.derive(folders, records, folder),
                 **self.describe(model, condition),
+                "settings": _settings(records),
                 "derived_from": [list(term) for term in model.terms],
             }
 
@@ -370,7 +372,7 @@ class _DatasetPlanner:
         key = self.key("fit", model.name, **fields)
         audited = self.key("fit", model.name, **fields, audited=True)
         # The same fit with more kept of it: where it is there, nothing is fitted again.
-        if spec.audited or (audited in store and key not in store):
+        if spec.audited or (store.exists(audited) and not store.exists(key)):
             key = audited
         # What the authors of a model that comes fitted selected on is not read here.
         selected_on = "none" if model.trained_on else spec.selected_on
@@ -402,6 +404,7 @@ class _DatasetPlanner:
                 **record,
                 "model": model.name,
                 "settings": dict(spec.settings),
+                "deviations": settings.deviations(model, spec.settings),
                 "seed": spec.seed,
                 "selected_on": spec.selected_on,
                 "initial_weights": spec.weights.label if spec.weights else "none",
@@ -475,6 +478,15 @@ class _DatasetPlanner:
         return self.plan.add(
             Job(key, (self.copy, *learned), label, sweep=sweep, part=(features, condition))
         )
+
+
+def _settings(members: Sequence[Record]) -> dict[str, Any]:
+    """Settings of the members of a sum, as "MODEL.KEY"."""
+    found: dict[str, Any] = {}
+    for member in members:
+        prefix = "" if member["derived"] else f"{member['model']}."
+        found |= {f"{prefix}{key}": value for key, value in member["settings"].items()}
+    return found
 
 
 def _short(record: Record) -> Record:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from harness.failures import Collected
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
-from harness.store import Record, Store, read_record
+from harness.store import Store
+from harness.stored import DamagedError, Record, has, load_array, load_json, read_record, verify
 from harness.types import Perturbation
 
 SETUP = (
@@ -32,9 +33,8 @@ class GroundTruth:
     described: Record
     labels: NDArray[np.int64]
     ids: Sequence[str]
-    folds: NDArray[np.int64] | None
-    """Number of the fit that predicts each patch, 0 without folds; None in a store that an earlier
-    version wrote."""
+    folds: NDArray[np.int64]
+    """Number of the fit that predicts each patch, 0 without folds."""
     groups: NDArray[np.int64] | None
     """Number of the patient or slide of each patch, from 0 without gaps; None if not known."""
 
@@ -55,24 +55,16 @@ def trained_on(record: Record, described: Record) -> str:
 
 
 def ground_truth(store: Store, dataset: str) -> GroundTruth:
-    """The test patches that stored predictions are about."""
-    folder = store.datasets()[dataset]
+    """The test patches that stored predictions are about. Raises DamagedError."""
+    folder = store.current(dataset)
     groups = None
-    if (folder / "groups.json").exists():
-        names = json.loads((folder / "groups.json").read_text(encoding="utf-8"))
-        groups = np.unique(names, return_inverse=True)[1]
-    labels = np.load(folder / "labels.npy")
-    described = read_record(folder)
-    folds = None
-    if (folder / "folds.npy").exists():
-        folds = np.load(folder / "folds.npy")
-    elif not described["folds"]:
-        folds = np.zeros_like(labels)
+    if has(folder, "groups.json"):
+        groups = np.unique(load_json(folder, "groups.json"), return_inverse=True)[1]
     return GroundTruth(
-        described=described,
-        labels=labels,
-        folds=folds,
-        ids=json.loads((folder / "ids.json").read_text(encoding="utf-8")),
+        described=verify(folder),
+        labels=load_array(folder, "labels.npy"),
+        folds=load_array(folder, "folds.npy"),
+        ids=load_json(folder, "ids.json"),
         groups=groups,
     )
 
@@ -100,34 +92,57 @@ class Run:
 
 
 def _load(folder: Path) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = np.load(folder / "logits.npy")
+    values: NDArray[np.float32] = load_array(folder, "logits.npy")
     return values
 
 
-def runs(store: Store, dataset: str, perturbations: Mapping[str, Perturbation]) -> list[Run]:
+def runs(
+    store: Store,
+    dataset: str,
+    perturbations: Mapping[str, Perturbation],
+    damaged: Callable[[DamagedError], None] | None = None,
+) -> list[Run]:
     """Every run on the copy of a dataset that was used last.
 
     Logits under a perturbation that is no longer registered, or in another version, are left out.
+    What is damaged is handed to ``damaged``, and all runs of its model are left out: half of them
+    would give other figures. Without it, DamagedError is raised.
     """
-    data = read_record(store.datasets()[dataset])["key"]["fields"]["data"]
+    lost: set[str] = set()
+
+    def leave_out(error: DamagedError) -> None:
+        if damaged is None:
+            raise error
+        lost.add(error.name)
+        damaged(error)
+
+    data = read_record(store.current(dataset))["key"]["fields"]["data"]
     found: dict[Any, Run] = {}
     changed: list[tuple[Any, tuple[str, float], Record, Path]] = []
-    for path, record in store.records("prediction", dataset):
+    for path, record in store.records("prediction", dataset, leave_out):
         if record["data"] != data or record["view"] != "identity":
+            continue
+        name = record["perturbation"]
+        if name != "clean" and (
+            name not in perturbations
+            or record["perturbation_version"] != perturbations[name].version
+        ):
+            continue
+        try:
+            verify(path)
+        except DamagedError as error:
+            leave_out(error)
             continue
         # The same fits answer for a run's clean and its perturbed patches.
         identity = (record["model"], *(fit["digest"] for fit in record["fits"]))
-        name = record["perturbation"]
         if name == "clean":
             found[identity] = Run(record, path)
-        elif (
-            name in perturbations and record["perturbation_version"] == perturbations[name].version
-        ):
+        else:
             changed.append((identity, (name, record["level"]), record, path))
     for identity, condition, _, path in sorted(changed, key=lambda item: item[2]["created"]):
         if identity in found:
             found[identity].perturbed[condition] = path  # of what was learned twice, the latest
-    return list(found.values())
+    return [run for run in found.values() if run.record["model"] not in lost]
 
 
 def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:

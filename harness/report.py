@@ -11,22 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from harness.calibrate import Reading
-from harness.failures import Collected
+from harness.failures import Collected, Failure
 from harness.leaderboard import Board
 from harness.plan import Plan
 from harness.probes import DatasetProbe, Figure, Finding, Phantom, Table, finding_from
-from harness.store import Store, read_record, write_atomically
+from harness.store import Store, write_atomically
+from harness.stored import DamagedError, load_json, verify
 
 SCHEMA = 1
 
 
-def load_findings(store: Store, plan: Plan) -> dict[str, dict[str, Finding]]:
-    """What is stored of the findings of a plan, by dataset and probe."""
+def load_findings(
+    store: Store, plan: Plan, failures: dict[str, Failure]
+) -> dict[str, dict[str, Finding]]:
+    """What is stored of the findings of a plan, by dataset and probe.
+
+    Those that are damaged are added to ``failures``.
+    """
     found: dict[str, dict[str, Finding]] = {}
     for (dataset, probe), key in plan.findings.items():
-        if key in store:
-            content = (store.folder(key) / "finding.json").read_text(encoding="utf-8")
-            found.setdefault(dataset, {})[probe] = finding_from(json.loads(content))
+        try:
+            if folder := store.find(key):
+                content = load_json(folder, "finding.json")
+                found.setdefault(dataset, {})[probe] = finding_from(content)
+        except DamagedError as error:
+            failures[f"{dataset}: {probe} probe on the page"] = Failure(str(error))
     return found
 
 
@@ -59,7 +68,7 @@ def write_audit(
 
     Pictures that cannot be drawn are added to ``problems``.
     """
-    described = read_record(store.datasets()[dataset])
+    described = verify(store.current(dataset))
     name = f"{dataset}-audit"
     lines = [
         f"# {dataset}: audit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.probes import Column, Figure, Finding, ModelProbe
 from harness.statistics.intervals import Sampling
 from harness.statistics.unpaired import difference
 from harness.store import Store
+from harness.stored import DamagedError
 from harness.types import PublishedResult
 
 Row = dict[str, Any]
@@ -258,13 +259,21 @@ def with_scaled(
     truth: GroundTruth,
     sampling: Sampling,
     probes: Sequence[ModelProbe],
+    damaged: Callable[[DamagedError], None],
 ) -> list[Row]:
-    """Measured rows, and after each the one of its scaled logits where these can be had."""
+    """Measured rows, and after each the one of its scaled logits where these can be had.
+
+    A fit that is damaged is handed to ``damaged``, and its model has no such row.
+    """
     known = {run.record["digest"]: run for entry in entries for run in entry.runs}
     found = []
     for row, entry in zip(rows, entries, strict=True):
         found.append(row)
-        runs = [temperature.scaled(store, truth, run, known) for run in entry.runs]
+        try:
+            runs = [temperature.scaled(store, truth, run, known) for run in entry.runs]
+        except DamagedError as error:
+            damaged(error)
+            continue
         scaled = [run for run in runs if run is not None]
         if len(scaled) < len(runs):
             continue

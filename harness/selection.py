@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,41 +17,54 @@ from harness.probes import Table
 from harness.report import render, write_page, write_picture
 from harness.statistics.selection import SelectionAudit, Trajectory, audit
 from harness.store import Store
+from harness.stored import DamagedError, has, load_arrays
 
 SCHEMA = 1
 
 
-def audits(store: Store, board: Board) -> dict[str, list[SelectionAudit]]:
-    """By model, an audit for each seed whose fits kept what their epochs predict."""
+def audits(
+    store: Store, board: Board, damaged: Callable[[DamagedError], object] | None = None
+) -> dict[str, list[SelectionAudit]]:
+    """By model, an audit for each seed whose fits kept what their epochs predict.
+
+    A fit that is damaged is handed to ``damaged``, and its model is left out; without it,
+    DamagedError is raised.
+    """
     found: dict[str, list[SelectionAudit]] = {}
     for entry in board.entries:
-        for run in entry.runs:
-            kept = trajectories(store, board.truth, run)
-            if kept:
-                found.setdefault(entry.name, []).append(audit(kept))
+        try:
+            kept = [trajectories(store, board.truth, run) for run in entry.runs]
+        except DamagedError as error:
+            if damaged is None:
+                raise
+            damaged(error)
+            continue
+        if any(kept):
+            found[entry.name] = [audit(folds) for folds in kept if folds]
     return found
 
 
 def trajectories(store: Store, truth: GroundTruth, run: Run) -> list[Trajectory]:
     """The trainings of a run, one for each fold; none when they were not kept."""
-    if "members" in run.record or truth.folds is None:
+    if "members" in run.record:
         return []
     folders = fit_folders(store, run.record)
-    if not all((folder / EPOCHS).exists() for folder in folders):
+    if not all(has(folder, EPOCHS) for folder in folders):
         return []
     found = []
     for number, folder in enumerate(folders):
         own = truth.folds == number
         labels, groups = truth.labels[own], None if truth.groups is None else truth.groups[own]
-        with np.load(folder / EPOCHS) as stored:
-            right = stored["logits"].argmax(axis=2) == labels
-            found.append(Trajectory(right=right, scores=stored["scores"], groups=groups))
+        kept = load_arrays(folder, EPOCHS)
+        right = kept["logits"].argmax(axis=2) == labels
+        found.append(Trajectory(right=right, scores=kept["scores"], groups=groups))
     return found
 
 
-def write(store: Store, board: Board, folder: Path, problems: Collected) -> list[Path]:
+def write(
+    found: dict[str, list[SelectionAudit]], board: Board, folder: Path, problems: Collected
+) -> list[Path]:
     """Write ``<dataset>-selection.md``, ``.json`` and a picture; nothing without an audit."""
-    found = audits(store, board)
     if not found:
         return []
     name = f"{board.dataset['name']}-selection"

@@ -1,43 +1,50 @@
 """The store: every finished result in a folder of its own, found by what it depends on.
 
     <store>/store.json                                   the format
-    <store>/<kind>/<dataset>/<name>/<digest>/record.json  how the result came about
+    <store>/<kind>/<dataset>/<name>/<digest>/record.json  how the result came about, and digests
     <store>/<kind>/<dataset>/<name>/<digest>/...          the result
+    <store>/dataset/<dataset>/current                    the copy that was used last
     <store>/unfinished/<digest>/                         checkpoints of a fit under way
 
 A result folder is written elsewhere and renamed into place, so it is whole or not there at all.
+Its record holds the size and the SHA-256 of each of its files and of itself: ``harness.stored``
+reads nothing that does not match.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from harness import digests, store_format, stored
 from harness.errors import HarnessError
+from harness.locks import locked
+from harness.progress import say
+from harness.stored import RECORD, DamagedError, Record
 
-FORMAT = 1
-
-
-Record = dict[str, Any]
-"""What is written beside a result: how it came about."""
+KINDS = (
+    *("dataset", "features", "fit", "prediction", "finding"),
+    *("failed", "figures", "calibration", "check"),
+)
+"""Folders of a store that hold results."""
 
 
 @dataclass(frozen=True)
 class Key:
     """What a result depends on. Two keys are the same result when their digests are equal.
 
-    ``fields`` must be JSON; ``kind`` is dataset, features, fit or prediction; ``dataset`` and
-    ``name`` also make the folder, for a person to find it.
+    ``fields`` must be JSON; ``kind`` is one of ``KINDS``; ``dataset`` and ``name`` also make the
+    folder, for a person to find it.
     """
 
     kind: str
@@ -49,7 +56,7 @@ class Key:
     def digest(self) -> str:
         """16 hexadecimal digits over everything in the key."""
         content = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return sha256(content.encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
         """The key as plain JSON."""
@@ -62,24 +69,40 @@ class Key:
 
 
 class Store:
-    """Results on disk. Raises HarnessError when a newer version of the harness wrote the folder."""
+    """Results on disk. The folder is made if it is not there.
+
+    Raises HarnessError when another version of the harness wrote it. A ``store.json`` that is
+    damaged or missing is written again, with a warning: each result says its own format, too.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        marker = root / "store.json"
-        if marker.exists():
-            written = _read_json(marker).get("format")
-            if not isinstance(written, int) or written > FORMAT:
-                raise HarnessError(
-                    f"{root}: this store has format {written}, this version of the harness reads "
-                    f"up to {FORMAT}; upgrade histo-harness or choose another --store"
-                )
+        self.damaged: dict[str, DamagedError] = {}
+        """By digest: results that were looked for, are there, and do not prove themselves."""
+        why = store_format.fault(root)
+        if not why:
             return
+        if any((root / kind).is_dir() for kind in KINDS):
+            say(f"WARNING: {root / store_format.NAME}: {why}; it is written again")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            write_atomically(marker, json.dumps({"format": FORMAT}) + "\n")
+            write_atomically(root / store_format.NAME, store_format.text())
         except OSError as error:
             raise disk_error(error, root) from error
+
+    @classmethod
+    def existing(cls, root: Path) -> Store:
+        """A store that must be there already. Raises HarnessError otherwise."""
+        why = store_format.fault(root)
+        option = stored.where(root)
+        if why and any((root / kind).is_dir() for kind in KINDS):
+            raise HarnessError(
+                f"{root / store_format.NAME}: {why}; `harness run --all{option}`, or any other "
+                "run, writes it again"
+            )
+        if why:
+            raise HarnessError(f"--store {root}: no store there; run `harness run --all{option}`")
+        return cls(root)
 
     def folder(self, key: Key) -> Path:
         """Where the result is, or will be."""
@@ -89,17 +112,60 @@ class Store:
         """Folder of the results of a kind with a name, such as a model's fits."""
         return self.root / kind / dataset / quote(name, safe=":+")
 
+    def exists(self, key: Key) -> bool:
+        """Whether a result is there, be it damaged."""
+        return os.path.lexists(self.folder(key))
+
     def __contains__(self, key: Key) -> bool:
-        return (self.folder(key) / "record.json").exists()
+        """Whether a result is there and proves itself; ``damaged`` has those that do not."""
+        try:
+            return self.find(key) is not None
+        except DamagedError as error:
+            self.damaged[key.digest] = error
+            return False
 
-    def record(self, key: Key) -> dict[str, Any]:
-        """How a stored result came about."""
-        return _read_json(self.folder(key) / "record.json")
+    def warn_of_damaged(self, keys: Iterable[Key]) -> None:
+        """Name what was looked for and is damaged, before it is computed again."""
+        for error in [self.damaged[k.digest] for k in keys if k.digest in self.damaged]:
+            say(f"WARNING: {error.path}: {error.why}; this result is computed again")
 
-    def records(self, kind: str, dataset: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """All results of a kind for a dataset, whatever their digest."""
-        for path in sorted((self.root / kind / dataset).glob("*/*/record.json")):
-            yield path.parent, _read_json(path)
+    def find(self, key: Key) -> Path | None:
+        """The folder of a result; None if there is none. Raises DamagedError."""
+        if not self.exists(key):
+            return None
+        stored.verify(self.folder(key))
+        return self.folder(key)
+
+    def record(self, key: Key) -> Record:
+        """How a stored result came about. Raises DamagedError, also when there is none."""
+        return stored.read_record(self.folder(key))
+
+    def records(
+        self, kind: str, dataset: str, damaged: Callable[[DamagedError], None] | None = None
+    ) -> Iterator[tuple[Path, Record]]:
+        """All results of a kind for a dataset, whatever their digest.
+
+        Files are all there, with their sizes; their content is proved when they are read. With
+        ``damaged``, a result of which this cannot be said is handed to it and left out; without,
+        DamagedError is raised.
+        """
+        for folder in self.folders(kind, dataset):
+            try:
+                record = stored.look(folder)
+            except DamagedError as error:
+                if damaged is None:
+                    raise
+                damaged(error)
+            else:
+                yield folder, record
+
+    def folders(self, kind: str, dataset: str) -> list[Path]:
+        """Where all results of a kind for a dataset are, whether or not they prove themselves."""
+        found = []
+        for name in _inside(self.root / kind / dataset):
+            if name.is_dir():
+                found += _inside(name)
+        return found
 
     def workspace(self, key: Key) -> Path:
         """A folder that survives a killed run and goes away when the result is stored."""
@@ -108,8 +174,11 @@ class Store:
         return folder
 
     @contextmanager
-    def write(self, key: Key) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield an empty folder and a record to fill; both appear as the result at the end."""
+    def write(self, key: Key) -> Iterator[tuple[Path, Record]]:
+        """Yield an empty folder and a record to fill; both appear as the result at the end.
+
+        A result that is there already stays, unless it is damaged.
+        """
         unfinished = self.root / "unfinished"
         for leftover in unfinished.glob(
             f"{key.digest}.*.tmp"
@@ -118,60 +187,102 @@ class Store:
         staging = unfinished / f"{key.digest}.{os.getpid()}.tmp"
         try:
             staging.mkdir(parents=True)
-            record: dict[str, Any] = {}
+            record: Record = {}
             yield staging, record
-            whole = {"format": FORMAT, "digest": key.digest, "key": key.as_dict(), **record}
-            (staging / "record.json").write_text(json.dumps(whole, indent=1) + "\n")
-            for path in staging.rglob("*"):
-                if path.is_file():
-                    _sync(path)
+            # Hashed while they are in the page cache.
+            files = {name: _written(staging / name) for name in sorted(stored.names(staging))}
+            about = {"format": store_format.FORMAT, "digest": key.digest, "key": key.as_dict()}
+            whole = digests.sealed({**about, **record, "files": files})
+            (staging / RECORD).write_text(json.dumps(whole, indent=1) + "\n")
+            _sync(staging / RECORD)
             target = self.folder(key)
             target.parent.mkdir(parents=True, exist_ok=True)
+            if key not in self:
+                self.remove(target)
             try:
                 staging.rename(target)
+                digests.moved(staging, target)
             except OSError as error:
                 # Another process finished the same result first; both are equally good.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+            self.damaged.pop(key.digest, None)
             shutil.rmtree(unfinished / key.digest, ignore_errors=True)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    def remove(self, folder: Path) -> None:
+        """Remove a result, or what is in its place: at once, whatever ends this process."""
+        if not os.path.lexists(folder):
+            return
+        stored.forget(folder)
+        unfinished = self.root / "unfinished"
+        unfinished.mkdir(exist_ok=True)
+        removed = unfinished / f"{folder.name}.{os.getpid()}.removed.tmp"
+        shutil.rmtree(removed, ignore_errors=True)
+        folder.rename(removed)
+        if removed.is_dir() and not removed.is_symlink():
+            shutil.rmtree(removed, ignore_errors=True)
+        else:
+            removed.unlink(missing_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs off this store. Raises HarnessError when one is under way.
-
-        The system lets go of the lock when a process ends, however it ends.
-        """
+        """Keep other runs off this store. Raises HarnessError when one is under way."""
+        protects = f"two runs with --store {self.root} at once"
         try:
-            import fcntl
-        except ImportError:  # Windows has no such lock
-            yield
-            return
-        with (self.root / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HarnessError(
-                    f"{self.root}: another run is using this store; wait until it has ended, or "
-                    "choose another --store"
-                ) from None
-            yield
+            with locked(self.root / "lock", wait=False, protects=protects):
+                yield
+        except BlockingIOError:
+            raise HarnessError(
+                f"{self.root}: another run is using this store; wait until it has ended, or "
+                "choose another --store"
+            ) from None
 
     def set_current(self, key: Key) -> None:
         """Remember which copy of a dataset was used last: the leaderboard is about that one."""
         pointer, text = self._current(key.dataset), key.digest + "\n"
-        if not pointer.exists() or pointer.read_text() != text:
-            write_atomically(pointer, text)
+        try:
+            if pointer.read_bytes() == text.encode():
+                return
+        except OSError:
+            pass
+        write_atomically(pointer, text)
 
-    def datasets(self) -> dict[str, Path]:
-        """For each dataset name, the result folder of the copy that was used last."""
-        found = {}
-        for pointer in sorted((self.root / "dataset").glob("*/current")):
-            folder = pointer.parent / "splits" / pointer.read_text().strip()
-            if (folder / "record.json").exists():
-                found[pointer.parent.name] = folder
-        return found
+    def warn_of_current(self, dataset: str) -> None:
+        """Name a damaged pointer to the copy of a dataset that was used last."""
+        if self.folders("dataset", dataset):
+            try:
+                self.current(dataset)
+            except DamagedError as error:
+                if error.path == self._current(dataset):
+                    say(f"WARNING: {error.path}: {error.why}; it is written again")
+
+    def has_current(self, dataset: str) -> bool:
+        """Whether it was ever set which copy of a dataset was used last."""
+        return os.path.lexists(self._current(dataset))
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets of which there is something."""
+        return [folder.name for folder in _inside(self.root / "dataset") if any(_inside(folder))]
+
+    def current(self, dataset: str) -> Path:
+        """The result folder of the copy of a dataset that was used last.
+
+        Raises DamagedError when it, or what points to it, is not as it was written.
+        """
+        pointer = self._current(dataset)
+        splits = self.root / "dataset" / dataset / "splits"
+        try:
+            name = pointer.read_bytes().decode("ascii").strip()
+            if name not in [folder.name for folder in _inside(splits)]:
+                raise ValueError("names no copy of the dataset")
+        except FileNotFoundError:
+            raise DamagedError(pointer, "is missing", splits / "current") from None
+        except (OSError, ValueError) as error:
+            raise DamagedError(pointer, f"is damaged ({error})", splits / "current") from None
+        stored.verify(splits / name)
+        return splits / name
 
     def _current(self, dataset: str) -> Path:
         return self.root / "dataset" / dataset / "current"
@@ -189,11 +300,6 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a result folder."""
-    return _read_json(folder / "record.json")
-
-
 def disk_error(error: OSError, folder: Path) -> HarnessError:
     """An OSError from writing below ``folder``, in words for the user."""
     if error.errno == errno.ENOSPC:
@@ -205,18 +311,21 @@ def disk_error(error: OSError, folder: Path) -> HarnessError:
     return HarnessError(f"{where}: {error.strerror}; check the folder, then run again")
 
 
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, but for hidden files and what file managers leave."""
+    try:
+        found = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [p for p in found if not p.name.startswith(".") and p.name not in stored.LITTER]
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """Size and digest of a file that was just written, which is on the disk after this."""
+    _sync(path)
+    return {"size": path.stat().st_size, "sha256": digests.of_file(path)}
+
+
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not a JSON object")
-    except (OSError, ValueError) as error:
-        raise HarnessError(
-            f"{path}: cannot be read ({error}); remove the folder it is in and run again"
-        ) from error
-    return content

@@ -38,6 +38,8 @@ class Problem:
 
     failure: Failure
     disk_is_full: bool = False
+    damaged: str = ""
+    """Digest of a result that the job needs and that is damaged."""
 
 
 class _EndedError(Exception):
@@ -130,7 +132,7 @@ class Worker:
         for job, answer in problems:
             details = answer.get("traceback", "") + _last_lines(printed)
             failure = keep(self.store, job.key.digest, answer["why"], details)
-            yield job, Problem(failure, answer.get("full", False))
+            yield job, Problem(failure, answer.get("full", False), answer.get("damaged", ""))
         if not left:
             return
         parts = _parts(list(left.values()))

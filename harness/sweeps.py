@@ -7,23 +7,23 @@ one condition, such as a perturbation that raises, costs only its own result.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import checkpoints
 from harness.conditions import Condition
 from harness.errors import HarnessError
 from harness.features import FeatureSplit
-from harness.progress import progress
+from harness.progress import progress, say
 from harness.returned import checked_features, checked_logits, malformed
+from harness.row_files import Rows
 from harness.splits import stream
-from harness.store import Record, write_atomically
+from harness.stored import Record, read_record, verify
 from harness.types import Classifier, Features, Model, Setting, Split
 
 BATCH = 64
@@ -48,7 +48,7 @@ def extract(
     work = _Extraction(wanted, split.ids)
     work.errors.read(workspace / "failed.json")
     n = len(split.labels)
-    files = [_Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
+    files = [Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
     size = batch_size(split)
     able = [file for number, file in enumerate(files) if number not in work.errors]
     done = min((file.rows() for file in able), default=n) // size * size
@@ -72,7 +72,7 @@ def extract(
     def finish(number: int) -> Finish:
         def move(folder: Path) -> Record:
             work.errors.raise_if_any(number)
-            files[number].path.rename(folder / "values.npy")
+            files[number].move(folder / "values.npy")
             return {"n": n, "seconds": took * shares[number]}
 
         return move
@@ -83,53 +83,6 @@ def extract(
 def batch_size(split: Split, conditions: int = 1) -> int:
     """Patches to read at a time when each is kept under so many conditions."""
     return max(1, min(BATCH, AT_ONCE // (conditions * split.read([0]).nbytes)))
-
-
-class _Rows:
-    """A float32 array (N, D) in a file that grows row by row.
-
-    It is opened anew each time: there may be more of them than files that may be open. And written,
-    not memory-mapped: on a full disk, a write through a map kills the process.
-    """
-
-    def __init__(self, path: Path, n: int) -> None:
-        self.path = path
-        self.n = n
-        self.width = self.start = 0
-        try:
-            with path.open("rb") as file:
-                np.lib.format.read_magic(file)
-                shape, _, _ = np.lib.format.read_array_header_1_0(file)
-                self.start = file.tell()
-            if shape[0] == n:
-                self.width = shape[1]
-        except (OSError, ValueError, IndexError):  # none yet, or cut short
-            pass
-
-    def rows(self) -> int:
-        """How many whole rows there are."""
-        size = self.path.stat().st_size if self.width else 0
-        return max(0, size - self.start) // (4 * max(self.width, 1))
-
-    def cut(self, rows: int) -> None:
-        """Keep only the first rows."""
-        if rows:
-            os.truncate(self.path, self.start + 4 * self.width * rows)
-        else:
-            self.path.unlink(missing_ok=True)
-            self.width = 0
-
-    def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (B, D). Raises ValueError when earlier ones had another D."""
-        if not self.width:
-            self.width = rows.shape[1]
-            with self.path.open("wb") as file:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (self.n, self.width)}
-                np.lib.format.write_array_header_1_0(file, header)
-        if rows.shape[1] != self.width:
-            raise ValueError(f"{rows.shape[1]} columns after {self.width}")
-        with self.path.open("ab") as file:
-            file.write(rows.astype("<f4").tobytes())
 
 
 def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:
@@ -159,12 +112,20 @@ class _Errors(dict[int, BaseException]):
         """Keep them in a file, if there are new ones."""
         if len(self) > self.written:
             self.written = len(self)
-            write_atomically(path, self.as_json())
+            checkpoints.write(path, lambda draft: draft.write_text(self.as_json()))
 
     def read(self, path: Path) -> None:
-        """Add those of a file, if there is one."""
-        if path.exists():
-            self.add_json(path.read_text(encoding="utf-8"))
+        """Add those of a file, if there is one that proves itself."""
+        if _proved(path):
+            self.add_json(path.read_text())
+
+
+def _proved(path: Path) -> bool:
+    """Whether there is a checkpoint to go on from; says so if it is damaged."""
+    why = checkpoints.damage(path)
+    if why and path.exists():
+        say(f"{path}: {why}; it is thrown away, and that part is computed again")
+    return not why
 
 
 class _Extraction:
@@ -223,10 +184,12 @@ def predict(
     For a model with features, each condition comes with the features of the test patches under it.
     A pass over patches is checkpointed in ``workspace`` and goes on from there.
     """
-    work = _Prediction(model.name, len(wanted), len(test.labels), n_classes, workspace)
+    fits = [str(read_record(fitted)["sha256"]) for fitted, _ in folds]
+    work = _Prediction(model.name, len(wanted), len(test.labels), n_classes, workspace, fits)
     started = time.monotonic()
     size = batch_size(test, len(wanted))
     for fitted, indices in folds:
+        verify(fitted)
         classifier = model.load(fitted, settings)
         if model.features is not None:
             work.from_features(classifier, indices, [split for _, split in wanted])
@@ -246,34 +209,44 @@ def predict(
 
 
 class _Prediction:
-    """Logits (K, N, C) of a pass, NaN where it has not come yet."""
+    """Logits (K, N, C) of a pass, NaN where it has not come yet.
 
-    def __init__(self, name: str, k: int, n: int, n_classes: int, workspace: Path) -> None:
+    ``fits`` are digests of the fits that predict: a pass of others is not gone on with.
+    """
+
+    def __init__(
+        self, name: str, k: int, n: int, n_classes: int, workspace: Path, fits: Sequence[str]
+    ) -> None:
         self.name = name
+        self.fits = list(fits)
         self.errors = _Errors()
         self.checkpoint = workspace / "pass.npz"
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
         self.logits = np.full((k, n, n_classes), np.nan, np.float32)
         self.done = np.zeros(n, bool)
-        try:
-            with np.load(self.checkpoint) as stored:
-                if stored["logits"].shape == self.logits.shape:
-                    self.logits, self.done = stored["logits"], stored["done"]
-                    self.seconds_before = float(stored["seconds"])
-                    self.errors.add_json(str(stored["failed"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none yet, or cut short
-            pass
+        if not _proved(self.checkpoint):
+            return
+        with np.load(self.checkpoint) as stored:
+            same = stored["fits"].tolist() == self.fits
+            if same and stored["logits"].shape == self.logits.shape:
+                self.logits, self.done = stored["logits"], stored["done"]
+                self.seconds_before = float(stored["seconds"])
+                self.errors.add_json(str(stored["failed"]))
 
     def save(self) -> None:
         """Keep what there is, whole or not at all."""
         if time.monotonic() - self.saved < SAVE_EVERY:
             return
-        temporary = self.checkpoint.with_suffix(".tmp.npz")
-        seconds = self.seconds_before + time.monotonic() - self.started
-        failed = self.errors.as_json()
-        np.savez(temporary, logits=self.logits, done=self.done, seconds=seconds, failed=failed)
-        temporary.replace(self.checkpoint)
+        about: dict[str, Any] = {
+            "seconds": self.seconds_before + time.monotonic() - self.started,
+            "failed": self.errors.as_json(),
+            "fits": self.fits,
+        }
+        checkpoints.write(
+            self.checkpoint,
+            lambda draft: np.savez(draft, logits=self.logits, done=self.done, **about),
+        )
         self.saved = time.monotonic()
 
     def from_features(

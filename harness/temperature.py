@@ -13,6 +13,7 @@ from harness.jobs import HELD_OUT
 from harness.predictions import GroundTruth, Run, fit_folders
 from harness.statistics.reliability import fit_temperature
 from harness.store import Store
+from harness.stored import has, load_arrays
 
 HeldOut = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
 
@@ -21,11 +22,10 @@ def scaled(store: Store, truth: GroundTruth, run: Run, known: Mapping[str, Run])
     """A run with a temperature for each of its fits, fitted on that one's held-out patches.
 
     ``known`` has runs by the digest of their result. None where no held-out logits are stored: the
-    model selects on nothing or on the test patches, its sum takes flipped views, or an earlier
-    version of the harness fitted it.
+    model selects on nothing or on the test patches, or its sum takes flipped views.
     """
     parts = _held_out(store, run, known)
-    if not parts or truth.folds is None:
+    if not parts:
         return None
     temperatures = np.array([fit_temperature(labels, logits) for logits, labels in parts])
     return replace(run, temperatures=temperatures[truth.folds].astype(np.float32))
@@ -50,8 +50,8 @@ def _held_out(store: Store, run: Run, known: Mapping[str, Run]) -> HeldOut | Non
 def _of_fits(store: Store, record: Mapping[str, Any]) -> HeldOut | None:
     found: HeldOut = []
     for folder in fit_folders(store, record):
-        if not (folder / HELD_OUT).exists():
+        if not has(folder, HELD_OUT):
             return None
-        with np.load(folder / HELD_OUT) as stored:
-            found.append((stored["logits"], stored["labels"]))
+        kept = load_arrays(folder, HELD_OUT)
+        found.append((kept["logits"], kept["labels"]))
     return found

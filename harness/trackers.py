@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import HarnessError
 from harness.failures import Failure, keep_error
 from harness.limit import limited
 from harness.plan import Job
@@ -17,6 +19,7 @@ from harness.registry import Registry
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.store import Store
+from harness.stored import load_array
 
 
 class Trackers:
@@ -54,11 +57,15 @@ class Trackers:
             return
         folder = self.store.folder(job.key)
         figures: dict[str, float] = {}
-        if job.key.kind == "prediction":
-            (copy,) = (need for need in job.needs if need.kind == "dataset")
-            labels = np.load(self.store.folder(copy) / "labels.npy")
-            figures = _figures(labels, np.load(folder / "logits.npy"))
-        record = self.store.record(job.key)
+        try:
+            if job.key.kind == "prediction":
+                (listing,) = (need for need in job.needs if need.kind == "dataset")
+                labels = load_array(self.store.folder(listing), "labels.npy")
+                figures = _figures(labels, load_array(folder, "logits.npy"))
+            record = copy.deepcopy(self.store.record(job.key))
+        except HarnessError as error:  # damaged meanwhile: the tables will say so, too
+            self.problems.setdefault(f"{job.label}: not told to trackers", Failure(str(error)))
+            return
         self.tell("harness_result_stored", record=record, folder=folder, figures=figures)
 
 

@@ -150,7 +150,8 @@ class FitContext:
     classes: tuple[str, ...]
     settings: Mapping[str, Setting]
     folder: Path
-    """A folder of this fit's own that survives a killed run: keep checkpoints here."""
+    """A folder of this fit's own that survives a killed run: keep checkpoints here, written and
+    read with ``harness.checkpoints``, so that a damaged one costs time and no wrong result."""
     initial_weights: InitialWeights | None = None
     after_epoch: Callable[[int, Classifier, float], None] | None = None
     """Where it is given, call it after each epoch with the epoch's number from 0, a classifier as

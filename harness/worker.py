@@ -23,6 +23,7 @@ from harness import failures, progress
 from harness.child import Tell, channels
 from harness.plan import Job, seconds, sweep_key
 from harness.store import Store
+from harness.stored import DamagedError
 from harness.sweeps import Finish
 
 
@@ -85,6 +86,7 @@ def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
         "why": failures.reason(error, folder),
         "traceback": "".join(traceback.format_exception(error))[-100_000:],
         "full": failures.disk_is_full(error),
+        "damaged": error.folder.name if isinstance(error, DamagedError) else "",
     }
 
 
@@ -109,6 +111,7 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
         try:
             with store.write(job.key) as (folder, record):
                 record |= finish(folder)
+                record["needs"] = [key.digest for key in job.needs]
         except (Exception, SystemExit) as error:
             yield job, error
         else:

@@ -1,17 +1,19 @@
 """Files made once: whole or not at all, by one process at a time."""
 
 import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness import HarnessError
+from harness import HarnessError, checkpoints
 from harness.copies import make_once
 
 
 def leftovers(folder):
-    return [path.name for path in folder.iterdir() if not path.name.endswith(".lock")]
+    return [path.name for path in sorted(folder.iterdir()) if not path.name.endswith(".lock")]
 
 
 def test_a_file_is_made_once(tmp_path, capsys):
@@ -20,7 +22,7 @@ def test_a_file_is_made_once(tmp_path, capsys):
     make_once(path, 3, lambda file: file.write(b"two"))
     assert path.read_bytes() == b"one"
     assert capsys.readouterr().err.count("written once") == 1
-    assert leftovers(tmp_path) == ["copy.bin"]
+    assert leftovers(tmp_path) == ["copy.bin", "copy.bin.sha256"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("damaged")])
@@ -49,6 +51,106 @@ def test_a_full_disk_is_an_error_in_words(tmp_path):
 def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path):
     with pytest.raises(HarnessError, match=r"No such file or directory; check the folder"):
         make_once(tmp_path / "none" / "copy.bin", 1, lambda file: None)
+
+
+def flip(data):
+    return data[:1] + bytes([data[1] ^ 1]) + data[2:]
+
+
+DAMAGES = {
+    "flipped": flip,
+    "zeroed": lambda data: bytes(len(data)),
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "longer": lambda data: data + b"x",
+    "gone": None,
+}
+
+
+@pytest.mark.parametrize("name", ["copy.bin", "copy.bin.sha256"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_copy_that_does_not_prove_itself_is_made_anew(name, damage, tmp_path, capsys):
+    path = make_once(tmp_path / "copy.bin", 3, lambda file: file.write(b"one"))
+    make_once(path, 3, lambda file: file.write(b"two"))
+    capsys.readouterr()
+    if damage is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    make_once(path, 3, lambda file: file.write(b"two"))
+    said = capsys.readouterr().err
+    assert path.read_bytes() == b"two"
+    if (name, damage) != ("copy.bin", None):
+        assert f"{path}: " in said
+        assert "made anew" in said
+    make_once(path, 3, lambda file: pytest.fail("it is there"))
+    assert leftovers(tmp_path) == ["copy.bin", "copy.bin.sha256"]
+
+
+def test_a_copy_of_files_that_have_changed_is_made_anew(tmp_path, capsys):
+    source = tmp_path / "source"
+    source.write_bytes(b"first")
+
+    def copy(file):
+        file.write(source.read_bytes())
+
+    path = make_once(tmp_path / "copy.bin", 5, copy, [source])
+    make_once(path, 5, lambda file: pytest.fail("it is there"), [source])
+    source.write_bytes(b"other")
+    later = source.stat().st_mtime_ns + 10**9
+    os.utime(source, ns=(later, later))
+    make_once(path, 5, copy, [source])
+    assert path.read_bytes() == b"other"
+    assert "copy.bin: the files that it was made of have changed" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_between_two_versions_leaves_one_of_them(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    checkpoints.write(path, lambda draft: draft.write_text("one"), {"number": 1})
+    real = Path.replace
+
+    def replace(self, target):
+        if target == path:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.write(path, lambda draft: draft.write_text("two"), {"number": 2})
+    assert (path.read_text(), checkpoints.damage(path)) == ("one", "")
+    assert checkpoints.note(path) == {"number": 1}
+    monkeypatch.undo()
+    checkpoints.write(path, lambda draft: draft.write_text("three"), {"number": 3})
+    assert (path.read_text(), checkpoints.damage(path)) == ("three", "")
+    assert checkpoints.note(path) == {"number": 3}
+    checkpoints.remove(path)
+    assert list(tmp_path.iterdir()) == []
+    assert checkpoints.damage(path) == "is missing"
+
+
+NO_LOCKS = ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+
+
+def without_locks(name):
+    def flock(file, how):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    return flock
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such lock")
+@pytest.mark.parametrize("name", NO_LOCKS)
+def test_without_locks_it_is_made_with_a_warning(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fcntl.flock", without_locks(name))
+    (tmp_path / ".copy.bin.tmp").write_bytes(b"of another run")
+    path = make_once(tmp_path / "copy.bin", 3, lambda file: file.write(b"one"))
+    make_once(tmp_path / "more.bin", 3, lambda file: file.write(b"one"))
+    assert path.read_bytes() == b"one"
+    assert (tmp_path / ".copy.bin.tmp").read_bytes() == b"of another run"
+    said = capsys.readouterr().err
+    assert said.count("WARNING") == 1
+    assert f"WARNING: {tmp_path}: this file system has no file locks (" in said
+    assert "do not start two runs that make copy.bin at once" in said
 
 
 READ_ONLY = """

@@ -6,12 +6,23 @@ import zipfile
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC, LinearSVC
 
 from harness import Features, FitContext, HarnessError, estimator_model
 from harness.features import FeatureSplit
@@ -199,3 +210,200 @@ def test_types_from_elsewhere_are_read_only_when_trusted(tmp_path):
     trusted = f"{OwnEstimator.__module__}.OwnEstimator"
     logits = model(own, trusted=[trusted]).load(tmp_path, {}).logits(split(1).values)
     assert logits[0, 0] == pytest.approx(np.log(1 / 3))
+
+
+def members():
+    return [("one", LogisticRegression()), ("other", GaussianNB())]
+
+
+ESTIMATORS = [
+    make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression()),
+    RandomForestClassifier(3, random_state=np.random.RandomState(0)),
+    GradientBoostingClassifier(n_estimators=2),
+    HistGradientBoostingClassifier(max_iter=2),
+    KNeighborsClassifier(algorithm="kd_tree"),
+    KNeighborsClassifier(algorithm="ball_tree"),
+    KNeighborsClassifier(metric="cosine"),
+    CalibratedClassifierCV(LinearSVC()),
+    GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}),
+    VotingClassifier(members(), voting="soft"),
+    StackingClassifier(members()),
+    SGDClassifier(loss="log_loss"),
+    SVC(),
+    MLPClassifier((4,), max_iter=5),
+    GaussianProcessClassifier(),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_estimators_of_scikit_learn_are_stored_and_read(estimator, tmp_path):
+    made = model(lambda settings, seed: estimator)
+    fitted, values = fit(made, tmp_path, n=80), split(1).values
+    fitted.save(tmp_path)
+    assert (made.load(tmp_path, {}).logits(values) == fitted.logits(values)).all()
+
+
+def json_part(value):
+    return {
+        "__class__": "str",
+        "__module__": "builtins",
+        "__loader__": "JsonNode",
+        "content": json.dumps(value),
+    }
+
+
+def named_part(module, name, loader="FunctionNode", **more):
+    return {"__class__": name, "__module__": module, "__loader__": loader, **more}
+
+
+def listed(*parts, kind="list", loader="ListNode"):
+    return named_part("builtins", kind, loader, content=list(parts))
+
+
+def array_part():
+    content = [json_part(1.0)]
+    shape = listed(json_part(1), kind="tuple", loader="TupleNode")
+    return named_part("numpy", "ndarray", "NdArrayNode", type="json", content=content, shape=shape)
+
+
+FORBIDDEN = {
+    "function of numpy that runs a string": named_part("numpy.testing", "measure"),
+    "another of them": named_part("numpy.testing._private.utils", "runstring"),
+    "function that looks harmless": named_part("numpy", "save"),
+    "function of scipy": named_part("scipy.io", "savemat"),
+    "function of scikit-learn": named_part("sklearn.utils._testing", "set_random_state"),
+    "class of scikit-learn that calls": named_part(
+        "sklearn.utils.parallel", "_FuncWrapper", "ObjectNode"
+    ),
+    "function of the system": named_part("os", "system"),
+    "function of posix": named_part("posix", "system"),
+    "builtin function": named_part("builtins", "eval"),
+    "builtin function as a type": named_part("builtins", "eval", "TypeNode"),
+    "class as a type": named_part("subprocess", "Popen", "TypeNode"),
+    "class that is called": named_part(
+        "subprocess", "Popen", "ConstructorFromReduceNode", content=listed(json_part("true"))
+    ),
+    "class of numpy that is called": named_part(
+        "numpy", "memmap", "ConstructorFromReduceNode", content=listed(json_part("file"))
+    ),
+    "object of any class": named_part("subprocess", "Popen", "ObjectNode"),
+    "partial": named_part(
+        "functools",
+        "partial",
+        "PartialNode",
+        content={
+            "func": named_part("os", "system"),
+            "args": listed(json_part("true"), kind="tuple", loader="TupleNode"),
+            "kwds": json_part({}),
+            "namespace": json_part(None),
+        },
+    ),
+    "partial of what is allowed": named_part(
+        "functools",
+        "partial",
+        "PartialNode",
+        content={
+            "func": named_part("numpy", "log1p"),
+            "args": listed(kind="tuple", loader="TupleNode"),
+            "kwds": json_part({}),
+            "namespace": json_part(None),
+        },
+    ),
+    "method of an array": named_part(
+        "numpy", "ndarray", "MethodNode", content={"func": "tofile", "obj": array_part()}
+    ),
+    "method of an estimator": named_part(
+        "sklearn.linear_model._logistic",
+        "LogisticRegression",
+        "MethodNode",
+        content={
+            "func": "set_params",
+            "obj": named_part("sklearn.linear_model._logistic", "LogisticRegression", "ObjectNode"),
+        },
+    ),
+    "function of operator": named_part(
+        "operator", "methodcaller", "OperatorFuncNode", attrs=listed(json_part("tofile"))
+    ),
+    "kind of part that is not known": named_part("os", "system", "QuantileForestNode"),
+    "list of another class": named_part("subprocess", "Popen", "ListNode", content=[]),
+    "dictionary of another class": named_part(
+        "os", "_Environ", "DictNode", content={}, key_types=listed()
+    ),
+    "random generator that is a function": named_part(
+        "numpy.random._generator",
+        "Generator",
+        "RandomGeneratorNode",
+        content={
+            "bit_generator": named_part(
+                "builtins",
+                "dict",
+                "DictNode",
+                content={"bit_generator": json_part("seed")},
+                key_types=listed(named_part("builtins", "str", "TypeNode")),
+            ),
+            "seed_seq": json_part({}),
+        },
+    ),
+}
+
+
+def replaced(state, loader, part):
+    """The parts of a file with each part of a kind replaced by another."""
+    if isinstance(state, dict):
+        if state.get("__loader__") == loader:
+            return part
+        return {key: replaced(value, loader, part) for key, value in state.items()}
+    if isinstance(state, list):
+        return [replaced(value, loader, part) for value in state]
+    return state
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize("part", FORBIDDEN.values(), ids=FORBIDDEN)
+def test_what_a_doctored_file_names_is_neither_built_nor_called(part, depth, tmp_path, monkeypatch):
+    def doctored(settings, seed):
+        pipeline = make_pipeline(FunctionTransformer(np.square), LogisticRegression())
+        for _ in range(depth):
+            pipeline = make_pipeline(StandardScaler(), pipeline)
+        return pipeline
+
+    made = model(doctored)
+    fit(made, tmp_path).save(tmp_path)
+    path = tmp_path / "estimator.skops"
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    schema = json.loads(members["schema.json"])
+    assert replaced(schema, "FunctionNode", part) != schema
+    members["schema.json"] = json.dumps(replaced(schema, "FunctionNode", part)).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    monkeypatch.setattr("skops.io.load", lambda *_, **__: pytest.fail("it was built"))
+    name = f"{part['__module__']}.{part['__class__']}"
+    with pytest.raises(HarnessError, match=rf"estimator\.skops: holds .*{name}"):
+        made.load(tmp_path, {})
+
+
+def test_a_file_of_an_earlier_protocol_is_not_read(tmp_path):
+    made = model(forest)
+    fit(made, tmp_path).save(tmp_path)
+    path = tmp_path / "estimator.skops"
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    for protocol in (0, 1, None, "2", True):
+        schema = json.loads(members["schema.json"]) | {"protocol": protocol}
+        with zipfile.ZipFile(path, "w") as file:
+            for name, content in members.items():
+                file.writestr(name, json.dumps(schema) if name == "schema.json" else content)
+        with pytest.raises(HarnessError, match=r"estimator\.skops: is "):
+            made.load(tmp_path, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip"])
+def test_a_file_that_is_no_estimator_is_named(content, tmp_path):
+    made = model(forest)
+    fit(made, tmp_path).save(tmp_path)
+    (tmp_path / "estimator.skops").write_bytes(content)
+    with pytest.raises(HarnessError, match=r"estimator\.skops: is not an estimator"):
+        made.load(tmp_path, {})

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult, columns, figures, formats, mistakes
+from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
 from harness.store import Key, Store
+from harness.stored import DamagedError
 
 SCHEMA = Path(formats.__file__).with_name("leaderboard.schema.json")
 DATASET = {
@@ -62,6 +64,7 @@ def make(tmp_path):
         described = Key("dataset", "d", "splits", {"data": copy, **dataset})
         with store.write(described) as (folder, record):
             np.save(folder / "labels.npy", labels)
+            np.save(folder / "folds.npy", np.zeros_like(labels))
             (folder / "ids.json").write_text('["p", "q", "r", "s"]')
             record |= {**DATASET, **dataset}
         store.set_current(described)
@@ -234,6 +237,9 @@ def test_figures_follow_logits_that_were_computed_again(make):
     assert build(store, "d", []).rows[0]["accuracy"] == 0.75
     (path,) = store.root.glob("prediction/d/m/*/logits.npy")
     np.save(path, np.eye(2, dtype=np.float32)[[0, 0, 1, 1]])
+    with pytest.raises(DamagedError, match=f"{path}: is damaged .*harness run .*--model m"):
+        build(store, "d", [])
+    make([("m", 4)])  # what is damaged is written again
     assert build(store, "d", []).rows[0]["accuracy"] == 1
 
 
@@ -242,7 +248,8 @@ def test_fits_of_another_version_are_not_a_seed_of_this_one(make):
     for path in store.root.glob("prediction/d/m/*/record.json"):
         record = json.loads(path.read_text())
         version = {"version": 2, "created": "9999"} if record["seed"] == 1 else {"version": 1}
-        path.write_text(json.dumps(record | version))
+        plain = {name: value for name, value in record.items() if name != "sha256"}
+        path.write_text(json.dumps(sealed(plain | version)))
     assert [row["seeds"] for row in build(store, "d", []).rows] == [[1]], "the latest counts"
     for installed, seeds in {1: [0], 2: [1], 3: [1]}.items():
         board = build(store, "d", [], versions={"m": installed})

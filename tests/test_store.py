@@ -2,13 +2,17 @@
 
 import errno
 import json
+import os
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import HarnessError
+from harness import HarnessError, digests, stored
+from harness.digests import sealed
 from harness.store import Key, Store, disk_error, write_atomically
+from harness.stored import DamagedError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -85,7 +89,7 @@ def test_the_same_result_twice_is_no_error(tmp_path):
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path):
-    (tmp_path / "store.json").write_text(json.dumps({"format": 99}))
+    (tmp_path / "store.json").write_text(json.dumps(sealed({"format": 99})))
     with pytest.raises(HarnessError, match=r"format 99.*upgrade"):
         Store(tmp_path)
 
@@ -94,7 +98,7 @@ def test_a_record_that_is_no_json_names_its_file(tmp_path):
     store, key = Store(tmp_path), Key("fit", "d", "m", {})
     store.folder(key).mkdir(parents=True)
     (store.folder(key) / "record.json").write_text("{")
-    with pytest.raises(HarnessError, match=r"record\.json: cannot be read.*remove"):
+    with pytest.raises(HarnessError, match=r"record\.json: is damaged.*harness run .*--model m"):
         store.record(key)
 
 
@@ -125,3 +129,196 @@ def test_a_full_disk_says_what_to_do(tmp_path):
     assert "no space left" in message
     assert "finished results are kept" in message
     assert "\n" not in message
+
+
+def flip(data):
+    place = len(data) // 2
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGES = {
+    "flipped": flip,
+    "zeroed": lambda data: data[:2] + bytes(len(data) - 2),
+    "cut": lambda data: data[: len(data) // 2],
+    "longer": lambda data: data + b"1",
+    "empty": lambda data: b"",
+    "gone": None,
+}
+KEY = Key("fit", "d", "m", {"seed": 0})
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store with a result of files in nested folders."""
+    store = Store(tmp_path / "runs")
+    with store.write(KEY) as (folder, record):
+        (folder / "weights.bin").write_bytes(bytes(range(200)))
+        (folder / "inner" / "most").mkdir(parents=True)
+        (folder / "inner" / "most" / "more.json").write_text('{"x": 1}')
+        record |= {"seconds": 0.1, "pair": (1, 2), "by_number": {1: "one"}}
+    return store
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "inner/most/more.json", "record.json"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_result_that_does_not_prove_itself_is_named_and_written_again(store, name, damage):
+    assert KEY in store
+    path = store.folder(KEY) / name
+    before = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage(before))
+    assert KEY not in store
+    assert store.exists(KEY)
+    error = store.damaged[KEY.digest]
+    assert (error.path, error.folder, error.name) == (path, store.folder(KEY), "m")
+    assert str(error).startswith(f"{path}: is ")
+    assert f"`harness run --dataset d --model m --store {store.root}` computes it" in str(error)
+    assert f"`harness results remove {KEY.digest} --yes --store {store.root}` removes" in str(error)
+    with pytest.raises(DamagedError):
+        store.find(KEY)
+    with store.write(KEY) as (folder, _):
+        (folder / "weights.bin").write_bytes(b"new")
+    assert KEY in store
+    assert store.damaged == {}
+    assert stored.names(store.folder(KEY)) == ["weights.bin"]
+    assert list((store.root / "unfinished").iterdir()) == []
+
+
+def test_records_come_back_as_they_are_read_from_json(store):
+    record = store.record(KEY)
+    assert (record["pair"], record["by_number"], record["seconds"]) == ([1, 2], {"1": "one"}, 0.1)
+    about = record["files"]["inner/most/more.json"]
+    assert about["size"] == 8
+    assert len(about["sha256"]) == 64
+
+
+def test_a_file_that_was_added_is_damage_but_for_what_file_managers_leave(store):
+    (store.folder(KEY) / "inner" / ".DS_Store").write_bytes(b"x")
+    assert KEY in store
+    (store.folder(KEY) / "inner" / "added.npy").write_bytes(b"x")
+    with pytest.raises(DamagedError, match=r"inner/added\.npy: does not belong here"):
+        store.find(KEY)
+
+
+@pytest.mark.parametrize("what", ["empty folder", "file"])
+def test_what_stands_in_the_place_of_a_result_is_damage_and_makes_way(store, what):
+    other = Key("fit", "d", "m", {"seed": 1})
+    if what == "file":
+        store.folder(other).write_text("x")
+    else:
+        store.folder(other).mkdir()
+    with pytest.raises(DamagedError, match=r"record\.json: is missing"):
+        list(store.records("fit", "d"))
+    found, damaged = [], []
+    found += store.records("fit", "d", damaged.append)
+    assert [folder for folder, _ in found] == [store.folder(KEY)]
+    assert [error.folder for error in damaged] == [store.folder(other)]
+    with store.write(other):
+        pass
+    assert len(list(store.records("fit", "d"))) == 2
+
+
+def test_a_result_is_read_once_unless_it_changes(store, monkeypatch):
+    read = []
+    digest = digests.hashlib.file_digest
+    monkeypatch.setattr(
+        digests.hashlib, "file_digest", lambda *given: read.append(given[0].name) or digest(*given)
+    )
+    for _ in range(2):
+        assert KEY in store
+    assert read == [], "what this process wrote is known"
+    stored.forget(store.folder(KEY))
+    for _ in range(2):
+        assert KEY in store
+    assert len(read) == 2
+    path = store.folder(KEY) / "weights.bin"
+    os.utime(path, ns=(1, 1))
+    assert KEY in store
+    assert read[2:] == [str(path)]
+
+
+def test_a_removed_result_is_gone_at_once_and_its_name_is_free(store):
+    store.remove(store.folder(KEY))
+    store.remove(store.folder(KEY))
+    assert not store.exists(KEY)
+    assert list((store.root / "unfinished").iterdir()) == []
+
+
+COPY = Key("dataset", "d", "splits", {"data": "x"})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"0" * 16, b"../../fit", b"\xff", "folder"])
+def test_the_current_copy_is_proved(store, content):
+    with store.write(COPY) as (folder, _):
+        (folder / "ids.json").write_text("[]")
+    pointer = store.root / "dataset" / "d" / "current"
+    if content == "folder":
+        pointer.mkdir()
+    elif content is not None:
+        pointer.write_bytes(content)
+    assert store.datasets() == ["d"]
+    with pytest.raises(DamagedError, match=f"{pointer}: is .*harness run --dataset d"):
+        store.current("d")
+    if content == "folder":
+        return
+    store.set_current(COPY)
+    assert store.current("d") == store.folder(COPY)
+    (store.folder(COPY) / "ids.json").write_text("()")
+    with pytest.raises(DamagedError, match=r"ids\.json: is damaged"):
+        store.current("d")
+
+
+def test_a_store_of_an_older_format_is_refused(tmp_path):
+    (tmp_path / "store.json").write_text('{"format": 1}\n')
+    for opening in (Store, Store.existing):
+        with pytest.raises(HarnessError, match=f"--store {tmp_path}: .*format 1.*another --store"):
+            opening(tmp_path)
+
+
+def test_a_store_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "runs").write_text("")
+    for opening in (Store, Store.existing):
+        with pytest.raises(HarnessError, match=f"--store {tmp_path / 'runs'}: is a file"):
+            opening(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_store_file_is_named_and_written_again(store, damage, capsys):
+    marker = store.root / "store.json"
+    before = marker.read_bytes()
+    marker.unlink()
+    if damage is not None:
+        marker.write_bytes(damage(before))
+    with pytest.raises(HarnessError, match=f"{marker}: is .*`harness run --all --store"):
+        Store.existing(store.root)
+    Store(store.root)
+    assert f"WARNING: {marker}: is " in capsys.readouterr().err
+    assert marker.read_bytes() == before
+    assert KEY in Store.existing(store.root)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such lock")
+@pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL"])
+def test_without_locks_a_store_is_used_with_a_warning(store, name, monkeypatch, capsys):
+    def flock(file, how):
+        raise OSError(getattr(errno, name), "none here")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    for _ in range(2):
+        with store.locked():
+            pass
+    said = capsys.readouterr().err
+    assert said.count("WARNING") == 1
+    assert f"WARNING: {store.root}: this file system has no file locks (none here)" in said
+    assert f"do not start two runs with --store {store.root} at once" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such lock")
+def test_two_runs_with_one_store_are_kept_apart(store):
+    with (
+        store.locked(),
+        pytest.raises(HarnessError, match="another run is using this store"),
+        Store(store.root).locked(),
+    ):
+        pass

@@ -8,6 +8,8 @@ import pytest
 from harness import Features, HarnessError, Model, Perturbation, sweeps
 from harness.conditions import CLEAN, Condition
 from harness.jobs import predict_all
+from harness.store import Key, Store
+from harness.stored import DamagedError
 from harness.sweeps import extract, predict
 
 N = 150
@@ -78,6 +80,14 @@ def model(classifier):
 def stored(finish, folder, file):
     folder.mkdir()
     return finish(folder), np.load(folder / file)
+
+
+def fitted(folder):
+    """The folder of a stored fit, which holds nothing but its record."""
+    store, key = Store(folder / "store"), Key("fit", "d", "sums", {})
+    with store.write(key):
+        pass
+    return store.folder(key)
 
 
 def once():
@@ -154,7 +164,8 @@ def test_predictions_under_conditions_take_one_pass(tmp_path):
     wanted = [
         (c, None) for c in (CLEAN, Condition(ADD, 1), Condition(BROKEN, 1), Condition(ADD, 9))
     ]
-    folds = [(tmp_path, np.arange(0, N, 2)), (tmp_path, np.arange(1, N, 2))]
+    fit = fitted(tmp_path)
+    folds = [(fit, np.arange(0, N, 2)), (fit, np.arange(1, N, 2))]
     finishes = predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
     assert split.reads == once()
     for number, added in ((0, 0), (1, 1), (3, 9)):
@@ -169,7 +180,8 @@ def test_predictions_under_conditions_take_one_pass(tmp_path):
 def test_an_interrupted_pass_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
     wanted = [(CLEAN, None), (Condition(ADD, 9), None)]
-    folds = [(tmp_path, np.arange(0, N, 2)), (tmp_path, np.arange(1, N, 2))]
+    fit = fitted(tmp_path)
+    folds = [(fit, np.arange(0, N, 2)), (fit, np.arange(1, N, 2))]
     with pytest.raises(KeyboardInterrupt):
         predict(model(Sums(stop_after=3)), {}, folds, wanted, Counting(), 3, tmp_path)
     split = Counting()
@@ -193,7 +205,7 @@ def test_what_failed_before_an_interruption_does_not_pass_for_finished(tmp_path,
     monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
     once = Perturbation(name="once", title="", levels=(1,), apply=broken_at_one)
     wanted = [(CLEAN, None), (Condition(once, 1), None)]
-    folds = [(tmp_path, np.arange(N))]
+    folds = [(fitted(tmp_path), np.arange(N))]
     with pytest.raises(KeyboardInterrupt):
         predict(model(Sums(stop_after=2)), {}, folds, wanted, Counting(), 3, tmp_path)
     clean, failed = predict(model(Sums()), {}, folds, wanted, Counting(), 3, tmp_path)
@@ -215,7 +227,7 @@ def test_logits_that_are_not_finite_cost_only_their_condition(tmp_path):
     )
     dark = Perturbation(name="dark", title="", levels=(1,), apply=lambda p, level, rng: p // 2)
     wanted = [(Condition(white, 1), None), (Condition(dark, 1), None)]
-    folds = [(tmp_path, np.arange(N))]
+    folds = [(fitted(tmp_path), np.arange(N))]
     first, second = predict(model(Fragile()), {}, folds, wanted, Counting(), 3, tmp_path)
     with pytest.raises(HarnessError, match="not finite"):
         stored(first, tmp_path / "white", "logits.npy")
@@ -234,7 +246,7 @@ def test_logits_too_large_for_float32_are_not_finite_and_complex_ones_no_numbers
                 self.factor
             )
 
-    wanted, folds = [(CLEAN, None)], [(tmp_path, np.arange(N))]
+    wanted, folds = [(CLEAN, None)], [(fitted(tmp_path), np.arange(N))]
     (finish,) = predict(model(Odd(1e300)), {}, folds, wanted, Counting(), 3, tmp_path)
     with pytest.raises(HarnessError, match="model 'sums' returned logits that are not finite"):
         finish(tmp_path)
@@ -271,10 +283,106 @@ def test_features_of_varying_width_are_refused(tmp_path):
 
 def test_a_checkpoint_cut_short_is_no_obstacle(tmp_path):
     (tmp_path / "pass.npz").write_bytes(b"PK\x03\x04 cut short")
-    folds = [(tmp_path, np.arange(N))]
+    folds = [(fitted(tmp_path), np.arange(N))]
     (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
     _, values = stored(finish, tmp_path / "result", "logits.npy")
     assert np.isfinite(values).all()
+
+
+def flip(data, share):
+    place = int(share * (len(data) - 1))
+    return data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+
+
+def zero(data, share):
+    place = int(share * (len(data) - 1))
+    return data[:place] + bytes(len(data[place : place + 40])) + data[place + 40 :]
+
+
+def cut(data, share):
+    return data[: int(share * (len(data) - 1))]
+
+
+DAMAGES = [(how, share) for how in (flip, zero, cut) for share in (0.0, 0.02, 0.5, 1.0)]
+
+
+def named(damage):
+    return f"{damage[0].__name__}-{damage[1]}" if isinstance(damage, tuple) else str(damage)
+
+
+@pytest.mark.parametrize("name", ["0.npy", "1.rows", "failed.json", "failed.json.sha256"])
+@pytest.mark.parametrize("damage", [*DAMAGES, None], ids=named)
+def test_a_pass_for_features_goes_on_from_what_proves_itself(name, damage, tmp_path):
+    class Stopping(Counting):
+        def read(self, indices):
+            if max(indices) >= 128:
+                raise KeyboardInterrupt
+            return super().read(indices)
+
+    wanted = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(BROKEN, 1))]
+    with pytest.raises(KeyboardInterrupt):
+        extract(wanted, Stopping(), tmp_path)
+    if damage is None:
+        (tmp_path / name).unlink()
+    else:
+        how, share = damage
+        (tmp_path / name).write_bytes(how((tmp_path / name).read_bytes(), share))
+    split = Counting()
+    first, second, third = extract(wanted, split, tmp_path)
+    for number, (finish, features) in enumerate(((first, MEANS), (second, BRIGHTEST))):
+        _, values = stored(finish, tmp_path / f"result {number}", "values.npy")
+        assert (values == features.extract(split.images)).all()
+    with pytest.raises(Exception, match="broken on purpose"):
+        third(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pass.npz", "pass.npz.sha256"])
+@pytest.mark.parametrize("damage", [*DAMAGES, None], ids=named)
+def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
+    name, damage, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    wanted, folds = [(CLEAN, None), (Condition(ADD, 9), None)], [(fitted(tmp_path), np.arange(N))]
+    with pytest.raises(KeyboardInterrupt):
+        predict(model(Sums(stop_after=2)), {}, folds, wanted, Counting(), 3, tmp_path)
+    if damage is None:
+        (tmp_path / name).unlink()
+    else:
+        how, share = damage
+        before = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(how(before, share))
+        if how(before, share).strip() == before.strip():
+            return  # the byte was zero, or the end of a line
+    split = Counting()
+    finishes = predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
+    assert split.reads == once(), "all of it is computed again"
+    if (tmp_path / "pass.npz").exists() and damage is not None:
+        assert f"{tmp_path / 'pass.npz'}: " in capsys.readouterr().err
+    for number, added in enumerate((0, 9)):
+        _, values = stored(finishes[number], tmp_path / f"result {number}", "logits.npy")
+        assert (values == (split.images + np.uint8(added)).reshape(N, -1)[:, :3]).all()
+
+
+def test_a_pass_is_not_gone_on_with_by_another_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    fit, wanted = fitted(tmp_path), [(CLEAN, None)]
+    with pytest.raises(KeyboardInterrupt):
+        predict(
+            model(Sums(stop_after=2)), {}, [(fit, np.arange(N))], wanted, Counting(), 3, tmp_path
+        )
+    other = Store(tmp_path / "store"), Key("fit", "d", "sums", {"seed": 1})
+    with other[0].write(other[1]):
+        pass
+    split, folds = Counting(), [(other[0].folder(other[1]), np.arange(N))]
+    predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
+    assert split.reads == once()
+
+
+def test_a_fit_that_is_damaged_is_not_loaded(tmp_path):
+    fit = fitted(tmp_path)
+    (fit / "added.npy").write_bytes(b"")
+    with pytest.raises(DamagedError, match=r"added\.npy: does not belong here"):
+        predict(model(Sums()), {}, [(fit, np.arange(N))], [(CLEAN, None)], Counting(), 3, tmp_path)
 
 
 def test_held_out_logits_are_checked_like_those_of_test_patches():

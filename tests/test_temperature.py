@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from harness.predictions import GroundTruth, Run
-from harness.store import Store
+from harness.store import Key, Store
+from harness.stored import DamagedError
 from harness.temperature import scaled
 
 FOLDS = np.arange(90) % 2
@@ -25,24 +26,23 @@ def store(tmp_path):
     store = Store(tmp_path)
     for model, temperatures in (("m", (3.0, 8.0)), ("n", (1.0, 1.0))):
         for fold, temperature in enumerate(temperatures):
-            folder = tmp_path / "fit" / "d" / model / f"{model}{fold}"
-            folder.mkdir(parents=True)
             logits, labels = draw(3000, temperature, seed=fold)
-            np.savez(folder / "held-out.npz", logits=logits, labels=labels)
+            with store.write(key(model, fold)) as (folder, _):
+                np.savez(folder / "held-out.npz", logits=logits, labels=labels)
     return store
 
 
-def run(tmp_path, model, **more):
-    folder = tmp_path / f"prediction-{model}"
-    folder.mkdir()
-    np.save(folder / "logits.npy", draw(90, 1, 5)[0])
-    record = {
-        "model": model,
-        "digest": model,
-        "key": {"dataset": "d"},
-        "fits": [{"digest": f"{model}0"}, {"digest": f"{model}1"}],
-    }
-    return Run(record | more, folder)
+def key(model, fold, **more):
+    return Key("fit", "d", model, {"fold": fold, **more})
+
+
+def run(store, model, **more):
+    fits = [{"digest": key(model, fold).digest} for fold in (0, 1)]
+    prediction = Key("prediction", "d", model, {})
+    with store.write(prediction) as (folder, record):
+        np.save(folder / "logits.npy", draw(90, 1, 5)[0])
+        record |= {"model": model, "fits": fits} | more
+    return Run(store.record(prediction), store.folder(prediction))
 
 
 def truth():
@@ -50,8 +50,8 @@ def truth():
     return GroundTruth(described, np.zeros(90, int), [str(i) for i in range(90)], FOLDS, None)
 
 
-def test_each_fold_has_the_temperature_of_its_fit(store, tmp_path):
-    one = run(tmp_path, "m")
+def test_each_fold_has_the_temperature_of_its_fit(store):
+    one = run(store, "m")
     found = scaled(store, truth(), one, {})
     assert found.temperatures[FOLDS == 0] == pytest.approx(3, rel=0.1)
     assert found.temperatures[FOLDS == 1] == pytest.approx(8, rel=0.1)
@@ -60,15 +60,26 @@ def test_each_fold_has_the_temperature_of_its_fit(store, tmp_path):
     assert found.logits().dtype == np.float32
 
 
-def test_a_sum_is_scaled_by_the_sum_of_its_members(store, tmp_path):
-    members = {name: run(tmp_path, name) for name in ("m", "n")}
-    total = run(tmp_path, "sum", members=["m", "n"], fits=[])
+def test_a_sum_is_scaled_by_the_sum_of_its_members(store):
+    members = {one.record["digest"]: one for one in (run(store, "m"), run(store, "n"))}
+    total = run(store, "sum", members=list(members), fits=[])
     found = scaled(store, truth(), total, members)
     assert found.temperatures[FOLDS == 0] == pytest.approx(3 + 1, rel=0.1)
     assert found.temperatures[FOLDS == 1] == pytest.approx(8 + 1, rel=0.1)
-    assert scaled(store, truth(), total, {"m": members["m"]}) is None  # one of them was flipped
+    first = dict(list(members.items())[:1])
+    assert scaled(store, truth(), total, first) is None  # one of them was flipped
 
 
-def test_without_held_out_logits_there_is_none(store, tmp_path):
-    (tmp_path / "fit/d/m/m1/held-out.npz").unlink()
-    assert scaled(store, truth(), run(tmp_path, "m"), {}) is None
+def test_without_held_out_logits_there_is_none(store):
+    without = key("m", 1, selected_on="none")
+    with store.write(without):
+        pass
+    fits = [{"digest": one.digest} for one in (key("m", 0), without)]
+    assert scaled(store, truth(), run(store, "m", fits=fits), {}) is None
+
+
+def test_held_out_logits_that_are_damaged_are_not_used(store):
+    path = store.folder(key("m", 1)) / "held-out.npz"
+    path.unlink()
+    with pytest.raises(DamagedError, match=r"held-out\.npz: is missing"):
+        scaled(store, truth(), run(store, "m"), {})

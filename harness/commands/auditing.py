@@ -96,7 +96,8 @@ def _ask(
     store = worker.store
     plan = _plan_probes(registry, store, datasets, data, names)
     failures = execute(plan, store, registry, worker)
-    return report.load_findings(store, _plan_probes(registry, store, datasets, data, ())), failures
+    everything = _plan_probes(registry, store, datasets, data, ())
+    return report.load_findings(store, everything, failures), failures
 
 
 def calibrate(options: argparse.Namespace) -> int:

@@ -90,9 +90,7 @@ def existing_store(options: argparse.Namespace) -> Store:
     """A store that must be there already."""
     from harness.store import Store
 
-    if not (options.store / "store.json").exists():
-        raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
-    return Store(options.store)
+    return Store.existing(options.store)
 
 
 def print_failures(failures: Mapping[str, Failure]) -> None:

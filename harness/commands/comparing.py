@@ -67,7 +67,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def _compared_dataset(options: argparse.Namespace) -> str:
     """The dataset that is meant: the one that was named, or the only one of the store."""
-    known = list(existing_store(options).datasets())
+    known = existing_store(options).datasets()
     if options.dataset is None and len(known) != 1:
         raise HarnessError(
             f"compare: say --dataset, one of {', '.join(known)}"

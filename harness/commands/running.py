@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.commands.common import (
     BROKEN_PLUGIN,
     FAILED,
     OK,
+    USAGE,
     data_folder,
     existing_store,
     exit_code,
@@ -23,11 +26,17 @@ from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.failures import Collected
     from harness.leaderboard import Board
     from harness.plan import Plan, Request
     from harness.registry import Registry
+    from harness.statistics.selection import SelectionAudit
     from harness.store import Store
+    from harness.stored import DamagedError
+
+    Pages = tuple[Board, dict[str, list[SelectionAudit]]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,7 +72,12 @@ def run(options: argparse.Namespace) -> int:
     to_do = planner.build(registry, store, request)
 
     def write_clean() -> None:
-        _write_boards(options, registry, names, problems)
+        # What is damaged was named, and may yet be computed again.
+        pages = _build_boards(options, registry, names, problems, lambda dataset, error: None)
+        _write_boards(options, pages, problems)
+
+    def damaged(dataset: str, error: DamagedError) -> None:
+        problems.add(f"{dataset}: {error.path}", error)
 
     if options.all:
         for label, failure in to_do.unavailable.items():
@@ -72,7 +86,9 @@ def run(options: argparse.Namespace) -> int:
         to_do.failures |= to_do.unavailable
     worker = Worker(options.arguments, store, options.time_limit)
     failures = execute(to_do, store, registry, worker, write_clean)
-    _print_boards(options, registry, names, problems)
+    pages = _build_boards(options, registry, names, problems, damaged)
+    _write_boards(options, pages, problems)
+    _print_boards(options, pages)
     print_failures(failures | problems)
     if failures or problems:
         return FAILED
@@ -120,62 +136,98 @@ def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     columns.choose(options.columns, choose.model_probes(registry, ()))
 
 
-def _print_boards(
-    options: argparse.Namespace, registry: Registry, names: Sequence[str], problems: Collected
-) -> None:
+def _build_boards(
+    options: argparse.Namespace,
+    registry: Registry,
+    names: Sequence[str],
+    problems: Collected,
+    damaged: Callable[[str, DamagedError], None],
+) -> list[Pages]:
+    """What the pages of datasets are made of, as far as the store has it.
+
+    What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
+    says so. Where it is the dataset itself, there are no pages.
+    """
+    from harness import leaderboard, predictions, selection
+    from harness.choose import model_probes
+    from harness.store import Store
+    from harness.stored import DamagedError
+
+    store = Store(options.store)
+    published = [result for result, _ in registry.published]
+    found = []
+    for name in names:
+        if name not in store.datasets():
+            continue
+        try:
+            board = leaderboard.build(
+                store,
+                name,
+                published,
+                model_probes(registry, ()),
+                registry.perturbations,
+                options.design_effect,
+                options.temperature,
+                registry.versions,
+                predictions.careful(problems, options.time_limit),
+                partial(damaged, name),
+            )
+        except DamagedError as error:
+            damaged(name, error)
+        else:
+            found.append((board, selection.audits(store, board, partial(damaged, name))))
+    return found
+
+
+def _write_boards(options: argparse.Namespace, pages: Sequence[Pages], problems: Collected) -> None:
+    from harness import formats, mistakes, report, selection
+    from harness.store import disk_error
+
+    for board, audits in pages:
+        try:
+            written = formats.write(board, options.leaderboards, options.columns)
+            written += mistakes.write(board, options.leaderboards, problems)
+            written += selection.write(audits, board, options.leaderboards, problems)
+            written += report.write_probes(board, options.leaderboards, problems)
+        except OSError as error:
+            raise disk_error(error, options.leaderboards) from error
+        say(f"Wrote {', '.join(map(str, written))}")
+
+
+def _print_boards(options: argparse.Namespace, pages: Sequence[Pages]) -> None:
     from harness import formats
 
-    for board in _write_boards(options, registry, names, problems):
+    for board, _ in pages:
         print(f"\n{board.dataset['name']}\n")
         print(formats.table(board, "simple", options.columns))
         for line in formats.about(board, options.columns):
             print(f"\n{line}")
 
 
-def _write_boards(
-    options: argparse.Namespace, registry: Registry, names: Sequence[str], problems: Collected
-) -> list[Board]:
-    from harness import formats, leaderboard, mistakes, predictions, report, selection
-    from harness.choose import model_probes
-    from harness.store import Store, disk_error
-
-    store = Store(options.store)
-    published = [result for result, _ in registry.published]
-    boards = [
-        leaderboard.build(
-            store,
-            name,
-            published,
-            model_probes(registry, ()),
-            registry.perturbations,
-            options.design_effect,
-            options.temperature,
-            registry.versions,
-            predictions.careful(problems, options.time_limit),
-        )
-        for name in names
-        if name in store.datasets()
-    ]
-    for board in boards:
-        try:
-            written = formats.write(board, options.leaderboards, options.columns)
-            written += mistakes.write(board, options.leaderboards, problems)
-            written += selection.write(store, board, options.leaderboards, problems)
-            written += report.write_probes(board, options.leaderboards, problems)
-        except OSError as error:
-            raise disk_error(error, options.leaderboards) from error
-        say(f"Wrote {', '.join(map(str, written))}")
-    return boards
-
-
 def leaderboard(options: argparse.Namespace) -> int:
-    """Write the tables again from the store."""
+    """Write the tables again from the store.
+
+    Those of a dataset of which anything is damaged are left as they are.
+    """
     from harness.failures import Collected
 
     store = existing_store(options)
     registry = registry_of(options)
     _check_tables(options, registry)
     problems = Collected(store)
-    _print_boards(options, registry, list(store.datasets()), problems)
+    damaged: dict[Path, tuple[str, DamagedError]] = {}
+
+    def refuse(dataset: str, error: DamagedError) -> None:
+        damaged[error.path] = dataset, error
+
+    pages = _build_boards(options, registry, store.datasets(), problems, refuse)
+    refused = {dataset for dataset, _ in damaged.values()}
+    pages = [(board, audits) for board, audits in pages if board.truth.dataset not in refused]
+    _write_boards(options, pages, problems)
+    _print_boards(options, pages)
     print_failures(problems)
+    for dataset, error in damaged.values():
+        print(f"harness: error: {dataset}: no tables are written: {error}", file=sys.stderr)
+    if damaged:
+        return USAGE
     return exit_code(options, registry, FAILED if problems else OK)

@@ -155,7 +155,7 @@ class ParquetSplit:
         import pyarrow as pa
 
         size = sum(path.stat().st_size for path in self.paths)
-        make_once(self.copy, size, self._write)
+        make_once(self.copy, size, self._write, self.paths)
         try:
             column = pa.ipc.open_file(pa.memory_map(str(self.copy))).read_all().column(0)
             column.validate(full=True)

@@ -1,4 +1,4 @@
-"""Where a training stands, in one safetensors file that is whole or not there.
+"""Where a training stands, in one safetensors file that is whole or not there, and proves itself.
 
 No pickle: a checkpoint can be read without running code from it.
 """
@@ -6,7 +6,6 @@ No pickle: a checkpoint can be read without running code from it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from harness import checkpoints
 
 NAME = "checkpoint.safetensors"
 
@@ -35,26 +36,25 @@ class Standing:
 
 def write(folder: Path, standing: Standing, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Replace the checkpoint in ``folder``. ``tensors`` are groups of them: model, best, adam."""
-    path, draft = folder / NAME, folder / f"{NAME}.tmp"
     flat = {
         f"{group}/{name}": value.detach().cpu().contiguous()
         for group, values in tensors.items()
         for name, value in values.items()
     }
-    save_file(flat, draft, metadata={"standing": json.dumps(asdict(standing))})
-    with draft.open("r+b") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
+    metadata = {"standing": json.dumps(asdict(standing))}
+    checkpoints.write(folder / NAME, lambda draft: save_file(flat, draft, metadata=metadata))
 
 
 def read(folder: Path) -> tuple[Standing, dict[str, dict[str, Tensor]]] | None:
     """The checkpoint in ``folder``, its tensors on the CPU, or None when there is none.
 
-    Raises ValueError when it cannot be parsed.
+    Raises ValueError when it is not as it was written.
     """
     path = folder / NAME
     if not path.exists():
         return None
+    if why := checkpoints.damage(path):
+        raise ValueError(why)
     groups: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(path, framework="numpy") as file:
@@ -64,4 +64,4 @@ def read(folder: Path) -> tuple[Standing, dict[str, dict[str, Tensor]]] | None:
             groups.setdefault(group, {})[rest] = value
         return Standing(**metadata), groups
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise ValueError(f"cannot be read ({type(error).__name__}: {error})") from error

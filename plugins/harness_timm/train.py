@@ -75,10 +75,11 @@ def fit(
         try:
             training.resume(context)
         except (ValueError, KeyError, RuntimeError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            context.say(
-                f"{context.folder / checkpoint.NAME}: damaged ({reason}); training starts over"
-            )
+            reason = str(error)
+            if not isinstance(error, ValueError):
+                reason = f"is of another training ({type(error).__name__}: {error})"
+            reason = reason.splitlines()[0]
+            context.say(f"{context.folder / checkpoint.NAME}: {reason}; training starts over")
             training = _Training(network, recipe, architecture, weights, context.seed, device)
         while training.standing.epoch < recipe.epochs:
             training.epoch(train, validation, context)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import harness_nct_crc
 from harness import HarnessError
 from harness.plugins import load_plugins
-from harness_medmnist import CLASSES, MD5, PARTS, TEST_COUNTS, load, remote_file
+from harness_medmnist import CLASSES, MD5, PARTS, TEST_COUNTS, load, npz, remote_file
 from harness_medmnist.npz import NpzSplit
 
 
@@ -130,6 +130,7 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from harness_medmnist import npz
 from harness_medmnist.npz import NpzSplit
 split = NpzSplit(Path(sys.argv[1]), "test", (224, 224), 9)
 split.read([0])
@@ -210,6 +211,34 @@ def test_damage_found_while_unpacking_leaves_no_copy(tmp_path, arrays):
     with pytest.raises(HarnessError, match=r"pathmnist\.npz: the array test_images is damaged"):
         splits.test.read([0])
     assert not [p for p in tmp_path.iterdir() if p.suffix in (".npy", ".tmp")]
+
+
+@pytest.mark.parametrize("array", ["train_images", "test_images", "test_labels"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_damage_of_an_array_that_is_stored_as_it_is_shows_when_it_is_read(
+    array, share, tmp_path, arrays
+):
+    path = tmp_path / "pathmnist.npz"
+    np.savez(path, **arrays)
+    data, content = bytearray(path.read_bytes()), arrays[array].tobytes()
+    data[data.find(content) + int(share * len(content))] ^= 1
+    path.write_bytes(data)
+    part, named = array.partition("_")[0], rf"pathmnist\.npz: the array {array} is damaged"
+    with pytest.raises(HarnessError, match=named):
+        getattr(load(28, tmp_path), part).read([0])
+    with pytest.raises(HarnessError, match=named):  # also the second time
+        getattr(load(28, tmp_path), part).read([0])
+
+
+def test_an_array_that_is_stored_as_it_is_is_checked_once(tmp_path, arrays, monkeypatch):
+    np.savez(tmp_path / "pathmnist.npz", **arrays)
+    checked = []
+    crc32 = npz.zlib.crc32
+    monkeypatch.setattr(npz.zlib, "crc32", lambda *given: checked.append(1) or crc32(*given))
+    for _ in range(2):
+        load(28, tmp_path).test.read([0])
+    chunks = -(-arrays["test_images"].nbytes // npz.CHUNK)
+    assert len(checked) == chunks
 
 
 def test_a_disk_without_room_is_named(tmp_path, arrays, monkeypatch):

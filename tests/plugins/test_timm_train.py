@@ -25,7 +25,7 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 import harness_timm  # noqa: E402
-from harness import FitContext, HarnessError, InitialWeights  # noqa: E402
+from harness import FitContext, HarnessError, InitialWeights, checkpoints  # noqa: E402
 from harness_timm import checkpoint  # noqa: E402
 from harness_timm.building import Architecture, build, prepare  # noqa: E402
 from harness_timm.classifier import FittedNetwork  # noqa: E402
@@ -205,6 +205,10 @@ def damaged(kind, whole, path):
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "a bit":
+        data = bytearray(whole.read_bytes())
+        data[-100] ^= 1  # of a weight: no reader of safetensors would tell
+        path.write_bytes(data)
     elif kind == "no metadata":
         save_file(load_file(whole), path)
     else:
@@ -222,15 +226,24 @@ def damaged(kind, whole, path):
 
 @pytest.mark.parametrize(
     "kind",
-    ["half", "empty", "no metadata", "a tensor lacks", "another network", "no weights kept"],
+    [
+        *("half", "empty", "a bit"),
+        *("no metadata", "a tensor lacks", "another network", "no weights kept"),
+    ],
 )
 def test_a_damaged_checkpoint_is_said_and_training_starts_over(kind, reference, tmp_path):
     _, whole = reference
-    damaged(kind, whole / checkpoint.NAME, tmp_path / checkpoint.NAME)
+    path = tmp_path / checkpoint.NAME
+    if kind in ("half", "empty", "a bit"):
+        beside = f"{checkpoint.NAME}.sha256"
+        (tmp_path / beside).write_bytes((whole / beside).read_bytes())
+        damaged(kind, whole / checkpoint.NAME, path)
+    else:  # what proves itself and is no checkpoint of this training
+        checkpoints.write(path, lambda draft: damaged(kind, whole / checkpoint.NAME, draft))
     said = []
     fit("avg", TRAIN, VALIDATION, context(tmp_path, say=said.append, epochs=1))
-    assert checkpoint.NAME in said[0]
-    assert "damaged" in said[0]
+    assert said[0].startswith(f"{path}: ")
+    assert said[0].endswith("; training starts over")
     assert "\n" not in said[0]
     assert standing(tmp_path).history == standing(whole).history[:1]
 

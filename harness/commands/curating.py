@@ -1,0 +1,66 @@
+"""``harness results list`` and ``harness results remove``."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.commands.common import OK, existing_store
+from harness.errors import HarnessError
+from harness.progress import say
+
+
+def list_results(options: argparse.Namespace) -> int:
+    """Print a row for each run and each failure that is stored."""
+    from harness import results
+    from harness.report import render
+
+    store = existing_store(options)
+    items = results.read(store)
+    found = results.rows(items)
+    chosen = results.choose(
+        found, items, dataset=options.dataset, model=options.model, failed=options.failed
+    )
+    if not chosen:
+        print("Nothing is stored." if not found else "No stored result is like that.")
+        return OK
+    print(render(results.table(chosen), "simple"))
+    return OK
+
+
+def remove_results(options: argparse.Namespace) -> int:
+    """Print what would be removed; with --yes, remove it."""
+    from harness import results
+    from harness.report import render
+
+    store = existing_store(options)
+    if not (options.digests or options.dataset or options.model or options.failed):
+        raise HarnessError(
+            "results remove: name digests, or choose with --dataset, --model or --failed; "
+            "see harness results list"
+        )
+    with store.locked():
+        items = results.read(store)
+        chosen = results.choose(
+            results.rows(items),
+            items,
+            dataset=options.dataset,
+            model=options.model,
+            failed=options.failed,
+            digests=options.digests,
+        )
+        if not chosen:
+            print("No stored result is like that; nothing is removed.")
+            return OK
+        gone = results.to_remove(chosen, items)
+        named = {item.folder for row in chosen for item in row.items}
+        with_it = [r for r in results.rows(gone) if not named & {item.folder for item in r.items}]
+        print(render(results.table([*chosen, *with_it]), "simple"))
+        if with_it:
+            print(f"\nThe last {len(with_it)} are computed from the others.")
+        if not options.yes:
+            print(f"\nTo remove: {results.counted(gone)}. Nothing is removed yet: add --yes.")
+            return OK
+        results.remove(store, gone)
+    print(f"\nRemoved: {results.counted(gone)}.")
+    say("`harness leaderboard` writes the tables without them.")
+    return OK

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import classes
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.probes import Audit, DatasetProbe, Measured
@@ -65,6 +66,7 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
     """What the leaderboard says of a dataset as it is on this machine."""
     counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
     return {
+        **classes.facts(dataset.classes, splits, pairs),
         "name": dataset.name,
         "title": dataset.title,
         "classes": list(dataset.classes),
@@ -75,7 +77,6 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
         "shortfall": splits.shortfall,
         "train_shortfall": splits.train_shortfall,
         "folds": splits.folds,
-        "n_train": max((len(train.labels) for train, _ in pairs), default=0),
         "n_test": len(splits.test.labels),
         "test_counts": counts.tolist(),
     }

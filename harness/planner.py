@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import jobs, settings, sweeps
+from harness import choose, classes, jobs, settings, sweeps
 from harness.conditions import CLEAN, Condition, Learned
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
@@ -123,8 +123,12 @@ class _DatasetPlanner:
         splits_there = (splits.train, splits.test, splits.validation)
         parts = [part.fingerprint for part in splits_there if part is not None]
         groups = [] if splits.groups is None else ["groups", *splits.groups]
-        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups])
+        # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
+        cut = [predicted.tobytes().hex() for _, predicted in self.pairs] if splits.folds else []
+        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.described = jobs.describe_dataset(dataset, splits, self.pairs)
+        self.check_classes()
         self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}
         self.learned: dict[str, Learned] = {}
@@ -132,8 +136,23 @@ class _DatasetPlanner:
     def key(self, kind: str, name: str, **fields: Any) -> Key:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
 
+    def check_classes(self) -> None:
+        """Say what is tested and never fitted. Raises HarnessError where that can be helped."""
+        fitted_here = [
+            model
+            for model in choose.fitted(self.registry, self.request.models)
+            if not model.trained_on
+        ]
+        if fitted_here:
+            classes.check(self.dataset, self.splits, self.described)
+        if fitted_here or not self.request.models:
+            self.plan.warnings += [
+                f"dataset {self.dataset.name}: {warning}"
+                for warning in classes.warnings(self.described)
+            ]
+
     def plan_dataset(self) -> None:
-        described = jobs.describe_dataset(self.dataset, self.splits, self.pairs)
+        described = self.described
 
         def compute(folder: Path) -> Record:
             return jobs.store_dataset(described, self.splits, self.pairs, folder)
@@ -213,6 +232,7 @@ class _DatasetPlanner:
             raise UnavailableError(
                 f"{model.name} knows the classes {', '.join(model.classes)}, but those of "
                 f"{self.dataset.name} are {', '.join(self.dataset.classes)}"
+                + classes.spelling(model.classes, self.dataset.classes)
             )
         if model.name not in self.fitted:
             self.fitted[model.name] = self.fit_folds(model)

@@ -1,0 +1,113 @@
+"""Whether a published result is about the very test patches that a dataset has here.
+
+Names of test sets are claims. Numbers of patches, by class too where a confusion matrix was
+published, and the names and the order of the classes must be the published ones as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.names import folded
+from harness.types import PublishedResult
+
+Counts = tuple[int, ...]
+SHOWN = 3
+"""Classes whose numbers of patches are named."""
+
+
+def other_test_data(
+    result: PublishedResult, dataset: Mapping[str, Any], known: Sequence[PublishedResult]
+) -> str:
+    """Why the test patches of a dataset are not those of a published result; "" if they are.
+
+    ``dataset`` is the record of a dataset. ``known`` are all published results of its test set:
+    where this one has no confusion matrix, those of as many patches tell the number of each class.
+    """
+    if dataset["shortfall"]:
+        return str(dataset["shortfall"])
+    if dataset["n_test"] != result.n:
+        return _number(dataset["n_test"], result.n)
+    reasons = [
+        _other_classes(classes, counts, dataset["classes"], dataset["test_counts"])
+        for classes, counts in _by_class(result, known)
+    ]
+    return "" if "" in reasons else next(iter(reasons), "")
+
+
+def between(one: PublishedResult, other: PublishedResult) -> str:
+    """Why two published results are not about the same test patches; "" if they may be."""
+    if one.test_set != other.test_set:
+        return f"on {one.test_set}, not on {other.test_set}"
+    if one.n != other.n:
+        return _number(one.n, other.n)
+    if one.confusion is None or other.confusion is None:
+        return ""
+    names = one.classes or other.classes
+    return _other_classes(other.classes or names, _counts(other), names, _counts(one))
+
+
+def class_names(
+    result: PublishedResult, dataset: Mapping[str, Any], known: Sequence[PublishedResult]
+) -> tuple[str, ...]:
+    """What to call the classes of a published confusion matrix; () if that is not known.
+
+    A class that the dataset has too goes by its name there.
+    """
+    if not result.classes:
+        same = not other_test_data(result, {**dataset, "shortfall": ""}, known)
+        return tuple(dataset["classes"]) if same else ()
+    here = {folded(name): name for name in dataset["classes"]}
+    return tuple(here.get(folded(name), name) for name in result.classes)
+
+
+def _number(n: int, published: int) -> str:
+    if n < published:
+        return f"{n:,} of {published:,} test patches"
+    return f"{n:,} test patches, published on {published:,}"
+
+
+def _counts(result: PublishedResult) -> Counts:
+    return tuple(sum(line) for line in result.confusion or ())
+
+
+def _by_class(
+    result: PublishedResult, known: Sequence[PublishedResult]
+) -> list[tuple[tuple[str, ...], Counts]]:
+    """Names of classes and numbers of patches that were published of this test set."""
+    if result.confusion is not None:
+        return [(result.classes, _counts(result))]
+    alike = [
+        (one.classes, _counts(one))
+        for one in known
+        if one.n == result.n and one.confusion is not None
+    ]
+    return list(dict.fromkeys(alike)) or [(result.classes, ())]
+
+
+def _other_classes(
+    classes: Sequence[str], counts: Counts, ours: Sequence[str], our_counts: Sequence[int]
+) -> str:
+    """How published classes, and numbers of patches of each, differ from ours; "" if they do not.
+
+    Either may be empty where it was not published.
+    """
+    published = [folded(name) for name in classes]
+    here = [folded(name) for name in ours]
+    if counts and len(counts) != len(our_counts):
+        return f"{len(our_counts)} classes, published for {len(counts)}"
+    if published and here and published != here:
+        if sorted(published) == sorted(here):
+            return f"classes in another order than published ({', '.join(classes)})"
+        return f"other classes than published ({', '.join(classes)})"
+    if not counts or list(counts) == list(our_counts):
+        return ""
+    names = ours or [f"class {number}" for number in range(1, len(counts) + 1)]
+    differing = [
+        f"{name} {n:,} instead of {wanted:,}"
+        for name, n, wanted in zip(names, our_counts, counts, strict=True)
+        if n != wanted
+    ]
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return f"other counts a class than published: {', '.join(differing[:SHOWN])}{more}"

@@ -135,9 +135,7 @@ def check(dataset: Dataset, splits: Splits, described: Mapping[str, Any]) -> Non
             for part in (splits.validation, splits.train)
         )
         problems += [
-            _without_training(
-                dataset.classes, splits, {"class": name, "n_test": n}, "validation"
-            )
+            _without_training(dataset.classes, splits, {"class": name, "n_test": n}, "validation")
             for name, n, n_train in zip(dataset.classes, selected, trained, strict=True)
             if n and not n_train
         ]

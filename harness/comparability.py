@@ -36,6 +36,28 @@ def other_test_data(
     return "" if "" in reasons else next(iter(reasons), "")
 
 
+def identity(dataset: Mapping[str, Any], part: str) -> str | None:
+    """How "test" or "train" is known to be the published set of its name; None without a name."""
+    if not dataset["test_set" if part == "test" else "trained_on"]:
+        return None
+    verified = dataset.get(f"{part}_identity")
+    return str(verified or f"not verified; only what {_described_by(dataset)} says")
+
+
+def unverified(dataset: Mapping[str, Any], fitted_here: bool) -> str:
+    """What a comparison with published results takes for granted; "" if it was verified."""
+    parts = [] if dataset.get("test_identity") else ["test"]
+    if fitted_here and not dataset.get("train_identity") and dataset["trained_on"]:
+        parts.append("training")
+    if not parts:
+        return ""
+    return f"the {' and '.join(parts)} patches are what {_described_by(dataset)} says"
+
+
+def _described_by(dataset: Mapping[str, Any]) -> str:
+    return str(dataset.get("described_by") or "its plugin")
+
+
 def between(one: PublishedResult, other: PublishedResult) -> str:
     """Why two published results are not about the same test patches; "" if they may be."""
     if one.test_set != other.test_set:
@@ -48,16 +70,16 @@ def between(one: PublishedResult, other: PublishedResult) -> str:
     return _other_classes(other.classes or names, _counts(other), names, _counts(one))
 
 
-def class_names(
-    result: PublishedResult, dataset: Mapping[str, Any], known: Sequence[PublishedResult]
-) -> tuple[str, ...]:
+def class_names(result: PublishedResult, dataset: Mapping[str, Any]) -> tuple[str, ...]:
     """What to call the classes of a published confusion matrix; () if that is not known.
 
     A class that the dataset has too goes by its name there.
     """
     if not result.classes:
-        same = not other_test_data(result, {**dataset, "shortfall": ""}, known)
-        return tuple(dataset["classes"]) if same else ()
+        # Numbers of patches that all differ tell the order of the classes, too.
+        counts = _counts(result)
+        told = len(set(counts)) == len(counts) and list(counts) == list(dataset["test_counts"])
+        return tuple(dataset["classes"]) if told else ()
     here = {folded(name): name for name in dataset["classes"]}
     return tuple(here.get(folded(name), name) for name in result.classes)
 

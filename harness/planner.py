@@ -127,7 +127,8 @@ class _DatasetPlanner:
         cut = [predicted.tobytes().hex() for _, predicted in self.pairs] if splits.folds else []
         identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self.described = jobs.describe_dataset(dataset, splits, self.pairs)
+        self.described = jobs.describe_dataset(dataset, splits, self.pairs, self.described_by())
+        self.warn(splits.warnings)
         self.check_classes()
         self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}
@@ -135,6 +136,15 @@ class _DatasetPlanner:
 
     def key(self, kind: str, name: str, **fields: Any) -> Key:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
+
+    def described_by(self) -> str:
+        """The file or the plugin that says what the dataset is."""
+        plugin = self.registry.datasets.plugin.get(self.dataset.name.removesuffix("-common"))
+        if plugin is None:
+            return "its plugin"
+        path = Path(plugin.distribution)
+        is_file = path.suffix in (".py", ".toml")
+        return path.name if is_file else f"the plugin {plugin.name}"
 
     def check_classes(self) -> None:
         """Say what is tested and never fitted. Raises HarnessError where that can be helped."""
@@ -146,10 +156,11 @@ class _DatasetPlanner:
         if fitted_here:
             classes.check(self.dataset, self.splits, self.described)
         if fitted_here or not self.request.models:
-            self.plan.warnings += [
-                f"dataset {self.dataset.name}: {warning}"
-                for warning in classes.warnings(self.described)
-            ]
+            self.warn(classes.warnings(self.described))
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Say something loudly before the run."""
+        self.plan.warnings += [f"dataset {self.dataset.name}: {text}" for text in warnings]
 
     def plan_dataset(self) -> None:
         described = self.described
@@ -283,6 +294,7 @@ class _DatasetPlanner:
                     "initial_weights_fallback": bool(weights and weights.warning),
                     "version": model.version,
                     "trained_on": model.trained_on,
+                    "classes_declared": not model.trained_on or model.classes is not None,
                     "selected_on": spec.selected_on,
                     "device": jobs.device_name(model, resolved),
                     "fits": [_short(self.store.record(fit)) for fit in once],
@@ -498,4 +510,5 @@ class _DatasetPlanner:
 
 
 def _short(record: Record) -> Record:
-    return {name: record[name] for name in ("digest", "seconds", "n")}
+    known = ("digest", "seconds", "n", "n_selection")
+    return {name: record[name] for name in known if name in record}

@@ -210,7 +210,7 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
     trained = np.zeros(len(classes), bool)
     if splits.train is not None:
         trained[splits.train.labels] = True
-    pairs = []
+    pairs: list[tuple[Split, NDArray[np.int64]]] = []
     for fold in folds.cut(labels, splits.groups, splits.folds, trained):
         fit_on: Split = Subset(splits.test, np.setdiff1d(np.arange(len(labels)), fold))
         if splits.train is not None:

@@ -48,8 +48,7 @@ def compare(options: argparse.Namespace) -> int:
                 truth, entries = comparing.measured(store, dataset, registry.versions)
                 entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
                 sides.append(published.of_entry(entry, truth))
-        known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
-        print("\n\n".join(published.text(sides[0], sides[1], known[0] if known else None)))
+        print("\n\n".join(published.text(sides[0], sides[1], results)))
         return exit_code(options, registry)
     dataset = _compared_dataset(options)
     store = existing_store(options)

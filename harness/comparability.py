@@ -40,6 +40,8 @@ def identity(dataset: Mapping[str, Any], part: str) -> str | None:
     """How "test" or "train" is known to be the published set of its name; None without a name."""
     if not dataset["test_set" if part == "test" else "trained_on"]:
         return None
+    if short := dataset["shortfall" if part == "test" else "train_shortfall"]:
+        return f"not the published patches: {short}"
     verified = dataset.get(f"{part}_identity")
     return str(verified or f"not verified; only what {_described_by(dataset)} says")
 

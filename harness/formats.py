@@ -101,21 +101,26 @@ def _range(least: int, most: int | None) -> str:
 
 
 def _identity(board: Board) -> list[str]:
-    """Whether the test patches are the published ones, and how that is known."""
+    """Whether test and training patches are the published ones, and how that is known."""
     dataset = board.dataset
     if not dataset["test_set"]:
         return [dataset["shortfall"]] if dataset["shortfall"] else []
-    reasons = dict.fromkeys(map(board.other_test_data, board.published))
-    known = comparability.identity(dataset, "test")
-    if not reasons or "" in reasons:
-        if not dataset["shortfall"]:
-            return [f"How the test patches are known to be {dataset['test_set']}: {known}."]
-        reasons = {dataset["shortfall"]: None}
-    return [
-        f"Not the published test set {dataset['test_set']} ({'; '.join(reasons)}): published "
-        "figures are for reference only, and no difference between a measured and a published "
-        "result is shown."
-    ]
+    reasons = dict.fromkeys([dataset["shortfall"], *map(board.other_test_data, board.published)])
+    differing = [reason for reason in reasons if reason]
+    if dataset["shortfall"] or (
+        board.published and all(map(board.other_test_data, board.published))
+    ):
+        text = (
+            f"Not the published test set {dataset['test_set']} ({'; '.join(differing)}): published "
+            "figures are for reference only, and no difference between a measured and a published "
+            "result is shown."
+        )
+    else:
+        known = comparability.identity(dataset, "test")
+        text = f"Test patches are taken to be those of {dataset['test_set']}: {known}."
+    if known := comparability.identity(dataset, "train"):
+        text += f" Training patches, {dataset['trained_on']}: {known}."
+    return [text]
 
 
 def _independence(board: Board) -> str:

@@ -124,44 +124,39 @@ def check(dataset: Dataset, splits: Splits, described: Mapping[str, Any]) -> Non
 
     ``described`` are ``facts``. What folds by group cannot avoid is no error: see ``warnings``.
     """
-    problems = [
-        _without_training(dataset.classes, splits, one, "test")
+    lacking = [
+        (one["class"], f"{one['n_test']:,} test patches")
         for one in described["unfitted"]
         if one["fold"] is None
     ]
-    if splits.validation is not None and splits.train is not None:
-        selected, trained = (
-            np.bincount(part.labels, minlength=len(dataset.classes)).tolist()
-            for part in (splits.validation, splits.train)
-        )
-        problems += [
-            _without_training(dataset.classes, splits, {"class": name, "n_test": n}, "validation")
-            for name, n, n_train in zip(dataset.classes, selected, trained, strict=True)
-            if n and not n_train
-        ]
-    if problems:
-        raise HarnessError(f"dataset {dataset.name}: {'; '.join(problems)}")
-
-
-def _without_training(
-    classes: Sequence[str], splits: Splits, one: Mapping[str, Any], part: str
-) -> str:
-    """The problem with a class, and what to do about it."""
-    name = one["class"]
     trained: dict[str, int] = {}
     if splits.train is not None:
-        counts = np.bincount(splits.train.labels, minlength=len(classes)).tolist()
-        trained = {known: n for known, n in zip(classes, counts, strict=True) if n}
-    tested = {classes[label] for label in np.unique(splits.test.labels)}
-    meant = alike(name, trained) or nearest(name, set(trained) - tested)
-    said = f"class {quoted(name, meant)} has {one['n_test']:,} {part} patches and no training patch"
-    if meant:
-        near = quoted(meant[0], [name])
-        return (
-            f"{said}; did you mean {near}, which has {trained[meant[0]]:,} training patches? Give "
-            "both one name"
-        )
-    return f"{said}; add training patches of it, or leave it out of the {part} patches"
+        trained = _counts(dataset.classes, splits.train)
+    if splits.validation is not None:
+        lacking += [
+            (name, f"{n:,} validation patches")
+            for name, n in _counts(dataset.classes, splits.validation).items()
+            if name not in trained
+        ]
+    if not lacking:
+        return
+    unused = set(trained) - set(_counts(dataset.classes, splits.test))
+    problems, advice = [], "add training patches, or leave these out"
+    for name, patches in lacking:
+        meant = alike(name, trained) or nearest(name, unused)
+        said = f"class {quoted(name, meant)} has {patches} and no training patch"
+        if meant:
+            advice = "give a class one name everywhere"
+            near = quoted(meant[0], [name])
+            said += f" (did you mean {near}, which has {trained[meant[0]]:,} training patches?)"
+        problems.append(said)
+    raise HarnessError(f"dataset {dataset.name}: {'; '.join(problems)}; {advice}")
+
+
+def _counts(classes: Sequence[str], split: Split) -> dict[str, int]:
+    """Patches of each class that has any."""
+    counts = np.bincount(split.labels, minlength=len(classes)).tolist()
+    return {name: n for name, n in zip(classes, counts, strict=True) if n}
 
 
 def warnings(described: Mapping[str, Any]) -> list[str]:

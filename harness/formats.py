@@ -105,11 +105,9 @@ def _identity(board: Board) -> list[str]:
     dataset = board.dataset
     if not dataset["test_set"]:
         return [dataset["shortfall"]] if dataset["shortfall"] else []
-    reasons = dict.fromkeys([dataset["shortfall"], *map(board.other_test_data, board.published)])
-    differing = [reason for reason in reasons if reason]
-    if dataset["shortfall"] or (
-        board.published and all(map(board.other_test_data, board.published))
-    ):
+    others = [board.other_test_data(result) for result in board.published]
+    if dataset["shortfall"] or (others and all(others)):
+        differing = dict.fromkeys(filter(None, [dataset["shortfall"], *others]))
         text = (
             f"Not the published test set {dataset['test_set']} ({'; '.join(differing)}): published "
             "figures are for reference only, and no difference between a measured and a published "

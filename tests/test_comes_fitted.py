@@ -45,7 +45,7 @@ def plugin(toy):
 
 def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     asked = ("--dataset", "toy-folds", "--model", "constant", "--model", "toy-mean")
-    output = toy("run", *asked, "--no-probes", *plugin("blue", "green", "red"))
+    output = toy("run", *asked, "--no-probes", *plugin("red", "green", "blue"))
     assert "toy-folds: load constant\n" in output
     assert "fit toy-mean, fold 1 of 3" in output
     assert "has not seen it, but for models that came fitted" in " ".join(output.split())

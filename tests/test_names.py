@@ -12,7 +12,7 @@ from harness.registry import suggest
 SAME = {
     "case": ("Debris", "debris"),
     "composed or not": ("Tumör", unicodedata.normalize("NFD", "Tumör")),
-    "full-width": ("TUM", "ＴＵＭ"),  # noqa: RUF001
+    "full-width": ("TUM", "ＴＵＭ"),
     "another space": ("tumor stroma", "tumor\N{NO-BREAK SPACE}stroma"),
     "a space at the end": ("TUM", "TUM "),
     "a character that is not visible": ("TUM", "TUM\N{ZERO WIDTH SPACE}"),

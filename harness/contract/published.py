@@ -56,8 +56,8 @@ def confusion(row: Row, bench: Bench) -> None:
             raise Broken(f"{told(result)}: the confusion matrix is not square", "correct it")
         if len(result.classes) != len(matrix):
             raise Broken(
-                f"{told(result)}: {len(result.classes)} classes are named for the {len(matrix)} rows "
-                "of the confusion matrix",
+                f"{told(result)}: {len(result.classes)} classes are named for the {len(matrix)} "
+                "rows of the confusion matrix",
                 "give classes, in the order of the rows",
             )
         total = sum(map(sum, matrix))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.names import folded
-from harness.types import PublishedResult
+from harness.names import alike, folded, quoted
+from harness.types import Dataset, PublishedResult
 
 Counts = tuple[int, ...]
 SHOWN = 3
@@ -34,6 +34,20 @@ def other_test_data(
         for classes, counts in _by_class(result, known)
     ]
     return "" if "" in reasons else next(iter(reasons), "")
+
+
+def misspelled(dataset: Dataset, results: Sequence[PublishedResult]) -> list[str]:
+    """Sentences about names of a dataset's sets that published results spell differently."""
+    names = {
+        "test_set": (dataset.test_set, {result.test_set for result in results}),
+        "trained_on": (dataset.trained_on, {result.trained_on for result in results}),
+    }
+    return [
+        f"{field} is {quoted(name, meant)}; published results call it {quoted(meant[0], [name])}, "
+        "and are not found by another name"
+        for field, (name, known) in names.items()
+        if name and name not in known and (meant := alike(name, sorted(known)))
+    ]
 
 
 def identity(dataset: Mapping[str, Any], part: str) -> str | None:

@@ -35,15 +35,28 @@ class Side:
     """Of a measured model: the record of its dataset."""
 
 
-def of_result(results: Sequence[PublishedResult], name: str) -> Side:
-    """A published result by ``published:MODEL``. Raises HarnessError when there is none."""
-    clean = {result.name: result for result in results if result.perturbation == "clean"}
+def of_result(results: Sequence[PublishedResult], name: str, test_set: str = "") -> Side:
+    """A published result by ``published:MODEL``.
+
+    ``test_set`` is the one that is meant where there are several. Raises HarnessError when there is
+    none, or when there still are several.
+    """
+    clean = [result for result in results if result.perturbation == "clean"]
     wanted = name.removeprefix(PREFIX)
-    if wanted not in clean:
+    named = [result for result in clean if result.name == wanted]
+    if not named:
+        known = {result.name for result in clean}
         raise HarnessError(
-            f"compare: nothing published is named {wanted!r}; {suggest(wanted, clean)}"
+            f"compare: nothing published is named {wanted!r}; {suggest(wanted, known)}"
         )
-    found = clean[wanted]
+    named = [result for result in named if result.test_set == test_set] or named
+    if len(named) > 1:
+        which = "; ".join(f"{one.test_set}, trained on {one.trained_on}" for one in named)
+        raise HarnessError(
+            f"compare: {len(named)} published results are named {wanted!r} ({which}), so which is "
+            "meant is not known"
+        )
+    found = named[0]
     figures = reproduction.figures(found)
     return Side(name, found.test_set, found.n, figures, found.confusion, result=found)
 

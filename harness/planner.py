@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import choose, classes, jobs, settings, sweeps
+from harness import choose, classes, comparability, jobs, settings, sweeps
 from harness.conditions import CLEAN, Condition, Learned
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
@@ -129,6 +129,7 @@ class _DatasetPlanner:
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.described = jobs.describe_dataset(dataset, splits, self.pairs, self.described_by())
         self.warn(splits.warnings)
+        self.warn(comparability.misspelled(dataset, [result for result, _ in registry.published]))
         self.check_classes()
         self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import PublishedResult, comparability, formats
+from harness import Dataset, HarnessError, PublishedResult, comparability, formats
+from harness.compare_published import of_result
 
 SCHEMA = json.loads(Path(formats.__file__).with_name("leaderboard.schema.json").read_text())
 NAMES = ("ADI", "STR", "TUM")
@@ -264,3 +266,29 @@ def test_a_claim_that_the_counts_refute_is_not_compared_anywhere(
     assert "Published on other test patches than" in (folder / "mine-probes.md").read_text()
     output = command("compare", *files, "rgb-means", "published:deep", code=2)
     assert f"are about different test patches of small ({says}" in output
+
+
+def test_names_of_sets_that_published_results_spell_differently_are_said():
+    dataset = Dataset(
+        name="d",
+        title="",
+        classes=NAMES,
+        load=lambda _: None,
+        test_set="T",
+        trained_on="Big",
+    )
+    assert comparability.misspelled(dataset, [published()]) == [
+        "test_set is 'T'; published results call it 't', and are not found by another name",
+        "trained_on is 'Big'; published results call it 'big', and are not found by another name",
+    ]
+    other = replace(dataset, test_set="t", trained_on="elsewhere")
+    assert comparability.misspelled(other, [published()]) == []
+
+
+def test_of_several_published_results_of_one_name_none_is_picked_at_will():
+    results = [published(), published(test_set="u"), published(test_set="u", trained_on="small")]
+    assert of_result(results, "published:m", "t").test_set == "t"
+    with pytest.raises(HarnessError, match=r"2 published .* \(u, trained on big; u, trained on sm"):
+        of_result(results, "published:m", "u")
+    with pytest.raises(HarnessError, match="3 published results are named 'm'"):
+        of_result(results, "published:m")

@@ -115,6 +115,8 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
         Shown("initial_weights", "initial weights", _text("initial_weights"), ("default", "run")),
         Shown("seeds", "seed", _seeds, ("seeds", "run")),
         Shown("n_train", "trained on", _trained, ("run",), TRAINED),
+        Shown("test_identity", "test data", _text("test_identity"), ("published", "run"), DATA),
+        Shown("train_identity", "training data", _text("train_identity"), ("run",)),
         Shown("n_test", "tested on", lambda row: f"{row['n_test']:,}", ("run",)),
         Shown("fit_seconds", "fit s", _rounded("fit_seconds", 1), ("run",), FIT),
         Shown("patches_per_second", "predict patches/s", _rounded("patches_per_second"), ("run",)),
@@ -146,7 +148,11 @@ SELECTED = (
     "“Selected on” is the split that chose the checkpoint: none, a held-out part of the training "
     "patches, validation patches that come with the dataset, or test."
 )
-TRAINED = "“Trained on” counts the patches given to one fit, held-out ones included."
+TRAINED = (
+    "“Trained on” counts the patches that one fit is fitted on, over folds and seeds, and those "
+    "that are held out besides to select on."
+)
+DATA = "“Test data” says how the test patches are known to be those of the published test set."
 FIT = "“Fit s” adds up all fits of a row and the extraction of the features that they share."
 
 
@@ -204,8 +210,9 @@ def _difference(to: str) -> Callable[[Row], str]:
 def _reproduced(row: Row) -> str:
     if row["reproduced"] is None:
         return ""
-    why = row["reproduced_because"]
-    return f"{row['reproduced']}: {why}" if why else str(row["reproduced"])
+    why, provided = row["reproduced_because"], row["reproduced_if"]
+    text = f"{row['reproduced']}: {why}" if why else str(row["reproduced"])
+    return f"{text}, if {provided}" if provided else text
 
 
 def _probed(probe: ModelProbe, column: Column) -> Callable[[Row], str]:
@@ -233,7 +240,16 @@ def _seeds(row: Row) -> str:
 
 
 def _trained(row: Row) -> str:
-    return f"{row['n_train']:,}" if row["n_train"] else str(row["trained_on"])
+    if not row["n_train"]:
+        return str(row["trained_on"])
+    held = _range(row["n_held_out"], row["n_held_out_max"])
+    return _range(row["n_train"], row["n_train_max"]) + (f" + {held} held out" if held else "")
+
+
+def _range(least: int | None, most: int | None) -> str:
+    if least is None or most is None:
+        return ""
+    return f"{least:,}" if least == most else f"{least:,}–{most:,}"
 
 
 def _rounded(name: str, decimals: int = 0) -> Callable[[Row], str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from harness import reproduction
+from harness import comparability, reproduction
 from harness.errors import HarnessError
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
@@ -28,19 +29,36 @@ class Side:
     n: int
     figures: Mapping[str, Figure]
     confusion: Matrix | None
+    result: PublishedResult | None = None
+    """Of a published result."""
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    """Of a measured model: the record of its dataset."""
 
 
-def of_result(results: Sequence[PublishedResult], name: str) -> Side:
-    """A published result by ``published:MODEL``. Raises HarnessError when there is none."""
-    clean = {result.name: result for result in results if result.perturbation == "clean"}
+def of_result(results: Sequence[PublishedResult], name: str, test_set: str = "") -> Side:
+    """A published result by ``published:MODEL``.
+
+    ``test_set`` is the one that is meant where there are several. Raises HarnessError when there is
+    none, or when there still are several.
+    """
+    clean = [result for result in results if result.perturbation == "clean"]
     wanted = name.removeprefix(PREFIX)
-    if wanted not in clean:
+    named = [result for result in clean if result.name == wanted]
+    if not named:
+        known = {result.name for result in clean}
         raise HarnessError(
-            f"compare: nothing published is named {wanted!r}; {suggest(wanted, clean)}"
+            f"compare: nothing published is named {wanted!r}; {suggest(wanted, known)}"
         )
-    found = clean[wanted]
+    named = [result for result in named if result.test_set == test_set] or named
+    if len(named) > 1:
+        which = "; ".join(f"{one.test_set}, trained on {one.trained_on}" for one in named)
+        raise HarnessError(
+            f"compare: {len(named)} published results are named {wanted!r} ({which}), so which is "
+            "meant is not known"
+        )
+    found = named[0]
     figures = reproduction.figures(found)
-    return Side(name, found.test_set, found.n, figures, found.confusion)
+    return Side(name, found.test_set, found.n, figures, found.confusion, result=found)
 
 
 def of_entry(entry: Entry, truth: GroundTruth) -> Side:
@@ -54,27 +72,62 @@ def of_entry(entry: Entry, truth: GroundTruth) -> Side:
         )
     found = entry.found[0]
     return Side(
-        entry.name, described["test_set"], len(truth.labels), found.figures, found.confusion
+        entry.name,
+        described["test_set"],
+        len(truth.labels),
+        found.figures,
+        found.confusion,
+        dataset=described,
     )
 
 
-def text(one: Side, other: Side, classes: Sequence[str] | None) -> list[str]:
-    """Paragraphs for a person. Raises HarnessError when the sides are of different test sets."""
+def text(one: Side, other: Side, known: Sequence[PublishedResult]) -> list[str]:
+    """Paragraphs for a person. Raises HarnessError when the sides are of different test patches.
+
+    ``known`` are published results, of which those of the same test set tell how it is composed.
+    """
     if one.test_set != other.test_set:
         raise HarnessError(
-            f"compare: {one.name} is about {one.test_set}, {other.name} about {other.test_set}"
+            f"compare: {one.name} is about {one.test_set or 'a test set without a name'}, "
+            f"{other.name} about {other.test_set or 'a test set without a name'}"
         )
+    known = [result for result in known if result.test_set == one.test_set]
+    if differs := _differs(one, other, known):
+        raise HarnessError(
+            f"compare: {one.name} and {other.name} are about different test patches of "
+            f"{one.test_set} ({differs}); name two measured or two published ones"
+        )
+    provided = [
+        f"Not verified: that {unverified}."
+        for side in (one, other)
+        if side.dataset
+        and (unverified := comparability.unverified(side.dataset, fitted_here=False))
+    ]
     lines = [
         f"{one.name} and {other.name} on {one.test_set}. Which patches each gets right is not "
         "known, so they are compared as if on different patches: what models have in common is "
         "lost, and small differences are missed.",
+        *provided,
         *_verdict(one, other),
         render(_figures(one, other), "simple"),
     ]
+    classes = _classes(one) or _classes(other)
     if one.confusion is not None and other.confusion is not None and classes:
         found = reproduction.by_class(one.confusion, other.confusion, classes)
         lines.append(render(reproduction.class_table(found), "simple"))
     return lines
+
+
+def _differs(one: Side, other: Side, known: Sequence[PublishedResult]) -> str:
+    """Why two sides are not about the same test patches; "" if they are."""
+    if one.result and other.result:
+        return comparability.between(one.result, other.result)
+    result, dataset = one.result or other.result, one.dataset or other.dataset
+    return comparability.other_test_data(result, dataset, known) if result and dataset else ""
+
+
+def _classes(side: Side) -> Sequence[str]:
+    return side.result.classes if side.result else side.dataset["classes"]
 
 
 def _verdict(one: Side, other: Side) -> list[str]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import compare, figures, predictions
+from harness import classes, compare, figures, predictions
 from harness.compare import Compared
 from harness.errors import HarnessError
 from harness.plan import Plan
@@ -42,9 +42,12 @@ def pair(one: Dataset, other: Dataset, data: Path) -> tuple[tuple[Dataset, Datas
     if one.name == other.name:
         raise HarnessError(f"contrast: {one.name} is contrasted with itself; name two datasets")
     if one.classes != other.classes:
+        same = set(one.classes) == set(other.classes)
         raise HarnessError(
-            f"contrast: {one.name} and {other.name} have other classes "
-            f"({', '.join(one.classes)}; {', '.join(other.classes)}); name two versions of one"
+            f"contrast: {one.name} and {other.name} have "
+            f"{'their classes in another order' if same else 'other classes'} "
+            f"({', '.join(one.classes)}; {', '.join(other.classes)})"
+            f"{classes.spelling(one.classes, other.classes)}; name two versions of one dataset"
         )
     datasets = one, other
     loaded = [dataset.load(data) for dataset in datasets]

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from harness import progress
 from harness.errors import HarnessError
 from harness.types import RemoteFile
+from harness.verified import remember
 
 WAITS = (1, 2, 5, 15, 45)
 """Seconds before a new try. As many failures in a row without a new byte are the end of it; the
@@ -57,6 +58,7 @@ def fetch(
                 raise HarnessError(
                     f"{target}: {problem}; move or delete it, then run the same command again"
                 )
+            remember(target, file.md5)
             say(f"{target}: already there, md5 checked")
             return target
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def fetch(
         with part.open("r+b") as stream:
             os.fsync(stream.fileno())
         part.replace(target)
+        remember(target, file.md5)
     except OSError as error:
         raise HarnessError(
             f"{error.filename or folder}: {error.strerror or error}; "

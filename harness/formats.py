@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import columns, figures
+from harness import classes, columns, comparability, figures
 from harness.columns import Shown
 from harness.leaderboard import Board
 from harness.statistics.intervals import Sampling, of_matrix
 from harness.store import write_atomically
 
-SCHEMA = 3
+SCHEMA = 4
 DATASET_FIELDS = (
     *("name", "title", "classes", "license", "source", "digest", "folds"),
     *("test_set", "trained_on", "shortfall", "train_shortfall"),
-    *("n_train", "n_test", "test_counts"),
+    *("test_identity", "train_identity", "described_by"),
+    *("n_train", "n_train_max", "n_train_own", "n_test", "test_counts"),
+    *("unfitted", "untested", "not_selected_on"),
 )
 MATRICES = ("recall", "confusion")
 ASSUMED = 5.0
@@ -64,23 +66,59 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
             how += ", but for models that came fitted"
     lines = [
         f"{dataset['title']}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
-        f"classes, models fitted on {dataset['n_train']:,} patches. Evaluation: {how}."
+        f"classes, models fitted on {_fitted_on(board)}. Evaluation: {how}."
     ]
+    if any(not entry.record.get("trained_on") for entry in board.entries):
+        lines += [f"WARNING: {warning}." for warning in classes.warnings(dataset)]
+    lines += filter(None, [classes.untested(dataset)])
     if dataset["source"]:
         lines.append(f"Data: {dataset['source']} License: {dataset['license']}.")
-    if dataset["shortfall"]:
-        lines.append(
-            f"Not the published test set {dataset['test_set']} ({dataset['shortfall']}): published "
-            "figures stand beside for orientation, and no difference to them is shown."
-            if dataset["test_set"]
-            else dataset["shortfall"]
-        )
+    lines += _identity(board)
     lines.append(_independence(board))
     if any(row["result"] == "failed" for row in board.rows):
         lines.append("“Failed”: could not be measured; the notes say why and where details are.")
     chosen, _ = filled(board, names)
     lines.append(" ".join(dict.fromkeys(column.about for column in chosen if column.about)))
     return lines
+
+
+def _fitted_on(board: Board) -> str:
+    """How many patches a model is fitted on, and which."""
+    dataset = board.dataset
+    text = f"{_range(dataset['n_train'], dataset.get('n_train_max'))} patches"
+    if dataset["folds"] and (own := dataset.get("n_train_own")):
+        text += f" ({own:,} training patches and the test patches of the other folds)"
+    held = [row for row in board.rows if row["result"] == "measured" and row["n_held_out"]]
+    if held:
+        least = min(row["n_held_out"] for row in held)
+        most = max(row["n_held_out_max"] for row in held)
+        text += f"; those that select on a held-out part set {_range(least, most)} of these aside"
+    return text
+
+
+def _range(least: int, most: int | None) -> str:
+    return f"{least:,}" if most in (None, least) else f"{least:,} to {most:,}"
+
+
+def _identity(board: Board) -> list[str]:
+    """Whether test and training patches are the published ones, and how that is known."""
+    dataset = board.dataset
+    if not dataset["test_set"]:
+        return [dataset["shortfall"]] if dataset["shortfall"] else []
+    others = [board.other_test_data(result) for result in board.published]
+    if dataset["shortfall"] or (others and all(others)):
+        differing = dict.fromkeys(filter(None, [dataset["shortfall"], *others]))
+        text = (
+            f"Not the published test set {dataset['test_set']} ({'; '.join(differing)}): published "
+            "figures are for reference only, and no difference between a measured and a published "
+            "result is shown."
+        )
+    else:
+        known = comparability.identity(dataset, "test")
+        text = f"Test patches are taken to be those of {dataset['test_set']}: {known}."
+    if known := comparability.identity(dataset, "train"):
+        text += f" Training patches, {dataset['trained_on']}: {known}."
+    return [text]
 
 
 def _independence(board: Board) -> str:
@@ -141,7 +179,7 @@ def to_json(board: Board) -> str:
     """The board with every figure, confusion matrices included: ``leaderboard.schema.json``."""
     content = {
         "schema": SCHEMA,
-        "dataset": {field: board.dataset[field] for field in DATASET_FIELDS},
+        "dataset": {field: board.dataset.get(field) for field in DATASET_FIELDS},
         "groups": None if board.truth.groups is None else int(board.truth.groups.max()) + 1,
         "design_effect": board.sampling.design_effect,
         "reference": board.reference.name if board.reference else None,

@@ -11,14 +11,14 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints
+from harness import checkpoints, classes
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.probes import Audit, DatasetProbe, Measured
@@ -64,10 +64,16 @@ class FitSpec:
     """Whether what each epoch predicts is kept."""
 
 
-def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> Record:
-    """What the leaderboard says of a dataset as it is on this machine."""
+def describe_dataset(
+    dataset: Dataset, splits: Splits, pairs: Sequence[Any], described_by: str
+) -> Record:
+    """What the leaderboard says of a dataset as it is on this machine.
+
+    ``described_by`` is the file or plugin whose word stands for what is not verified.
+    """
     counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
     return {
+        **classes.facts(dataset.classes, splits, pairs),
         "name": dataset.name,
         "title": dataset.title,
         "classes": list(dataset.classes),
@@ -77,8 +83,10 @@ def describe_dataset(dataset: Dataset, splits: Splits, pairs: Sequence[Any]) -> 
         "trained_on": dataset.trained_on,
         "shortfall": splits.shortfall,
         "train_shortfall": splits.train_shortfall,
+        "test_identity": splits.test_identity,
+        "train_identity": splits.train_identity,
+        "described_by": described_by,
         "folds": splits.folds,
-        "n_train": max((len(train.labels) for train, _ in pairs), default=0),
         "n_test": len(splits.test.labels),
         "test_counts": counts.tolist(),
     }
@@ -137,6 +145,8 @@ def fit(
     )
     timer = _Timer(context.folder)
     classifier = spec.model.fit(train, validation, context)
+    if spec.model.trained_on and spec.model.classes not in (None, spec.dataset.classes):
+        _check_order(spec.model, classifier, train, context)
     classifier.save(folder)
     if validation is not None and spec.selected_on != "test":
         logits = predict_all(spec.model.name, classifier, validation, n_classes)
@@ -149,6 +159,25 @@ def fit(
         "n_selection": 0 if validation is None else len(validation.labels),
         "device": device_name(spec.model, spec.settings),
     }
+
+
+def _check_order(model: Model, classifier: Classifier, train: Split, context: FitContext) -> None:
+    """Raise HarnessError unless a pretrained model gives its logits in the order of the classes.
+
+    It is loaded again for the classes in the opposite order, which must reverse its logits.
+    """
+    folder = context.folder / "reversed"
+    folder.mkdir(exist_ok=True)
+    opposite = replace(context, classes=context.classes[::-1], folder=folder)
+    inputs = train.read(np.arange(min(4, len(train.labels))))
+    values = np.asarray(classifier.logits(inputs))
+    expected = np.asarray(model.fit(train, None, opposite).logits(inputs))[:, ::-1]
+    if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-2, atol=1e-2):
+        raise HarnessError(
+            f"{model.name}: its logits are not in the order of the dataset's classes "
+            f"({', '.join(context.classes)}), but its own is {', '.join(model.classes or ())}; let "
+            "fit bring them into the order of context.classes"
+        )
 
 
 def predict_all(
@@ -303,6 +332,7 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
         "features": features,
         "members": [record["digest"] for record in records],
         "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
+        "classes_declared": all(r.get("classes_declared", True) for r in records),
         **{
             field: _join(records, field)
             for field in (

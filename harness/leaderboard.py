@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import failures, figures, predictions
+from harness import comparability, failures, figures, predictions
 from harness.failures import FailedModel
 from harness.predictions import Ask, GroundTruth, Run
 from harness.probes import Finding, ModelProbe
@@ -48,6 +48,10 @@ class Board:
     """What each probe found, by the probe's and the model's name; the best row of a model."""
     changed: tuple[Row, ...] = ()
     """Published accuracies under perturbations, each beside the measured one of the same model."""
+
+    def other_test_data(self, result: PublishedResult) -> str:
+        """Why a published result is about other test patches than those here; "" if it is not."""
+        return comparability.other_test_data(result, self.dataset, self.published)
 
     @property
     def dataset(self) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def build(
         if error.name not in {one.model for one in fails}:
             fails.append(failures.of_damaged(error))
     entries = [e for e in entries if e.record["model"] not in {one.model for one in fails}]
-    rows = [measured_row(entry, truth, sampling, related, reference) for entry in entries]
+    rows = [measured_row(entry, truth, sampling, same_test, reference) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
     _rank(rows, entries, truth)
@@ -123,7 +127,12 @@ def build(
         published_row(result, truth, sampling, reference) | cells(probes, {}) for result in others
     ]
     changed = [
-        changed_row(result, best.get(result.name), truth.labels)
+        changed_row(
+            result,
+            best.get(result.name),
+            truth.labels,
+            comparability.other_test_data(result, described, same_test),
+        )
         for result in same_test
         if result.perturbation != "clean" and result.accuracy is not None
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import predictions, reproduction
+from harness import comparability, predictions, reproduction
 from harness.failures import Collected
 from harness.leaderboard import Board
 from harness.probes import Figure, Table
@@ -55,8 +55,8 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
             lines += [caption, f"![{plot}]({path.name})"]
     for entry in board.entries:
         lines += [f"## {entry.name}", *_model(board, entry)]
-    for result in published(board):
-        if pairs := _pairs(confused(np.array(result.confusion), board.truth.classes)):
+    for result, names in published(board):
+        if pairs := _pairs(confused(np.array(result.confusion), names)):
             lines += [f"## {result.name}, published", *pairs]
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
     content = {
@@ -87,9 +87,9 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "published": [
             {
                 "model": result.name,
-                "confused": confused(np.array(result.confusion), board.truth.classes),
+                "confused": confused(np.array(result.confusion), names),
             }
-            for result in published(board)
+            for result, names in published(board)
         ],
     }
     return [*write_page(folder / name, lines, content), *written]
@@ -188,12 +188,17 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
     return [f"Most confused, of {total:,} errors: {listed}."]
 
 
-def published(board: Board) -> list[PublishedResult]:
-    """Published results of the same test set, without changes, whose confusion matrix is known."""
+def published(board: Board) -> list[tuple[PublishedResult, tuple[str, ...]]]:
+    """Published results of the same test set, without changes, whose confusion matrix is known.
+
+    With each the names of its classes; where these are not known it is left out.
+    """
     return [
-        result
+        (result, names)
         for result in board.published
-        if result.perturbation == "clean" and result.confusion is not None
+        if result.perturbation == "clean"
+        and result.confusion is not None
+        and (names := comparability.class_names(result, board.dataset))
     ]
 
 
@@ -216,11 +221,9 @@ def confused(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str
 
 def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDifference]:
     """Differences in recall to the published matrix of the same model on the same patches."""
-    if board.dataset["shortfall"]:
-        return []
-    for result in published(board):
+    for result, _ in published(board):
         same = entry.record["model"], predictions.trained_on(entry.record, board.dataset)
-        if (result.name, result.trained_on) == same:
+        if (result.name, result.trained_on) == same and not board.other_test_data(result):
             assert result.confusion is not None
             ours = entry.found[0].confusion
             return reproduction.by_class(ours, result.confusion, board.truth.classes)

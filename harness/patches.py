@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.names import alike, quoted
 
 if TYPE_CHECKING:
     from harness.types import Indices
@@ -311,9 +312,11 @@ def _class_folders(files: Files, classes: Sequence[str]) -> dict[str, int]:
     for name in files.sizes:
         class_name = name.partition("/")[0]
         if class_name not in number:
+            near = alike(class_name, classes)
+            meant = f"did you mean {quoted(near[0], [class_name])}? " if near else ""
             raise HarnessError(
                 f"{files.origin}: unknown class folder {class_name!r}; "
-                f"the classes are {', '.join(classes)}; remove or rename the folder"
+                f"the classes are {', '.join(classes)}; {meant}remove or rename the folder"
             )
         check_suffix(f"{files.origin}/{name}")
         labels[name] = number[class_name]

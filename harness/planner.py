@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import jobs, settings, sweeps
+from harness import choose, classes, comparability, jobs, settings, sweeps
 from harness.conditions import CLEAN, Condition, Learned
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
@@ -124,8 +124,14 @@ class _DatasetPlanner:
         splits_there = (splits.train, splits.test, splits.validation)
         parts = [part.fingerprint for part in splits_there if part is not None]
         groups = [] if splits.groups is None else ["groups", *splits.groups]
-        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups])
+        # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
+        cut = [predicted.tobytes().hex() for _, predicted in self.pairs] if splits.folds else []
+        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.described = jobs.describe_dataset(dataset, splits, self.pairs, self.described_by())
+        self.warn(splits.warnings)
+        self.warn(comparability.misspelled(dataset, [result for result, _ in registry.published]))
+        self.check_classes()
         self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
         self.sweeps: dict[tuple[str, ...], Sweep] = {}
         self.learned: dict[str, Learned] = {}
@@ -133,8 +139,33 @@ class _DatasetPlanner:
     def key(self, kind: str, name: str, **fields: Any) -> Key:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
 
+    def described_by(self) -> str:
+        """The file or the plugin that says what the dataset is."""
+        plugin = self.registry.datasets.plugin.get(self.dataset.name.removesuffix("-common"))
+        if plugin is None:
+            return "its plugin"
+        path = Path(plugin.distribution)
+        is_file = path.suffix in (".py", ".toml")
+        return path.name if is_file else f"the plugin {plugin.name}"
+
+    def check_classes(self) -> None:
+        """Say what is tested and never fitted. Raises HarnessError where that can be helped."""
+        fitted_here = [
+            model
+            for model in choose.fitted(self.registry, self.request.models)
+            if not model.trained_on
+        ]
+        if fitted_here:
+            classes.check(self.dataset, self.splits, self.described)
+        if fitted_here or not self.request.models:
+            self.warn(classes.warnings(self.described))
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Say something loudly before the run."""
+        self.plan.warnings += [f"dataset {self.dataset.name}: {text}" for text in warnings]
+
     def plan_dataset(self) -> None:
-        described = jobs.describe_dataset(self.dataset, self.splits, self.pairs)
+        described = self.described
 
         def compute(folder: Path) -> Record:
             return jobs.store_dataset(described, self.splits, self.pairs, folder)
@@ -214,6 +245,7 @@ class _DatasetPlanner:
             raise UnavailableError(
                 f"{model.name} knows the classes {', '.join(model.classes)}, but those of "
                 f"{self.dataset.name} are {', '.join(self.dataset.classes)}"
+                + classes.spelling(model.classes, self.dataset.classes)
             )
         if model.name not in self.fitted:
             self.fitted[model.name] = self.fit_folds(model)
@@ -264,6 +296,7 @@ class _DatasetPlanner:
                     "initial_weights_fallback": bool(weights and weights.warning),
                     "version": model.version,
                     "trained_on": model.trained_on,
+                    "classes_declared": not model.trained_on or model.classes is not None,
                     "selected_on": spec.selected_on,
                     "device": jobs.device_name(model, resolved),
                     "fits": [_short(self.store.record(fit)) for fit in once],
@@ -490,4 +523,5 @@ def _settings(members: Sequence[Record]) -> dict[str, Any]:
 
 
 def _short(record: Record) -> Record:
-    return {name: record[name] for name in ("digest", "seconds", "n")}
+    known = ("digest", "seconds", "n", "n_selection")
+    return {name: record[name] for name in known if name in record}

@@ -290,6 +290,13 @@ def _check(item: Any) -> None:
                 raise ValueError(f"{item.name}: {name} = {value!r} must be a fraction of 1")
         if item.n < 1:
             raise ValueError(f"{item.name}: n = {item.n!r} must be the number of test patches")
+        lines = item.confusion or ()
+        if any(len(line) != len(lines) for line in lines):
+            raise ValueError(f"{item.name}: confusion must have as many columns as rows")
+        if lines and item.classes and len(item.classes) != len(lines):
+            raise ValueError(
+                f"{item.name}: {len(item.classes)} classes for {len(lines)} rows of confusion"
+            )
 
 
 def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:

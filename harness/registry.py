@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from harness.errors import HarnessError
+from harness.names import nearest
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
     Dataset,
@@ -148,7 +148,6 @@ class Registry:
 def suggest(name: str, known: Iterable[str]) -> str:
     """What to say about a name that is not among the known ones."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
-    if near:
+    if near := nearest(name, names):
         return f"did you mean {' or '.join(near)}?"
     return f"there is {', '.join(names)}" if names else "there is none"

@@ -110,6 +110,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "From the logits stored for clean and for changed test patches. Only models whose logits "
         "for changed patches are stored appear.",
     ]
+    same_patches = [result for result in board.published if not board.other_test_data(result)]
     written: list[Path] = []
     for probe in board.probes:
         findings = board.findings.get(probe.name, {})
@@ -118,7 +119,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         lines.append(f"## {probe.title}")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            given = findings, board.published, board.truth.classes
+            given = findings, same_patches, board.truth.classes
             if write_picture(path, lambda draw=draw, given=given: draw(*given), problems):
                 written.append(path)
                 lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
@@ -127,7 +128,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
     if not any(board.findings.values()):
         return []
     if board.changed:
-        lines += ["## Published under the same changes", render(_published(board))]
+        lines += ["## Published under the same changes", *_others(board), render(_published(board))]
     content = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -140,6 +141,17 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
     }
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
     return [*write_page(folder / name, lines, content), *written]
+
+
+def _others(board: Board) -> list[str]:
+    """A sentence about published accuracies that are of other test patches."""
+    reasons = dict.fromkeys(row["not_comparable_because"] for row in board.changed)
+    if named := list(filter(None, reasons)):
+        return [
+            f"Published on other test patches than measured here ({'; '.join(named)}): the two are "
+            "not comparable, and pictures have no published accuracies."
+        ]
+    return []
 
 
 def _published(board: Board) -> Table:

@@ -66,6 +66,8 @@ def _other_protocol(
 ) -> list[str]:
     fitted_here = not record.get("trained_on")
     reasons = [dataset["train_shortfall"] if fitted_here else "", record["deviations"]]
+    if fitted_here and dataset.get("folds"):
+        reasons.append("fitted on test patches of other folds, too")
     if record.get("initial_weights_fallback"):
         reasons.append(record["initial_weights"])
     if len({published.selected_on, record["selected_on"]} - {"unknown"}) > 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import figures, predictions, reproduction, temperature
+from harness import classes, comparability, figures, predictions, reproduction, temperature
 from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
@@ -21,6 +21,9 @@ from harness.types import PublishedResult
 Row = dict[str, Any]
 ONCE = ("rank", "published_", "difference_", "reproduced")
 """What fields that a row of scaled logits does not repeat begin with."""
+
+
+NOT_FITTED: Row = dict.fromkeys(("n_train", "n_train_max", "n_held_out", "n_held_out_max"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def measured_row(
     related: Sequence[PublishedResult],
     reference: PublishedResult | None,
 ) -> Row:
-    """The row of a measured model, beside its published counterpart and the reference."""
+    """The row of a measured model, beside its published counterpart and the reference.
+
+    ``related`` are all published results of the dataset's test set.
+    """
     record, dataset = entry.record, truth.described
     came_fitted = bool(record.get("trained_on"))
     trained_on = predictions.trained_on(record, dataset)
@@ -92,7 +98,8 @@ def measured_row(
         (
             result
             for result in related
-            if (result.name, result.trained_on) == (record["model"], trained_on)
+            if result.perturbation == "clean"
+            and (result.name, result.trained_on) == (record["model"], trained_on)
         ),
         None,
     )
@@ -103,10 +110,21 @@ def measured_row(
         if result is None or result.accuracy is None:
             why = "only balanced accuracy was published" if result else why_none
             return reproduction.Reproduction("not comparable", why, None)
+        if other := comparability.other_test_data(result, dataset, related):
+            return reproduction.Reproduction("not comparable", other, None)
         return reproduction.judge(found["accuracy"], accuracies, result, record, dataset, theirs)
 
     to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
     several = len(accuracies) > 1
+    provided = comparability.unverified(dataset, fitted_here=not came_fitted)
+    notes = [record["deviations"]]
+    if not came_fitted:
+        notes = [dataset["train_shortfall"], *notes]
+        notes += classes.notes(dataset, record["selected_on"])
+    if not record.get("classes_declared", True):
+        notes.append("the model does not say which classes its outputs are")
+    if provided and (to_published.difference or to_reference.difference):
+        notes.append(f"not verified that {provided}")
     return {
         "rank": None,
         "rank_best": None,
@@ -126,6 +144,7 @@ def measured_row(
         **_fields("difference_to_published", to_published.difference),
         "reproduced": to_published.verdict if same else None,
         "reproduced_because": to_published.because,
+        "reproduced_if": provided if same and to_published.verdict != "not comparable" else "",
         **_fields("difference_to_reference", to_reference.difference),
         "difference_to_reference_empty_because": (
             "" if to_reference.difference else to_reference.because
@@ -133,8 +152,10 @@ def measured_row(
         "selected_on": record["selected_on"],
         "initial_weights": record["initial_weights"],
         "trained_on": trained_on,
-        "n_train": None if came_fitted else dataset["n_train"],
+        **_fitted_on(records, dataset),
         "n_test": len(truth.labels),
+        "test_identity": comparability.identity(dataset, "test"),
+        "train_identity": None if came_fitted else comparability.identity(dataset, "train"),
         "fit_seconds": sum(
             {
                 part["digest"]: part["seconds"]
@@ -144,14 +165,29 @@ def measured_row(
         ),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
-        "notes": "; ".join(
-            filter(None, ("" if came_fitted else dataset["train_shortfall"], record["deviations"]))
-        ),
+        "notes": "; ".join(filter(None, notes)),
         "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
         "source": f"{record['plugin']}, "
         + ("result " if len(records) == 1 else "results ")
         + ", ".join(one["digest"] for one in records),
+    }
+
+
+def _fitted_on(records: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]) -> Row:
+    """Patches that one fit is fitted on and that it selects on: fewest and most of all fits."""
+    if records[0].get("trained_on"):
+        return NOT_FITTED
+    fits = [fit for record in records for fit in record["fits"]]
+    fitted = [fit["n"] for fit in fits if fit.get("n")]
+    held = [fit.get("n_selection", 0) for fit in fits]
+    if records[0]["selected_on"] != "held-out" or not any(held):
+        held = []
+    return {
+        "n_train": min(fitted, default=dataset["n_train"]),
+        "n_train_max": max(fitted, default=dataset.get("n_train_max", dataset["n_train"])),
+        "n_held_out": min(held, default=None),
+        "n_held_out_max": max(held, default=None),
     }
 
 
@@ -164,6 +200,7 @@ def published_row(
     """The row of a result that nobody measured here."""
     theirs = Sampling(design_effect=sampling.design_effect)
     found = reproduction.figures(result, theirs)
+    names = comparability.class_names(result, truth.described)
     gap, why = None, ""
     if reference is None:
         why = "no reference"
@@ -171,6 +208,8 @@ def published_row(
         why = "the reference"
     elif "accuracy" not in found:
         why = "only balanced accuracy was published"
+    elif other := comparability.between(result, reference):
+        why = other
     else:
         gap = difference(found["accuracy"], reproduction.figures(reference, theirs)["accuracy"])
     return {
@@ -192,18 +231,21 @@ def published_row(
         **_fields("difference_to_published", None),
         "reproduced": None,
         "reproduced_because": "published",
+        "reproduced_if": "",
         **_fields("difference_to_reference", gap),
         "difference_to_reference_empty_because": why,
         "selected_on": result.selected_on,
         "initial_weights": None,
         "trained_on": result.trained_on,
-        "n_train": None,
+        **NOT_FITTED,
         "n_test": result.n,
+        "test_identity": None,
+        "train_identity": None,
         "fit_seconds": None,
         "patches_per_second": None,
         "device": None,
         "notes": "read at the source" if result.checked == "source" else "seen quoted elsewhere",
-        "recall": _recalls(reproduction.recalls(result, truth.classes, theirs), truth),
+        "recall": _recalls(reproduction.recalls(result, names, theirs) if names else {}, truth),
         "confusion": result.confusion,
         "source": result.source,
     }
@@ -230,13 +272,16 @@ def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
         **_fields("difference_to_published", None),
         "reproduced": None,
         "reproduced_because": "failed",
+        "reproduced_if": "",
         **_fields("difference_to_reference", None),
         "difference_to_reference_empty_because": "failed",
         "selected_on": "",
         "initial_weights": None,
         "trained_on": truth.described["trained_on"],
-        "n_train": None,
+        **NOT_FITTED,
         "n_test": len(truth.labels),
+        "test_identity": comparability.identity(truth.described, "test"),
+        "train_identity": comparability.identity(truth.described, "train"),
         "fit_seconds": None,
         "patches_per_second": None,
         "device": None,
@@ -291,7 +336,7 @@ def with_scaled(
             | {
                 # What the row above says already.
                 **{name: None for name in row if name.startswith(ONCE)},
-                **{"reproduced_because": "scaled", "result": "scaled"},
+                **{"reproduced_because": "scaled", "reproduced_if": "", "result": "scaled"},
                 **{"difference_to_reference_empty_because": "scaled"},
                 **{"model": f"{row['model']}+temperature", "notes": said},
                 "title": f"{row['title']}, temperature-scaled on the held-out part",
@@ -300,8 +345,11 @@ def with_scaled(
     return found
 
 
-def changed_row(result: PublishedResult, run: Run | None, labels: Any) -> Row:
-    """A published accuracy under a perturbation, beside the measured one if there is one."""
+def changed_row(result: PublishedResult, run: Run | None, labels: Any, other: str) -> Row:
+    """A published accuracy under a perturbation, beside the measured one if there is one.
+
+    ``other`` says why it is of other test patches; "" if it is not.
+    """
     accuracy = None
     if run is not None and result.level is not None:
         accuracy = run.accuracy(labels, result.perturbation, result.level)
@@ -311,6 +359,7 @@ def changed_row(result: PublishedResult, run: Run | None, labels: Any) -> Row:
         "model": result.name,
         "accuracy": accuracy,
         "published_accuracy": result.accuracy,
+        "not_comparable_because": other,
         "published_selected_on": result.selected_on,
         "published_source": result.source,
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import folds
 from harness.errors import HarnessError
 from harness.types import Dataset, Split, Splits
 
@@ -164,7 +165,9 @@ def _problem(split: Split, n_classes: int) -> str:
     if not len(labels):
         return "has no patches"
     if labels.min() < 0 or labels.max() >= n_classes:
-        return f"has labels from {labels.min()} to {labels.max()} for {n_classes} classes"
+        said = f"has labels from {labels.min()} to {labels.max()} for {n_classes} classes"
+        unlabeled = "; patches without a label (-1) must be left out" if labels.min() == -1 else ""
+        return said + unlabeled
     if len(split.ids) != len(labels):
         return f"has {len(split.ids)} ids for {len(labels)} labels"
     return ""
@@ -185,15 +188,14 @@ def hold_out(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], N
 def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDArray[np.int64]]]:
     """For each fold, the split to fit on and the indices of the test patches to predict.
 
-    A dataset without folds has one pair. Folds are stratified and the same in every run. Raises
-    HarnessError when a class has fewer test patches than there are folds.
+    A dataset without folds has one pair. Folds are stratified and the same in every run; see
+    ``harness.folds``. Raises HarnessError when a class has fewer test patches than there are folds,
+    when a fold would be empty, and when one would be fitted on patches of a single class.
     """
     if not splits.folds:
         if splits.train is None:
             raise HarnessError("a dataset without folds must come with a training split")
         return [(splits.train, np.arange(len(splits.test.labels)))]
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     labels = splits.test.labels
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count < splits.folds:
@@ -201,17 +203,27 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
                 f"class {classes[label]} has {count} test patches, too few for "
                 f"{splits.folds} folds; add patches of that class"
             )
-    cutter: Any = StratifiedKFold(splits.folds, shuffle=True, random_state=0)
-    if splits.groups is not None:
-        cutter = StratifiedGroupKFold(splits.folds, shuffle=True, random_state=0)
-        if (n := len(set(splits.groups))) < splits.folds:
+    if splits.groups is not None and (n := len(set(splits.groups))) < splits.folds:
+        raise HarnessError(
+            f"the test patches come from {n} groups, too few for {splits.folds} folds"
+        )
+    trained = np.zeros(len(classes), bool)
+    if splits.train is not None:
+        trained[splits.train.labels] = True
+    pairs: list[tuple[Split, NDArray[np.int64]]] = []
+    for fold in folds.cut(labels, splits.groups, splits.folds, trained):
+        fit_on: Split = Subset(splits.test, np.setdiff1d(np.arange(len(labels)), fold))
+        if splits.train is not None:
+            fit_on = Concat(splits.train, fit_on)
+        where = f"fold {len(pairs) + 1} of {splits.folds}"
+        if not len(fold):
+            raise HarnessError(f"{where} is empty, as groups are not cut; ask for fewer folds")
+        if len(present := np.unique(fit_on.labels)) < 2:
             raise HarnessError(
-                f"the test patches come from {n} groups, too few for {splits.folds} folds"
+                f"{where} would be fitted on patches of one class, {classes[present[0]]}, as "
+                "groups are not cut; ask for fewer folds or add groups of other classes"
             )
-    pairs = []
-    for rest, fold in cutter.split(labels, labels, splits.groups):
-        seen: Split = Subset(splits.test, rest)
-        pairs.append((seen if splits.train is None else Concat(splits.train, seen), fold))
+        pairs.append((fit_on, fold))
     return pairs
 
 

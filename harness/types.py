@@ -73,6 +73,13 @@ class Splits:
     validation: Split | None = None
     """The dataset's own patches to select on. Without them a tenth of each class of the training
     patches is held out. Not for a dataset with folds."""
+    test_identity: str = ""
+    """How ``test`` is known to be the published test set, e.g. "md5 of test.zip verified"; "" when
+    nothing was verified, and the name is a mere claim. Stands in every measured row."""
+    train_identity: str = ""
+    """The same of ``train`` and the published training set."""
+    warnings: tuple[str, ...] = ()
+    """Said loudly before the run, such as that a file is not the published one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,6 +339,9 @@ class PublishedResult:
     perturbation: str = "clean"
     level: float | None = None
     confusion: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of ``confusion``; () if not known. A dataset with other
+    names, or in another order, is not compared."""
     reference: bool = False
     """Every measured model of the same test set is compared with this result."""
 

@@ -45,7 +45,7 @@ def plugin(toy):
 
 def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     asked = ("--dataset", "toy-folds", "--model", "constant", "--model", "toy-mean")
-    output = toy("run", *asked, "--no-probes", *plugin("blue", "green", "red"))
+    output = toy("run", *asked, "--no-probes", *plugin("red", "green", "blue"))
     assert "toy-folds: load constant\n" in output
     assert "fit toy-mean, fold 1 of 3" in output
     assert "has not seen it, but for models that came fitted" in " ".join(output.split())
@@ -64,3 +64,27 @@ def test_datasets_of_other_classes_are_not_for_it(toy, plugin):
     assert "Not run: toy: constant: constant knows the classes x, y, but those of toy are" in output
     output = toy("run", "--dataset", "toy", "--model", "constant", "--no-probes", *file, code=1)
     assert "constant knows the classes x, y" in output
+
+
+def test_logits_in_an_order_of_its_own_are_an_error(toy, plugin):
+    """The constant model does not look at the order of the classes that fit is given."""
+    asked = ("--dataset", "toy-folds", "--model", "constant", "--no-probes")
+    output = toy("run", *asked, *plugin("blue", "green", "red"), code=1)
+    assert "constant: its logits are not in the order of the dataset's classes" in output
+    assert "(red, green, blue), but its own is blue, green, red" in output
+
+
+def test_classes_that_are_spelled_differently_are_named(toy, plugin):
+    asked = ("--dataset", "toy", "--model", "constant", "--no-probes")
+    output = toy("run", *asked, *plugin("red", "Green", "blue"), code=1)
+    assert "'Green' and 'green' are spelled differently" in output
+
+
+def test_a_model_that_does_not_say_its_classes_has_a_note(toy, plugin):
+    file = plugin("red", "green", "blue")
+    path = toy.folder / "mine.py"
+    path.write_text(path.read_text().replace("classes=('red', 'green', 'blue'),", ""))
+    toy("run", "--dataset", "toy", "--model", "constant", "--no-probes", *file)
+    board = json.loads((toy.folder / "leaderboards/toy.json").read_text())
+    row = next(row for row in board["rows"] if row["model"] == "constant")
+    assert row["notes"].startswith("the model does not say which classes its outputs are")

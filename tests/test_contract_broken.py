@@ -307,6 +307,12 @@ BROKEN = {
         "dataset:kit-files:labels",
         "labels of train run from 1 to 2 with 2 classes",
     ),
+    "a class without training patches": (
+        "int(path.name[0]) for path in self.paths]",
+        "int(path.name[0]) * (folder.name == 'test') for path in self.paths]",
+        "dataset:kit-files:labels",
+        "class light has test patches and no training patch",
+    ),
     "ids in two splits": (
         'f"{folder.name}/{path.stem}"',
         'f"{path.stem}"',
@@ -459,6 +465,12 @@ BROKEN = {
         "((4, 1), (2, 4))",
         "published:kit-deep:confusion",
         "counts 11 patches, n is 10",
+    ),
+    "a confusion matrix without classes": (
+        "            classes=CLASSES,\n        )\n    ]",
+        "        )\n    ]",
+        "published:kit-deep:confusion",
+        "0 classes are named for the 2 rows of the confusion matrix",
     ),
     "a confusion matrix of another accuracy": (
         "((4, 1), (2, 3))",

@@ -29,8 +29,16 @@ DATASET = {
     "train_shortfall": "",
     "folds": 0,
     "n_train": 10,
+    "n_train_max": 10,
+    "n_train_own": 10,
     "n_test": 4,
     "test_counts": [2, 2],
+    "test_identity": "md5 of t.zip verified",
+    "train_identity": "",
+    "described_by": "d.toml",
+    "unfitted": [],
+    "untested": [],
+    "not_selected_on": {},
 }
 
 
@@ -142,7 +150,8 @@ def test_on_other_test_data_there_is_no_difference_but_a_reason(make):
     assert row["reproduced"] == "not comparable"
     assert row["difference_to_reference_empty_because"] == "4 of 9 test patches"
     assert "not comparable: 4 of 9 test patches" in formats.table(board, "github")
-    assert "no difference to them is shown" in formats.markdown(board)
+    page = formats.markdown(board)
+    assert "no difference between a measured and a published result is shown" in page
 
 
 def test_only_results_of_the_current_copy_are_shown(make):
@@ -152,7 +161,8 @@ def test_only_results_of_the_current_copy_are_shown(make):
 
 
 def test_json_and_csv_hold_the_figures(make, tmp_path):
-    board = build(make([("m", 3)]), "d", [published(model="other", confusion=((2, 0), (1, 1)))])
+    other = published(model="other", confusion=((2, 0), (1, 1)), classes=("a", "b"))
+    board = build(make([("m", 3)]), "d", [other])
     paths = formats.write(board, tmp_path / "boards")
     assert [path.name for path in paths] == ["d.md", "d.tex", "d.csv", "d.json"]
     content = json.loads(paths[3].read_text())
@@ -170,7 +180,7 @@ def test_json_and_csv_hold_the_figures(make, tmp_path):
 
 
 def test_a_published_class_without_patches_has_no_recall(make):
-    board = build(make([]), "d", [published(confusion=((4, 0), (0, 0)))])
+    board = build(make([]), "d", [published(confusion=((4, 0), (0, 0)), classes=("a", "b"))])
     assert [line["recall"] for line in board.rows[0]["recall"]] == [1.0, None]
     assert json.loads(formats.to_json(board))
 
@@ -308,7 +318,7 @@ def test_a_design_effect_widens_intervals_and_says_so(make):
 
 
 def test_the_page_about_errors(make, tmp_path):
-    other = published(model="m", confusion=((2, 0), (0, 2)))
+    other = published(model="m", confusion=((2, 0), (0, 2)), classes=("a", "b"))
     board = build(make([("m", 3), ("n", 2)]), "d", [other])
     page, data, *pictures = mistakes.write(board, tmp_path, Collected(Store(tmp_path)))
     text = page.read_text()

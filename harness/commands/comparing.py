@@ -37,19 +37,19 @@ def compare(options: argparse.Namespace) -> int:
     if any(name.startswith(published.PREFIX) for name in names):
         if options.json:
             raise HarnessError("compare: --json is for two measured models")
-        truth = None
-        sides = []
+        measured = {}
         for name in names:
-            if name.startswith(published.PREFIX):
-                sides.append(published.of_result(results, name))
-            else:
+            if not name.startswith(published.PREFIX):
                 dataset = _compared_dataset(options)
                 store = existing_store(options)
                 truth, entries = comparing.measured(store, dataset, registry.versions)
                 entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
-                sides.append(published.of_entry(entry, truth))
-        known = [d.classes for d in registry.datasets.values() if d.test_set == sides[0].test_set]
-        print("\n\n".join(published.text(sides[0], sides[1], known[0] if known else None)))
+                measured[name] = published.of_entry(entry, truth)
+        test_set = next((side.test_set for side in measured.values()), "")
+        sides = [
+            measured.get(name) or published.of_result(results, name, test_set) for name in names
+        ]
+        print("\n\n".join(published.text(sides[0], sides[1], results)))
         return exit_code(options, registry)
     dataset = _compared_dataset(options)
     store = existing_store(options)

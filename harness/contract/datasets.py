@@ -79,7 +79,7 @@ def loads(dataset: Dataset, bench: Bench) -> None:
 
 
 def labels(dataset: Dataset, bench: Bench) -> None:
-    """Labels are int64 and index ``classes``."""
+    """Labels are int64, index ``classes``, and what is tested is also trained on."""
     for name, split in parts(dataset, bench).items():
         found = split.labels
         if not isinstance(found, np.ndarray) or found.dtype != np.int64 or found.ndim != 1:
@@ -89,6 +89,14 @@ def labels(dataset: Dataset, bench: Bench) -> None:
                 f"labels of {name} run from {found.min()} to {found.max()} with "
                 f"{len(dataset.classes)} classes",
                 "count classes from 0",
+            )
+    splits = listed(dataset, bench)
+    if splits.train is not None and not splits.folds:
+        lacking = np.setdiff1d(splits.test.labels, splits.train.labels)
+        if len(lacking):
+            raise Broken(
+                f"class {dataset.classes[lacking[0]]} has test patches and no training patch",
+                "give each class one name, or leave it out",
             )
 
 

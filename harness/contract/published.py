@@ -46,7 +46,7 @@ def figure(row: Row, bench: Bench) -> None:
 
 
 def confusion(row: Row, bench: Bench) -> None:
-    """A confusion matrix is square, counts ``n`` patches and agrees with the accuracy."""
+    """A confusion matrix names its classes, counts ``n`` patches and agrees with the accuracy."""
     there = [result for result in row.results if result.confusion is not None]
     if not there:
         raise Skipped("it has no confusion matrix")
@@ -54,6 +54,12 @@ def confusion(row: Row, bench: Bench) -> None:
         matrix = result.confusion or ()
         if any(len(line) != len(matrix) for line in matrix):
             raise Broken(f"{told(result)}: the confusion matrix is not square", "correct it")
+        if len(result.classes) != len(matrix):
+            raise Broken(
+                f"{told(result)}: {len(result.classes)} classes are named for the {len(matrix)} "
+                "rows of the confusion matrix",
+                "give classes, in the order of the rows",
+            )
         total = sum(map(sum, matrix))
         if total != result.n:
             raise Broken(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import Dataset, HarnessError, Split, Splits
+from harness.classes import check_spelling, missing_label
 from harness.toml_keys import checked
 
 PARTS = ("train", "validation", "test")
@@ -92,10 +94,24 @@ class Description:
                 if other != part:
                     raise self.error(f"{path} is in both {other} and {part}")
 
-    def sorted_classes(self, labels: Collection[str]) -> tuple[str, ...]:
-        """``classes`` if given, else the labels in order; whole numbers in that of numbers."""
+    def sorted_classes(self, found: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+        """``classes`` if given, else the labels in order; whole numbers in that of numbers.
+
+        ``found`` has the label of each patch for each part. Raises HarnessError when two labels
+        differ only in how they are spelled, or when one marks patches that have no label.
+        """
         if self.classes:
             return self.classes
+        counts = {part: Counter(labels) for part, labels in found.items()}
+        check_spelling(self.path, counts, f", or list both with classes = [...] in {self.path}")
+        labels = sorted(set().union(*counts.values()))
+        for label in labels:
+            if missing_label(label, labels):
+                n = sum(count[label] for count in counts.values())
+                raise HarnessError(
+                    f"{self.path}: {n:,} patches have the label {label}, which usually says that "
+                    "there is none; leave them out, or list all with classes = [...]"
+                )
         numbers = all(label.isascii() and label.isdecimal() for label in labels)
         return tuple(sorted(labels, key=lambda label: (int(label), label) if numbers else label))
 

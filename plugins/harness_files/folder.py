@@ -38,8 +38,12 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
     if not missing:
         description.check_apart({part: [place] for part, place in places.items()})
         files = {part: list_files(place) for part, place in places.items()}
-        names = {name.partition("/")[0] for found in files.values() for name in found.sizes}
-        classes = description.sorted_classes(names)
+        classes = description.sorted_classes(
+            {
+                part: [name.partition("/")[0] for name in found.sizes]
+                for part, found in files.items()
+            }
+        )
 
     def load() -> Splits:
         splits = {}

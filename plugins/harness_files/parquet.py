@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from harness import Dataset, HarnessError, Splits
 from harness.copies import make_once
+from harness.names import alike, folded, quoted
 from harness.patches import decode
 from harness.progress import progress
 from harness_files.description import PARTS, TEXT, Description
@@ -74,7 +75,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         description.check_apart(found)
         labels = {path: _labels(path, *columns) for paths in found.values() for path in paths}
         _check_labels(found, labels, columns[1])
-        classes, numbers = _classes(description, labels, columns[1])
+        classes, numbers = _classes(description, found, labels, columns[1])
 
     def load() -> Splits:
         splits: dict[str, ParquetSplit] = {}
@@ -304,7 +305,10 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
 
 
 def _classes(
-    description: Description, labels: Mapping[Path, Sequence[Any]], column: str
+    description: Description,
+    found: Mapping[str, Sequence[Path]],
+    labels: Mapping[Path, Sequence[Any]],
+    column: str,
 ) -> tuple[tuple[str, ...], dict[Any, int]]:
     """Names of the classes, and for each label that may occur the index of its class.
 
@@ -323,13 +327,18 @@ def _classes(
                     f"{path}: notes the classes {', '.join(others)} where {first} notes "
                     f"{', '.join(noted[first])}; save both with the same list of names"
                 )
-            if others != names and set(others) == set(names):
+            if others != names and {*map(folded, others)} == {*map(folded, names)}:
                 raise HarnessError(
                     f"{description.path}: classes are in another order than the labels of {path}, "
-                    f"which are {', '.join(others)}; leave classes out"
+                    f"or spelled differently: these are {', '.join(others)}; leave classes out"
                 )
     if not names:
-        names = description.sorted_classes({str(label) for label in seen})
+        names = description.sorted_classes(
+            {
+                part: [str(label) for path in paths for label in labels[path]]
+                for part, paths in found.items()
+            }
+        )
         return names, {label: names.index(str(label)) for label in seen}
     if not all(names) or len(set(names)) < max(2, len(names)):
         raise HarnessError(
@@ -359,10 +368,16 @@ def _numbered(
     try:
         return np.array([numbers[label] for label in labels], np.int64)
     except KeyError as error:
-        known = ", ".join(str(label) for label in numbers if isinstance(label, type(labels[0])))
+        label = error.args[0]
+        known = [str(other) for other in numbers if isinstance(other, type(label))]
+        if label == -1:
+            mend = "-1 usually says that a patch has no label: leave such rows out"
+        elif near := alike(str(label), known):
+            mend = f"did you mean {quoted(near[0], [str(label)])}? Correct the file"
+        else:
+            mend = "correct classes = [...] or the file"
         raise HarnessError(
-            f"{path}, column {column}: the label {error.args[0]!r} is none of {known}; correct "
-            "classes = [...] or the file"
+            f"{path}, column {column}: the label {label!r} is none of {', '.join(known)}; {mend}"
         ) from error
 
 

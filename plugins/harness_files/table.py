@@ -61,7 +61,10 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
             f"{table}: every patch has another label, such as {rows[0].label!r}; say which column "
             f"holds the classes with label = ... in {path}"
         )
-    classes = description.sorted_classes(often)
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        labels.setdefault(row.split or "all", []).append(row.label)
+    classes = description.sorted_classes(labels)
     for row in rows:
         if row.label not in classes:
             raise HarnessError(

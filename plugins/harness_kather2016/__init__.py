@@ -42,6 +42,7 @@ def load(folder: Path) -> Splits:
     """List the patches that are there; of a small part, fewer folds are made."""
     import numpy as np
 
+    from harness import verified
     from harness.patches import FileSplit, list_files, place, shortfall
 
     files = list_files(place(folder, NAME) or folder / NAME)
@@ -49,12 +50,17 @@ def load(folder: Path) -> Splits:
     groups = [slide(name) for name in patches.names]
     counts = np.bincount(patches.labels, minlength=len(CLASSES)).tolist()
     folds = min(FOLDS, len(set(groups)), *(count for count in counts if count))
+    short = shortfall(counts, [PATCHES_A_CLASS] * len(CLASSES), "patches")
+    known = verified.known(files.origin, FILE, short, "names of classes and counts a class")
     return Splits(
         train=None,
         test=patches,
         folds=max(2, folds),
         groups=groups,
-        shortfall=shortfall(counts, [PATCHES_A_CLASS] * len(CLASSES), "patches"),
+        shortfall=known.shortfall,
+        test_identity=known.identity,
+        train_identity=known.identity,
+        warnings=known.warnings,
     )
 
 

@@ -42,10 +42,12 @@ def load(pixels: int, folder: Path) -> Splits:
     """List the patches of one size; the images stay on disk."""
     import numpy as np
 
+    from harness import verified
     from harness.patches import shortfall
     from harness_medmnist.npz import NpzSplit
 
-    path = folder / remote_file(pixels).name
+    file = remote_file(pixels)
+    path = folder / file.name
     train, validation, test = (
         NpzSplit(path, part, (pixels, pixels), len(CLASSES)) for part in PARTS
     )
@@ -54,12 +56,19 @@ def load(pixels: int, folder: Path) -> Splits:
         shortfall([len(train.labels)], [PARTS["train"]], "training patches"),
         shortfall([len(validation.labels)], [PARTS["val"]], "validation patches"),
     )
+    known = verified.known(
+        path, file, shortfall(counts, TEST_COUNTS, "test patches"), "counts a class"
+    )
+    whole = not any(short) and not known.shortfall
     return Splits(
         train=train,
         validation=validation,
         test=test,
-        shortfall=shortfall(counts, TEST_COUNTS, "test patches"),
+        shortfall=known.shortfall,
         train_shortfall=", ".join(filter(None, short)),
+        test_identity=known.identity,
+        train_identity=known.identity if whole else "",
+        warnings=known.warnings,
     )
 
 

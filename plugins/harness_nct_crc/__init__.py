@@ -71,10 +71,11 @@ def shortfall(test: FileSplit) -> str:
     return fewer or ("" if same_pixels(test) else f"other pixels than in {TEST}")
 
 
-def same_pixels(test: FileSplit) -> bool:
-    """Whether the sample's test patches are all in a split, pixel for pixel as Zenodo has them.
+def same_pixels(test: FileSplit) -> int:
+    """How many of the sample's test patches a split has, if pixel for pixel as Zenodo has them.
 
-    A few patches of the sample lost their original names; nine in ten must be found.
+    0 if any has other pixels, or if fewer than nine in ten are there: a few patches of the sample
+    lost their original names.
     """
     import csv
     import hashlib
@@ -83,23 +84,59 @@ def same_pixels(test: FileSplit) -> bool:
         expected = {row["id"]: row["sha256_of_rgb_pixels"] for row in csv.DictReader(file)}
     known = [index for index, id_ in enumerate(test.ids) if id_ in expected]
     wanted = sum(id_.startswith(f"{TEST}/") for id_ in expected)
-    return len(known) >= 0.9 * wanted and all(
+    same = len(known) >= 0.9 * wanted and all(
         hashlib.sha256(test.read([index]).tobytes()).hexdigest() == expected[test.ids[index]]
         for index in known
     )
+    return len(known) if same else 0
+
+
+def test_identity(test: FileSplit) -> str:
+    """How patches that do not lie in Zenodo's zip are known to be those of CRC-VAL-HE-7K."""
+    found = f"names, counts a class and the pixels of the sample's {same_pixels(test)} patches"
+    others = sorted({Path(name).suffix for name in test.names} - {".tif"})
+    return found + (f", stored as {', '.join(others)} and not as .tif" if others else "")
+
+
+def train_shortfall(train: FileSplit, name: str) -> str:
+    """Why a split is not the whole training set of this name; "" if it may be."""
+    from harness import patches
+
+    fewer = patches.shortfall([len(train.labels)], [TRAIN_PATCHES], "training patches")
+    origin = train.files.origin
+    if not fewer and origin.is_file():
+        size = origin.stat().st_size
+        for other, file in FILES.items():
+            if other != name and size == file.size:
+                return f"{origin.name} has the size of {file.name}"
+    return fewer
 
 
 def load(train_name: str, folder: Path, folds: int = 0) -> Splits:
     """List what is there of the training patches and of CRC-VAL-HE-7K; partial copies will do."""
-    from harness import patches
+    from harness import verified
 
     train, test = open_split(folder, train_name), open_split(folder, TEST)
+    short = shortfall(test)
+    tested = verified.known(
+        test.files.origin, FILES[TEST], short, "" if short else test_identity(test)
+    )
+    trained = verified.known(
+        train.files.origin,
+        FILES[train_name],
+        train_shortfall(train, train_name),
+        f"the name {train_name} and the number of patches; whether they are color-normalized was "
+        "not verified",
+    )
     return Splits(
         train=train,
         test=test,
         folds=folds,
-        shortfall=shortfall(test),
-        train_shortfall=patches.shortfall([len(train.labels)], [TRAIN_PATCHES], "training patches"),
+        shortfall=tested.shortfall,
+        train_shortfall=trained.shortfall,
+        test_identity=tested.identity,
+        train_identity=trained.identity,
+        warnings=tested.warnings + trained.warnings,
     )
 
 

@@ -11,11 +11,12 @@ from harness import PublishedResult, hookimpl
 FILE = Path(__file__).with_name("published.toml")
 
 
-def result(test_set: str, entry: dict[str, Any]) -> PublishedResult:
+def result(test_set: str, classes: tuple[str, ...], entry: dict[str, Any]) -> PublishedResult:
     """One entry of the file as a PublishedResult."""
     confusion = entry.pop("confusion", None)
     return PublishedResult(
         test_set=test_set,
+        classes=classes,
         confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
         **entry,
     )
@@ -25,4 +26,5 @@ def result(test_set: str, entry: dict[str, Any]) -> PublishedResult:
 def harness_published_results() -> list[PublishedResult]:
     """Every entry of the file."""
     content = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return [result(content["test_set"], entry) for entry in content["result"]]
+    said = content["test_set"], tuple(content["classes"])
+    return [result(*said, entry) for entry in content["result"]]

@@ -298,6 +298,7 @@ def harness_published_results():
             n=10,
             accuracy=0.7,
             confusion=((4, 1), (2, 3)),
+            classes=CLASSES,
         )
     ]
 

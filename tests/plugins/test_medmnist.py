@@ -34,7 +34,9 @@ def real_patches(size):
     arrays = {}
     rng = np.random.default_rng(0)
     places = np.array_split(rng.permutation(len(sample.test.labels)), 2)
-    train = rng.permutation(len(sample.train.labels))[:90]
+    train = rng.permutation(len(sample.train.labels))
+    train = np.concatenate([np.unique(sample.train.labels, return_index=True)[1], train])
+    train = np.array(list(dict.fromkeys(train.tolist())))[:90]  # some of each class
     for part, split, chosen in (
         ("train", sample.train, train),
         ("val", sample.test, places[0]),

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 import harness_nct_crc
-from harness import HarnessError
+from harness import HarnessError, PublishedResult, RemoteFile, formats, planner, verified
+from harness.download import fetch
 from harness.jpeg import recompress
+from harness.leaderboard import build
+from harness.plan import Request
 from harness.plugins import load_plugins
+from harness.store import Store
 from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
 
 FEW = ("--set", "trees=3", "--no-probes")
@@ -131,6 +135,153 @@ def test_a_copy_with_other_pixels_is_not_the_published_test_set(sample):
     unknown = Renamed(sample.test, labels)
     unknown.ids = [f"{TEST}/ADI/{index}" for index in range(7180)]
     assert shortfall(unknown) == f"other pixels than in {TEST}"
+
+
+# A published set that is as small as the sample, so that whole copies of it can be made.
+
+
+@pytest.fixture
+def whole(tmp_path, sample, monkeypatch):
+    """A data folder with the zips of this set."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(harness_nct_crc, "TEST_COUNTS", np.bincount(sample.test.labels).tolist())
+    monkeypatch.setattr(harness_nct_crc, "TRAIN_PATCHES", len(sample.train.labels))
+    data, files = tmp_path / "data", {}
+    data.mkdir()
+    for name in (TRAIN, TEST):
+        content = (SAMPLE / f"{name}.zip").read_bytes()
+        (data / f"{name}.zip").write_bytes(content)
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        files[name] = RemoteFile(name=f"{name}.zip", url="", md5=md5, size=len(content))
+    monkeypatch.setattr(harness_nct_crc, "FILES", {**harness_nct_crc.FILES, **files})
+    return data
+
+
+def unpacked(data, suffix, encode):
+    """The test patches in a folder instead of the zip, in another format."""
+    split = harness_nct_crc.open_split(data, TEST)
+    for index, id_ in enumerate(split.ids):
+        path = data / f"{id_}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(suffix, split.read([index])[0][..., ::-1], encode)[1])
+    (data / f"{TEST}.zip").unlink()
+
+
+def test_whole_zips_are_known_by_their_md5(whole):
+    found = load(TRAIN, whole)
+    assert (found.shortfall, found.train_shortfall, found.warnings) == ("", "", ())
+    assert found.test_identity == f"md5 of {TEST}.zip verified"
+    assert found.train_identity == f"md5 of {TRAIN}.zip verified"
+
+
+def test_a_zip_of_the_right_size_and_another_md5_is_not_comparable(whole):
+    path = whole / f"{TEST}.zip"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        first = min(archive.infolist(), key=lambda info: info.header_offset)
+    content[first.header_offset + 10] ^= 1  # the minute at which the first member was changed
+    path.write_bytes(content)
+    found = load(TRAIN, whole)
+    assert found.shortfall == f"{TEST}.zip has another md5 than the published file"
+    assert found.test_identity == ""
+    (warning,) = found.warnings
+    assert warning.startswith(f"{TEST}.zip has another md5 than the published file, so what is")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encode", "says"),
+    [
+        (".tif", [cv2.IMWRITE_TIFF_COMPRESSION, 32773], ""),
+        (".png", [], ", stored as .png and not as .tif"),
+        (".bmp", [], ", stored as .bmp and not as .tif"),
+    ],
+)
+def test_an_unpacked_folder_is_known_by_names_counts_and_pixels(whole, suffix, encode, says):
+    unpacked(whole, suffix, encode)
+    found = load(TRAIN, whole)
+    assert found.shortfall == ""
+    assert found.test_identity == (
+        f"names, counts a class and the pixels of the sample's 111 patches{says}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encode"),
+    [(".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]), (".webp", [cv2.IMWRITE_WEBP_QUALITY, 90])],
+)
+def test_a_folder_of_recompressed_patches_is_not_comparable(whole, suffix, encode):
+    unpacked(whole, suffix, encode)
+    found = load(TRAIN, whole)
+    assert found.shortfall == f"other pixels than in {TEST}"
+    assert found.test_identity == ""
+
+
+def test_the_large_training_zip_is_read_by_its_download_alone(whole, monkeypatch):
+    size = (whole / f"{TRAIN}.zip").stat().st_size
+    monkeypatch.setattr(verified, "AT_ONCE", size - 1)
+    known = load(TRAIN, whole).train_identity
+    assert known == (
+        f"the name {TRAIN} and the number of patches; whether they are color-normalized was not "
+        "verified"
+    )
+    fetch(harness_nct_crc.FILES[TRAIN], whole, say=lambda _: None)
+    assert load(TRAIN, whole).train_identity == f"md5 of {TRAIN}.zip verified"
+
+
+def test_the_normalized_zip_under_the_name_of_the_raw_one_is_told_by_its_size(whole):
+    (whole / f"{TRAIN}.zip").rename(whole / f"{TRAIN_RAW}.zip")
+    assert load(TRAIN_RAW, whole).train_shortfall == (
+        f"{TRAIN_RAW}.zip has the size of {TRAIN}.zip"
+    )
+
+
+def test_how_the_data_are_known_is_in_the_row_and_on_the_page(whole, monkeypatch, tmp_path):
+    """With a published result on as many patches, from the zips and from recompressed copies."""
+    registry = load_plugins()
+    counts = harness_nct_crc.TEST_COUNTS
+    paper = PublishedResult(
+        test_set=TEST,
+        model="rgb-means",
+        title="Paper",
+        trained_on=TRAIN,
+        selected_on="none",
+        tta="none",
+        source="a paper",
+        checked="source",
+        n=111,
+        accuracy=0.5,
+        confusion=tuple(map(tuple, np.diag(counts).tolist())),
+        classes=CLASSES,
+    )
+
+    def row():
+        (model,) = (registry.models["rgb-means"],)
+        store = Store(tmp_path / "runs")
+        request = Request(datasets=[registry.datasets["nct-crc-he"]], models=[model], data=whole)
+        plan = planner.build(registry, store, request)
+        for job in plan.to_do(store):
+            with store.write(job.key) as (folder, record):
+                finish = job.compute or job.sweep.run([job.part], folder)[0]
+                record |= finish(folder)
+        store.set_current(plan.copies[0])
+        board = build(store, "nct-crc-he", [paper])
+        (found,) = (r for r in board.rows if r["result"] == "measured")
+        return found, formats.markdown(board), plan.warnings
+
+    found, page, warnings = row()
+    assert found["test_identity"] == f"md5 of {TEST}.zip verified"
+    assert found["reproduced"] != "not comparable"
+    assert (found["reproduced_if"], warnings) == ("", [])
+    assert f"Test patches are taken to be those of {TEST}: md5 of {TEST}.zip verified." in page
+    path = whole / f"{TEST}.zip"
+    content = bytearray(path.read_bytes())
+    content[10] ^= 1
+    path.write_bytes(content)
+    found, page, warnings = row()
+    assert found["reproduced"] == "not comparable"
+    assert "another md5" in found["reproduced_because"]
+    assert "another md5" in page
+    assert "another md5" in warnings[0]
 
 
 def test_a_folder_unpacked_one_level_deeper_is_found(copy, tmp_path):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from harness import HarnessError
 from harness.copies import make_once
-from harness.patches import DAMAGED_ZIP
 from harness.progress import progress
+from harness.zips import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from harness.types import Indices

@@ -1,0 +1,134 @@
+"""Members of a zip: their names as they were meant, each once, and never more than is said."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from harness import files
+from harness.errors import HarnessError
+
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError),
+    *(EOFError, ValueError, RuntimeError),
+)
+"""What Python raises for a damaged or encrypted zip or member, or for an unknown compression."""
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+DEFLATE64 = 9
+UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 1
+UNICODE_PATH = 0x7075
+STEP = 4096
+"""Bytes read at a time where Python does not limit what they may become."""
+
+
+def members(path: Path) -> dict[tuple[str, ...], zipfile.ZipInfo]:
+    """The files and folders in a zip, by the parts of their names; hidden ones are left out.
+
+    "/" and "\\" both separate the parts. Raises HarnessError naming the zip when it is not a whole
+    one, or has several parts; when two members have one name, when a name has ".." in it or cannot
+    be printed; and for members that are encrypted or in a compression that Python cannot read.
+    """
+    files.check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except DAMAGED_ZIP as error:
+        raise not_a_zip(path, error) from error
+    if any(info.volume for info in infos) or path.with_suffix(".z01").exists():
+        raise HarnessError(f"{path}: {_SPLIT}")
+    found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
+    for info in infos:
+        name = _name(info)
+        parts = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
+        if not parts or any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
+            continue
+        _check(path, name, parts, info)
+        if parts in found and not (is_folder(info) and is_folder(found[parts])):
+            raise HarnessError(
+                f"{path}: holds {'/'.join(parts)} twice; make the zip again with each file once"
+            )
+        found[parts] = info
+    return found
+
+
+def is_folder(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a folder."""
+    return info.orig_filename.endswith(("/", "\\"))
+
+
+def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The content of a member. Raises one of ``DAMAGED_ZIP`` when it is not as the zip says."""
+    limited = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    step = info.file_size if limited else STEP
+    pieces, left = [], info.file_size
+    with archive.open(info) as file:
+        while left and (piece := file.read(min(step, left))):
+            pieces.append(piece)
+            left -= len(piece)
+    if left:
+        raise zipfile.BadZipFile(f"it ends {left:,} bytes early")
+    return b"".join(pieces)
+
+
+def not_a_zip(path: Path, error: Exception, wanted: str = "a zip file") -> HarnessError:
+    """What to raise for a file that cannot be opened as a zip because of ``error``."""
+    start = files.head(path)
+    if re.search(r"\.(zip\.\d+|z\d\d)$", path.name.lower()) or path.with_suffix(".z01").exists():
+        return HarnessError(f"{path}: {_SPLIT}")
+    if files.what_is(start).name == "a zip archive":
+        return HarnessError(
+            f"{path}: not a whole zip file ({error}); download it again or remove it"
+        )
+    return HarnessError(f"{path}: {files.is_not(start, wanted)}")
+
+
+_SPLIT = (
+    "is one of several parts of a zip; join them, as with zip -s 0 PARTS.zip --out WHOLE.zip or "
+    "cat PARTS.zip.* > WHOLE.zip"
+)
+
+
+def _check(path: Path, name: str, parts: tuple[str, ...], info: zipfile.ZipInfo) -> None:
+    if not name.isprintable():
+        raise HarnessError(f"{path}: the name {name!a} inside cannot be printed; rename it")
+    if ".." in parts:
+        raise HarnessError(
+            f"{path}: the name {name} inside leads out of the zip; make the zip again without it"
+        )
+    if is_folder(info):
+        return
+    if info.flag_bits & ENCRYPTED_FLAG:
+        raise HarnessError(f"{path}: {name} inside is encrypted; make the zip without a password")
+    if info.compress_type not in COMPRESSIONS:
+        known = " (Deflate64)" if info.compress_type == DEFLATE64 else ""
+        raise HarnessError(
+            f"{path}: {name} inside is in a compression, number {info.compress_type}{known}, that "
+            "Python cannot read; unpack it, or make the zip with Deflate"
+        )
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """The name of a member as its maker meant it.
+
+    Without the flag that says UTF-8, the format means code page 437, for which Python takes it.
+    Yet some programs write UTF-8 all the same, or write it into a field of its own.
+    """
+    name = info.orig_filename
+    if info.flag_bits & UTF8_FLAG:
+        return name
+    raw = name.encode("cp437")
+    place = 0
+    while place + 4 <= len(info.extra):
+        kind, length = struct.unpack_from("<HH", info.extra, place)
+        value = info.extra[place + 4 : place + 4 + length]
+        if kind == UNICODE_PATH and value[1:5] == struct.pack("<I", zlib.crc32(raw)):
+            raw = value[5:]
+        place += 4 + length
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return name

@@ -29,7 +29,15 @@ class Files:
 
 def list_files(path: Path) -> Files:
     """List the patches in the class folders of a folder or of a zip."""
-    return list_folder(path) if path.is_dir() else list_zip(path)
+    if path.is_dir():
+        return list_folder(path)
+    kind = files.what_is(files.head(path))
+    if path.suffix.lower() != ".zip" and kind.name != files.ZIP:
+        raise HarnessError(
+            f"{path}: Not a directory of class folders, nor a zip file: it is {kind.name}; "
+            f"{kind.fix}"
+        )
+    return list_zip(path)
 
 
 def list_folder(folder: Path) -> Files:

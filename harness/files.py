@@ -107,10 +107,12 @@ class Kind:
 
 
 LFS, ANNEX, UTF16 = "a pointer of Git LFS", "a pointer of git-annex", "UTF-16 text"
+ZIP, SPLIT_ZIP = "a zip archive", "the first part of a zip archive in several parts"
 _FIXES = {
     LFS: "run git lfs pull, which downloads the file itself",
     ANNEX: "run git annex get, which downloads the file itself",
     UTF16: "save it as UTF-8",
+    SPLIT_ZIP: "join the parts, as with zip -s 0 PARTS.zip --out WHOLE.zip",
     "archive": "unpack it",
     "page": "download it again; open the address in a browser to see what the server says",
     "empty": "get it again",
@@ -125,9 +127,9 @@ _BEGINNINGS = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image", "image"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 image", "image"),
     (b"8BPS", "a Photoshop image", "image"),
-    (b"PK\x03\x04", "a zip archive", "archive"),
+    (b"PK\x03\x04", ZIP, "archive"),
     (b"PK\x05\x06", "an empty zip archive", "archive"),
-    (b"PK\x07\x08", "the first part of a zip archive in several parts", "archive"),
+    (b"PK\x07\x08", SPLIT_ZIP, "archive"),
     (b"\x1f\x8b", "a gzip file", "archive"),
     (b"BZh", "a bzip2 file", "archive"),
     (b"\xfd7zXZ\0", "an xz file", "archive"),

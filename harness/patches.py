@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.types import Indices
 
 __all__ = [
+    "DECODED",
     "FileSplit",
     "Files",
     "check_suffix",

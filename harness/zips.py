@@ -25,19 +25,20 @@ STEP = 4096
 """Bytes read at a time where Python does not limit what they may become."""
 
 
-def members(path: Path) -> dict[tuple[str, ...], zipfile.ZipInfo]:
+def members(path: Path, wanted: str = "zip file") -> dict[tuple[str, ...], zipfile.ZipInfo]:
     """The files and folders in a zip, by the parts of their names; hidden ones are left out.
 
-    "/" and "\\" both separate the parts. Raises HarnessError naming the zip when it is not a whole
-    one, or has several parts; when two members have one name, when a name has ".." in it or cannot
-    be printed; and for members that are encrypted or in a compression that Python cannot read.
+    "/" and "\\" both separate the parts. ``wanted`` is what errors call the file. Raises
+    HarnessError naming it when it is not a whole zip, or one of several parts; when two members
+    have one name; when a name has ".." in it or cannot be printed; and for members that are
+    encrypted or in a compression that Python cannot read.
     """
     files.check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except DAMAGED_ZIP as error:
-        raise not_a_zip(path, error) from error
+        raise _not_a_zip(path, error, wanted) from error
     if any(info.volume for info in infos) or path.with_suffix(".z01").exists():
         raise HarnessError(f"{path}: {_SPLIT}")
     found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
@@ -74,16 +75,16 @@ def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return b"".join(pieces)
 
 
-def not_a_zip(path: Path, error: Exception, wanted: str = "a zip file") -> HarnessError:
+def _not_a_zip(path: Path, error: Exception, wanted: str) -> HarnessError:
     """What to raise for a file that cannot be opened as a zip because of ``error``."""
     start = files.head(path)
     if re.search(r"\.(zip\.\d+|z\d\d)$", path.name.lower()) or path.with_suffix(".z01").exists():
         return HarnessError(f"{path}: {_SPLIT}")
-    if files.what_is(start).name == "a zip archive":
+    if files.what_is(start).name == files.ZIP:
         return HarnessError(
-            f"{path}: not a whole zip file ({error}); download it again or remove it"
+            f"{path}: not a whole {wanted} ({error}); download it again or remove it"
         )
-    return HarnessError(f"{path}: {files.is_not(start, wanted)}")
+    return HarnessError(f"{path}: {files.is_not(start, 'a ' + wanted)}")
 
 
 _SPLIT = (

@@ -107,10 +107,11 @@ class Kind:
 
 
 LFS, ANNEX, UTF16 = "a pointer of Git LFS", "a pointer of git-annex", "UTF-16 text"
+TAR, PICKLE, SAFETENSORS = "a tar archive", "a pickle file", "a safetensors file"
 ZIP, SPLIT_ZIP = "a zip archive", "the first part of a zip archive in several parts"
 _FIXES = {
-    LFS: "run git lfs pull, which downloads the file itself",
-    ANNEX: "run git annex get, which downloads the file itself",
+    LFS: "run git lfs pull",
+    ANNEX: "run git annex get",
     UTF16: "save it as UTF-8",
     SPLIT_ZIP: "join the parts, as with zip -s 0 PARTS.zip --out WHOLE.zip",
     "archive": "unpack it",
@@ -146,7 +147,7 @@ _BEGINNINGS = (
     (b"%PDF-", "a PDF document", "data"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document", "data"),
     (b"L\0\0\0\x01\x14\x02\0", "a Windows shortcut", "data"),
-    *((bytes([128, version]), "a pickle file", "data") for version in range(2, 6)),
+    *((bytes([128, version]), PICKLE, "data") for version in range(2, 6)),
     (b"\xff\xfe", UTF16, "data"),
     (b"\xfe\xff", UTF16, "data"),
 )
@@ -168,9 +169,9 @@ def what_is(start: bytes) -> Kind:
     if start[128:132] == b"DICM":
         return Kind("a DICOM file", "image")
     if start[257:262] == b"ustar":
-        return Kind("a tar archive", "archive")
+        return Kind(TAR, "archive")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 10**9:
-        return Kind("a safetensors file", "data")
+        return Kind(SAFETENSORS, "data")
     if not start[:HEAD].strip(b"\0"):
         return Kind("full of zero bytes (a copy or download that was cut)", "empty")
     return _text(start[:HEAD]) or Kind(
@@ -217,3 +218,13 @@ def check_text(name: str | Path, start: bytes, wanted: str) -> None:
     """
     if what_is(start).group not in ("text", "empty", "unknown"):
         raise HarnessError(f"{name}: {is_not(start, wanted)}")
+
+
+_WEIGHTS = {ZIP, TAR, PICKLE, SAFETENSORS}
+
+
+def check_weights(name: str | Path, start: bytes) -> None:
+    """Raise HarnessError for what cannot be the weights of a network, by torch or safetensors."""
+    kind = what_is(start)
+    if kind.name not in _WEIGHTS and kind.group != "unknown":
+        raise HarnessError(f"{name}: {is_not(start, 'a file of weights')}")

@@ -28,6 +28,7 @@ import pluggy
 from harness import hookspecs
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
+from harness.files import HEAD, check_text, read_bytes
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import Plugin, Registry, suggest
 from harness.types import (
@@ -124,10 +125,11 @@ def _of_file(path: Path) -> Plugin:
     if path.suffix not in (".py", ".toml"):
         raise HarnessError(f"--plugin {path}: must be a .py or a .toml file")
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise HarnessError(f"--plugin {path}: {error.strerror}; check the path") from error
-    return Plugin(path.stem, str(path), digest[:8])
+        content = read_bytes(path)
+        check_text(path, content[:HEAD], f"a {path.suffix} file")
+    except HarnessError as error:
+        raise HarnessError(f"--plugin {error}") from error
+    return Plugin(path.stem, str(path), hashlib.sha256(content).hexdigest()[:8])
 
 
 def _import(path: Path) -> ModuleType:

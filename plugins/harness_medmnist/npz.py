@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -53,7 +53,7 @@ class NpzSplit:
                 "expected; download the file again"
             )
         self.shape = wanted
-        self.order = "F" if fortran else "C"  # as arrays of MATLAB or HDF5 are saved
+        self.order: Literal["C", "F"] = "F" if fortran else "C"  # F: of MATLAB and the like
         if images.file_size != self.start + int(np.prod(wanted)):
             raise self._damaged(self.array, "its length is wrong")
         self.images = images

@@ -76,8 +76,10 @@ def check_whole(paths: Sequence[Path], pattern: str) -> str:
                 f"get it, or give a pattern in place of {pattern!r} that finds only the files meant"
             )
         if missing:
-            total = save.total or f"at least {len(missing) + len(save.files)}"
-            left_out.append(f"{len(save.files)} of {total} files ({known})")
+            least = "" if save.total else "at least "
+            left_out.append(
+                f"{len(save.files)} of {least}{len(save.files) + len(missing)} files ({known})"
+            )
     return ", ".join(left_out)
 
 

@@ -12,9 +12,10 @@ import struct
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 256, 257, 258, 259, 262, 270
-ORIENTATION, SAMPLES, SUB_IFDS, EXTRA, FORMAT, DEPTH, STACK = 274, 277, 330, 338, 339, 32997, 33629
+ORIENTATION, SAMPLES, TILE_WIDTH, SUB_IFDS, EXTRA, FORMAT = 274, 277, 322, 330, 338, 339
+DEPTH, STACK = 32997, 33629
 TAGS = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION}
-TAGS |= {ORIENTATION, SAMPLES, SUB_IFDS, EXTRA, FORMAT, DEPTH, STACK}
+TAGS |= {ORIENTATION, SAMPLES, TILE_WIDTH, SUB_IFDS, EXTRA, FORMAT, DEPTH, STACK}
 GRAY, RGB, PALETTE, YCBCR = (0, 1), 2, 3, 6
 ASSOCIATED, UNASSOCIATED = 1, 2
 
@@ -218,6 +219,11 @@ def _check_channels(page: Page) -> None:
         raise ValueError(
             f"is a TIFF image in {page.colors} of {samples} channels, where {own} (or one more for "
             "alpha) can be read; convert it to RGB"
+        )
+    if alpha and photometric in GRAY and page.get(TILE_WIDTH):  # which libtiff mixes up
+        raise ValueError(
+            "is a TIFF image in gray with alpha, in tiles, which cannot be read; save it without "
+            "alpha or tiles"
         )
     if compression not in (FAX | COMPRESSIONS if bilevel else COMPRESSIONS):
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import re
 import struct
 import zipfile
@@ -12,17 +11,13 @@ from pathlib import Path
 from harness import files
 from harness.errors import HarnessError
 
-DAMAGED_ZIP = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError),
-    *(EOFError, ValueError, RuntimeError),
-)
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 """What Python raises for a damaged or encrypted zip or member, or for an unknown compression."""
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-DEFLATE64 = 9
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Python reads others too, but a few bytes of bzip2 or LZMA may become any number, all at once."""
+OTHERS = {9: " (Deflate64)", 12: " (bzip2)", 14: " (LZMA)", 93: " (Zstandard)", 95: " (xz)"}
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 1
 UNICODE_PATH = 0x7075
-STEP = 4096
-"""Bytes read at a time where Python does not limit what they may become."""
 
 
 def members(path: Path, wanted: str = "zip file") -> dict[tuple[str, ...], zipfile.ZipInfo]:
@@ -31,7 +26,7 @@ def members(path: Path, wanted: str = "zip file") -> dict[tuple[str, ...], zipfi
     "/" and "\\" both separate the parts. ``wanted`` is what errors call the file. Raises
     HarnessError naming it when it is not a whole zip, or one of several parts; when two members
     have one name; when a name has ".." in it or cannot be printed; and for members that are
-    encrypted or in a compression that Python cannot read.
+    encrypted or not compressed by Deflate.
     """
     files.check_file(path)
     try:
@@ -63,16 +58,11 @@ def is_folder(info: zipfile.ZipInfo) -> bool:
 
 def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """The content of a member. Raises one of ``DAMAGED_ZIP`` when it is not as the zip says."""
-    limited = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    step = info.file_size if limited else STEP
-    pieces, left = [], info.file_size
     with archive.open(info) as file:
-        while left and (piece := file.read(min(step, left))):
-            pieces.append(piece)
-            left -= len(piece)
-    if left:
-        raise zipfile.BadZipFile(f"it ends {left:,} bytes early")
-    return b"".join(pieces)
+        data = file.read(info.file_size)
+    if len(data) < info.file_size:
+        raise zipfile.BadZipFile(f"it ends {info.file_size - len(data):,} bytes early")
+    return data
 
 
 def _not_a_zip(path: Path, error: Exception, wanted: str) -> HarnessError:
@@ -105,10 +95,10 @@ def _check(path: Path, name: str, parts: tuple[str, ...], info: zipfile.ZipInfo)
     if info.flag_bits & ENCRYPTED_FLAG:
         raise HarnessError(f"{path}: {name} inside is encrypted; make the zip without a password")
     if info.compress_type not in COMPRESSIONS:
-        known = " (Deflate64)" if info.compress_type == DEFLATE64 else ""
+        how = f"{info.compress_type}{OTHERS.get(info.compress_type, '')}"
         raise HarnessError(
-            f"{path}: {name} inside is in a compression, number {info.compress_type}{known}, that "
-            "Python cannot read; unpack it, or make the zip with Deflate"
+            f"{path}: {name} inside is in a compression, number {how}, that is not supported; "
+            "unpack the zip, or make it with Deflate"
         )
 
 

@@ -32,9 +32,10 @@ def most_bytes() -> int:
 def check_size(name: str | Path, size: int, what: str = "is") -> None:
     """Raise HarnessError when so many bytes are more than may be read into memory at once."""
     if size > (limit := most_bytes()):
+        needed = -(-size // 10**6)
         raise HarnessError(
-            f"{name}: {what} {size / 1e6:,.0f} MB, above the limit of {limit / 1e6:,.0f} MB; if "
-            f"that is right, set the environment variable {LIMIT}={-(-size // 10**6)}"
+            f"{name}: {what} {needed:,} MB, above the limit of {limit // 10**6:,} MB; if that is "
+            f"right, set the environment variable {LIMIT}={needed}"
         )
 
 
@@ -208,7 +209,7 @@ def _text(start: bytes) -> Kind | None:
 def is_not(start: bytes, wanted: str) -> str:
     """What to say of a file that begins so where another is ``wanted``, such as "a zip file"."""
     kind = what_is(start)
-    return f"is {kind.name}, not {wanted}; {kind.fix}"
+    return f"not {wanted}: it is {kind.name}; {kind.fix}"
 
 
 def check_text(name: str | Path, start: bytes, wanted: str) -> None:
@@ -224,7 +225,10 @@ _WEIGHTS = {ZIP, TAR, PICKLE, SAFETENSORS}
 
 
 def check_weights(name: str | Path, start: bytes) -> None:
-    """Raise HarnessError for what cannot be the weights of a network, by torch or safetensors."""
+    """Raise HarnessError for what cannot be the weights of a network, by torch or safetensors.
+
+    What is of no known kind passes, and so does plain text: the reader has more to say about it.
+    """
     kind = what_is(start)
-    if kind.name not in _WEIGHTS and kind.group != "unknown":
-        raise HarnessError(f"{name}: {is_not(start, 'a file of weights')}")
+    if kind.name not in _WEIGHTS and kind.group not in ("unknown", "text"):
+        raise HarnessError(f"{name}: cannot be read as weights: it is {kind.name}; {kind.fix}")

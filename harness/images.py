@@ -42,7 +42,7 @@ def decode(
     check = _CHECKS.get(kind.name)
     if check is None:
         if kind.group == "image":
-            raise HarnessError(f"{name}: is {kind.name}, not {WANTED}; convert it to PNG")
+            raise HarnessError(f"{name}: not {WANTED}: it is {kind.name}; convert it to PNG")
         raise HarnessError(f"{name}: cannot be read as an image: it is {kind.name}; {kind.fix}")
     try:
         width, height, data, darkened = check(data)

@@ -209,11 +209,11 @@ def test_zips_in_several_parts(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "is empty, not a zip file"),
-        (b"\x1f\x8b\x08" + bytes(99), "is a gzip file, not a zip file; unpack it"),
+        (b"", "not a zip file: it is empty; get it again"),
+        (b"\x1f\x8b\x08" + bytes(99), "not a zip file: it is a gzip file; unpack it"),
         (
             b"<!DOCTYPE html><title>404 Not Found</title>",
-            "is an HTML page titled '404 Not Found', not",
+            "it is an HTML page titled '404 Not Found'; down",
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid", "pointer of Git LFS.*git lfs pull"),
         (LOCAL + bytes(200), "not a whole zip file"),

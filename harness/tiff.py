@@ -31,7 +31,24 @@ COLORS = {
     **{8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32803: "color filter array", 34892: "raw"},
 }
 NUMBERS = {2: "signed integers", 3: "floating-point numbers", 5: "complex integers", 6: "complex"}
+CHANNELS = {0: 1, 1: 1, RGB: 3, PALETTE: 1, YCBCR: 3}
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_SINGLE = {3: 16, 4: 32}
+"""Bits of the types SHORT and LONG, which most tags have."""
+
+
+def _layout(order: str, *codes: str) -> tuple[str, struct.Struct, struct.Struct, struct.Struct]:
+    offset, count, entry = (struct.Struct(order + code) for code in codes)
+    return order, offset, count, entry
+
+
+_LAYOUTS = {
+    b"II*\0": _layout("<", "I", "H", "HHII"),
+    b"MM\0*": _layout(">", "I", "H", "HHII"),
+    b"II+\0": _layout("<", "Q", "Q", "HHQQ"),
+    b"MM\0+": _layout(">", "Q", "Q", "HHQQ"),
+}
+"""By the first bytes: the byte order, and how an offset, a number of tags and a tag are packed."""
 
 
 @dataclass
@@ -96,33 +113,45 @@ def check(data: bytes) -> Tiff:
 
 def _pages(data: bytes) -> tuple[str, list[Page]]:
     """The byte order, and the pages of a file in order. Raises struct.error where it ends early."""
-    order = "<" if data[:2] == b"II" else ">"
-    (version,) = struct.unpack_from(f"{order}H", data, 2)
-    number, count, entry = ("Q", "Q", "HHQ8x") if version == 43 else ("I", "H", "HHI4x")
-    size, wide = struct.calcsize(f"={number}"), struct.calcsize(f"={entry}")
-    (start,) = struct.unpack_from(order + number, data, size)
+    if (layout := _LAYOUTS.get(data[:4])) is None:
+        raise struct.error("no TIFF")
+    order, number, count, entry = layout
+    (start,) = number.unpack_from(data, number.size)
     seen: set[int] = set()
     pages: list[Page] = []
     while start and start not in seen and len(pages) < MOST_PAGES:
         seen.add(start)
-        (n,) = struct.unpack_from(order + count, data, start)
-        first = start + struct.calcsize(f"={count}")
-        end = first + n * wide
+        (n,) = count.unpack_from(data, start)
+        first = start + count.size
+        end = first + n * entry.size
         if end > len(data):
             raise struct.error("the tags go beyond the end")
         pages.append(page := Page())
-        for i, (tag, kind, many) in enumerate(struct.iter_unpack(order + entry, data[first:end])):
-            if tag in TAGS and tag not in page.values:
-                place = first + (i + 1) * wide - size
+        values, place = page.values, first - number.size
+        for tag, kind, many, value in entry.iter_unpack(data[first:end]):
+            place += entry.size
+            if tag not in TAGS or tag in values:
+                continue
+            if many == 1 and (bits := _SINGLE.get(kind)):  # it stands here, at the left
+                values[tag] = (
+                    value & (1 << bits) - 1 if order == "<" else value >> 8 * number.size - bits,
+                )
+                page.places[tag] = place, _CODES[kind]
+            else:
                 _read(page, data, order, (tag, kind, many), place, number)
-        (start,) = struct.unpack_from(order + number, data, end)
+        (start,) = number.unpack_from(data, end)
     if not pages:
         raise struct.error("no page")
     return order, pages
 
 
 def _read(
-    page: Page, data: bytes, order: str, entry: tuple[int, int, int], place: int, number: str
+    page: Page,
+    data: bytes,
+    order: str,
+    entry: tuple[int, int, int],
+    place: int,
+    number: struct.Struct,
 ) -> None:
     """Read the value of one tag, which lies at ``place`` or, if it is long, where that points."""
     tag, kind, many = entry
@@ -132,15 +161,14 @@ def _read(
     code = "s" if tag == DESCRIPTION else _CODES.get(kind)
     if code is None or not many:
         return
-    many = min(many, LONGEST if code == "s" else MOST_VALUES)
-    form = f"{order}{many}{code}"
-    if struct.calcsize(form) > struct.calcsize(f"={number}"):
-        (place,) = struct.unpack_from(order + number, data, place)
+    form = f"{order}{min(many, LONGEST if code == 's' else MOST_VALUES)}{code}"
+    if many * struct.calcsize(f"={code}") > number.size:
+        (place,) = number.unpack_from(data, place)
+    value = struct.unpack_from(form, data, place)
     if code == "s":
-        page.values[tag] = ()
-        page.description = data[place : place + many].split(b"\0")[0].decode("utf-8", "replace")
-        return
-    page.values[tag] = struct.unpack_from(form, data, place)
+        page.description = value[0].split(b"\0")[0].decode("utf-8", "replace")
+        value = ()
+    page.values[tag] = value
     page.places[tag] = place, code
 
 
@@ -195,19 +223,19 @@ def _planes(page: Page) -> int:
 
 def _check_channels(page: Page) -> None:
     """Raise ValueError for what OpenCV reads otherwise than meant, or not in every version."""
-    numbers, bits = set(page.values.get(FORMAT, (1,))), set(page.values.get(BITS, (1,)))
+    numbers, bits = page.values.get(FORMAT, (1,)), page.values.get(BITS, (1,))
     photometric, samples = page.get(PHOTOMETRIC, -1), page.get(SAMPLES, 1)
     compression = page.get(COMPRESSION, 1)
-    size = "/".join(str(n) for n in sorted(bits))
-    for number in sorted(numbers - {1, 4}):
-        raise ValueError(
-            f"is a TIFF image of {NUMBERS.get(number, 'unknown numbers')}, {size} bits each, where "
-            "unsigned integers of 8 bits (0 to 255) are expected; convert it"
-        )
-    bilevel = bits == {1} and photometric in GRAY and samples == 1
-    if bits != {8} and not bilevel:
-        raise ValueError(f"has {size} bits a channel; convert it to 8 bits and run again")
-    own = {**dict.fromkeys(GRAY, 1), RGB: 3, PALETTE: 1, YCBCR: 3}.get(photometric)
+    for number in numbers:
+        if number not in (1, 4):  # 4: not known, as it was before there was this tag
+            raise ValueError(
+                f"is a TIFF image of {NUMBERS.get(number, 'unknown numbers')}, {max(bits)} bits "
+                "each, where unsigned integers of 8 bits (0 to 255) are expected; convert it"
+            )
+    bilevel = max(bits) == 1 and photometric in GRAY and samples == 1
+    if not bilevel and (max(bits) != 8 or min(bits) != 8):
+        raise ValueError(f"has {max(bits)} bits a channel; convert it to 8 bits and run again")
+    own = CHANNELS.get(photometric)
     if own is None or (photometric == YCBCR and compression != JPEG):
         raise ValueError(
             f"is a TIFF image in {page.colors}, which has no one meaning in RGB; convert it to RGB"

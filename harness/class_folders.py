@@ -107,13 +107,14 @@ def list_zip(path: Path) -> Files:
     parents = {parts[:-1] for parts in filled}
     if len(parents) > 1:
         raise HarnessError(f"{path}: holds several folders of class folders; make a zip of each")
-    for parts in found:
+    for parts in (p for p in found if len(p) < depth):
         above = parts[:-1]
         image = PurePosixPath(parts[-1]).suffix.lower() in SUFFIXES
-        if image and len(parts) < depth and not any(p[: len(above)] == above for p in parents):
+        if image and not any(p[: len(above)] == above for p in parents):
+            deepest = next(p for p in found if len(p) == depth)
             raise HarnessError(
                 f"{path}: holds images at several depths, such as {'/'.join(parts)} and "
-                f"{next(p for p in found if len(p) == depth)}; put all into class folders"
+                f"{'/'.join(deepest)}; put each directly into a class folder"
             )
     folders = {p for p, info in found.items() if zips.is_folder(info) and len(p) == depth - 1}
     if empty := sorted(folders - filled):

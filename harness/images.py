@@ -46,20 +46,23 @@ def decode(
         raise HarnessError(f"{name}: cannot be read as an image: it is {kind.name}; {kind.fix}")
     try:
         width, height, data, darkened = check(data)
-        taken = f"is an image of {width}x{height} pixels, which take"
-        files.check_size(name, 3 * width * height, taken)
-        image = _decode(data, cv2.IMREAD_COLOR)
-        if image is None or image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise IndexError
-        if darkened:
-            _check_opaque(_decode(data, cv2.IMREAD_UNCHANGED))
     except ValueError as error:
         raise HarnessError(f"{name}: {error}") from error
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError):  # it ends within its header
+        width, height, darkened = 0, 0, False
+    taken = f"is an image of {width}x{height} pixels, which take"
+    files.check_size(name, 3 * width * height, taken)
+    image = _decode(data, cv2.IMREAD_COLOR) if width and height else None
+    if image is None or image.shape != (height, width, 3) or image.dtype != np.uint8:
         raise HarnessError(
             f"{name}: cannot be read as an image (cut short, damaged, or of a rare kind); replace "
             "or remove the file and run again"
-        ) from error
+        )
+    if darkened and not _opaque(_decode(data, cv2.IMREAD_UNCHANGED)):
+        raise HarnessError(
+            f"{name}: has colors that are multiplied by its alpha channel (associated alpha), so "
+            "the colors themselves are not known; save it without alpha"
+        )
     if shape is not None and (height, width) != shape:
         if not resize:
             raise HarnessError(
@@ -87,12 +90,14 @@ def _decode(data: bytes, color: int) -> NDArray[Any] | None:
     return image
 
 
-def _check_opaque(image: NDArray[Any] | None) -> None:
-    if image is None or image.ndim < 3 or image.shape[2] != 4 or image[..., 3].min() < 255:
-        raise ValueError(
-            "has colors that are multiplied by an alpha channel (associated alpha), so that the "
-            "own ones are not known; save it without the alpha channel"
-        )
+def _opaque(image: NDArray[Any] | None) -> bool:
+    """Whether an image has an alpha channel that is 255 everywhere."""
+    return (
+        image is not None
+        and image.ndim == 3
+        and image.shape[2] == 4
+        and bool((image[..., 3] == 255).all())
+    )
 
 
 Checked = tuple[int, int, bytes, bool]

@@ -250,7 +250,7 @@ def test_fax_compressions(how):
 
 def test_an_alpha_that_colors_are_multiplied_by_is_an_error_unless_it_is_opaque():
     options = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
-    with pytest.raises(HarnessError, match=r"set/A/one: .*multiplied by an alpha channel"):
+    with pytest.raises(HarnessError, match=r"set/A/one: .*multiplied by its alpha channel"):
         decode(tiff(np.dstack([COLOR, ALPHA]), **options), NAME, None)
     opaque = tiff(np.dstack([COLOR, np.full_like(ALPHA, 255)]), **options)
     assert (decode(opaque, NAME, None) == COLOR).all()

@@ -2,8 +2,9 @@
 
 What a plugin needs is importable from here. Those that read files or stream over patches find more
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
-``harness.copies``, ``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_keys`` and
-``harness.statistics``; the rest of the package is the command's own.
+``harness.files``, ``harness.zips`` (what a file really is), ``harness.copies``,
+``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``; the
+rest of the package is the command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError

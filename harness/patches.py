@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
-import os
-import stat
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.class_folders import SUFFIXES, Files, list_files, list_folder, list_zip, read_file
 from harness.errors import HarnessError
+from harness.images import DECODED, decode
 from harness.names import alike, quoted
 
 if TYPE_CHECKING:
     from harness.types import Indices
 
-SUFFIXES = {".tif", ".tiff", ".png", ".webp", ".jpg", ".jpeg", ".bmp"}
+__all__ = [
+    "DECODED",
+    "FileSplit",
+    "Files",
+    "check_suffix",
+    "decode",
+    "list_files",
+    "list_folder",
+    "list_zip",
+    "missing",
+    "place",
+    "read_file",
+    "shortfall",
+]
 FINGERPRINT_FILES = 32
-DAMAGED_ZIP = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError),
-    *(EOFError, ValueError, RuntimeError),
-)
-"""What Python raises for a damaged or encrypted zip or member, or for an unknown compression."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """Files of one folder or zip: ``sizes`` maps a name (with "/") to bytes."""
-
-    origin: Path
-    sizes: Mapping[str, int]
-    read: Callable[[str], bytes]
 
 
 def place(folder: Path, name: str) -> Path | None:
@@ -77,155 +72,6 @@ def shortfall(counts: Iterable[int], whole: Sequence[int], patches: str) -> str:
     if sum(found) != sum(whole):
         return f"{sum(found):,} of {sum(whole):,} {patches}"
     return "" if found == list(whole) else "other counts a class than published"
-
-
-def list_files(path: Path) -> Files:
-    """List the patches in the class folders of a folder, or of a zip by its suffix."""
-    is_zip = path.suffix.lower() == ".zip" and not path.is_dir()
-    return list_zip(path) if is_zip else list_folder(path)
-
-
-def list_folder(folder: Path) -> Files:
-    """List what lies in the class folders of ``folder``. An empty class folder is an error."""
-    sizes: dict[str, int] = {}
-    try:
-        for class_folder in sorted(folder.iterdir()):
-            if class_folder.name.startswith(".") or not class_folder.is_dir():
-                continue
-            found = [f for f in class_folder.iterdir() if not f.name.startswith(".")]
-            if not found:
-                raise HarnessError(
-                    f"{class_folder}: this class folder is empty; "
-                    "unpack its patches there or remove the folder"
-                )
-            for file in found:
-                name = f"{class_folder.name}/{file.name}"
-                if not name.isprintable():  # such as bytes that are no UTF-8
-                    raise HarnessError(f"{folder}: the name {name!a} cannot be printed; rename it")
-                status = file.stat()
-                if stat.S_ISDIR(status.st_mode):
-                    raise HarnessError(
-                        f"{file}: is a folder inside a class folder; put its images directly into "
-                        'the class folder, or list them with kind = "table"'
-                    )
-                sizes[name] = status.st_size
-    except OSError as error:
-        raise HarnessError(
-            f"{error.filename or folder}: {error.strerror}; check the path given as data"
-        ) from error
-    return Files(folder, sizes, partial(read_file, folder))
-
-
-def read_file(folder: Path, name: str) -> bytes:
-    """The content of a file below ``folder``: the ``read`` of Files that lie there."""
-    return (folder / name).read_bytes()
-
-
-def list_zip(path: Path) -> Files:
-    """List the patches in a zip without unpacking it; names keep their last two parts."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except DAMAGED_ZIP as error:
-        raise HarnessError(
-            f"{path}: not a whole zip file ({error}); download it again or remove it"
-        ) from error
-    found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
-    for info in infos:
-        parts = PurePosixPath(info.filename).parts
-        if parts and not any(part.startswith((".", "__MACOSX")) for part in parts):
-            found[parts] = info
-    # Patches lie deepest; what lies above them, beside the class folders, is not ours to read.
-    depth = max((len(parts) for parts, info in found.items() if not info.is_dir()), default=0)
-    members = {
-        "/".join(parts[-2:]): info for parts, info in found.items() if len(parts) == depth > 1
-    }
-    filled = {parts[:-1] for parts in found if len(parts) == depth}
-    if len({parts[:-1] for parts in filled}) > 1:
-        raise HarnessError(f"{path}: holds several folders of class folders; make a zip of each")
-    folders = {p for p, info in found.items() if info.is_dir() and len(p) == depth - 1}
-    if empty := sorted(folders - filled):
-        raise HarnessError(
-            f"{path}: the class folder {'/'.join(empty[0])} inside is empty; "
-            "make the zip again with its patches or without the folder"
-        )
-
-    return Files(
-        path, {name: info.file_size for name, info in members.items()}, _Zip(path, members)
-    )
-
-
-class _Zip:
-    """Reads members of a zip, also in other processes that it is sent to or inherited by.
-
-    Each process opens the zip itself: one that several share has one position in all of them.
-    """
-
-    def __init__(self, path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
-        self.path = path
-        self.members = members
-        self.archives: dict[int, zipfile.ZipFile] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Zip, (self.path, self.members)
-
-    def __call__(self, name: str) -> bytes:
-        process = os.getpid()
-        try:
-            if process not in self.archives:
-                self.archives[process] = zipfile.ZipFile(self.path)
-            return self.archives[process].read(self.members[name])
-        except DAMAGED_ZIP as error:
-            raise HarnessError(
-                f"{self.path}: {name} inside is damaged ({error}); download the zip again"
-            ) from error
-
-
-def decode(
-    data: bytes,
-    name: str,
-    shape: tuple[int, int] | None,
-    resize: bool = False,
-    advice: str = "remove the file and run again",
-) -> NDArray[np.uint8]:
-    """Decode one image file to uint8 RGB (H, W, 3).
-
-    A gray image gets three equal channels; an alpha channel is left out, so that a transparent
-    pixel has the color stored under it. Raises HarnessError when OpenCV cannot read the bytes, when
-    the image has more than 8 bits a channel (how many of them are used is not known), or when it
-    is not of ``shape`` (H, W). With ``resize`` it is brought to that shape instead: by averaging
-    where it shrinks in both directions, else by bilinear interpolation. ``advice`` is what to do
-    about an image of another shape.
-    """
-    import cv2
-
-    # OpenCV's own complaints do not name the file; ours does. OpenCV 5 moved the function.
-    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    set_log_level(0)
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data else None
-    except cv2.error:  # such as more pixels than OpenCV reads
-        image = None
-    if image is None:
-        raise HarnessError(
-            f"{name}: cannot be read as an image (truncated, not of 8 bits a channel, or no "
-            "image at all); replace or remove the file and run again"
-        )
-    if image.dtype != np.uint8:
-        raise HarnessError(
-            f"{name}: has {8 * image.itemsize} bits a channel; convert it to 8 bits and run again"
-        )
-    if shape is not None and image.shape[:2] != shape:
-        if not resize:
-            raise HarnessError(
-                f"{name}: is {image.shape[1]}x{image.shape[0]} pixels where {shape[1]}x{shape[0]} "
-                f"are expected; {advice}"
-            )
-        shrinks = image.shape[0] >= shape[0] and image.shape[1] >= shape[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = cv2.resize(image, shape[::-1], interpolation=how)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 class FileSplit:
@@ -276,7 +122,7 @@ class FileSplit:
         Reading all of 12 GB for it would cost minutes at every start. A folder and a zip of the
         same files have the same fingerprint.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"decoded {DECODED}\n".encode())
         for id_, name, label in zip(self.ids, self.names, self.labels, strict=True):
             listed = f"\0{label}" if self.listed else ""
             digest.update(f"{id_}\0{name}\0{self.files.sizes[name]}{listed}\n".encode())

@@ -28,6 +28,7 @@ import pluggy
 from harness import hookspecs
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
+from harness.files import check_text, head, read_bytes
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import Plugin, Registry, suggest
 from harness.types import (
@@ -124,14 +125,15 @@ def _of_file(path: Path) -> Plugin:
     if path.suffix not in (".py", ".toml"):
         raise HarnessError(f"--plugin {path}: must be a .py or a .toml file")
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise HarnessError(f"--plugin {path}: {error.strerror}; check the path") from error
+        digest = hashlib.sha256(read_bytes(path)).hexdigest()
+    except HarnessError as error:
+        raise HarnessError(f"--plugin {error}") from error
     return Plugin(path.stem, str(path), digest[:8])
 
 
 def _import(path: Path) -> ModuleType:
     """Import a file under a name that clashes with no installed module."""
+    check_text(path, head(path), "a Python file")
     name = f"harness_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -168,6 +170,7 @@ def _load(
 def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
     """Let the reader of its kind make contributions of a TOML file."""
     try:
+        check_text(path, head(path), "a TOML file")
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -255,11 +255,6 @@ def test_more_than_8_bits_are_refused(dtype, suffix, bits):
             decode(encoded(image, suffix), "deep", (12, 10))
 
 
-def test_a_float_image_is_not_called_truncated_alone():
-    with pytest.raises(HarnessError, match=r"deep: cannot be read.*, not of 8 bits a channel, or"):
-        decode(encoded(GRAY.astype(np.float32), ".tif"), "deep", (12, 10))
-
-
 def test_resizing_averages_or_interpolates():
     blocks = np.kron(GRAY, np.ones((2, 2), np.uint8))
     smaller = decode(encoded(blocks), "blocks", (12, 10), resize=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import HarnessError, InitialWeights, Setting, UnavailableError
+from harness import HarnessError, InitialWeights, Setting, UnavailableError, files
 from harness.toml_keys import checked
 
 SPLITS = ("none", "held-out", "validation", "test", "unknown")
@@ -171,16 +171,31 @@ class Description:
         code = sources(self.folder, module)
         found = {}
         for path in dict.fromkeys([*code, *self._weights_files(), *self.files]):
+            key = "files" if path in self.files else "network" if path in code else "weights.file"
             try:
+                if path.exists():
+                    self._check(key, path)
                 with path.open("rb") as file:
                     found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
-                key = "files" if path in self.files else "weights.file"
                 raise UnavailableError(
                     f"{self.path}: {key}: {path}: {error.strerror}; put it there or correct the "
                     "path"
                 ) from error
         return found
+
+    def _check(self, key: str, path: Path) -> None:
+        """Raise HarnessError when a file is not what its key says, such as a pointer of Git LFS."""
+        try:
+            start = files.head(path)
+            if key == "network":
+                files.check_text(path, start, "Python code")
+            elif key == "weights.file":
+                files.check_weights(path, start)
+            elif files.what_is(start).group == "pointer":
+                raise HarnessError(f"{path}: {files.is_not(start, 'the file itself')}")
+        except HarnessError as error:
+            raise HarnessError(f"{self.path}: {key}: {error}") from error
 
     def digest(self, digests: Mapping[str, str]) -> str:
         """One digest of these files and of what the description says, wherever they lie."""

@@ -150,18 +150,23 @@ class Description:
         parts: Mapping[str, Split],
         groups: Sequence[str] | None = None,
         train_shortfall: str = "",
+        shortfall: str = "",
     ) -> Splits:
         """Splits of train, test and perhaps validation, or of "all" to cross-validate.
 
-        ``groups`` are those of the test patches; ``train_shortfall`` is what the others lack.
+        ``groups`` are those of the test patches; ``train_shortfall`` is what the others lack, and
+        ``shortfall`` what the test patches lack.
         """
         if "all" in parts:
             folds = self.content.get("folds", 5)
-            return Splits(train=None, test=parts["all"], folds=folds, groups=groups)
+            return Splits(
+                train=None, test=parts["all"], folds=folds, groups=groups, shortfall=shortfall
+            )
         return Splits(
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts["test"],
             groups=groups,
+            shortfall=shortfall,
             train_shortfall=train_shortfall,
         )

@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Dataset, HarnessError, Splits
+from harness import Dataset, HarnessError, Splits, files
 from harness.copies import make_once
 from harness.names import alike, folded, quoted
-from harness.patches import decode
+from harness.patches import DECODED, decode
 from harness.progress import progress
+from harness_files import shards
 from harness_files.description import PARTS, TEXT, Description
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ EMBEDDED = (
     ".with_format(None).to_parquet(FILE)"
 )
 """How to have Hugging Face's datasets save the images, not where they lie."""
-SAMPLED, BLOCK = 32, 1 << 12
-"""Places of a file, and bytes at each, that tell its content from another's."""
 _LOCK = Lock()
 """So that of several threads one makes the copy."""
 
@@ -71,9 +70,16 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         missing = "needs pyarrow: pip install 'histo-harness[parquet]'"
     columns = content["image"], content["label"]
     labels: dict[Path, list[Any]] = {}
+    left_out: dict[str, str] = {}
     if not missing:
         description.check_apart(found)
+        left_out = {
+            part: said
+            for part, paths in found.items()
+            if (said := shards.check_whole(paths, patterns[part]))
+        }
         labels = {path: _labels(path, *columns) for paths in found.values() for path in paths}
+        shards.check_different(path for path, values in labels.items() if values)
         _check_labels(found, labels, columns[1])
         classes, numbers = _classes(description, found, labels, columns[1])
 
@@ -91,7 +97,17 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
                 resizing=description.resizing,
             )
             shape = splits[part].shape
-        return description.splits(splits)
+        return description.splits(
+            splits,
+            shortfall="".join(
+                f"test patches of {left_out[p]}" for p in ("all", "test") if p in left_out
+            ),
+            train_shortfall=", ".join(
+                f"{name} patches of {left_out[part]}"
+                for part, name in (("train", "training"), ("validation", "validation"))
+                if part in left_out
+            ),
+        )
 
     return description.dataset(classes, load, missing)
 
@@ -121,14 +137,17 @@ class ParquetSplit:
         self.resize = resize
         self.resizing = resizing
         self.ids = [f"{prefix}/{number:07}" for number in range(len(self.labels))]
-        source = _digest(self.paths, column)
+        digest = hashlib.sha256(column.encode())
+        for path in self.paths:
+            digest.update(f"{path.name}\n".encode() + shards.digest(path))
+        source = digest.hexdigest()
         self.copy = copy.with_name(f"{copy.name}-{source[:12]}.arrow")
         if shape is None:
             first = decode(self._original(0), self._where(0), None)
             shape = (first.shape[0], first.shape[1])
         self.shape = shape
         resized = str(shape) if resize else ""
-        content = source.encode() + self.labels.tobytes() + resized.encode()
+        content = f"{source} decoded {DECODED}".encode() + self.labels.tobytes() + resized.encode()
         self.fingerprint = hashlib.sha256(content).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -184,6 +203,7 @@ class ParquetSplit:
         them of 100 images; other programs of a thousand.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         done = 0
         with _reading(path) as file:
@@ -197,8 +217,11 @@ class ParquetSplit:
                         f"{path}, row {row}: holds no image, or only the path of one; save the "
                         f"dataset again with its images embedded: {EMBEDDED}"
                     )
+                images = images.cast(pa.large_binary())
+                for row, size in enumerate(pc.binary_length(images).to_pylist(), done):
+                    files.check_size(f"{path}, row {row}", size)
                 done += len(images)
-                yield images.cast(pa.large_binary())
+                yield images
 
     def _original(self, index: int) -> bytes:
         """An image file as Parquet has it; all rows before it are read for that."""
@@ -228,10 +251,19 @@ def _installed() -> bool:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern such as ``data/train-*.parquet``, in order."""
+    """The files of a pattern such as ``data/train-*.parquet``, in order.
+
+    A folder that it finds must have files in it that it finds too. Raises HarnessError for other
+    folders, and for what is no file that can be read.
+    """
     # That of Path takes no absolute pattern.
-    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    return sorted(path for path in map(folder.joinpath, found) if path.is_file())
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    found = sorted(map(folder.joinpath, names))
+    above = {parent for path in found for parent in path.parents}
+    found = [path for path in found if path not in above]
+    for path in found:
+        files.check_file(path)
+    return found
 
 
 @contextmanager
@@ -241,9 +273,13 @@ def _reading(path: Path) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        with ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with ParquetFile(
+            path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
+        ) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if files.what_is(start := files.head(path)).name != "a Parquet file":
+            raise HarnessError(f"{path}: {files.is_not(start, 'a Parquet file')}") from error
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HarnessError(
             f"{path}: cannot be read as Parquet ({first}); get the file again"
@@ -379,19 +415,3 @@ def _numbered(
         raise HarnessError(
             f"{path}, column {column}: the label {label!r} is none of {', '.join(known)}; {mend}"
         ) from error
-
-
-def _digest(paths: Sequence[Path], column: str) -> str:
-    """Of the files: their sizes, and what stands at places spread over each, the end included.
-
-    The end holds where each part of the file lies; reading all of many gigabytes would take long.
-    """
-    digest = hashlib.sha256(column.encode())
-    for path in paths:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            digest.update(f"{path.name} {size}\n".encode())
-            for start in np.linspace(0, max(0, size - BLOCK), SAMPLED).astype(int):
-                file.seek(int(start))
-                digest.update(file.read(BLOCK))
-    return digest.hexdigest()

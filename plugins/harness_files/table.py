@@ -12,6 +12,7 @@ split = "part"         # optional: train, validation or test; without it, cross-
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import Dataset, HarnessError, Splits
+from harness import Dataset, HarnessError, Splits, files
 from harness.patches import Files, FileSplit, check_suffix, read_file
 from harness.registry import suggest
 from harness_files.description import PARTS, TEXT, Description
@@ -120,33 +121,39 @@ def _rows(description: Description, folder: Path, table: Path) -> list[Row]:
 
 def _of_csv(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """For each line where it stands and its cells by column, and the columns."""
+    content = files.read_bytes(table)
+    files.check_text(table, content[: files.HEAD], "a table")
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = [cell.strip() for cell in next(reader, [])]
-            if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise HarnessError(
+            f"{table}: cannot be read as a table (line {line} is not UTF-8); save it as UTF-8"
+        ) from error
+    try:
+        delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        header = [cell.strip() for cell in next(reader, [])]
+        if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+            raise HarnessError(
+                f"{table}: has one column, {header[0]!r}; separate the cells with commas, or "
+                "with tabs in a .tsv file"
+            )
+        for column, times in Counter(filter(None, header)).items():
+            if times > 1:
+                raise HarnessError(f"{table}: has {times} columns {column!r}; rename all but one")
+        found = []
+        for cells_of_line in reader:
+            cells = [cell.strip() for cell in cells_of_line]
+            where = f"{table}, line {reader.line_num}"
+            if len(cells) not in (0, len(header)):
                 raise HarnessError(
-                    f"{table}: has one column, {header[0]!r}; separate the cells with commas, or "
-                    "with tabs in a .tsv file"
+                    f"{where}: has {len(cells)} cells where the first line has {len(header)}; "
+                    "correct it"
                 )
-            for column, times in Counter(filter(None, header)).items():
-                if times > 1:
-                    raise HarnessError(
-                        f"{table}: has {times} columns {column!r}; rename all but one"
-                    )
-            found = []
-            for line in reader:
-                cells = [cell.strip() for cell in line]
-                where = f"{table}, line {reader.line_num}"
-                if len(cells) not in (0, len(header)):
-                    raise HarnessError(
-                        f"{where}: has {len(cells)} cells where the first line has {len(header)}; "
-                        "correct it"
-                    )
-                if cells:
-                    found.append((where, dict(zip(header, cells, strict=True))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            if cells:
+                found.append((where, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
         raise HarnessError(f"{table}: cannot be read as a table ({error}); correct it") from error
     return found, header
 
@@ -171,29 +178,40 @@ def _load(
     number = {name: label for label, name in enumerate(classes)}
     parts: dict[str, dict[str, Row]] = {}
     sizes: dict[str, int] = {}
+    seen: dict[tuple[int, int], Row] = {}
     for row in rows:
         check_suffix(f"{row.where}: {row.path}")
         try:
             path = folder / row.path
-            sizes[row.path] = path.stat().st_size
+            status = path.stat()
             if not path.is_file():
                 raise HarnessError(f"{row.where}: {path} is no file; correct the table")
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
             why = getattr(error, "strerror", None) or error
             raise HarnessError(f"{row.where}: {row.path!r}: {why}; correct the table") from error
+        files.check_file(path)
+        files.check_size(f"{row.where}: {path}", status.st_size)
+        # By a link, or in upper and lower case; a file with several names on disk may be meant.
+        other = seen.setdefault((status.st_dev, status.st_ino), row)
+        if other is not row and status.st_nlink == 1:
+            raise HarnessError(
+                f"{row.where}: {row.path} is the same file as {other.path} in {other.where}; "
+                "remove one of the two"
+            )
+        sizes[row.path] = status.st_size
         parts.setdefault(row.split or "all", {})[row.path] = row
     if "all" not in parts:
         if absent := [part for part in ("train", "test") if part not in parts]:
             raise HarnessError(f"{rows[0].where.split(', ')[0]}: lists no {absent[0]} patches")
         if "folds" in description.content:
             raise description.error("folds is for tables without a column of splits; leave it out")
-    files = Files(folder, sizes, partial(read_file, folder))
+    listed = Files(folder, sizes, partial(read_file, folder))
     splits: dict[str, FileSplit] = {}
     shape = description.shape
     for part in ("all", *PARTS):
         if part in parts:
             splits[part] = FileSplit(
-                files,
+                listed,
                 classes,
                 shape,
                 part,

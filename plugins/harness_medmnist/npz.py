@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from harness import HarnessError
+from harness import HarnessError, files, zips
 from harness.copies import make_once
-from harness.patches import DAMAGED_ZIP
 from harness.progress import progress
 
 if TYPE_CHECKING:
@@ -51,12 +50,13 @@ class NpzSplit:
         with self._open(images) as file:
             found, fortran, dtype = _header(file)
             self.start = file.tell()  # of the pixels within the member
-        if (found, fortran, dtype) != (wanted, False, np.dtype(np.uint8)):
+        if (found, dtype) != (wanted, np.dtype(np.uint8)):
             raise HarnessError(
                 f"{path}: the array {self.array} is {dtype} {found} where uint8 {wanted} is "
                 "expected; download the file again"
             )
         self.shape = wanted
+        self.order: Literal["C", "F"] = "F" if fortran else "C"  # F: of MATLAB and the like
         if images.file_size != self.start + int(np.prod(wanted)):
             raise self._damaged(self.array, "its length is wrong")
         self.images = images
@@ -72,7 +72,7 @@ class NpzSplit:
         """Some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
         with _LOCK:
             mapped = self._mapped
-        return np.array(mapped[np.asarray(indices, np.int64)])
+        return np.array(mapped[np.asarray(indices, np.int64)], order="C")
 
     @cached_property
     def _mapped(self) -> NDArray[np.uint8]:
@@ -85,7 +85,7 @@ class NpzSplit:
             path = self.path.with_name(f"{self.path.stem}.{self.array}.{self.images.CRC:08x}.npy")
             make_once(path, self.images.file_size, self._decompress)
         try:
-            return np.memmap(path, np.uint8, "r", start + self.start, self.shape)
+            return np.memmap(path, np.uint8, "r", start + self.start, self.shape, self.order)
         except (OSError, ValueError) as error:
             raise HarnessError(
                 f"{path}: cannot be read as the array {self.array} ({error}); remove it and run "
@@ -135,17 +135,10 @@ class NpzSplit:
             yield from iter(partial(file.read, CHUNK), b"")
 
     def _member(self, array: str) -> zipfile.ZipInfo:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.getinfo(f"{array}.npy")
-        except KeyError as error:
-            raise HarnessError(
-                f"{self.path}: has no array {array}; download the file again"
-            ) from error
-        except DAMAGED_ZIP as error:
-            raise HarnessError(
-                f"{self.path}: not a whole .npz file ({error}); download it again"
-            ) from error
+        members = zips.members(self.path, ".npz file")
+        if (f"{array}.npy",) not in members:
+            raise HarnessError(f"{self.path}: has no array {array}; download the file again")
+        return members[f"{array}.npy",]
 
     @contextmanager
     def _open(self, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
@@ -153,7 +146,7 @@ class NpzSplit:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 yield file
-        except DAMAGED_ZIP as error:
+        except zips.DAMAGED_ZIP as error:
             raise self._damaged(member.filename.removesuffix(".npy"), error) from error
 
     def _labels(self, file: IO[bytes], array: str, n_classes: int) -> NDArray[np.int64]:
@@ -163,9 +156,12 @@ class NpzSplit:
                 f"{self.path}: the array {array} is {dtype} {shape} where whole numbers (N, 1) are "
                 "expected; download the file again"
             )
-        labels = np.frombuffer(file.read(), dtype)
-        if len(labels) != shape[0]:
+        size = shape[0] * dtype.itemsize
+        files.check_size(f"{self.path}/{array}", size)
+        content = file.read(size + 1)
+        if len(content) != size:
             raise self._damaged(array, "its length is wrong")
+        labels = np.frombuffer(content, dtype)
         if labels.min() < 0 or labels.max() >= n_classes:
             raise HarnessError(
                 f"{self.path}: the array {array} has labels from {labels.min()} to {labels.max()} "

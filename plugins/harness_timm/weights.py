@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from harness import HarnessError, InitialWeights, UnavailableError
+from harness.files import check_weights, head
 from harness_timm.hub import cached_or_downloaded
 from harness_timm.networks import Network, package_file
 
@@ -78,6 +79,7 @@ def _digest(path: Path) -> str:
     """SHA-256 of a file of weights. Raises HarnessError when it is damaged."""
     from safetensors import SafetensorError, safe_open
 
+    check_weights(path, head(path))
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="numpy"):  # reads the header and checks the length

@@ -177,7 +177,7 @@ def test_memory_stays_flat(tmp_path, compression):
         (lambda a: a.update(test_images=a["test_images"].astype(float)), "test_images is float64"),
         (lambda a: a.update(test_images=a["test_images"][..., 0]), r"test_images is uint8 \(55, "),
         (lambda a: a.update(test_images=a["test_images"][:5]), r"uint8 \(5, 28, 28, 3\) where"),
-        (lambda a: a.update(test_images=np.asfortranarray(a["test_images"])), "test_images is"),
+        (lambda a: a.update(test_images=a["test_images"].astype(">i8")), "test_images is >i8"),
         (lambda a: a.update(val_labels=a["val_labels"].ravel()), r"val_labels is uint8 \(56,\)"),
         (lambda a: a.update(val_labels=a["val_labels"] * 1.0), "val_labels is float64"),
         (lambda a: a.update(val_labels=a["val_labels"] + 1), "labels from 1 to 9 where 0 to 8"),
@@ -189,6 +189,46 @@ def test_arrays_that_are_not_as_they_should_be(tmp_path, arrays, change, says):
     change(changed)
     np.savez(tmp_path / "pathmnist.npz", **changed)
     with pytest.raises(HarnessError, match=rf"pathmnist\.npz: .*{says}"):
+        load(28, tmp_path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_in_any_order_of_bytes_and_axes_are_read(tmp_path, arrays, save):
+    """As MATLAB, HDF5 and transposed arrays are saved."""
+    changed = {name: np.asfortranarray(array) for name, array in arrays.items()}
+    changed |= {name: changed[name].astype(">i8") for name in changed if name.endswith("labels")}
+    save(tmp_path / "pathmnist.npz", **changed)
+    splits = load(28, tmp_path)
+    for part, split in (("train", splits.train), ("test", splits.test)):
+        assert (split.labels == arrays[f"{part}_labels"].ravel()).all()
+        found = split.read([7, 0, 7, 3])
+        assert found.flags.c_contiguous
+        assert (found == arrays[f"{part}_images"][[7, 0, 7, 3]]).all()
+        sent = pickle.loads(pickle.dumps(split))
+        assert (sent.read([5]) == arrays[f"{part}_images"][[5]]).all()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_there_twice(tmp_path, arrays):
+    path = tmp_path / "pathmnist.npz"
+    np.savez(path, **arrays)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("val_labels.npy", "w") as file:
+        np.lib.format.write_array(file, arrays["val_labels"][::-1])
+    with pytest.raises(HarnessError, match=r"pathmnist\.npz: holds val_labels\.npy twice"):
+        load(28, tmp_path)
+
+
+def test_labels_that_would_take_all_memory_are_not_read(tmp_path, arrays):
+    path = tmp_path / "pathmnist.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                if name != "val_labels":
+                    np.lib.format.write_array(file, array)
+                    continue
+                about = {"descr": "<i8", "fortran_order": False, "shape": (10**8, 1)}
+                np.lib.format.write_array_header_1_0(file, about)
+    with pytest.raises(HarnessError, match=r"val_labels: is 800 MB, above the .*HARNESS_MAX_MB"):
         load(28, tmp_path)
 
 

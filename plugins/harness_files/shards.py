@@ -1,0 +1,122 @@
+"""Files that are parts of one saved table: whether all of them are there, each once.
+
+Their names say so: ``train-00000-of-00003.parquet`` (Hugging Face's datasets, TensorFlow), or
+``part-0.parquet`` (pyarrow, Dask). Those of Spark say too little: a part without rows has no file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from harness import HarnessError
+
+OF = re.compile(r"(.*?)(\d+)([-_. ]?of[-_. ]?)(\d+)(.*)", re.IGNORECASE)
+PART = re.compile(r"(part[-_.]?)(\d+)()()((?:\.\w+)*)", re.IGNORECASE)
+SAMPLED, BLOCK = 32, 1 << 12
+"""Places of a file, and bytes at each, that tell its content from another's."""
+
+
+@dataclass
+class _Save:
+    """The parts of one save: their files by number, and how many there are (0: not known)."""
+
+    total: int
+    files: dict[int, Path] = field(default_factory=dict)
+
+    def missing(self) -> list[Path]:
+        """Where the other parts should be. Parts are counted from 0, or from 1."""
+        first = 0 if 0 in self.files or (self.total and self.total not in self.files) else 1
+        last = first + self.total if self.total else max(self.files)
+        absent = sorted(set(range(first, last)) - set(self.files))
+        known = next(iter(self.files.values()))
+        before, number, of, total, after = _parts(known)
+        return [known.with_name(f"{before}{n:0{len(number)}}{of}{total}{after}") for n in absent]
+
+
+def check_whole(paths: Sequence[Path], pattern: str) -> str:
+    """Check that no part of a save is missing among the files of ``pattern``.
+
+    Raises HarnessError for a missing part that the pattern would have found, for a part that is
+    there twice, and for parts of two saves. What the pattern itself leaves out is told: the text,
+    such as "1 of 3 files (train-00000-of-00003.parquet)", is "" when there is nothing.
+    """
+    saves: dict[tuple[object, ...], _Save] = {}
+    for path in paths:
+        if not (OF.fullmatch(path.name) or PART.fullmatch(path.name)):
+            continue
+        before, number, _, total, after = _parts(path)
+        # Partitioned tables count their parts over all folders.
+        key = (path.parent, before) if total else (before, after)
+        save = saves.setdefault(key, _Save(int(total or 0)))
+        if save.total != int(total or 0):
+            other = next(iter(save.files.values()))
+            raise HarnessError(
+                f"{path}: is a part of another save than {other.name}; remove those of one of them"
+            )
+        if total and int(number) in save.files:
+            raise HarnessError(
+                f"{path}: is the same part as {save.files[int(number)].name}; remove one of them"
+            )
+        save.files[int(number)] = path
+    left_out = []
+    for save in saves.values():
+        missing = save.missing()
+        known = next(iter(save.files.values())).name
+        if unwanted := [p for p in missing if fnmatchcase(p.name, Path(pattern).name)]:
+            raise HarnessError(
+                f"{unwanted[0]}: is missing{_more(len(unwanted) - 1)}, as the name {known} says; "
+                f"get it, or give a pattern in place of {pattern!r} that finds only the files meant"
+            )
+        if missing:
+            least = "" if save.total else "at least "
+            left_out.append(
+                f"{len(save.files)} of {least}{len(save.files) + len(missing)} files ({known})"
+            )
+    return ", ".join(left_out)
+
+
+def check_different(paths: Iterable[Path]) -> None:
+    """Raise HarnessError when two files have the same content."""
+    by_size = defaultdict(list)
+    for path in paths:
+        by_size[path.stat().st_size].append(path)
+    seen: dict[bytes, Path] = {}
+    for path in (path for same in by_size.values() if len(same) > 1 for path in same):
+        other = seen.setdefault(digest(path), path)
+        if other != path:
+            raise HarnessError(f"{path}: has the same content as {other}; remove one of them")
+
+
+def digest(path: Path) -> bytes:
+    """Of the size of a file and of what stands at places spread over it, the end included.
+
+    The end of a Parquet file says where each of its parts lies; reading all of many gigabytes would
+    take long.
+    """
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        found.update(f"{size}\n".encode())
+        for start in np.linspace(0, max(0, size - BLOCK), SAMPLED).astype(int):
+            file.seek(int(start))
+            found.update(file.read(BLOCK))
+    return found.digest()
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """The name of a part: before the number, number, "of", total, and what comes after it."""
+    found = OF.fullmatch(path.name) or PART.fullmatch(path.name)
+    assert found is not None
+    return found.groups()
+
+
+def _more(number: int) -> str:
+    return f", and {number:,} more" if number else ""

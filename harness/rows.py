@@ -41,6 +41,11 @@ class Entry:
         """Of the first training."""
         return self.runs[0].record
 
+    @property
+    def no_probabilities(self) -> str:
+        """Why there are no figures of calibration; "" if there are."""
+        return next((why for run in self.runs if (why := run.no_probabilities)), "")
+
 
 def fields(probe: ModelProbe, column: Column) -> tuple[str, str, str]:
     """Names of the value, the low and the high end of a probe's column in a row."""
@@ -114,6 +119,7 @@ def measured_row(
         "model": record["model"],
         "title": record["title"],
         **_all_fields(found),
+        "calibration_empty_because": entry.no_probabilities,
         "seeds": [one["seed"] for one in records],
         "accuracy_sd": float(np.std(accuracies, ddof=1)) if several else None,
         "accuracy_min": min(accuracies) if several else None,
@@ -143,15 +149,20 @@ def measured_row(
         ),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
-        "notes": "; ".join(
-            filter(None, ("" if came_fitted else dataset["train_shortfall"], record["deviations"]))
-        ),
+        "notes": _notes(entry, truth, entry.no_probabilities),
         "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
         "source": f"{record['plugin']}, "
         + ("result " if len(records) == 1 else "results ")
         + ", ".join(one["digest"] for one in records),
     }
+
+
+def _notes(entry: Entry, truth: GroundTruth, *more: str) -> str:
+    """What a reader must know of how a model was set up, and more."""
+    record = entry.record
+    shortfall = "" if record.get("trained_on") else truth.described["train_shortfall"]
+    return "; ".join(filter(None, (shortfall, record["deviations"], *more)))
 
 
 def published_row(
@@ -180,6 +191,7 @@ def published_row(
         "model": result.name,
         "title": result.title,
         **_all_fields(found),
+        "calibration_empty_because": "published",
         "seeds": None,
         "accuracy_sd": None,
         "accuracy_min": None,
@@ -218,6 +230,7 @@ def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
         "model": failed.model,
         "title": failed.title,
         **_all_fields({}),
+        "calibration_empty_because": "failed",
         "seeds": None,
         "accuracy_sd": None,
         "accuracy_min": None,
@@ -273,8 +286,8 @@ def with_scaled(
         )
         used = np.unique([run.temperatures for run in scaled])
         said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
-        if row["notes"]:
-            said += f"; {row['notes']}"
+        if notes := _notes(entry, truth):
+            said += f"; {notes}"
         found.append(
             row
             | _all_fields(means)
@@ -283,6 +296,7 @@ def with_scaled(
                 # What the row above says already.
                 **{name: None for name in row if name.startswith(ONCE)},
                 **{"reproduced_because": "scaled", "result": "scaled"},
+                "calibration_empty_because": "",
                 **{"difference_to_reference_empty_because": "scaled"},
                 **{"model": f"{row['model']}+temperature", "notes": said},
                 "title": f"{row['title']}, temperature-scaled on the held-out part",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.failures import Failure, keep_error
 from harness.limit import limited
 from harness.plan import Job
+from harness.predictions import Run
 from harness.progress import say
 from harness.registry import Registry
 from harness.statistics import metrics
@@ -57,14 +58,15 @@ class Trackers:
         if job.key.kind == "prediction":
             (copy,) = (need for need in job.needs if need.kind == "dataset")
             labels = np.load(self.store.folder(copy) / "labels.npy")
-            figures = _figures(labels, np.load(folder / "logits.npy"))
+            figures = _figures(labels, Run(self.store.record(job.key), folder))
         record = self.store.record(job.key)
         self.tell("harness_result_stored", record=record, folder=folder, figures=figures)
 
 
-def _figures(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, float]:
+def _figures(labels: NDArray[np.int64], run: Run) -> dict[str, float]:
+    logits = run.logits()
     confusion = metrics.confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1])
     values = metrics.of_confusion(confusion).tolist()
     found = dict(zip(metrics.OF_CONFUSION, values, strict=True))
-    found["macro_auroc"] = macro_auroc(labels, metrics.probabilities(logits)).value
+    found["macro_auroc"] = macro_auroc(labels, run.scores()).value
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}

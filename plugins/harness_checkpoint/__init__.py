@@ -38,6 +38,7 @@ def model(description: Description) -> Model:
         trained_on=description.trained_on,
         classes=description.classes,
         selected_on=description.selected_on,
+        outputs=description.outputs,
         initial_weights=lambda settings: description.initial_weights,
         device=partial(later("harness_checkpoint.classifier:accelerator"), description),
         requires=description.requires,

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from harness import HarnessError, InitialWeights, Setting, UnavailableError
+from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError
 from harness.toml_keys import checked
 
 SPLITS = ("none", "held-out", "validation", "test", "unknown")
@@ -86,6 +86,7 @@ KEYS = {
     ),
     "trained_on": _text('the name of the training data, or "unknown"'),
     "selected_on": {**_one_of(*SPLITS), "default": "unknown"},
+    "outputs": {**_one_of(*get_args(Outputs)), "default": "logits"},
     "license": _text(default=""),
     "source": _text(default=""),
     "files": _texts("a list of paths"),
@@ -135,6 +136,7 @@ class Description:
     input: Mapping[str, Any]
     trained_on: str
     selected_on: str
+    outputs: Outputs
     license: str
     source: str
     execution: Mapping[str, Setting]
@@ -246,6 +248,7 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
         input=said["input"],
         trained_on=said["trained_on"],
         selected_on=said["selected_on"],
+        outputs=said["outputs"],
         license=said["license"],
         source=said["source"],
         execution={key: said[key] for key in ("device", "batch_size", "python")},

@@ -163,13 +163,13 @@ class Fitted:
         values = inputs[:, self.columns]
         if self.has_probabilities:
             seen = np.log(np.clip(self.estimator.predict_proba(values), SMALLEST, 1))
+            unseen = np.full(len(values), np.log(SMALLEST))
         else:
             seen = np.asarray(self.estimator.decision_function(values))
             if seen.ndim == 1:  # of two classes, the margin of the second
                 seen = np.stack([-seen / 2, seen / 2], axis=1)
-        logits = np.full(
-            (len(values), self.n_classes), min(np.log(SMALLEST), seen.min(initial=0)), np.float32
-        )
+            unseen = seen.min(axis=1) - np.ptp(seen, axis=1)  # lower than all, on their own scale
+        logits = np.repeat(unseen[:, None].astype(np.float32), self.n_classes, axis=1)
         logits[:, self.estimator.classes_] = seen
         return logits
 

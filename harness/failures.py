@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness.errors import HarnessError, one_line
-from harness.store import Store, disk_error, write_atomically
+from harness.store import Store, disk_error, file_name, write_atomically
 
 LONGEST = 300
 """Characters of what an exception says; the details have all of it."""
@@ -76,7 +75,7 @@ def disk_is_full(error: BaseException) -> bool:
 
 def file_for(store: Store, name: str) -> Path:
     """The file with the details of a failure of this name."""
-    return store.root / "errors" / f"{quote(name, safe=':+')}.txt"
+    return store.root / "errors" / f"{file_name(name)}.txt"
 
 
 def keep(store: Store, name: str, why: str, details: str) -> Failure:
@@ -137,4 +136,4 @@ def as_failure(store: Store, failed: FailedModel) -> Failure:
 
 
 def _file(store: Store, dataset: str, data: str, model: str) -> Path:
-    return store.root / "failed" / dataset / data / f"{quote(model, safe=':+')}.json"
+    return store.root / "failed" / dataset / data / f"{file_name(model)}.json"

@@ -252,7 +252,8 @@ class Model:
 class ModelFamily:
     """Models without number, each made when it is named: ``<name>:<rest>``.
 
-    ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError.
+    ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError. Of a
+    name that can be written in several ways it may give the model one way, and then keeps to it.
     """
 
     name: str

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError
+from harness.normalization import misfit, range_for, reversed_channels
 from harness.toml_keys import checked
 
 SPLITS = ("none", "held-out", "validation", "test", "unknown")
@@ -140,6 +141,8 @@ class Description:
     license: str
     source: str
     execution: Mapping[str, Setting]
+    warnings: tuple[str, ...] = ()
+    """What is likely to be wrong in the file."""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -215,10 +218,10 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
     said = checked(path, content, SCHEMA)
     weights, given = said["weights"], content.get("weights", {})
     chosen = [key for key in ("file", "method") if weights[key]]
-    if given and len(chosen) != 1:
+    if set(given) - {"missing"} and len(chosen) != 1:
         raise HarnessError(f"{path}: weights: give either file or method, and no other way")
     strange = ("arguments",) if weights["file"] else ("key", "prefix")
-    for key in strange:
+    for key in strange if chosen else ():
         if key in given:
             raise HarnessError(
                 f"{path}: weights.{key} does not go with {chosen[0]}; remove one of them"
@@ -233,6 +236,7 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
         raise HarnessError(
             f"{path}: input.range = [{low}, {high}]: the first must be below the second; correct it"
         )
+    warnings = _check_normalization(path, said["input"])
     if weights["file"]:
         weights = {**weights, "file": str(beside(path, "weights.file", weights["file"]))}
     return Description(
@@ -252,7 +256,30 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
         license=said["license"],
         source=said["source"],
         execution={key: said[key] for key in ("device", "batch_size", "python")},
+        warnings=warnings,
     )
+
+
+def _check_normalization(path: Path, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Raise HarnessError when the network would see other values than it was trained on.
+
+    Returns what is only likely to be wrong.
+    """
+    mean, std, (low, high) = given["mean"], given["std"], given["range"]
+    if why := misfit(mean, std, low, high):
+        wanted = range_for(mean, std)
+        mend = "correct input.mean, input.std or input.range"
+        if wanted:
+            mend = f"say range = [{wanted[0]:g}, {wanted[1]:g}] in [input], or correct them"
+        raise HarnessError(f"{path}: input.{why}; {mend}")
+    if reversed_channels(mean, given["channels"] == "BGR"):
+        other = "RGB" if given["channels"] == "BGR" else "BGR"
+        return (
+            f"input.mean is that of ImageNet in the order {other}, but channels = "
+            f'"{given["channels"]}"; if the network was trained on {other}, say channels = '
+            f'"{other}" in [input]',
+        )
+    return ()
 
 
 def beside(file: Path, key: str, name: str) -> Path:

@@ -6,6 +6,7 @@ stand-ins for everything that it names, which tells where in it the weights are.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shlex
@@ -112,19 +113,20 @@ def unsafe_file(description: Description, python: str, unsafe: str) -> str:
         if named:
             wrong = f"weights.key = {weights['key']!r} is not in it; "
     here = under(found, keys)
+    new = _new(path)
     steps = [
-        f"s = torch.load({str(path)!r}, map_location='cpu', weights_only=False)"
-        + "".join(f"[{key!r}]" for key in keys),
-        "torch.save({k: torch.as_tensor(v) for k, v in s.items() if hasattr(v, 'shape')}, "
-        f"{str(_new(path))!r})",
+        "import torch",
+        f's = torch.load({_quoted(path)}, map_location="cpu", weights_only=False)'
+        + "".join(f"[{_quoted(key)}]" for key in keys),
+        'torch.save({k: torch.as_tensor(v) for k, v in s.items() if hasattr(v, "shape")}, '
+        f"{_quoted(new)})",
     ]
     whole = here is None or (isinstance(here, Inert) and here.is_module)
     if whole:
-        steps.insert(1, "s = s.state_dict() if hasattr(s, 'state_dict') else s")
-    command = f"{shlex.quote(python)} -c {shlex.quote('; '.join(['import torch', *steps]))}"
+        steps.insert(2, 's = s.state_dict() if hasattr(s, "state_dict") else s')
+    command = f"{shlex.quote(python)} -c {shlex.quote('; '.join(steps))}"
     if whole:  # its class is imported from there
         command = f"cd {shlex.quote(str(description.folder))} && {command}"
-    new = _new(path)
     if new.is_relative_to(description.path.parent):
         new = new.relative_to(description.path.parent)
     mend = f'say file = "{new.as_posix()}" in [weights]' + (" and remove key" if named else "")
@@ -133,6 +135,11 @@ def unsafe_file(description: Description, python: str, unsafe: str) -> str:
         f"which would be run; {wrong}if you trust it, save its tensors alone with the command "
         f"{command} and {mend}"
     )
+
+
+def _quoted(text: str | Path) -> str:
+    """A text as Python writes it, in double quotes."""
+    return json.dumps(str(text), ensure_ascii=False)
 
 
 def _new(path: Path) -> Path:

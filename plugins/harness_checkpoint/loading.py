@@ -53,10 +53,15 @@ def disturb(torch: Any, network: Any, seed: int) -> None:
 
 
 def digests(torch: Any, network: Any) -> dict[str, str]:
-    """By name of each tensor of a network, its dtype and a digest of its values."""
+    """By name of each tensor of a network, its dtype and a digest of its values.
+
+    "unsaved" stands before the dtype of those that no state dict holds.
+    """
     found = {}
+    saved = set(network.state_dict())
     for name, tensor in _tensors(network).items():
         kind = str(tensor.dtype).split(".")[-1]
+        kind = kind if name in saved else f"unsaved {kind}"
         try:
             values = tensor.detach().cpu().contiguous().reshape(-1)
             if values.is_complex():

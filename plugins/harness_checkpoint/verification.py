@@ -32,18 +32,18 @@ def loaded(description: Description, settings: Mapping[str, Setting]) -> tuple[s
             raise
         # The noise may be at fault: a method that looks at the network before it loads.
         others, _ = _tensors(description, settings, seed=1, disturbed=False)
-    names = [*tensors, *(name for name in others if name not in tensors)]
-    left = [name for name in names if tensors.get(name) != others.get(name)]
+    both = {**others, **tensors}
+    left = [name for name in both if tensors.get(name) != others.get(name)]
+    # What is not saved and yet the same, such as positions, was not to be loaded.
+    kept = {k: v for k, v in both.items() if k in left or not v.startswith("unsaved")}
     allowed = weights["missing"]
     lacking = [n for n in left if not any(fnmatch.fnmatchcase(n, part) for part in allowed)]
     if lacking:
-        raise HarnessError(
-            f"{description.path}: {_why(description, {**others, **tensors}, left, lacking)}"
-        )
+        raise HarnessError(f"{description.path}: {_why(description, kept, left, lacking)}")
     said = ""
     if given:
         what = weights["method"] or weights["file"].replace("\\", "/").rpartition("/")[2]
-        said = f"{what} loaded {len(names) - len(left):,} of {len(names):,} tensors"
+        said = f"{what} loaded {len(kept) - len(left):,} of {len(kept):,} tensors"
         said += f", none into {listed(left)}" if left else ""
     return said, _other_input(description, configuration)
 

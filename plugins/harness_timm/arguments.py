@@ -84,6 +84,7 @@ def check(name: str, model: Any, arguments: Mapping[str, Any]) -> None:
     A text is true and a class is no number: Python does not mind, and the network is another one.
     """
     for key, value in arguments.items():
+        base: Any
         for base in type(model).__mro__:
             parameter = inspect.signature(base.__init__).parameters.get(key)
             if parameter is None:

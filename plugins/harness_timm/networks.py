@@ -84,15 +84,15 @@ def look_up(name: str) -> Network:
     network = _on_hub(name) if name.startswith(HUB) else _of_timm(name)
     if not comma:
         return network
-    size = {}
-    if "img_size" in given:
-        size = {"input_size": _side(given["img_size"], name), "fixed_size": True}
-    return replace(
+    network = replace(
         network,
         name=f"{network.name},{spell(given)}",
         arguments=json.dumps({**json.loads(network.arguments), **given}),
-        **size,
     )
+    if "img_size" in given:
+        size = _side(given["img_size"], name)
+        network = replace(network, input_size=size, fixed_size=True)
+    return network
 
 
 def canonical(name: str) -> str:

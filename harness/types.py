@@ -217,9 +217,10 @@ class Model:
     """For a model that comes fitted: the classes that it knows, in any order. Datasets with others
     are not for it."""
     outputs: Outputs | Callable[[Any], Outputs] = "logits"
-    """What the ``logits`` of its classifiers returns, or a function that tells it from a fitted
-    classifier. Probabilities are stored as their logarithms. Scores are no probabilities on any
-    scale: their rows have no calibration figures."""
+    """What the ``logits`` of its classifiers returns, "logits", "probabilities" or "scores", or a
+    function that tells it from a fitted classifier. Probabilities, rows that sum to 1, are stored
+    as their logarithms. Scores, such as the margins of a support vector machine, are no
+    probabilities on any scale: their rows have no calibration figures."""
     selected_on: str = "unknown"
     """For a model that comes fitted: the split that its authors chose the checkpoint on, if known:
     "none", "held-out", "validation" or "test"."""

@@ -6,11 +6,13 @@ can run it, and gets torch handed over.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
 import re
 import sys
+from collections.abc import Collection, Iterator
 from typing import Any
 
 LONGEST = 300
@@ -34,22 +36,46 @@ def load(torch: Any, network: Any, weights: dict[str, Any]) -> None:
         _load_file(torch, network, weights)
 
 
-def disturb(torch: Any, network: Any, seed: int) -> None:
+def disturb(torch: Any, network: Any, but: Collection[int] = ()) -> list[Any]:
     """Fill all that a state dict should hold with noise, so that what is not loaded shows.
 
     Also what is built as a constant, such as the statistics of batch normalization. Buffers that
     are not saved, and whole numbers such as positions, stay: nobody loads them. The noise is
-    positive, for variances.
+    positive, for variances. ``but`` has the identities of tensors to leave alone; returns the
+    others.
     """
-    torch.manual_seed(seed)
     saved = set(network.state_dict())
+    found = []
     for name, tensor in _tensors(network).items():
-        if name in saved and (tensor.is_floating_point() or tensor.is_complex()):
+        numbers = tensor.is_floating_point() or tensor.is_complex()
+        if name in saved and numbers and id(tensor) not in but:
+            found.append(tensor)
             try:
                 with torch.no_grad():
                     tensor.uniform_(0.5, 1.5)
             except Exception:  # not there yet, or of a dtype without random numbers
                 continue
+    return found
+
+
+@contextlib.contextmanager
+def disturbing(torch: Any) -> Iterator[None]:
+    """Within, each network is disturbed before it is given a state dict; each tensor once.
+
+    For functions that make a network and load its weights in one.
+    """
+    load = torch.nn.Module.load_state_dict
+    done: dict[int, Any] = {}
+
+    def disturbed(network: Any, *arguments: Any, **more: Any) -> Any:
+        done.update((id(tensor), tensor) for tensor in disturb(torch, network, done))
+        return load(network, *arguments, **more)
+
+    torch.nn.Module.load_state_dict = disturbed
+    try:
+        yield
+    finally:
+        torch.nn.Module.load_state_dict = load
 
 
 def digests(torch: Any, network: Any) -> dict[str, str]:

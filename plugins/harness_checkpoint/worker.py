@@ -8,6 +8,7 @@ float32 (B, C). An answer with "error" is the last one.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -110,16 +111,17 @@ class Loaded:
                 lambda storage: None,
                 lambda storage, place: storage if str(place).startswith("cuda") else None,
             )
-        network = self._build()
+        with loading.disturbing(torch) if setup["disturbed"] else contextlib.nullcontext():
+            network = self._build()
         if not isinstance(network, torch.nn.Module):
             raise Problem(
                 f"network = {setup['network']!r}: made a {type(network).__name__}, not a "
                 "torch.nn.Module; name a class or a function that returns one"
             )
-        if setup["disturbed"]:
-            loading.disturb(torch, network, setup["seed"])
-            self._seed(setup["seed"])
-        loading.load(torch, network, setup["weights"])
+        weights = setup["weights"]
+        if setup["disturbed"] and (weights["method"] or weights["file"]):
+            loading.disturb(torch, network)
+        loading.load(torch, network, weights)
         self.network = network.to(self.device).eval()
         kinds = [p.dtype for p in network.parameters() if p.is_floating_point()]
         self.dtype = kinds[0] if kinds else torch.float32

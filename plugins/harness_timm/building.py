@@ -39,7 +39,7 @@ class Architecture:
     precision: str
     name: str = EFFICIENTNET_B0.architecture
     arguments: str = "{}"
-    """Further arguments of ``timm.create_model``, as JSON."""
+    """Further arguments of ``timm.create_model``, as JSON; a class is its full name."""
     mean: tuple[float, ...] = EFFICIENTNET_B0.mean
     std: tuple[float, ...] = EFFICIENTNET_B0.std
 

@@ -30,7 +30,7 @@ class Network:
     """As timm calls it, its tag included."""
     architecture: str
     arguments: str = "{}"
-    """Further arguments of ``timm.create_model``, as JSON."""
+    """Further arguments of ``timm.create_model``, as JSON; a class is its full name."""
     input_size: int = 224
     """Side, in pixels, of the patches that it was trained on."""
     fixed_size: bool = False

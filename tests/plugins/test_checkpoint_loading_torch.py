@@ -255,18 +255,19 @@ def loaded(tmp_path, monkeypatch):
         def tensors(description, settings, seed, disturbed):
             for seeded in (random.seed, np.random.seed, torch.manual_seed):
                 seeded(seed)
-            made = network()
-            if disturbed:
-                loading.disturb(torch, made, seed)
-                torch.manual_seed(seed)
+            weights = description.weights
+            with loading.disturbing(torch) if disturbed else contextlib.nullcontext():
+                made = network()
+            if disturbed and (weights["method"] or weights["file"]):
+                loading.disturb(torch, made)
             try:
-                loading.load(torch, made, description.weights)
+                loading.load(torch, made, weights)
             except loading.Problem as error:
                 raise HarnessError(str(error)) from error
             return loading.digests(torch, made), {}
 
         monkeypatch.setattr(verification, "_tensors", tensors)
-        return verification.loaded(describe(path, tomllib.loads(path.read_text())), {})[0]
+        return verification._compare(describe(path, tomllib.loads(path.read_text())), {})[0]
 
     return compare
 
@@ -347,17 +348,57 @@ def whole():
     return made
 
 
+def in_two_steps():
+    """The body comes with weights of its own, and all is loaded after that."""
+    made = Net()
+    made.body.load_state_dict(nn.Conv2d(3, 4, 1).state_dict())
+    made.load()
+    return made
+
+
+def in_parts():
+    made = Net()
+    for name, part in made.named_children():
+        saved = {k[len(name) + 1 :]: v for k, v in trained().items() if k.startswith(f"{name}.")}
+        part.load_state_dict(saved)
+    return made
+
+
 def with_random_head():
     made = whole()
     made.head = nn.Linear(4, 3)
     return made
 
 
-def test_a_function_that_loads_weights_itself_is_held_to_the_same(loaded):
-    assert loaded(whole, "") == ""
-    with pytest.raises(HarnessError, match=r"2 of 11 tensors \(head\..*are random, other ones"):
-        loaded(with_random_head, "")
-    assert loaded(with_random_head, '[weights]\nmissing = ["head.*"]\n') == ""
+def filling_in():
+    made = FillsIn()
+    made.load()
+    return made
+
+
+def without_statistics():
+    made = WithoutStatistics()
+    made.load()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("network", "names"),
+    [
+        (whole, ""),
+        (in_two_steps, ""),
+        (in_parts, ""),  # what nobody loads and is a constant is part of the code
+        (with_random_head, "head.weight, head.bias"),
+        (filling_in, "head.weight, head.bias"),
+        (without_statistics, "norm.running_mean, norm.running_var"),
+    ],
+)
+def test_a_function_that_loads_weights_itself_is_held_to_the_same(loaded, network, names):
+    if names:
+        with pytest.raises(HarnessError, match=rf"2 of 11 tensors \({names}\) come from no file"):
+            loaded(network, "")
+    missing = '[weights]\nmissing = ["head.*", "norm.running_*"]\n'
+    assert loaded(network, missing if names else "") == ""
 
 
 SOURCE = """

@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from harness import FitContext, HarnessError  # noqa: E402
+from harness.outputs import as_stored, doubt, kind_of  # noqa: E402
 from harness_checkpoint import loading, read, verification  # noqa: E402
 from harness_checkpoint.advice import content, state_dicts, unsafe_file  # noqa: E402
 from harness_checkpoint.description import describe  # noqa: E402
@@ -419,6 +420,16 @@ class Net(nn.Module):
         own.update(torch.load(path))
         self.load_state_dict(own)
 
+class Softmax(nn.Module):
+    def __init__(self, dtype):
+        super().__init__()
+        self.head = nn.Linear(3, 3, bias=False)
+        self.head.weight.data = 9 * torch.eye(3)
+        self.to(getattr(torch, dtype))
+
+    def forward(self, x):
+        return self.head(x.mean(dim=(2, 3))).softmax(dim=1)
+
 class Configured(Net):
     pretrained_cfg = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 """
@@ -439,9 +450,13 @@ class Made:
         path.write_text("\n".join([*kept, text]) + "\n")
         return describe(path, tomllib.loads(path.read_text()))
 
+    def model(self, text):
+        path = self.description(text).path
+        (model,) = read(path, tomllib.loads(path.read_text()))
+        return model
+
     def fit(self, text):
-        description = self.description(text)
-        (model,) = read(description.path, tomllib.loads(description.path.read_text()))
+        description, model = self.description(text), self.model(text)
         said = []
         context = FitContext(
             seed=0,
@@ -472,6 +487,22 @@ def test_in_processes_a_network_that_fills_in_its_own_weights_is_refused(made):
     with torch.no_grad():
         expected = nn.functional.linear(torch.ones(3), state["head.weight"], state["head.bias"])
     np.testing.assert_allclose(classifier.logits(patches), expected.expand(2, 3), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_softmax_at_the_end_is_noticed_in_any_precision_and_can_be_declared(made, dtype):
+    text = f'network = "net:Softmax"\narguments = {{ dtype = "{dtype}" }}\n'
+    patches = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+    classifier, _ = made.fit(text)
+    returned = classifier.logits(patches)
+    assert "look like probabilities" in doubt(returned)
+    declared = made.model('outputs = "probabilities"\n' + text)
+    assert kind_of(declared, classifier) == "probabilities"
+    stored = as_stored("net", "probabilities", returned, 20, 3)
+    logits = 9 * patches.astype(float).mean(axis=(1, 2)) / 255
+    tolerance = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.15}[dtype]
+    centered = [values - values.mean(axis=1, keepdims=True) for values in (stored, logits)]
+    np.testing.assert_allclose(*centered, atol=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ SEEDS = (
 )
 CALIBRATION = (
     "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. "
-    "Brier: squared distance to the label, 0 to 2. NLL: negative log likelihood."
+    "Brier: squared distance to the label, 0 to 2. NLL: negative log likelihood. Of a sum over "
+    "models or flips, all are of the softmax of the mean logits. Empty where a model gives no "
+    "probabilities, which its notes say."
 )
 REPRODUCED = (
     "“Reproduced?”: whether the interval of the difference to the published accuracy holds zero; "

@@ -82,7 +82,13 @@ def compare(truth: GroundTruth, left: Entry, right: Entry) -> Compared:
         truth=truth,
         one=left,
         other=right,
-        first=paired.compare(truth.labels, logits[0], logits[1], Sampling(groups=truth.groups)),
+        first=paired.compare(
+            truth.labels,
+            logits[0],
+            logits[1],
+            Sampling(groups=truth.groups),
+            (left.runs[0].scores(), right.runs[0].scores()),
+        ),
         seeds=seeds,
         recalls=_recalls(truth, *guesses),
         differing=_differing(truth, *guesses),
@@ -150,6 +156,11 @@ def text(compared: Compared) -> list[str]:
         f"{entry.name}: selected on {entry.record['selected_on']}"
         + (f"; {entry.record['deviations']}" if entry.record["deviations"] else "")
         for entry in (compared.one, compared.other)
+    ]
+    lines += [
+        f"{entry.name}: {why}, so its AUROC ranks patches by its outputs as they are."
+        for entry in (compared.one, compared.other)
+        if (why := entry.no_probabilities)
     ]
     lines.append(_verdict(compared))
     if compared.truth.groups is None:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness import estimator_types
 from harness.errors import HarnessError
-from harness.types import Classifier, Features, FitContext, Model, Setting, Split
+from harness.types import Classifier, Features, FitContext, Model, Outputs, Setting, Split
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 SMALLEST = 1e-6
-"""Probabilities below this count as this, so that logits stay finite."""
+"""Probabilities of an estimator below this count as this, so that logits stay finite. Those of
+forests and neighbors are counts of few votes: a zero says "none of a hundred", not "impossible"."""
 SMALL = 10**7
 """Numbers in a feature matrix up to which linear algebra in several threads costs more, in waiting
 for each other, than it gains: logistic regression on 300 x 1,280 took 15 times as long with two."""
@@ -39,13 +40,15 @@ def estimator_model(
     """A Model that fits a scikit-learn estimator on features.
 
     ``estimator(settings, seed)`` returns an estimator to fit. Its ``classes_`` are labels; logits
-    are the logarithms of its ``predict_proba``, or its ``decision_function`` where it has no
-    probabilities. ``columns`` are the features it gets.
+    are the logarithms of its ``predict_proba``, at least log(1e-6). Where it has none, its
+    ``decision_function`` gives scores, which are no probabilities on any scale: the model then has
+    no calibration figures (``Model.outputs``). ``columns`` are the features it gets.
 
     With ``choices``, such as ``{"C": (0.01, 1, 100)}``, an estimator is fitted for each value, or
     combination of values, which ``settings`` then holds; the one with the highest likelihood of the
-    held-out patches is kept. A choice that raises ValueError, such as more neighbors than there are
-    patches, is passed over as long as another does not.
+    held-out patches is kept, scores being scaled by a temperature first. A choice that raises
+    ValueError, such as more neighbors than there are patches, is passed over as long as another
+    does not.
 
     A stored estimator is read only if it holds nothing but estimators of scikit-learn, their data,
     numpy's elementwise functions, and what ``trusted`` names: the full names, such as
@@ -59,8 +62,14 @@ def estimator_model(
         load=partial(_load, columns, tuple(trusted)),
         features=features,
         selects=bool(choices),
-        **more,
+        **{"outputs": _outputs, **more},
     )
+
+
+def _outputs(classifier: Any) -> Outputs:
+    """What the logits of a fitted estimator are."""
+    fitted: Fitted = classifier
+    return "logits" if fitted.has_probabilities else "scores"
 
 
 def _fit(
@@ -115,8 +124,13 @@ def _loss(fitted: Fitted, split: Split) -> float:
     import numpy as np
     from scipy.special import log_softmax
 
+    from harness.statistics.reliability import fit_temperature
+
     order = np.arange(len(split.labels))
-    likelihood = log_softmax(fitted.logits(split.read(order)).astype(np.float64), axis=1)
+    logits = fitted.logits(split.read(order))
+    if not fitted.has_probabilities:
+        logits /= fit_temperature(split.labels, logits)
+    likelihood = log_softmax(logits.astype(np.float64), axis=1)
     return float(-likelihood[order, split.labels].mean())
 
 
@@ -137,6 +151,11 @@ class Fitted:
         self.columns = columns
         self.n_classes = n_classes
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the estimator tells probabilities; otherwise its logits are scores."""
+        return hasattr(self.estimator, "predict_proba")
+
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits, float32 (B, C), of features (B, D); a class never seen gets the smallest."""
         import numpy as np
@@ -145,15 +164,15 @@ class Fitted:
         parallel = [key for key in self.estimator.get_params() if key.split("__")[-1] == "n_jobs"]
         self.estimator.set_params(**dict.fromkeys(parallel, 1))
         values = inputs[:, self.columns]
-        if hasattr(self.estimator, "predict_proba"):
+        if self.has_probabilities:
             seen = np.log(np.clip(self.estimator.predict_proba(values), SMALLEST, 1))
+            unseen = np.full(len(values), np.log(SMALLEST))
         else:
             seen = np.asarray(self.estimator.decision_function(values))
             if seen.ndim == 1:  # of two classes, the margin of the second
                 seen = np.stack([-seen / 2, seen / 2], axis=1)
-        logits = np.full(
-            (len(values), self.n_classes), min(np.log(SMALLEST), seen.min(initial=0)), np.float32
-        )
+            unseen = seen.min(axis=1) - np.ptp(seen, axis=1)  # lower than all, on their own scale
+        logits = np.repeat(unseen[:, None].astype(np.float32), self.n_classes, axis=1)
         logits[:, self.estimator.classes_] = seen
         return logits
 

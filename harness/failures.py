@@ -9,12 +9,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from urllib.parse import quote
 
 from harness.environment import provenance
 from harness.errors import HarnessError, one_line
 from harness.progress import say
-from harness.store import Key, Store, disk_error, write_atomically
+from harness.store import Key, Store, disk_error, file_name, write_atomically
 from harness.stored import DamagedError
 
 LONGEST = 300
@@ -77,7 +76,7 @@ def disk_is_full(error: BaseException) -> bool:
 
 def file_for(store: Store, name: str) -> Path:
     """The file with the details of a failure of this name."""
-    return store.root / "errors" / f"{quote(name, safe=':+')}.txt"
+    return store.root / "errors" / f"{file_name(name)}.txt"
 
 
 def keep(store: Store, name: str, why: str, details: str) -> Failure:

@@ -19,7 +19,7 @@ from harness.statistics.intervals import Sampling
 from harness.store import Key, Store
 from harness.stored import load_json
 
-VERSION = 1
+VERSION = 2
 """Raised when the same logits give other figures, so that stored ones are not read back."""
 NAMES = (*metrics.OF_CONFUSION, "macro_auroc", "ece", "ece_equal_mass", "brier", "nll")
 """The figures of a run."""
@@ -48,6 +48,8 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
             "version": VERSION,
             "groups": _digest(sampling.groups),
             "temperatures": _digest(run.temperatures),
+            "terms": run.terms,
+            "no_probabilities": run.no_probabilities,
             "design_effect": sampling.design_effect,
             "resamples": sampling.resamples,
         },
@@ -73,11 +75,12 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
 
 
 def _compute(run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
-    logits = run.logits()
-    predicted = logits.argmax(axis=1)
+    predicted = run.logits().argmax(axis=1)
     n_classes = len(truth.classes)
-    found = intervals.estimate(truth.labels, logits, sampling)
-    found |= reliability.figures(truth.labels, logits, sampling)
+    found = intervals.of_predictions(truth.labels, predicted, n_classes, sampling)
+    found["macro_auroc"] = intervals.auroc_of(truth.labels, run.scores(), sampling)
+    if not run.no_probabilities:
+        found |= reliability.figures(truth.labels, run.mean_logits(), sampling)
     return RunFigures(
         figures={name: figure for name, figure in found.items() if math.isfinite(figure.value)},
         recall=intervals.recalls(truth.labels, predicted, truth.classes, sampling),

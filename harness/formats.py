@@ -75,6 +75,8 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
         lines.append(f"Data: {dataset['source']} License: {dataset['license']}.")
     lines += _identity(board)
     lines.append(_independence(board))
+    doubts = {e.name: why for e in board.entries if (why := e.runs[0].doubt)}
+    lines += [f"{name}: {why}. Its calibration is not shown." for name, why in doubts.items()]
     if any(row["result"] == "failed" for row in board.rows):
         lines.append("“Failed”: could not be measured; the notes say why and where details are.")
     chosen, _ = filled(board, names)

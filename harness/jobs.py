@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from harness import checkpoints, classes
 from harness.environment import cpu
 from harness.errors import HarnessError
+from harness.outputs import as_stored, kind_of
 from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
-from harness.returned import checked_logits
 from harness.splits import Subset, hold_out, stream
 from harness.store import Key, Store
 from harness.stored import Record, load_array
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
+SUM_VERSION = 2
+"""Of sums of logits, in their keys: raised when their records say more."""
 EPOCHS = "epochs.npz"
 """In the folder of an audited fit: logits (E, N, C) of test patches and scores (E,)."""
 
@@ -132,7 +134,7 @@ def fit(
         validation = test_fold
     workspace = store.workspace(key)
     n_classes = len(spec.dataset.classes)
-    epochs = Epochs(workspace, spec.model.name, test_fold, n_classes) if spec.audited else None
+    epochs = Epochs(workspace, spec.model, test_fold, n_classes) if spec.audited else None
     context = FitContext(
         seed=spec.seed,
         classes=spec.dataset.classes,
@@ -149,7 +151,7 @@ def fit(
         _check_order(spec.model, classifier, train, context)
     classifier.save(folder)
     if validation is not None and spec.selected_on != "test":
-        logits = predict_all(spec.model.name, classifier, validation, n_classes)
+        logits = predict_all(spec.model, classifier, validation, n_classes)
         np.savez(folder / HELD_OUT, logits=logits, labels=validation.labels)
     if epochs:
         epochs.save(folder)
@@ -181,13 +183,14 @@ def _check_order(model: Model, classifier: Classifier, train: Split, context: Fi
 
 
 def predict_all(
-    name: str, classifier: Classifier, split: Split, n_classes: int
+    model: Model, classifier: Classifier, split: Split, n_classes: int
 ) -> NDArray[np.float32]:
-    """Logits of every patch of a split, (N, C), without any change, by the model of this name."""
+    """Logits of every patch of a split, (N, C), without any change, as they are stored."""
+    kind = kind_of(model, classifier)
     logits = np.empty((len(split.labels), n_classes), np.float32)
     for chosen, inputs in stream(split, 64):
         rows = classifier.logits(inputs)
-        logits[chosen] = checked_logits(name, rows, len(chosen), n_classes)
+        logits[chosen] = as_stored(model.name, kind, rows, len(chosen), n_classes)
     return logits
 
 
@@ -198,10 +201,10 @@ class Epochs:
     them is damaged or gone, the model starts over: it would not report that epoch again.
     """
 
-    def __init__(self, workspace: Path, name: str, test: Split, n_classes: int) -> None:
+    def __init__(self, workspace: Path, model: Model, test: Split, n_classes: int) -> None:
         self.folder = workspace / "epochs"
         self.index = workspace / "epochs.json"
-        self.name = name
+        self.model = model
         self.test = test
         self.n_classes = n_classes
         if any(workspace.iterdir()) and (why := self._damage()):
@@ -232,7 +235,7 @@ class Epochs:
 
     def keep(self, epoch: int, classifier: Classifier, score: float) -> None:
         """``FitContext.after_epoch``."""
-        logits = predict_all(self.name, classifier, self.test, self.n_classes)
+        logits = predict_all(self.model, classifier, self.test, self.n_classes)
         path = self._file(epoch)
         checkpoints.write(path, lambda draft: np.savez(draft, logits=logits, score=score))
         self._list(sorted({*self._kept(), epoch}))
@@ -318,7 +321,16 @@ def ask(
 
 
 def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
-    """Sum stored logits; the record joins those of the members."""
+    """Sum stored logits; the record joins those of the members, and counts the terms.
+
+    Raises HarnessError for a sum of scores and logits, which have no common scale.
+    """
+    kinds = {record.get("outputs") == "scores": record["model"] for record in records}
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"the outputs of {kinds[True]} are scores and those of {kinds[False]} are logits; they "
+            "have no common scale, so their sum means nothing; sum models of one kind"
+        )
     total = np.sum([load_array(member, "logits.npy") for member in members], axis=0)
     np.save(folder / "logits.npy", total.astype(np.float32))
     fits, features = (
@@ -331,13 +343,15 @@ def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> 
         "fits": fits,
         "features": features,
         "members": [record["digest"] for record in records],
+        "terms": sum(record.get("terms", 1) for record in records),
+        "outputs": "scores" if True in kinds else "logits",
         "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
         "classes_declared": all(r.get("classes_declared", True) for r in records),
         **{
             field: _join(records, field)
             for field in (
                 *("device", "initial_weights", "initial_weights_digest"),
-                *("selected_on", "deviations", "version", "trained_on"),
+                *("selected_on", "deviations", "version", "trained_on", "outputs_doubt"),
             )
         },
     }

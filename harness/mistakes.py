@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness import comparability, predictions, reproduction
 from harness.failures import Collected
 from harness.leaderboard import Board
+from harness.predictions import Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page, write_picture
 from harness.rows import Entry
@@ -53,6 +54,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         if write_picture(path, lambda drawing=drawing: drawing(board), problems):
             written.append(path)
             lines += [caption, f"![{plot}]({path.name})"]
+    lines += _without_confidence(board)
     for entry in board.entries:
         lines += [f"## {entry.name}", *_model(board, entry)]
     for result, names in published(board):
@@ -69,7 +71,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
                 "model": entry.name,
                 "result": entry.record["digest"],
                 "confused": confused(np.array(entry.found[0].confusion), board.truth.classes),
-                **_confidence(board, logits),
+                **_confidence(board, entry.runs[0]),
                 "against_published": [
                     {
                         "class": one.name,
@@ -82,7 +84,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
                     for one in against_published(board, entry)
                 ],
             }
-            for entry, logits in _logits(board)
+            for entry in board.entries
         ],
         "published": [
             {
@@ -95,8 +97,19 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     return [*write_page(folder / name, lines, content), *written]
 
 
-def _confidence(board: Board, logits: NDArray[np.float32]) -> dict[str, Any]:
-    """What the pictures show: bins of confidence, and error against coverage."""
+def _confidence(board: Board, run: Run) -> dict[str, Any]:
+    """What the pictures show: bins of confidence, and error against coverage.
+
+    Nothing of a model whose outputs are no probabilities, but the reason.
+    """
+    if run.no_probabilities:
+        return {
+            "reliability": None,
+            "error_at_coverage": None,
+            "area_under_risk_coverage": None,
+            "confidence_empty_because": run.no_probabilities,
+        }
+    logits = run.mean_logits()
     bins = reliability.bins(board.truth.labels, probabilities(logits), equal_mass=True)
     _, risk = reliability.risk_coverage(board.truth.labels, logits)
     at = np.ceil(np.array(COVERAGES) * len(risk)).astype(int) - 1
@@ -110,6 +123,7 @@ def _confidence(board: Board, logits: NDArray[np.float32]) -> dict[str, Any]:
             for share, i in zip(COVERAGES, at, strict=True)
         ],
         "area_under_risk_coverage": float(risk.mean()),
+        "confidence_empty_because": "",
     }
 
 
@@ -233,11 +247,13 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
 def _draw_reliability(board: Board) -> Any:
     from matplotlib.figure import Figure
 
+    if not (drawn := _logits(board)):
+        return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
-    for entry, logits in _logits(board):
+    for entry, logits in drawn:
         scores = probabilities(logits)
         bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
         axes.plot(bins.confidence, bins.accuracy, marker=".", label=entry.name)
@@ -250,9 +266,11 @@ def _draw_reliability(board: Board) -> Any:
 def _draw_coverage(board: Board) -> Any:
     from matplotlib.figure import Figure
 
+    if not (drawn := _logits(board)):
+        return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for entry, logits in _logits(board):
+    for entry, logits in drawn:
         coverage, risk = reliability.risk_coverage(board.truth.labels, logits)
         axes.plot(100 * coverage, 100 * risk, label=entry.name)
     axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
@@ -263,4 +281,18 @@ def _draw_coverage(board: Board) -> Any:
 
 
 def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
-    return [(entry, entry.runs[0].logits()) for entry in board.entries]
+    """Of each model that has probabilities, what their softmax is."""
+    return [
+        (entry, entry.runs[0].mean_logits())
+        for entry in board.entries
+        if not entry.runs[0].no_probabilities
+    ]
+
+
+def _without_confidence(board: Board) -> list[str]:
+    """Which models the pictures leave out, and why."""
+    return [
+        f"Without {entry.name}: {why}."
+        for entry in board.entries
+        if (why := entry.runs[0].no_probabilities)
+    ]

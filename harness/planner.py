@@ -25,6 +25,7 @@ from harness.jobs import FitSpec
 from harness.limit import limited
 from harness.plan import Job, Plan, Request, Sweep
 from harness.probes import DatasetProbe
+from harness.progress import say
 from harness.registry import Plugin, Registry
 from harness.splits import Subset, check_splits, fold_pairs
 from harness.store import Key, Store
@@ -286,6 +287,8 @@ class _DatasetPlanner:
                 record = finish(folder)
                 if features:
                     record["seconds"] += self.store.record(features)["seconds"]
+                if record["outputs_doubt"] and condition == CLEAN:
+                    say(f"WARNING: {self.dataset.name}: {model.name}: {record['outputs_doubt']}")
                 return {
                     **record,
                     **self.describe(model, condition),
@@ -339,6 +342,7 @@ class _DatasetPlanner:
             "prediction",
             model.name,
             sum=[member.digest for member in members],
+            version=jobs.SUM_VERSION,
             **condition.as_dict(),
         )
 
@@ -402,6 +406,8 @@ class _DatasetPlanner:
             "selected_on": spec.selected_on,
             "fold": spec.fold,
         }
+        if isinstance(model.outputs, str) and model.outputs != "logits":
+            fields["outputs"] = model.outputs  # what is stored depends on it
         key = self.key("fit", model.name, **fields)
         audited = self.key("fit", model.name, **fields, audited=True)
         # The same fit with more kept of it: where it is there, nothing is fitted again.

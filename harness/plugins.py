@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, entry_points
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 
@@ -36,6 +36,7 @@ from harness.types import (
     DerivedModel,
     Model,
     ModelFamily,
+    Outputs,
     Perturbation,
     PublishedResult,
     Reader,
@@ -286,6 +287,9 @@ def _check(item: Any) -> None:
         settings = {**item.settings, **item.execution}
         if unknown := set(item.demo_settings) - set(settings):
             raise ValueError(f"{item.name}: demo_settings names no setting: {sorted(unknown)}")
+        if not callable(item.outputs) and item.outputs not in get_args(Outputs):
+            kinds = ", ".join(get_args(Outputs))
+            raise ValueError(f"{item.name}: outputs = {item.outputs!r} must be one of {kinds}")
     if isinstance(item, PublishedResult):
         for name in ("accuracy", "balanced_accuracy", "auroc"):
             value = getattr(item, name)

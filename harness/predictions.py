@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.failures import Collected
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
+from harness.statistics.metrics import probabilities
 from harness.store import Store
 from harness.stored import DamagedError, Record, has, load_array, load_json, read_record, verify
 from harness.types import Perturbation
@@ -78,12 +79,49 @@ class Run:
     clean: Path
     perturbed: dict[tuple[str, float], Path] = field(default_factory=dict)
     temperatures: NDArray[np.float32] | None = None
-    """What the logits of each patch are divided by, (N,); None for 1."""
+    """What the mean logits of each patch are divided by, (N,); None for 1."""
+
+    @property
+    def terms(self) -> int:
+        """How many logits were summed for a patch: 8 for two models under four views, else 1."""
+        return int(self.record.get("terms", 1))
+
+    @property
+    def doubt(self) -> str:
+        """Why what is stored is probably neither logits nor scores; "" where nothing says so."""
+        return str(self.record.get("outputs_doubt", ""))
+
+    @property
+    def no_probabilities(self) -> str:
+        """Why the softmax of ``mean_logits`` is no probability; "" if it is.
+
+        Scores have a scale once they are divided by a temperature.
+        """
+        if not self.doubt and self.record.get("outputs") == "scores" and self.temperatures is None:
+            return "its outputs are scores, not probabilities on any scale"
+        return self.doubt
 
     def logits(self) -> NDArray[np.float32]:
-        """Logits for clean patches, float32 (N, C)."""
-        values = _load(self.clean)
+        """What is stored for clean patches, float32 (N, C): logits, their sum, or scores."""
+        return _load(self.clean)
+
+    def mean_logits(self) -> NDArray[np.float32]:
+        """Logits for clean patches, float32 (N, C), on the scale of one model.
+
+        The mean over the terms of a sum, divided by temperatures if there are any. Its softmax is
+        what all figures are computed from that need probabilities, unless ``no_probabilities``.
+        """
+        values = self.logits() / np.float32(self.terms)
         return values if self.temperatures is None else values / self.temperatures[:, None]
+
+    def scores(self) -> NDArray[np.float64]:
+        """What ranks patches for AUROC, float64 (N, C), a class a column.
+
+        Probabilities; where there are none, the model's own values.
+        """
+        if self.no_probabilities:
+            return self.logits().astype(np.float64)
+        return probabilities(self.mean_logits())
 
     def accuracy(self, labels: NDArray[np.int64], perturbation: str, level: float) -> float | None:
         """Accuracy on perturbed patches; None if their logits are not stored."""
@@ -184,7 +222,7 @@ def views(
     def view(run: Run) -> Predictions:
         def under(perturbation: str, level: float) -> NDArray[np.float32] | None:
             path = run.perturbed.get((perturbation, float(level)))
-            return _load(path) if path else None
+            return _load(path) / np.float32(run.terms) if path else None
 
         def of(model: str) -> Predictions | None:
             same = [other for other in known if other.record["model"] == model]
@@ -196,7 +234,7 @@ def views(
             classes=truth.classes,
             labels=truth.labels,
             ids=truth.ids,
-            clean=run.logits(),
+            clean=run.mean_logits(),
             perturbations=perturbations,
             under=under,
             of=of,

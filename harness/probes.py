@@ -150,7 +150,10 @@ class DatasetProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a model probe looks at: stored logits of one model, float32 (N, C)."""
+    """What a model probe looks at: stored logits of one model, float32 (N, C).
+
+    Those of a sum of models or views are the mean over its terms.
+    """
 
     model: str
     classes: tuple[str, ...]

@@ -71,29 +71,41 @@ class Models(Offers[Model | DerivedModel]):
         self.families: Offers[ModelFamily] = Offers("model family")
 
     def find(self, name: str) -> Model | DerivedModel:
-        """The model with this name: one that a plugin lists, or ``FAMILY:REST``, or ``X+flips``."""
-        if name not in self:
-            base, flips, rest = name.rpartition(FLIPS)
-            family = self.families.get(name.partition(":")[0])
-            made: Model | DerivedModel
-            if flips and not rest:
-                title = f"{self.find(base).title}, four views"
-                made, plugin = DerivedModel(name=name, title=title, terms=four_views(base)), base
-            elif family and ":" in name:
-                made, plugin = self._make(family, name), family.name
-            else:
+        """The model with this name: one that a plugin lists, or ``FAMILY:REST``, or ``X+flips``.
+
+        A family may have one spelling for several of a name: the model is listed under that.
+        """
+        if name in self:
+            return self[name]
+        base, flips, rest = name.rpartition(FLIPS)
+        family = self.families.get(name.partition(":")[0])
+        made: Model | DerivedModel
+        if flips and not rest:
+            member = self.find(base)
+            title = f"{member.title}, four views"
+            made = DerivedModel(
+                name=f"{member.name}{FLIPS}", title=title, terms=four_views(member.name)
+            )
+            plugin = self.plugin[member.name]
+        elif family and ":" in name:
+            made, plugin = self._make(family, name), self.families.plugin[family.name]
+            keeps = made.name.startswith(f"{family.name}:") and (
+                made.name == name or self._make(family, made.name).name == made.name
+            )
+            if not keeps:
                 raise HarnessError(
-                    f"no model named {name!r}; {suggest(name, self)}"
-                    + "".join(f"; or {f.example} and the like" for f in self.families.values())
+                    f"the model family {family.name} made {made.name!r} for {name!r}; report it "
+                    "to the plugin's author"
                 )
-            if made.name != name:
-                raise HarnessError(
-                    f"the model family {family and family.name} made {made.name!r} for {name!r}; "
-                    "report it to the plugin's author"
-                )
-            self[name] = made
-            self.plugin[name] = self.plugin[plugin] if flips else self.families.plugin[plugin]
-        return self[name]
+        else:
+            raise HarnessError(
+                f"no model named {name!r}; {suggest(name, self)}"
+                + "".join(f"; or {f.example} and the like" for f in self.families.values())
+            )
+        if made.name not in self:
+            self[made.name] = made
+            self.plugin[made.name] = plugin
+        return self[made.name]
 
     def _make(self, family: ModelFamily, name: str) -> Model | DerivedModel:
         try:

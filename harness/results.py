@@ -82,7 +82,7 @@ def _item(folder: Path, kind: str, dataset: str) -> Item:
     sizes = [(folder / name).lstat().st_size for name in stored.names(folder)]
     if (folder / RECORD).is_file():
         sizes.append((folder / RECORD).stat().st_size)
-    name = unquote(folder.parent.name)
+    name = record["key"]["name"] if record else unquote(folder.parent.name)
     return Item(folder, kind, dataset, name, record, damage, sum(sizes))
 
 

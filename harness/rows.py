@@ -45,6 +45,11 @@ class Entry:
         """Of the first training."""
         return self.runs[0].record
 
+    @property
+    def no_probabilities(self) -> str:
+        """Why there are no figures of calibration; "" if there are."""
+        return next((why for run in self.runs if (why := run.no_probabilities)), "")
+
 
 def fields(probe: ModelProbe, column: Column) -> tuple[str, str, str]:
     """Names of the value, the low and the high end of a probe's column in a row."""
@@ -117,12 +122,7 @@ def measured_row(
     to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
     several = len(accuracies) > 1
     provided = comparability.unverified(dataset, fitted_here=not came_fitted)
-    notes = [record["deviations"]]
-    if not came_fitted:
-        notes = [dataset["train_shortfall"], *notes]
-        notes += classes.notes(dataset, record["selected_on"])
-    if not record.get("classes_declared", True):
-        notes.append("the model does not say which classes its outputs are")
+    notes = _notes(record, dataset)
     if provided and (to_published.difference or to_reference.difference):
         notes.append(f"not verified that {provided}")
     return {
@@ -133,6 +133,7 @@ def measured_row(
         "model": record["model"],
         "title": record["title"],
         **_all_fields(found),
+        "calibration_empty_because": entry.no_probabilities,
         "seeds": [one["seed"] for one in records],
         "accuracy_sd": float(np.std(accuracies, ddof=1)) if several else None,
         "accuracy_min": min(accuracies) if several else None,
@@ -165,13 +166,27 @@ def measured_row(
         ),
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
-        "notes": "; ".join(filter(None, notes)),
+        "notes": _joined([*notes, entry.no_probabilities]),
         "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
         "source": f"{record['plugin']}, "
         + ("result " if len(records) == 1 else "results ")
         + ", ".join(one["digest"] for one in records),
     }
+
+
+def _notes(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of how a model was set up."""
+    notes = [record["deviations"]]
+    if not record.get("trained_on"):
+        notes = [dataset["train_shortfall"], *notes, *classes.notes(dataset, record["selected_on"])]
+    if not record.get("classes_declared", True):
+        notes.append("the model does not say which classes its outputs are")
+    return notes
+
+
+def _joined(notes: Sequence[str]) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _fitted_on(records: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]) -> Row:
@@ -220,6 +235,7 @@ def published_row(
         "model": result.name,
         "title": result.title,
         **_all_fields(found),
+        "calibration_empty_because": "published",
         "seeds": None,
         "accuracy_sd": None,
         "accuracy_min": None,
@@ -261,6 +277,7 @@ def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
         "model": failed.model,
         "title": failed.title,
         **_all_fields({}),
+        "calibration_empty_because": "failed",
         "seeds": None,
         "accuracy_sd": None,
         "accuracy_min": None,
@@ -327,8 +344,7 @@ def with_scaled(
         )
         used = np.unique([run.temperatures for run in scaled])
         said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
-        if row["notes"]:
-            said += f"; {row['notes']}"
+        said = _joined([said, *_notes(entry.record, truth.described)])
         found.append(
             row
             | _all_fields(means)
@@ -337,6 +353,7 @@ def with_scaled(
                 # What the row above says already.
                 **{name: None for name in row if name.startswith(ONCE)},
                 **{"reproduced_because": "scaled", "reproduced_if": "", "result": "scaled"},
+                "calibration_empty_because": "",
                 **{"difference_to_reference_empty_because": "scaled"},
                 **{"model": f"{row['model']}+temperature", "notes": said},
                 "title": f"{row['title']}, temperature-scaled on the held-out part",

@@ -8,29 +8,34 @@ from harness.errors import HarnessError
 from harness.registry import suggest
 from harness.types import Model, Setting
 
+NAMES = {int: "int (a whole number)", float: "float (a number)", str: "str (a text)"}
+
 
 def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict[str, Setting]]:
     """Turn "KEY=VALUE" (every chosen model that has it) and "MODEL.KEY=VALUE" into settings.
 
-    Returns, for each model name, the settings the user gave, typed like the defaults. Raises
-    HarnessError for an unknown key or a value of the wrong type.
+    Returns, for each model name, the settings the user gave, typed like the defaults. Values are
+    written as in Python: True or true, 1e-5, and 5.0 for the whole number 5. Raises HarnessError
+    for an unknown key or a value of the wrong type.
     """
     chosen: dict[str, dict[str, Setting]] = {model.name: {} for model in models}
     for assignment in assignments:
-        target, equals, text = assignment.partition("=")
-        if not equals:
+        if "=" not in assignment:
             raise HarnessError(f"--set {assignment}: say KEY=VALUE or MODEL.KEY=VALUE")
         found = False
         known: set[str] = set()
         for model in models:
             defaults = {**model.settings, **model.execution}
             known |= defaults.keys()
-            key = target.removeprefix(f"{model.name}.")
-            if key in defaults:
+            # The name of a model may hold dots and equals signs.
+            key, equals, text = assignment.removeprefix(f"{model.name}.").partition("=")
+            if equals and key in defaults:
                 found = True
                 chosen[model.name][key] = _typed(assignment, text, defaults[key])
         if not found:
-            key = target.rpartition(".")[2]
+            own = (m.name for m in models if assignment.startswith(f"{m.name}."))
+            key = assignment.removeprefix(f"{next(own, '')}.").partition("=")[0]
+            key = key.rpartition(".")[2]
             raise HarnessError(
                 f"--set {assignment}: no chosen model has the setting {key!r}; "
                 f"{suggest(key, known)}"
@@ -55,10 +60,27 @@ def _typed(assignment: str, text: str, default: Setting) -> Setting:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, str):
-            return text
-        return type(default)(text)
-    except (ValueError, KeyError):
-        wanted = "true or false" if isinstance(default, bool) else type(default).__name__
+            return _text(text)
+        if isinstance(default, int) and not text.lstrip("+-").isdecimal():
+            number = float(text)  # 5.0 and 1e3 are whole numbers, too
+            if not number.is_integer():
+                raise ValueError
+            return int(number)
+        value = type(default)(text)
+        if value != value:  # not a number
+            raise ValueError
+        return value
+    except (ValueError, KeyError, OverflowError):
+        wanted = "true or false" if isinstance(default, bool) else NAMES[type(default)]
         raise HarnessError(
             f"--set {assignment}: {text!r} is not a value of type {wanted}"
         ) from None
+
+
+def _text(text: str) -> str:
+    """A text, without quotes around it if there are some. Raises ValueError for None."""
+    if text == "None":
+        raise ValueError
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    return text

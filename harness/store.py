@@ -68,6 +68,10 @@ class Key:
         }
 
 
+LONGEST_NAME = 180
+"""Characters of a name in a path; file systems take 255, with what is added to it."""
+
+
 class Store:
     """Results on disk. The folder is made if it is not there.
 
@@ -110,7 +114,7 @@ class Store:
 
     def results(self, kind: str, dataset: str, name: str) -> Path:
         """Folder of the results of a kind with a name, such as a model's fits."""
-        return self.root / kind / dataset / quote(name, safe=":+")
+        return self.root / kind / dataset / file_name(name)
 
     def exists(self, key: Key) -> bool:
         """Whether a result is there, be it damaged."""
@@ -286,6 +290,15 @@ class Store:
 
     def _current(self, dataset: str) -> Path:
         return self.root / "dataset" / dataset / "current"
+
+
+def file_name(name: str) -> str:
+    """A name, such as a model's, as that of a file. A long one is cut, with a digest of the whole:
+    the name of a network may have a dozen arguments in it."""
+    quoted = quote(name, safe=":+")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    return f"{quoted[:LONGEST_NAME]}~{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -19,12 +19,13 @@ from harness import checkpoints
 from harness.conditions import Condition
 from harness.errors import HarnessError
 from harness.features import FeatureSplit
+from harness.outputs import as_stored, doubt, kind_of
 from harness.progress import progress, say
 from harness.returned import checked_features, checked_logits, malformed
 from harness.row_files import Rows
 from harness.splits import stream
 from harness.stored import Record, read_record, verify
-from harness.types import Classifier, Features, Model, Setting, Split
+from harness.types import Classifier, Features, Model, Outputs, Setting, Split
 
 BATCH = 64
 """Patches read at a time, if they are small."""
@@ -181,8 +182,10 @@ def predict(
 ) -> list[Finish]:
     """Logits of every test patch under conditions, each by the model of its fold.
 
-    For a model with features, each condition comes with the features of the test patches under it.
-    A pass over patches is checkpointed in ``workspace`` and goes on from there.
+    The records say what kind of ``outputs`` is stored, "logits" or "scores", and what speaks
+    against it: ``outputs_doubt``. For a model with features, each condition comes with the features
+    of the test patches under it. A pass over patches is checkpointed in ``workspace`` and goes on
+    from there.
     """
     fits = [str(read_record(fitted)["sha256"]) for fitted, _ in folds]
     work = _Prediction(model.name, len(wanted), len(test.labels), n_classes, workspace, fits)
@@ -191,6 +194,7 @@ def predict(
     for fitted, indices in folds:
         verify(fitted)
         classifier = model.load(fitted, settings)
+        work.declare(kind_of(model, classifier))
         if model.features is not None:
             work.from_features(classifier, indices, [split for _, split in wanted])
         else:
@@ -200,8 +204,15 @@ def predict(
     def finish(number: int) -> Finish:
         def write(folder: Path) -> Record:
             work.errors.raise_if_any(number)
-            np.save(folder / "logits.npy", work.logits[number])
-            return {"seconds": seconds / len(wanted), "n": len(test.labels)}
+            logits = work.logits[number]
+            np.save(folder / "logits.npy", logits)
+            return {
+                "seconds": seconds / len(wanted),
+                "n": len(test.labels),
+                "terms": 1,
+                "outputs": "scores" if work.kind == "scores" else "logits",
+                "outputs_doubt": doubt(logits) if work.kind == "logits" else "",
+            }
 
         return write
 
@@ -219,6 +230,7 @@ class _Prediction:
     ) -> None:
         self.name = name
         self.fits = list(fits)
+        self.kind: Outputs | None = None
         self.errors = _Errors()
         self.checkpoint = workspace / "pass.npz"
         self.seconds_before = 0.0
@@ -233,6 +245,15 @@ class _Prediction:
                 self.logits, self.done = stored["logits"], stored["done"]
                 self.seconds_before = float(stored["seconds"])
                 self.errors.add_json(str(stored["failed"]))
+
+    def declare(self, kind: Outputs) -> None:
+        """What the classifier of a fold returns. Raises HarnessError if others return another."""
+        if self.kind not in (None, kind):
+            raise HarnessError(
+                f"the outputs of {self.name} are {self.kind} in one fold and {kind} in another; "
+                "let it return one kind"
+            )
+        self.kind = kind
 
     def save(self) -> None:
         """Keep what there is, whole or not at all."""
@@ -306,7 +327,8 @@ class _Prediction:
     def put(self, number: int, chosen: NDArray[np.int64], rows: Any) -> None:
         """Keep the logits of some patches under one condition, or why they cannot be kept."""
         try:
-            rows = checked_logits(self.name, rows, len(chosen), self.n_classes)
+            assert self.kind is not None
+            rows = as_stored(self.name, self.kind, rows, len(chosen), self.n_classes)
             self.logits[number, chosen] = rows
         except HarnessError as error:
             self.errors[number] = error

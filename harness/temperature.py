@@ -1,4 +1,4 @@
-"""Temperature scaling: logits divided by what makes the held-out part best calibrated."""
+"""Temperature scaling: mean logits divided by what makes the held-out part best calibrated."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ def scaled(store: Store, truth: GroundTruth, run: Run, known: Mapping[str, Run])
     """A run with a temperature for each of its fits, fitted on that one's held-out patches.
 
     ``known`` has runs by the digest of their result. None where no held-out logits are stored: the
-    model selects on nothing or on the test patches, or its sum takes flipped views.
+    model selects on nothing or on the test patches, or its sum takes flipped views. None also where
+    what the model gave is doubted to be logits.
     """
-    parts = _held_out(store, run, known)
+    parts = None if run.doubt else _held_out(store, run, known)
     if not parts:
         return None
-    temperatures = np.array([fit_temperature(labels, logits) for logits, labels in parts])
+    temperatures = np.array(
+        [fit_temperature(labels, logits / np.float32(run.terms)) for logits, labels in parts]
+    )
     return replace(run, temperatures=temperatures[truth.folds].astype(np.float32))
 
 
 def _held_out(store: Store, run: Run, known: Mapping[str, Run]) -> HeldOut | None:
-    """Logits and labels of the held-out patches of each fit of a run."""
+    """Logits, summed as those of the run, and labels of the held-out patches of each fit."""
     record = run.record
     if "members" not in record:
         return _of_fits(store, record)

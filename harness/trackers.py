@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.failures import Failure, keep_error
 from harness.limit import limited
 from harness.plan import Job
+from harness.predictions import Run
 from harness.progress import say
 from harness.registry import Registry
 from harness.statistics import metrics
@@ -58,20 +59,21 @@ class Trackers:
         folder = self.store.folder(job.key)
         figures: dict[str, float] = {}
         try:
+            record = copy.deepcopy(self.store.record(job.key))
             if job.key.kind == "prediction":
                 (listing,) = (need for need in job.needs if need.kind == "dataset")
                 labels = load_array(self.store.folder(listing), "labels.npy")
-                figures = _figures(labels, load_array(folder, "logits.npy"))
-            record = copy.deepcopy(self.store.record(job.key))
+                figures = _figures(labels, Run(record, folder))
         except HarnessError as error:  # damaged meanwhile: the tables will say so, too
             self.problems.setdefault(f"{job.label}: not told to trackers", Failure(str(error)))
             return
         self.tell("harness_result_stored", record=record, folder=folder, figures=figures)
 
 
-def _figures(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, float]:
+def _figures(labels: NDArray[np.int64], run: Run) -> dict[str, float]:
+    logits = run.logits()
     confusion = metrics.confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1])
     values = metrics.of_confusion(confusion).tolist()
     found = dict(zip(metrics.OF_CONFUSION, values, strict=True))
-    found["macro_auroc"] = macro_auroc(labels, metrics.probabilities(logits)).value
+    found["macro_auroc"] = macro_auroc(labels, run.scores()).value
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}

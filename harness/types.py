@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Indices = Sequence[int] | NDArray[np.int64]
 
 Setting = int | float | str | bool
+Outputs = Literal["logits", "probabilities", "scores"]
+"""What a model returns: logits, whose softmax are its probabilities (logarithms of probabilities
+are logits, too); probabilities, which are not negative and sum to 1; or scores, such as the margins
+of a support vector machine, of which only the order means something."""
 
 
 class Split(Protocol):
@@ -175,7 +179,7 @@ class Classifier(Protocol):
     """A fitted model."""
 
     def logits(self, inputs: Any) -> NDArray[np.float32]:
-        """Logits, float32 (B, C), of uint8 RGB patches (B, H, W, 3).
+        """Logits, float32 (B, C), of uint8 RGB patches (B, H, W, 3); see ``Model.outputs``.
 
         For a model with ``features`` the inputs are those features, float32 (B, D). The answer for
         a patch must not depend on the other patches of the batch.
@@ -220,6 +224,11 @@ class Model:
     classes: tuple[str, ...] | None = None
     """For a model that comes fitted: the classes that it knows, in any order. Datasets with others
     are not for it."""
+    outputs: Outputs | Callable[[Any], Outputs] = "logits"
+    """What the ``logits`` of its classifiers returns, "logits", "probabilities" or "scores", or a
+    function that tells it from a fitted classifier. Probabilities, rows that sum to 1, are stored
+    as their logarithms. Scores, such as the margins of a support vector machine, are no
+    probabilities on any scale: their rows have no calibration figures."""
     selected_on: str = "unknown"
     """For a model that comes fitted: the split that its authors chose the checkpoint on, if known:
     "none", "held-out", "validation" or "test"."""
@@ -252,7 +261,8 @@ class Model:
 class ModelFamily:
     """Models without number, each made when it is named: ``<name>:<rest>``.
 
-    ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError.
+    ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError. Of a
+    name that can be written in several ways it may give the model one way, and then keeps to it.
     """
 
     name: str
@@ -264,7 +274,11 @@ class ModelFamily:
 
 @dataclass(frozen=True, kw_only=True)
 class DerivedModel:
-    """A model without a fit: the sum of stored logits, each of a (model name, view)."""
+    """A model without a fit: the sum of stored logits, each of a (model name, view).
+
+    It predicts the class with the largest sum. Its probabilities are the softmax of the mean, so
+    that they do not depend on the number of terms.
+    """
 
     name: str
     title: str

@@ -15,7 +15,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -25,7 +25,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from harness import Features, FitContext, HarnessError, estimator_model
+from harness.estimators import _loss
 from harness.features import FeatureSplit
+from harness.outputs import doubt, kind_of
 
 CLASSES = ("a", "b", "never", "c")
 MEANS = slice(0, 3)
@@ -100,6 +102,50 @@ def test_an_estimator_without_probabilities_gives_its_margins(tmp_path):
     margins = fitted.estimator.decision_function(split(1).values[:, MEANS])
     assert logits[:, [0, 1, 3]] == pytest.approx(margins, abs=1e-5)
     assert (logits[:, 2] <= logits.min(axis=1)).all()
+    alone = [fitted.logits(split(1).values[row : row + 1]) for row in range(20)]
+    np.testing.assert_allclose(np.concatenate(alone), logits[:20], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "kind"),
+    [
+        (lambda: RandomForestClassifier(5), "logits"),
+        (lambda: KNeighborsClassifier(3), "logits"),
+        (lambda: LogisticRegression(), "logits"),
+        (lambda: GaussianNB(), "logits"),
+        (lambda: make_pipeline(StandardScaler(), LogisticRegression()), "logits"),
+        (lambda: LinearSVC(), "scores"),
+        (lambda: SVC(), "scores"),
+        (lambda: RidgeClassifier(), "scores"),
+        (lambda: make_pipeline(StandardScaler(), SGDClassifier()), "scores"),
+        (lambda: make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss")), "logits"),
+    ],
+)
+def test_what_an_estimator_gives_is_told_from_it(estimator, kind, tmp_path):
+    made = model(lambda settings, seed: estimator())
+    fitted = fit(made, tmp_path)
+    fitted.save(tmp_path)
+    for classifier in (fitted, made.load(tmp_path, {})):
+        assert kind_of(made, classifier) == kind
+        assert doubt(classifier.logits(split(1).values)) == ""
+
+
+def test_scores_are_chosen_on_a_scale_of_their_own(tmp_path):
+    """The margins of a weak penalty are larger; that alone must not make them likelier."""
+
+    class Flat(RidgeClassifier):
+        def __init__(self, factor=1.0):
+            super().__init__()
+            self.factor = factor
+
+        def decision_function(self, values):
+            return self.factor * super().decision_function(values)
+
+    losses = []
+    for factor in (0.1, 1, 10):
+        fitted = fit(model(lambda settings, seed, f=factor: Flat(f)), tmp_path)
+        losses.append(_loss(fitted, split(2, 60)))
+    assert losses == pytest.approx([losses[0]] * 3, rel=0.02)
 
 
 def test_two_classes_have_a_margin_each(tmp_path):

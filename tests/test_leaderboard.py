@@ -81,7 +81,7 @@ def make(tmp_path):
             predicted = labels ^ (np.arange(4) >= right)
             key = Key("prediction", "d", model, {"number": number, "data": copy})
             with store.write(key) as (folder, record):
-                np.save(folder / "logits.npy", np.eye(2, dtype=np.float32)[predicted])
+                np.save(folder / "logits.npy", 3 * np.eye(2, dtype=np.float32)[predicted])
                 record |= {
                     **{"model": model, "title": model.upper(), "data": copy},
                     **{"perturbation": "clean", "view": "identity", "seed": seed},
@@ -246,7 +246,7 @@ def test_figures_follow_logits_that_were_computed_again(make):
     store = make([("m", 3)])
     assert build(store, "d", []).rows[0]["accuracy"] == 0.75
     (path,) = store.root.glob("prediction/d/m/*/logits.npy")
-    np.save(path, np.eye(2, dtype=np.float32)[[0, 0, 1, 1]])
+    np.save(path, 3 * np.eye(2, dtype=np.float32)[[0, 0, 1, 1]])
     with pytest.raises(DamagedError, match=f"{path}: is damaged .*harness run .*--model m"):
         build(store, "d", [])
     make([("m", 4)])  # what is damaged is written again

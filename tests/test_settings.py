@@ -27,6 +27,36 @@ def test_a_key_goes_to_every_model_that_has_it_and_keeps_its_type():
 
 
 @pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("epochs=5.0", 5),
+        ("epochs=1e3", 1000),
+        ("epochs=-1", -1),
+        ("rate=5", 5.0),
+        ("rate=1e-5", 0.00001),
+        ("flag=True", True),
+        ("flag=False", False),
+        ("flag=false", False),
+        ("weights='hub'", "hub"),
+        ('weights="hub"', "hub"),
+        ("weights=a=b.safetensors", "a=b.safetensors"),
+        ("weights=5", "5"),
+    ],
+)
+def test_values_are_written_as_in_python(assignment, value):
+    (found,) = parse([assignment], [model("a")])["a"].values()
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("name", ["timm:vit,qkv_bias=False", "timm:resnet18.a1_in1k", "a.b=c.d"])
+def test_the_name_of_a_model_may_hold_dots_and_equals_signs(name):
+    models = [model(name), model("a")]
+    assert parse([f"{name}.epochs=3"], models) == {name: {"epochs": 3}, "a": {}}
+    with pytest.raises(HarnessError, match="did you mean epochs"):
+        parse([f"{name}.epoch=3"], models)
+
+
+@pytest.mark.parametrize(
     ("assignment", "says"),
     [
         ("epochs", "KEY=VALUE"),
@@ -34,7 +64,18 @@ def test_a_key_goes_to_every_model_that_has_it_and_keeps_its_type():
         ("c.epochs=3", "no chosen model has"),
         ("epochs=many", "'many' is not a value of type int"),
         ("epochs=1.5", "'1.5' is not a value of type int"),
+        ("epochs=True", "'True' is not a value of type int"),
+        ("epochs=None", "'None' is not a value of type int"),
+        ("epochs=inf", "'inf' is not a value of type int"),
+        ("epochs=", "'' is not a value of type int"),
+        ("rate=True", "'True' is not a value of type float"),
+        ("rate=nan", "'nan' is not a value of type float"),
+        ("rate=None", "'None' is not a value of type float"),
+        ("weights=None", "'None' is not a value of type str"),
         ("flag=yes", "true or false"),
+        ("flag=no", "true or false"),
+        ("flag=1", "true or false"),
+        ("flag=None", "true or false"),
     ],
 )
 def test_mistakes_are_named(assignment, says):

@@ -391,4 +391,4 @@ def test_held_out_logits_are_checked_like_those_of_test_patches():
             return np.full(3, np.nan)
 
     with pytest.raises(HarnessError, match=r"logits of shape \(3,\) where \(64, 3\) is expected"):
-        predict_all("sums", Wrong(), Counting(), 3)
+        predict_all(model(Wrong()), Wrong(), Counting(), 3)

@@ -56,18 +56,30 @@ def test_each_fold_has_the_temperature_of_its_fit(store):
     assert found.temperatures[FOLDS == 0] == pytest.approx(3, rel=0.1)
     assert found.temperatures[FOLDS == 1] == pytest.approx(8, rel=0.1)
     expected = one.logits() / found.temperatures[:, None]
-    np.testing.assert_array_equal(found.logits(), expected)
-    assert found.logits().dtype == np.float32
+    np.testing.assert_array_equal(found.mean_logits(), expected)
+    assert found.mean_logits().dtype == np.float32
+    np.testing.assert_array_equal(found.logits(), one.logits())  # what is predicted stays
 
 
-def test_a_sum_is_scaled_by_the_sum_of_its_members(store):
+def test_a_sum_is_scaled_by_the_mean_of_its_members(store):
     members = {one.record["digest"]: one for one in (run(store, "m"), run(store, "n"))}
-    total = run(store, "sum", members=list(members), fits=[])
+    total = run(store, "sum", members=list(members), fits=[], terms=2)
     found = scaled(store, truth(), total, members)
-    assert found.temperatures[FOLDS == 0] == pytest.approx(3 + 1, rel=0.1)
-    assert found.temperatures[FOLDS == 1] == pytest.approx(8 + 1, rel=0.1)
+    assert found.temperatures[FOLDS == 0] == pytest.approx((3 + 1) / 2, rel=0.1)
+    assert found.temperatures[FOLDS == 1] == pytest.approx((8 + 1) / 2, rel=0.1)
+    np.testing.assert_allclose(
+        found.mean_logits(), total.logits() / 2 / found.temperatures[:, None], rtol=1e-6
+    )
     first = dict(list(members.items())[:1])
     assert scaled(store, truth(), total, first) is None  # one of them was flipped
+
+
+def test_scores_are_probabilities_only_once_they_are_scaled(store):
+    one = run(store, "m", outputs="scores", outputs_doubt="")
+    assert "scores" in one.no_probabilities
+    assert scaled(store, truth(), one, {}).no_probabilities == ""
+    doubted = run(store, "n", outputs="logits", outputs_doubt="look like probabilities")
+    assert scaled(store, truth(), doubted, {}) is None
 
 
 def test_without_held_out_logits_there_is_none(store):

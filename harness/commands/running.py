@@ -118,7 +118,7 @@ def _run_request(
         datasets=[dataset for dataset in datasets if dataset.name not in options.left_out],
         models=models,
         perturbations=choose.perturbations(registry, options.perturbation, probes, problems),
-        perturbed=choose.perturbed(models, options.model),
+        perturbed=choose.perturbed(models, [m.name for m in models] if options.model else ()),
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),
         protocol=options.protocol,

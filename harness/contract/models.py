@@ -15,6 +15,7 @@ from harness.contract.held import Held, Watched
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.errors import HarnessError
+from harness.outputs import as_stored, doubt, kind_of
 from harness.types import Classifier, Model, Setting
 from harness.views import VIEWS, apply_view
 
@@ -143,6 +144,20 @@ def fits(model: Model, bench: Bench) -> None:
 def logits(model: Model, bench: Bench) -> None:
     """Logits are finite floats: a row for each patch, a column for each class."""
     logits_of(model, bench)
+
+
+def outputs(model: Model, bench: Bench) -> None:
+    """Outputs are what the model says they are: logits, probabilities or scores."""
+    values = logits_of(model, bench)
+    try:
+        kind = kind_of(model, fitted(model, bench))
+        as_stored(model.name, kind, values, *values.shape)
+    except HarnessError as error:
+        seen, _, mend = str(error).rpartition("; ")
+        raise Broken(seen, mend) from error
+    if kind == "logits" and (why := doubt(values)):
+        seen, _, mend = why.rpartition("; ")
+        raise Broken(seen, mend)
 
 
 def any_batch(model: Model, bench: Bench) -> None:
@@ -421,6 +436,7 @@ def description(model: Model, bench: Bench) -> None:
 MODEL = (
     fits,
     logits,
+    outputs,
     any_batch,
     one_class_batch,
     inputs_unchanged,

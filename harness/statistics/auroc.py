@@ -38,11 +38,11 @@ def macro_auroc(
 ) -> Auroc:
     """Mean over classes of the area under the ROC curve of a class against the rest.
 
-    ``scores`` are probabilities (N, C). Classes without patches, or without any patch of another
-    class, are left out; NaN if none is left. The deviations are DeLong's structural components
-    (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988), summed over classes, and the patches
-    of a class count as one sample. With ``groups``, numbers (N,), those of a group are added up
-    (Obuchowski, Biometrics 53, 1997).
+    ``scores`` (N, C), such as probabilities, rank the patches, each column by itself. Classes
+    without patches, or without any patch of another class, are left out; NaN if none is left. The
+    deviations are DeLong's structural components (DeLong, DeLong and Clarke-Pearson, Biometrics
+    44, 1988), summed over classes, and the patches of a class count as one sample. With
+    ``groups``, numbers (N,), those of a group are added up (Obuchowski, Biometrics 53, 1997).
     """
     from scipy.stats import rankdata
 

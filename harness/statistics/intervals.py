@@ -145,13 +145,20 @@ def recalls(
 def auroc(
     labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
 ) -> Figure:
-    """Macro AUROC of the softmax of logits (N, C), with an interval on the log odds.
+    """Macro AUROC of the softmax of logits (N, C): ``auroc_of``."""
+    return auroc_of(labels, metrics.probabilities(logits), sampling)
+
+
+def auroc_of(
+    labels: NDArray[np.int64], scores: metrics.Floats, sampling: Sampling = INDEPENDENT
+) -> Figure:
+    """Macro AUROC of scores (N, C), of whose columns the order counts; interval on the log odds.
 
     Student's t takes the place of the normal distribution; see ``auroc_quantile``.
     """
     from scipy.special import expit, logit
 
-    area = macro_auroc(labels, metrics.probabilities(logits), sampling.groups)
+    area = macro_auroc(labels, scores, sampling.groups)
     spread = area.value * (1 - area.value)
     error = area.standard_error * np.sqrt(sampling.design_effect)
     independent = len(labels) if sampling.groups is None else int(sampling.groups.max()) + 1

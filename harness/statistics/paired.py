@@ -75,15 +75,18 @@ def compare(
     one: NDArray[np.float32],
     other: NDArray[np.float32],
     sampling: Sampling = INDEPENDENT,
+    scores: tuple[Floats, Floats] | None = None,
 ) -> Comparison:
     """Compare two models by their logits (N, C) for the same patches, with labels (N,).
 
+    ``scores`` (N, C) of each are what AUROC ranks patches by, the softmax of its logits if None.
     What ``of_predictions`` and ``auroc_difference`` find, without design effects. The p value and
     the interval of the accuracy are from different tests: rarely, and by a hair, only one of them
     calls models different.
     """
     found = of_predictions(labels, one.argmax(axis=1), other.argmax(axis=1), one.shape[1], sampling)
-    area = auroc_difference(labels, one, other, sampling)
+    ranked = scores or (metrics.probabilities(one), metrics.probabilities(other))
+    area = auroc_difference_of(labels, *ranked, sampling)
     return replace(found, differences=found.differences | {"macro_auroc": area})
 
 
@@ -195,14 +198,19 @@ def auroc_difference(
     other: NDArray[np.float32],
     sampling: Sampling = INDEPENDENT,
 ) -> Figure:
-    """Difference of the macro AUROC of two models, from logits (N, C); DeLong's interval.
+    """``auroc_difference_of`` the softmax of two models' logits (N, C)."""
+    scores = metrics.probabilities(one), metrics.probabilities(other)
+    return auroc_difference_of(labels, *scores, sampling)
 
-    With Student's t, as ``intervals.auroc``.
+
+def auroc_difference_of(
+    labels: NDArray[np.int64], one: Floats, other: Floats, sampling: Sampling = INDEPENDENT
+) -> Figure:
+    """Difference of the macro AUROC of two models, from their scores (N, C); DeLong's interval.
+
+    With Student's t, as ``intervals.auroc_of``.
     """
-    areas = [
-        macro_auroc(labels, metrics.probabilities(logits), sampling.groups)
-        for logits in (one, other)
-    ]
+    areas = [macro_auroc(labels, scores, sampling.groups) for scores in (one, other)]
     difference = areas[0] - areas[1]
     independent = len(labels) if sampling.groups is None else int(sampling.groups.max()) + 1
     if independent > 1 and difference.standard_error:

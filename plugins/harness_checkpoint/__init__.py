@@ -38,8 +38,9 @@ def model(description: Description) -> Model:
         trained_on=description.trained_on,
         classes=description.classes,
         selected_on=description.selected_on,
+        outputs=description.outputs,
         initial_weights=lambda settings: description.initial_weights,
-        device=partial(later("harness_checkpoint.classifier:accelerator"), description),
+        device=partial(later("harness_checkpoint.process:accelerator"), description),
         requires=description.requires,
         install="pip install 'histo-harness[torch]', or name another interpreter with python = ...",
     )

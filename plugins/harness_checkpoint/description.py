@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from harness import HarnessError, InitialWeights, Setting, UnavailableError, files
+from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError, files
+from harness.normalization import misfit, range_for, reversed_channels
 from harness.toml_keys import checked
 
 SPLITS = ("none", "held-out", "validation", "test", "unknown")
@@ -86,6 +87,7 @@ KEYS = {
     ),
     "trained_on": _text('the name of the training data, or "unknown"'),
     "selected_on": {**_one_of(*SPLITS), "default": "unknown"},
+    "outputs": {**_one_of(*get_args(Outputs)), "default": "logits"},
     "license": _text(default=""),
     "source": _text(default=""),
     "files": _texts("a list of paths"),
@@ -135,9 +137,12 @@ class Description:
     input: Mapping[str, Any]
     trained_on: str
     selected_on: str
+    outputs: Outputs
     license: str
     source: str
     execution: Mapping[str, Setting]
+    warnings: tuple[str, ...] = ()
+    """What is likely to be wrong in the file."""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -228,10 +233,10 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
     said = checked(path, content, SCHEMA)
     weights, given = said["weights"], content.get("weights", {})
     chosen = [key for key in ("file", "method") if weights[key]]
-    if given and len(chosen) != 1:
+    if set(given) - {"missing"} and len(chosen) != 1:
         raise HarnessError(f"{path}: weights: give either file or method, and no other way")
     strange = ("arguments",) if weights["file"] else ("key", "prefix")
-    for key in strange:
+    for key in strange if chosen else ():
         if key in given:
             raise HarnessError(
                 f"{path}: weights.{key} does not go with {chosen[0]}; remove one of them"
@@ -246,6 +251,7 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
         raise HarnessError(
             f"{path}: input.range = [{low}, {high}]: the first must be below the second; correct it"
         )
+    warnings = _check_normalization(path, said["input"])
     if weights["file"]:
         weights = {**weights, "file": str(beside(path, "weights.file", weights["file"]))}
     return Description(
@@ -261,10 +267,34 @@ def describe(path: Path, content: Mapping[str, Any]) -> Description:
         input=said["input"],
         trained_on=said["trained_on"],
         selected_on=said["selected_on"],
+        outputs=said["outputs"],
         license=said["license"],
         source=said["source"],
         execution={key: said[key] for key in ("device", "batch_size", "python")},
+        warnings=warnings,
     )
+
+
+def _check_normalization(path: Path, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Raise HarnessError when the network would see other values than it was trained on.
+
+    Returns what is only likely to be wrong.
+    """
+    mean, std, (low, high) = given["mean"], given["std"], given["range"]
+    if why := misfit(mean, std, low, high):
+        wanted = range_for(mean, std)
+        mend = "correct input.mean, input.std or input.range"
+        if wanted:
+            mend = f"say range = [{wanted[0]:g}, {wanted[1]:g}] in [input], or correct them"
+        raise HarnessError(f"{path}: input.{why}; {mend}")
+    if reversed_channels(mean, given["channels"] == "BGR"):
+        other = "RGB" if given["channels"] == "BGR" else "BGR"
+        return (
+            f"input.mean is that of ImageNet in the order {other}, but channels = "
+            f'"{given["channels"]}"; if the network was trained on {other}, say channels = '
+            f'"{other}" in [input]',
+        )
+    return ()
 
 
 def beside(file: Path, key: str, name: str) -> Path:

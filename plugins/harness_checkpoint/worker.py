@@ -8,14 +8,13 @@ float32 (B, C). An answer with "error" is the last one.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import importlib
+import contextlib
+import importlib.util
 import io
 import json
 import os
 import queue
-import re
+import random
 import signal
 import sys
 import threading
@@ -23,12 +22,14 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-LONGEST = 300
-"""Characters of an error message of others that are passed on."""
-
-
-class Problem(Exception):  # noqa: N818
-    """What the user can mend, in one line."""
+# The module beside this script, by its place: modules of the model may have any name.
+_spec: Any = importlib.util.spec_from_file_location(
+    "harness_checkpoint.loading", Path(__file__).with_name("loading.py")
+)
+loading: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(loading)
+Problem = loading.Problem
+short = loading.short
 
 
 def channels() -> tuple[BinaryIO, BinaryIO]:
@@ -69,25 +70,20 @@ def main() -> None:
     try:
         setup, _ = received.get()
         model = Loaded(setup)
-        answer({"device": model.device_name, "loaded": model.loaded})
+        answer(
+            {
+                "device": model.device_name,
+                "tensors": loading.digests(model.torch, model.network) if setup["digests"] else {},
+                "configuration": model.configuration(),
+            }
+        )
         while True:
             message, data = received.get()
             logits = model.logits(data, message["shape"])
             answer({"shape": list(logits.shape)}, logits.tobytes())
     except Problem as problem:
         traceback.print_exc()
-        answer({"error": str(problem)})
-
-
-def plain(text: str) -> str:
-    """A text without the codes that color a terminal."""
-    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
-
-
-def short(error: BaseException) -> str:
-    """An error of others in one line."""
-    text = " ".join(plain(f"{type(error).__name__}: {error}").split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+        answer({"error": str(problem), "unsafe": problem.unsafe})
 
 
 class Loaded:
@@ -107,7 +103,7 @@ class Loaded:
         on_gpu = self.device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self.device) if on_gpu else ""
         torch.backends.cudnn.deterministic = True
-        torch.manual_seed(0)  # what the weights leave open must be the same each time
+        self._seed(setup["seed"])  # what the weights leave open must be the same each time
         if not torch.cuda.is_available():
             # Lets a checkpoint be loaded that was saved on a GPU, by whatever code does it.
             torch.serialization.register_package(
@@ -115,20 +111,36 @@ class Loaded:
                 lambda storage: None,
                 lambda storage, place: storage if str(place).startswith("cuda") else None,
             )
-        network = self._build()
+        with loading.disturbing(torch) if setup["disturbed"] else contextlib.nullcontext():
+            network = self._build()
         if not isinstance(network, torch.nn.Module):
             raise Problem(
                 f"network = {setup['network']!r}: made a {type(network).__name__}, not a "
                 "torch.nn.Module; name a class or a function that returns one"
             )
-        self.loaded = ""
-        if setup["weights"]["method"]:
-            self._call_method(network)
-        elif setup["weights"]["file"]:
-            self._load_file(network)
+        weights = setup["weights"]
+        if setup["disturbed"] and (weights["method"] or weights["file"]):
+            loading.disturb(torch, network)
+        loading.load(torch, network, weights)
         self.network = network.to(self.device).eval()
         kinds = [p.dtype for p in network.parameters() if p.is_floating_point()]
         self.dtype = kinds[0] if kinds else torch.float32
+
+    def _seed(self, seed: int) -> None:
+        random.seed(seed)
+        self.numpy.random.seed(seed)
+        self.torch.manual_seed(seed)
+
+    def configuration(self) -> dict[str, list[float]]:
+        """Mean and deviation that a network of timm says it was trained with, in 0..1."""
+        said = getattr(self.network, "pretrained_cfg", None)
+        found = {}
+        for name in ("mean", "std"):
+            value = said.get(name) if isinstance(said, dict) else None
+            if not isinstance(value, (list, tuple)) or len(value) != 3:
+                return {}
+            found[name] = [float(number) for number in value]
+        return found
 
     def _find_device(self, name: str) -> Any:
         torch = self.torch
@@ -154,7 +166,9 @@ class Loaded:
             ) from error
         for part in name.split("."):
             if not hasattr(found, part):
-                raise Problem(f"{here}: there is no {part} in {module}; {nearest(part, found)}")
+                raise Problem(
+                    f"{here}: there is no {part} in {module}; {loading.nearest(part, found)}"
+                )
             found = getattr(found, part)
         try:
             return found(**arguments)
@@ -163,135 +177,6 @@ class Loaded:
                 f"{here}: calling it with arguments = {arguments} raised {short(error)}; "
                 "correct arguments"
             ) from error
-
-    def _call_method(self, network: Any) -> None:
-        method, arguments = (self.setup["weights"][key] for key in ("method", "arguments"))
-        here = f"weights.method = {method!r}"
-        if not callable(getattr(network, method, None)):
-            raise Problem(f"{here}: the network has no such method; {nearest(method, network)}")
-        torch = self.torch
-
-        def tensors() -> dict[str, Any]:
-            state = network.state_dict(keep_vars=True)
-            return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-
-        # Whether a tensor was written to shows in torch's count of that, unless it went round it.
-        before = {name: (t, t._version, t.detach().clone()) for name, t in tensors().items()}
-        try:
-            getattr(network, method)(**arguments)
-        except (Exception, SystemExit) as error:
-            raise Problem(
-                f"{here}: calling it with arguments = {arguments} raised {short(error)}; correct "
-                "them, or put the weights where it looks for them"
-            ) from error
-        after, left = tensors(), []
-        for name, tensor in after.items():
-            same, version, values = before.get(name, (None, 0, None))
-            if tensor is same and tensor._version == version:
-                left += [name] if torch.equal(tensor.detach().to(values), values) else []
-        if len(left) == len(after):
-            raise Problem(
-                f"{here}: it left every weight as it was; check its arguments and the file that it "
-                "reads"
-            )
-        if lacking := self._lacking(left):
-            raise Problem(
-                f"{here}: it loaded nothing into {len(lacking):,} of {len(after):,} tensors "
-                f"({listed(lacking)}); check its arguments and the file that it reads, or name in "
-                "weights.missing what the answer does not depend on"
-            )
-        self.loaded = f"{method} loaded {len(after) - len(left):,} of {len(after):,} tensors"
-        self.loaded += f", none into {listed(left)}" if left else ""
-
-    def _lacking(self, names: list[str]) -> list[str]:
-        """Those names of tensors that may not be missing."""
-        allowed = self.setup["weights"]["missing"]
-        return [n for n in names if not any(fnmatch.fnmatchcase(n, part) for part in allowed)]
-
-    def _load_file(self, network: Any) -> None:
-        weights = self.setup["weights"]
-        here = f"weights.file = {weights['file']!r}"
-        state = self._read(weights["file"], here)
-        for key in filter(None, weights["key"].split(".")):
-            if not isinstance(state, dict) or key not in state:
-                raise Problem(f"{here}: has no {weights['key']!r}; correct weights.key")
-            state = state[key]
-        if not isinstance(state, dict) or not state:
-            raise Problem(f"{here}: there is no state dict; correct weights.key")
-        prefix = weights["prefix"]
-        if prefix:
-            cut = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-            if not cut:
-                raise Problem(
-                    f"{here}: no name starts with {prefix!r}, the first is {next(iter(state))!r}; "
-                    "correct weights.prefix"
-                )
-            state = cut
-        tensors = {k: v for k, v in state.items() if isinstance(v, self.torch.Tensor)}
-        if not tensors:
-            raise Problem(f"{here}: holds {listed(state)}, no tensors; set weights.key to one")
-        try:
-            fit = network.load_state_dict(tensors, strict=False)
-        except Exception as error:
-            raise Problem(
-                f"{here}: does not fit the network ({short(error)}); correct arguments or give its "
-                "own weights"
-            ) from error
-        missing, strange = self._lacking(fit.missing_keys), list(fit.unexpected_keys)
-        if missing or strange:
-            parts = []
-            if missing:
-                parts.append(f"{len(missing)} names of the network are not in it ({missing[0]})")
-            if strange:
-                parts.append(f"{len(strange)} are not in the network ({strange[0]})")
-            head = strange[0][: -len(missing[0])] if missing and strange else ""
-            hint = "correct arguments, weights.key or weights.prefix"
-            if head and strange[0] == head + missing[0]:
-                hint = f"set weights.prefix = {prefix + head!r}"
-            raise Problem(f"{here}: {', and '.join(parts)}; {hint}")
-        self.loaded = f"{len(tensors):,} tensors loaded"
-
-    def _read(self, path: str, here: str) -> Any:
-        try:
-            if path.endswith(".safetensors"):
-                from safetensors.torch import load_file
-
-                return load_file(path)
-            return self.torch.load(path, map_location="cpu", weights_only=True)
-        except ImportError as error:
-            raise Problem(
-                f"{here}: {short(error)}; install safetensors for {sys.executable}"
-            ) from error
-        except Exception as error:
-            raise Problem(f"{here}: {self._why_unread(path, error)}") from error
-
-    def _why_unread(self, path: str, error: Exception) -> str:
-        """What is wrong with a file that cannot be read, and what to do instead."""
-        text = str(error)
-        if isinstance(error, TypeError) and "weights_only" in text:
-            return (
-                f"torch {self.torch.__version__} cannot read it without running what is in it; "
-                f"install torch 1.13 or newer for {sys.executable}"
-            )
-        if "TorchScript" in text:
-            file = json.dumps(path)
-            return (
-                f'is TorchScript; remove [weights] and say network = "torch.jit:load", '
-                f"arguments = {{ f = {file} }}, files = [{file}]"
-            )
-        if found := re.search(r"GLOBAL (\S+)", plain(text)):
-            return (
-                f"holds more than tensors, numbers and texts ({found[1]}), which would be run; if "
-                f"you trust it, save its state dict alone: torch.save(torch.load({path!r}, "
-                "weights_only=False)['state_dict'], 'new.pth'), with .state_dict() in place of "
-                "['state_dict'] if it is a whole network"
-            )
-        # What torch says before the cause is to read the file without care.
-        cause = re.search(r"WeightsUnpickler error:\s*(.*)", text)
-        return (
-            f"cannot be read ({cause[1] if cause else short(error)}); it must be a safetensors "
-            "file, or one of torch.save that holds nothing but tensors, numbers and texts"
-        )
 
     def logits(self, data: bytes, shape: list[int]) -> Any:
         """Logits, float32 (B, C), of the bytes of patches uint8 (B, H, W, 3)."""
@@ -354,19 +239,6 @@ class Loaded:
 
 
 SMOOTH = {"antialias": True, "align_corners": False}
-
-
-def nearest(name: str, owner: Any) -> str:
-    """What to say about a name that something does not have."""
-    names = [known for known in dir(owner) if not known.startswith("_")]
-    near = difflib.get_close_matches(name, names, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "correct it"
-
-
-def listed(names: Any) -> str:
-    """A few names of many."""
-    names = list(map(str, names))
-    return ", ".join(names[:5]) + (", ..." if names[5:] else "")
 
 
 if __name__ == "__main__":

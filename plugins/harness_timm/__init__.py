@@ -22,7 +22,7 @@ from harness import (
     later,
 )
 from harness_timm.frozen import head
-from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, look_up
+from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, canonical, look_up
 from harness_timm.recipe import DEMO, EXECUTION, INSTALL, REQUIRES, SETTINGS, accelerator
 from harness_timm.weights import find, find_or_random
 
@@ -51,15 +51,17 @@ def harness_models() -> Iterable[Model | ModelFamily]:
 
 def make(rest: str) -> Model:
     """The model ``timm:<rest>``: the name of a network, with "+linear" or "+knn" a frozen one."""
-    name, plus, kind = rest.partition("+")
+    name, plus, kind = rest.rpartition("+")
     if kind in HEADS:
-        return head(look_up(name), kind, f"timm:{rest}", f"{name} of timm, {HEADS[kind]}")
-    if plus:
+        named = canonical(name)
+        return head(look_up(name), kind, f"timm:{named}+{kind}", f"{named} of timm, {HEADS[kind]}")
+    if plus and not kind[:1].isdigit():  # that would be a number such as 1e+5
         heads = " or ".join(f"+{known}" for known in HEADS)
         raise HarnessError(
             f"timm:{rest}: there is no +{kind}; say {heads}, or neither to fine-tune"
         )
-    return trained(look_up(rest), f"timm:{rest}", f"{rest} of timm, fine-tuned")
+    named = canonical(rest)
+    return trained(look_up(rest), f"timm:{named}", f"{named} of timm, fine-tuned")
 
 
 def trained(

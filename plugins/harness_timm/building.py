@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from harness import HarnessError
+from harness_timm.arguments import check, resolved
 from harness_timm.networks import EFFICIENTNET_B0, Network
 
 CPU_BATCH = 8
@@ -38,7 +39,7 @@ class Architecture:
     precision: str
     name: str = EFFICIENTNET_B0.architecture
     arguments: str = "{}"
-    """Further arguments of ``timm.create_model``, as JSON."""
+    """Further arguments of ``timm.create_model``, as JSON; a class is its full name."""
     mean: tuple[float, ...] = EFFICIENTNET_B0.mean
     std: tuple[float, ...] = EFFICIENTNET_B0.std
 
@@ -61,47 +62,69 @@ class Architecture:
         )
 
     def keywords(self) -> dict[str, Any]:
-        """Arguments of ``timm.create_model``, but for the number of classes."""
+        """Arguments of ``create``, but for the number of classes."""
         pooled = {"global_pool": self.pool} if self.pool else {}
-        return {**json.loads(self.arguments), **pooled}
+        given = json.loads(self.arguments)
+        return {key: resolved(value) for key, value in given.items()} | pooled
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """``timm.create_model``, which leaves out arguments that are None; here None is passed on."""
+    if None in arguments.values():
+        made: nn.Module = timm.models.model_entrypoint(name)(**arguments)
+        return made
+    made = timm.create_model(name, **arguments)
+    return made
 
 
 def build(architecture: Architecture) -> nn.Module:
     """The network with random weights from torch's generator, on the CPU, channels last."""
-    model: nn.Module = timm.create_model(
-        architecture.name, num_classes=architecture.classes, **architecture.keywords()
-    )
+    model = create(architecture.name, num_classes=architecture.classes, **architecture.keywords())
     return model.to(memory_format=torch.channels_last)
 
 
 def build_tried(network: Network, architecture: Architecture) -> nn.Module:
     """Like ``build``, tried out on one patch if those it was trained on had another size.
 
-    Raises HarnessError when it has not the arguments that it should be built with, or cannot take
-    patches of this size.
+    Raises HarnessError when it does not take the arguments that it should be built with, or patches
+    of this size.
     """
-    size = architecture.image_size
+    size, given = architecture.image_size, json.loads(network.arguments)
+    resized = size != network.input_size
     try:
         model = build(architecture)
-        if size != network.input_size:
+    except Exception as error:
+        if not (given or resized or isinstance(error, TypeError)):
+            raise
+        mend = []
+        texts = [key for key, value in given.items() if isinstance(resolved(value), str)]
+        if texts and "not callable" in str(error):
+            mend.append(f"name a class for {' or '.join(texts)}, such as SiLU")
+        if given or not resized:
+            mend.append(f"change its arguments {architecture.arguments}")
+        if resized:
+            mend.append(f"set image_size={network.input_size}")
+        raise HarnessError(
+            f"timm:{network.name}: timm {timm.__version__} cannot build it ({_reason(error)}); "
+            f"{', '.join(mend)} or upgrade timm"
+        ) from error
+    check(network.name, model, given)
+    if resized:
+        try:
             # A copy, because some networks keep what they computed with these weights.
             copied = copy.deepcopy(model).eval()
             with torch.no_grad():
                 copied(torch.zeros(1, 3, size, size))
-    except TypeError as error:
-        raise HarnessError(
-            f"timm:{network.name}: timm {timm.__version__} cannot build it ({error}); change "
-            f"its arguments {architecture.arguments} or upgrade timm"
-        ) from error
-    except (RuntimeError, AssertionError, ValueError) as error:
-        if size == network.input_size:
-            raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise HarnessError(
-            f"setting image_size={size}: {network.name} cannot take it ({reason}); "
-            f"use {network.input_size}"
-        ) from error
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            raise HarnessError(
+                f"setting image_size={size}: {network.name} cannot take it ({_reason(error)}); "
+                f"use {network.input_size}"
+            ) from error
     return model
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:

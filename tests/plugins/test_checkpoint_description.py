@@ -49,6 +49,34 @@ def digest(path, text=None):
     return described(path, text).initial_weights.digest
 
 
+@pytest.mark.parametrize(
+    ("mean", "channels", "told"),
+    [
+        ("[0.485, 0.456, 0.406]", "RGB", ""),
+        ("[0.406, 0.456, 0.485]", "BGR", ""),
+        ("[0.406, 0.456, 0.485]", "RGB", 'say channels = "BGR"'),
+        ("[0.485, 0.456, 0.406]", "BGR", 'say channels = "RGB"'),
+    ],
+)
+def test_the_order_of_channels_is_compared_with_the_mean(file, mean, channels, told):
+    given = f'[input]\nmean = {mean}\nstd = [0.2, 0.2, 0.2]\nchannels = "{channels}"\n'
+    warnings = described(file, TEXT + given).warnings
+    assert len(warnings) == bool(told)
+    assert all(told in warning for warning in warnings)
+
+
+def test_outputs_are_logits_unless_the_file_says_otherwise(file):
+    (model,) = read(file, tomllib.loads(TEXT))
+    assert model.outputs == "logits"
+    (model,) = read(file, tomllib.loads('outputs = "probabilities"\n' + TEXT))
+    assert model.outputs == "probabilities"
+
+
+def test_weights_may_name_only_what_is_missing(file):
+    text = TEXT.replace('file = "weights.pth"', 'missing = ["head.*"]')
+    assert described(file, "files = []\n" + text).weights["missing"] == ["head.*"]
+
+
 def test_what_a_file_says_becomes_a_model(file):
     (model,) = read(file, tomllib.loads(TEXT + "[input]\nsize = 96\n"))
     assert (model.name, model.title) == ("mine", "mine")
@@ -81,6 +109,26 @@ def test_what_a_file_says_becomes_a_model(file):
             r"input\.range = \[1, 0\]: the first must",
         ),
         ("[weights]", "input = { range = [0] }\n[weights]", r"input\.range = .*two numbers, what"),
+        (
+            "[weights]",
+            "input = { mean = [123.675, 116.28, 103.53], std = [58.4, 57, 57] }\n[weights]",
+            r"input\.mean = \[123\.675, .* lies outside; say range = \[0, 255\] in \[input\]",
+        ),
+        (
+            "[weights]",
+            "input = { range = [0, 255], mean = [0.5, 0.4, 0.3], std = [1, 1, 1] }\n[weights]",
+            r"input\.mean = .* as large as 255; say range = \[0, 1\] in \[input\]",
+        ),
+        (
+            "[weights]",
+            "input = { mean = [0.4, 0.4, -300] }\n[weights]",
+            r"lies outside; correct input\.mean, input\.std or input\.range",
+        ),
+        (
+            "[weights]",
+            'outputs = "softmax"\n[weights]',
+            "must be logits or probabilities or scores",
+        ),
         ("[weights]", 'input = { channels = "HSV" }\n[weights]', "must be RGB or BGR"),
         ("[weights]", '[weights]\nmethod = "load"', "give either file or method"),
         ("[weights]", "[weights]\narguments = {a = 1}", "arguments does not go with file"),

@@ -281,6 +281,12 @@ def hub(tmp_path):
             "std": [0.2, 0.2, 0.2],
         },
     }
+
+    def configured(**more):
+        return json.dumps(
+            {**described, "pretrained_cfg": {**described["pretrained_cfg"], **more}}
+        ).encode()
+
     state = {name: value.contiguous() for name, value in tiny.state_dict().items()}
     files = {
         f"timm/{TINY}/model.safetensors": save(state),
@@ -290,6 +296,12 @@ def hub(tmp_path):
         "somebody/list/config.json": b"[1, 2]",
         "somebody/future/config.json": b'{"architecture": "vit_of_2031"}',
         "somebody/empty/config.json": json.dumps(described).encode(),
+        "somebody/bytes/config.json": configured(
+            mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+        ),
+        "somebody/flat/config.json": configured(std=[0, 0, 0]),
+        "somebody/gray/config.json": configured(input_size=[1, 160, 160], mean=[0.5], std=[0.5]),
+        "somebody/oblong/config.json": configured(input_size=[3, 160, 80]),
         "gated/there/config.json": json.dumps(described).encode(),
     }
     for name, arguments in ARGUMENTS.items():
@@ -346,6 +358,10 @@ USELESS = {
     "somebody/nonsense": "HarnessError: .* does not describe a timm model",
     "somebody/list": "HarnessError: .* does not describe a timm model",
     "somebody/future": "HarnessError: .* has no architecture 'vit_of_2031'; upgrade timm",
+    "somebody/bytes": r"HarnessError: .* mean = \[123\.675, .*lies outside; .*range = \[0, 255\]",
+    "somebody/flat": r"HarnessError: .* std = \[0, 0, 0\] must be above 0",
+    "somebody/gray": "HarnessError: .* takes inputs of 1 x 160 x 160; patches here have 3 channels",
+    "somebody/oblong": "HarnessError: .* takes inputs of 3 x 160 x 80; .* made square",
     "somebody/nothing": "UnavailableError: .* has no config.json",
     "somebody/empty": "UnavailableError: .* has no model.safetensors or .*; or give model.safe",
     "gated/away": "UnavailableError: gated/away is gated: accept its terms at http.*/gated/away",

@@ -72,6 +72,25 @@ BROKEN = {
         "model:kit-nearest:logits",
         "9 of 243 logits are NaN or infinite",
     ),
+    "probabilities": (
+        LOGITS,
+        "        shares = np.exp(logits - logits.max(axis=1, keepdims=True))\n"
+        "        return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)\n",
+        "model:kit-nearest:outputs",
+        "look like probabilities, not logits: none is negative and each row sums to 1; declare them",
+    ),
+    "outputs of a sigmoid": (
+        LOGITS,
+        "        return (1 / (1 + np.exp(-logits / 50 - 1))).astype(np.float32)\n",
+        "model:kit-nearest:outputs",
+        "all lie between 0 and 1, like those of a sigmoid",
+    ),
+    "declared as probabilities": (
+        '            name="kit-nearest",\n',
+        '            name="kit-nearest",\n            outputs="probabilities",\n',
+        "model:kit-nearest:outputs",
+        "some are negative",
+    ),
     "patches of a batch see each other": (
         "        colors = images.mean(axis=(1, 2))\n",
         "        colors = images.mean(axis=(1, 2))\n"

@@ -6,41 +6,46 @@ in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, split
 the package is the command's own.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from harness.errors import HarnessError, UnavailableError
-from harness.estimators import estimator_model
-from harness.hookspecs import hookimpl
 from harness.later import later
-from harness.probes import (
-    Audit,
-    Column,
-    DatasetProbe,
-    Fault,
-    Figure,
-    Finding,
-    Measured,
-    ModelProbe,
-    Phantom,
-    Predictions,
-    Table,
-)
-from harness.types import (
-    Classifier,
-    Dataset,
-    DerivedModel,
-    Features,
-    FitContext,
-    InitialWeights,
-    Model,
-    ModelFamily,
-    Perturbation,
-    PublishedResult,
-    Reader,
-    RemoteFile,
-    Setting,
-    Split,
-    Splits,
-)
-from harness.views import four_views
+
+if TYPE_CHECKING:
+    from harness.estimators import estimator_model
+    from harness.hookspecs import hookimpl
+    from harness.probes import (
+        Audit,
+        Column,
+        DatasetProbe,
+        Fault,
+        Figure,
+        Finding,
+        Measured,
+        ModelProbe,
+        Phantom,
+        Predictions,
+        Table,
+    )
+    from harness.types import (
+        Classifier,
+        Dataset,
+        DerivedModel,
+        Features,
+        FitContext,
+        InitialWeights,
+        Model,
+        ModelFamily,
+        Perturbation,
+        PublishedResult,
+        Reader,
+        RemoteFile,
+        Setting,
+        Split,
+        Splits,
+    )
+    from harness.views import four_views
 
 __all__ = [
     "Audit",
@@ -76,3 +81,15 @@ __all__ = [
     "hookimpl",
     "later",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the rest when it is asked for: the command starts without it."""
+        if name in __all__:
+            for module in ("types", "probes", "hookspecs", "views", "estimators"):
+                found = getattr(import_module(f"harness.{module}"), name, None)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -12,54 +13,80 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from harness import commands
-from harness.commands.common import FAILED, INTERRUPTED, OK, USAGE
-from harness.errors import HarnessError
+from harness import commands, console, signals
+from harness.commands.common import FAILED, USAGE
+from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
-3 a plugin is broken (run; other commands with --strict); 130 interrupted. Finished results are
-kept in any case.
+3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
+SIGTERM, 129 by SIGHUP. Finished results are kept in any case.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command ``harness`` and return its exit code."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    """Run the command ``harness`` and return its exit code.
+
+    Without ``arguments`` it is the command itself: then it also takes care of the signals and the
+    standard streams of the process.
+    """
+    try:
+        if arguments is None:
+            signals.listen()
+            console.prepare()
+        try:
+            code = _command(sys.argv[1:] if arguments is None else arguments)
+        except (Exception, SystemExit) as error:
+            if signals.received():  # which is why, whatever became of it on its way here
+                raise KeyboardInterrupt from error
+            code = _failed(error)
+        if lost := console.finish():
+            print(f"harness: error: {lost}; what was printed is not complete", file=sys.stderr)
+            code = code or FAILED
+    except KeyboardInterrupt:
+        return signals.leave()
+    return signals.leave() if signals.received() else code
+
+
+def _command(arguments: Sequence[str]) -> int:
     # Idle threads of GNU OpenMP spin for long and starve whoever else wants the cores, such as the
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        code: int = options.command(options)
-        if sys.stdout:  # it may be closed from the start
-            sys.stdout.flush()
-    except HarnessError as error:
-        print(f"harness: error: {error}", file=sys.stderr)
-        return USAGE
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except OSError as error:  # of a disk or a folder that no nearer place accounts for
-        print(f"harness: error: {error}; mend it and run again", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print(
-            "\nharness: interrupted; finished results are kept, the same command goes on from here",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
-    except Exception as error:  # of a plugin where nobody expects one, or of the harness itself
-        return _unexpected(error)
+        options = parse(arguments)
+    except SystemExit as end:  # of argparse, which has said what there is to say
+        return end.code if isinstance(end.code, int) else USAGE
+    code: int = options.command(options)
     return code
 
 
-def _unexpected(error: Exception) -> int:
-    with NamedTemporaryFile("w", prefix="harness-", suffix=".txt", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"harness: error: {what} (details in {file.name}); report it", file=sys.stderr)
+def _failed(error: BaseException) -> int:
+    """Say in a line what went wrong; the details go to a file if nobody has expected it."""
+    if isinstance(error, HarnessError):
+        print(f"harness: error: {one_line(str(error))}", file=sys.stderr)
+        return USAGE
+    if isinstance(error, OSError) and error.filename is not None:
+        # Of a disk or a folder that no nearer place accounts for.
+        where = one_line(str(error.filename))
+        print(f"harness: error: {where}: {error.strerror}; fix that and run again", file=sys.stderr)
+        return USAGE
+    advice = "report it"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "make room on the disks of --store, --leaderboards and $TMPDIR"
+    details = "".join(traceback.format_exception(error))
+    try:
+        with NamedTemporaryFile(
+            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(details)
+        where = f" (details in {file.name})"
+    except OSError:  # there is no folder for temporary files
+        print(details, file=sys.stderr)
+        where = ""
+    what = one_line(f"{type(error).__name__}: {error}")
+    print(f"harness: error: {what}{where}; {advice}", file=sys.stderr)
     return FAILED
 
 

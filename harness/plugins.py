@@ -25,7 +25,7 @@ from typing import Any
 
 import pluggy
 
-from harness import hookspecs
+from harness import hookspecs, signals
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.probes import DatasetProbe, ModelProbe, Phantom
@@ -158,6 +158,8 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
+        if signals.received():  # which some modules turn into an ImportError
+            raise KeyboardInterrupt from error
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
         _leave_out(registry, plugin, error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.store import Store
 
-OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
 
 def switched_off(options: argparse.Namespace) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 groups: set[int] = set()
 """Process groups of our children: they are stopped and continued with this process."""
-LONGEST_TICK = 5.0
+LONGEST_TICK = 1.0
 """Seconds between two looks at a stopwatch that count at most."""
 ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 ENDING = [-number for number in ENDS]

@@ -86,7 +86,7 @@ def run_harness(tmp_path: Path) -> Callable[..., str]:
 
     def run(*arguments: object, code: int = 0) -> str:
         own = {key: text for key, text in os.environ.items() if not key.startswith("HARNESS_")}
-        command = [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "harness", *map(str, arguments)]
         done: Any = subprocess.run(
             command,
             cwd=tmp_path,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.progress import say
@@ -93,6 +94,13 @@ def existing_store(options: argparse.Namespace) -> Store:
     if not (options.store / "store.json").exists():
         raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
     return Store(options.store)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON that every terminal and pipe can take: escapes where its encoding is not UTF."""
+    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    escaped = not encoding.startswith("utf")
+    print(json.dumps(content, indent=1, ensure_ascii=escaped, allow_nan=False))
 
 
 def print_failures(failures: Mapping[str, Failure]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from harness.commands.common import (
@@ -15,6 +14,7 @@ from harness.commands.common import (
     leaderboards_folder,
     load_registry,
     print_failures,
+    print_json,
     registry_of,
 )
 from harness.errors import HarnessError
@@ -58,8 +58,7 @@ def compare(options: argparse.Namespace) -> int:
     one, other = (comparing.find(entries, name, dataset, failed) for name in names)
     compared = comparing.compare(truth, one, other)
     if options.json:
-        content = comparing.as_json(compared)
-        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(comparing.as_json(compared))
     else:
         print("\n\n".join(comparing.text(compared)))
     return exit_code(options, registry)

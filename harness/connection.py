@@ -91,7 +91,7 @@ def explained(error: Exception, url: str) -> LostError:
     through = _proxy(url)
     if isinstance(reason, ssl.SSLCertVerificationError):
         why = f"its certificate is not trusted ({reason.verify_message}){through}"
-        return LostError(why, again=False, advice=_certificates())
+        return LostError(why, again=False, advice=certificate_advice())
     said = f"{reason}{through}"
     if isinstance(reason, ssl.SSLError) and reason.reason in NO_TLS:
         advice = "it does not speak https there: check the address and the proxy"
@@ -141,7 +141,7 @@ def _proxy(url: str) -> str:
     return ""
 
 
-def _certificates() -> str:
+def certificate_advice() -> str:
     """What to do when a certificate is not trusted."""
     given = [f"{name} is {os.environ[name]}" for name in BUNDLES if os.environ.get(name)]
     absent = [name for name in BUNDLES if (p := os.environ.get(name)) and not Path(p).exists()]

@@ -2,8 +2,8 @@
 
 What a plugin needs is importable from here. Those that read files or stream over patches find more
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
-``harness.copies``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``; the rest of
-the package is the command's own.
+``harness.copies``, ``harness.jpeg``, ``harness.toml_files``, ``harness.toml_keys`` and
+``harness.statistics``; the rest of the package is the command's own.
 """
 
 from importlib import import_module

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import re
 import sys
-import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -30,6 +29,7 @@ from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import Plugin, Registry, suggest
+from harness.toml_files import read_toml
 from harness.types import (
     Dataset,
     DerivedModel,
@@ -170,14 +170,12 @@ def _load(
 def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
     """Let the reader of its kind make contributions of a TOML file."""
     try:
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise HarnessError(f"{path}: not a TOML file ({error}); correct it") from error
+        content = read_toml(path)
         kind = content.get("kind")
         if not isinstance(kind, str) or kind not in registry.readers:
+            what = "lacks kind" if kind is None else f"kind = {kind!r}"
             known = ", ".join(registry.readers)
-            raise HarnessError(f"{path}: kind = {kind!r} is not one of {known}; correct it")
+            raise HarnessError(f"{path}: {what}, which must be one of {known}; correct it")
         items = list(registry.readers[kind].read(path, content))
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from harness import PublishedResult, hookimpl
+from harness.toml_files import read_toml
 
 FILE = Path(__file__).with_name("published.toml")
 
@@ -24,5 +24,5 @@ def result(test_set: str, entry: dict[str, Any]) -> PublishedResult:
 @hookimpl
 def harness_published_results() -> list[PublishedResult]:
     """Every entry of the file."""
-    content = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    content = read_toml(FILE)
     return [result(content["test_set"], entry) for entry in content["result"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.probes import DatasetProbe, ModelProbe
 from harness.progress import say
-from harness.registry import Registry
+from harness.registry import Registry, left_out
 from harness.types import Dataset, DerivedModel, Features, Model, Perturbation
 
 
@@ -23,7 +23,9 @@ def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
             try:
                 registry.models.find(member)
             except HarnessError:
-                return f"needs the model {member}, which no plugin offers"
+                cause = left_out(member, registry.plugins)
+                why = f"; {cause}" if cause else ""
+                return f"needs the model {member}, which no plugin offers{why}"
             if lack := lacks(registry, member, (*above, name)):
                 return f"needs {member}, which {lack}"
         return ""

@@ -9,7 +9,7 @@ from harness import reproduction
 from harness.errors import HarnessError
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
-from harness.registry import suggest
+from harness.registry import Plugin, absent
 from harness.report import render
 from harness.rows import Entry
 from harness.statistics.unpaired import difference, proportions_p
@@ -30,13 +30,18 @@ class Side:
     confusion: Matrix | None
 
 
-def of_result(results: Sequence[PublishedResult], name: str) -> Side:
-    """A published result by ``published:MODEL``. Raises HarnessError when there is none."""
+def of_result(
+    results: Sequence[PublishedResult], name: str, plugins: Sequence[Plugin] = ()
+) -> Side:
+    """A published result by ``published:MODEL``. Raises HarnessError when there is none.
+
+    ``plugins`` are all that were found, as the result may be of one that is left out.
+    """
     clean = {result.name: result for result in results if result.perturbation == "clean"}
     wanted = name.removeprefix(PREFIX)
     if wanted not in clean:
         raise HarnessError(
-            f"compare: nothing published is named {wanted!r}; {suggest(wanted, clean)}"
+            f"compare: nothing published is named {wanted!r}; {absent(wanted, clean, plugins)}"
         )
     found = clean[wanted]
     figures = reproduction.figures(found)

@@ -28,7 +28,7 @@ from harness import hookspecs, signals
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.registry import Plugin, Registry, suggest
+from harness.registry import SWITCHED_OFF, Plugin, Registry, left_out, suggest
 from harness.toml_files import read_toml
 from harness.types import (
     Dataset,
@@ -93,7 +93,7 @@ def load_plugins(
     for point in found:
         plugin = Plugin(point.name, *_distribution(point))
         if {plugin.name, plugin.distribution} & set(without):
-            registry.plugins.append(replace(plugin, status="switched off"))
+            registry.plugins.append(replace(plugin, status=SWITCHED_OFF))
             continue
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
@@ -169,20 +169,23 @@ def _load(
 
 def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
     """Let the reader of its kind make contributions of a TOML file."""
+    claims = [path.stem]
     try:
         content = read_toml(path)
+        claims += [name for name in [content.get("name")] if isinstance(name, str)]
         kind = content.get("kind")
         if not isinstance(kind, str) or kind not in registry.readers:
             what = "lacks kind" if kind is None else f"kind = {kind!r}"
             known = ", ".join(registry.readers)
-            raise HarnessError(f"{path}: {what}, which must be one of {known}; correct it")
+            cause = left_out(str(kind), registry.plugins) or "correct it"
+            raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
         items = list(registry.readers[kind].read(path, content))
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))
         except ValueError as error:
             raise HarnessError(f"{path}: {error}") from error
     except Exception as error:
-        _leave_out(registry, plugin, error)
+        _leave_out(registry, replace(plugin, claims=tuple(claims)), error)
         return
     _add(registry, plugin, items)
 

@@ -41,7 +41,7 @@ def compare(options: argparse.Namespace) -> int:
         sides = []
         for name in names:
             if name.startswith(published.PREFIX):
-                sides.append(published.of_result(results, name))
+                sides.append(published.of_result(results, name, registry.plugins))
             else:
                 dataset = _compared_dataset(options)
                 store = existing_store(options)

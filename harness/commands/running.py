@@ -21,6 +21,7 @@ from harness.commands.common import (
 )
 from harness.errors import HarnessError
 from harness.progress import say
+from harness.registry import left_out
 
 if TYPE_CHECKING:
     from harness.failures import Collected
@@ -117,7 +118,11 @@ def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     from harness import choose, columns
 
     leaderboards_folder(options)
-    columns.choose(options.columns, choose.model_probes(registry, ()))
+    try:
+        columns.choose(options.columns, choose.model_probes(registry, ()))
+    except HarnessError as error:  # a column may be that of a probe that is not there
+        cause = left_out("", registry.plugins)
+        raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
 
 
 def _print_boards(

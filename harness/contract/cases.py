@@ -26,7 +26,7 @@ from harness.contract.whole import PLUGIN
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import KINDS, load_plugins
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.registry import FLIPS, Plugin, Registry, suggest
+from harness.registry import FLIPS, Plugin, Registry, absent
 from harness.types import (
     Dataset,
     DerivedModel,
@@ -188,7 +188,8 @@ def subjects(bench: Bench, name: str) -> list[Any]:
         every = {n for known in offers.values() for n in known}
         every |= {plugin.name for plugin in registry.plugins}
         raise HarnessError(
-            f"check: no plugin, and nothing of one, named {name!r}; {suggest(name, every)}"
+            f"check: no plugin, and nothing of one, named {name!r}; "
+            f"{absent(name, every, registry.plugins)}"
         )
     return found
 

@@ -73,9 +73,12 @@ def run(
                 if isinstance(readings, str):
                     raise HarnessError(f"{phantom.name}, seed {seed}: {readings}")
                 with store.write(keys[seed]) as (folder, record):
-                    (folder / "readings.json").write_text(json.dumps(readings))
+                    (folder / "readings.json").write_text(json.dumps(readings), encoding="utf-8")
                     record |= provenance()
-    stored = [json.loads((store.folder(key) / "readings.json").read_text()) for key in keys]
+    stored = [
+        json.loads((store.folder(key) / "readings.json").read_text(encoding="utf-8"))
+        for key in keys
+    ]
     return [Reading(**reading) for readings in stored for reading in readings]
 
 
@@ -244,9 +247,11 @@ def check(probe: DatasetProbe, dataset: str, splits: Splits, store: Store) -> li
         with store.write(key) as (folder, record):
             tables = probe.check(split, progress)
             content = [asdict(table) for table in tables]
-            (folder / "tables.json").write_text(json.dumps(content, allow_nan=False))
+            (folder / "tables.json").write_text(
+                json.dumps(content, allow_nan=False), encoding="utf-8"
+            )
             record |= provenance()
     return [
         table_from(content)
-        for content in json.loads((store.folder(key) / "tables.json").read_text())
+        for content in json.loads((store.folder(key) / "tables.json").read_text(encoding="utf-8"))
     ]

@@ -66,6 +66,6 @@ def _locked(path: Path) -> Iterator[None]:
     except ImportError:  # Windows has no such lock
         yield
         return
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

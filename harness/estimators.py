@@ -161,7 +161,9 @@ class Fitted:
 
         path = folder / "estimator.skops"
         skops.io.dump(self.estimator, path, compression=zipfile.ZIP_DEFLATED, compresslevel=3)
-        (folder / "estimator.json").write_text(json.dumps({"n_classes": self.n_classes}) + "\n")
+        (folder / "estimator.json").write_text(
+            json.dumps({"n_classes": self.n_classes}) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(
@@ -170,7 +172,7 @@ class Fitted:
         """Read what ``save`` wrote. Raises HarnessError for types that are not ``trusted``."""
         import skops.io
 
-        content = json.loads((folder / "estimator.json").read_text())
+        content = json.loads((folder / "estimator.json").read_text(encoding="utf-8"))
         path = folder / "estimator.skops"
         found = skops.io.get_untrusted_types(file=path)
         strange = [t for t in found if t.split(".")[0] not in KNOWN and t not in trusted]

@@ -121,7 +121,9 @@ class Store:
             record: dict[str, Any] = {}
             yield staging, record
             whole = {"format": FORMAT, "digest": key.digest, "key": key.as_dict(), **record}
-            (staging / "record.json").write_text(json.dumps(whole, indent=1) + "\n")
+            (staging / "record.json").write_text(
+                json.dumps(whole, indent=1) + "\n", encoding="utf-8"
+            )
             for path in staging.rglob("*"):
                 if path.is_file():
                     _sync(path)
@@ -148,7 +150,7 @@ class Store:
         except ImportError:  # Windows has no such lock
             yield
             return
-        with (self.root / "lock").open("a") as file:
+        with (self.root / "lock").open("a", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -161,14 +163,14 @@ class Store:
     def set_current(self, key: Key) -> None:
         """Remember which copy of a dataset was used last: the leaderboard is about that one."""
         pointer, text = self._current(key.dataset), key.digest + "\n"
-        if not pointer.exists() or pointer.read_text() != text:
+        if not pointer.exists() or pointer.read_text(encoding="utf-8") != text:
             write_atomically(pointer, text)
 
     def datasets(self) -> dict[str, Path]:
         """For each dataset name, the result folder of the copy that was used last."""
         found = {}
         for pointer in sorted((self.root / "dataset").glob("*/current")):
-            folder = pointer.parent / "splits" / pointer.read_text().strip()
+            folder = pointer.parent / "splits" / pointer.read_text(encoding="utf-8").strip()
             if (folder / "record.json").exists():
                 found[pointer.parent.name] = folder
         return found

@@ -90,9 +90,15 @@ def run_harness(tmp_path: Path) -> Callable[..., str]:
         done: Any = subprocess.run(
             command,
             cwd=tmp_path,
-            env={**own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **own,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "PYTHONIOENCODING": "utf-8",
+            },
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=600,
             check=False,
         )

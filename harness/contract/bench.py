@@ -225,7 +225,7 @@ class Bench:
             "home": str(Path.home()),
             "own": str(self.code_of(plugin) or work),
         }
-        (folder / "task.json").write_text(json.dumps(content))
+        (folder / "task.json").write_text(json.dumps(content), encoding="utf-8")
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in sys.path if part),
@@ -235,7 +235,7 @@ class Bench:
             "HOME": str(home),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),  # as harness.cli says
         }
-        with (folder / "output.txt").open("w") as output:
+        with (folder / "output.txt").open("w", encoding="utf-8") as output:
             try:
                 code = subprocess.run(
                     [sys.executable, "-m", "harness.contract.fresh", str(folder)],
@@ -256,13 +256,13 @@ class Bench:
         if not answer_file.exists():
             if code == task.get("killed_with"):
                 return {}
-            printed = (folder / "output.txt").read_text(errors="replace")
+            printed = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
             raise Broken(
                 f"a fresh process ended with code {code} and no answer",
                 "see what it printed, with --traceback",
                 printed,
             )
-        answer: dict[str, Any] = json.loads(answer_file.read_text())
+        answer: dict[str, Any] = json.loads(answer_file.read_text(encoding="utf-8"))
         if answer.get("unavailable"):
             raise UnavailableError(answer["error"])
         if "error" in answer:

@@ -113,7 +113,7 @@ class Checking:
         name, text, own = self.cases[self.done]
         self.done += 1
         stack = folder / "stack.txt"
-        details = stack.read_text(errors="replace") if stack.exists() else ""
+        details = stack.read_text(encoding="utf-8", errors="replace") if stack.exists() else ""
         current = details.rpartition("Current thread")[2]
         frames = re.findall(r'File "(.+)", line (\d+)', current + details)
         error = Broken(seen + innermost(frames[::-1], own), mend)
@@ -143,7 +143,7 @@ def work() -> None:
 
     lines, tell = child.channels()
     task = json.loads(lines.get())
-    stack = (Path(task["folder"]) / "stack.txt").open("w")
+    stack = (Path(task["folder"]) / "stack.txt").open("w", encoding="utf-8")
     faulthandler.enable(stack)
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, stack, all_threads=True)

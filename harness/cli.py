@@ -75,6 +75,13 @@ def _failed(error: BaseException) -> int:
     advice = "report it"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "make room on the disks of --store, --leaderboards and $TMPDIR"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        print(
+            f"harness: error: {one_line(str(error.strerror))}; set TMPDIR to a folder that can be "
+            "written to",
+            file=sys.stderr,
+        )
+        return USAGE
     details = "".join(traceback.format_exception(error))
     try:
         with NamedTemporaryFile(
@@ -92,7 +99,12 @@ def _failed(error: BaseException) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What a command line asks for."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if "" in (value if isinstance(value, list | tuple) else [value]):
+            option = {"settings": "set"}.get(name, name)
+            parser.error(f"argument {option}: must not be empty")
     options.arguments = list(arguments)
     options.left_out = []  # datasets that are known to fail
     options.said = shlex.join(["harness", *arguments])
@@ -128,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plugin",
         action="append",
         default=[],
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="load a plugin from a .py file, or what a .toml file describes "
         "($HARNESS_PLUGINS: several, with commas)",
@@ -139,23 +151,23 @@ def _parser() -> argparse.ArgumentParser:
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
         "--data",
-        type=Path,
-        default=os.environ.get("HARNESS_DATA"),
+        type=_folder,
+        default=os.environ.get("HARNESS_DATA") or None,
         metavar="DIR",
         help="folder with the datasets, unpacked or as zips ($HARNESS_DATA; default: data)",
     )
     stored = argparse.ArgumentParser(add_help=False)
     stored.add_argument(
         "--store",
-        type=Path,
-        default=Path(os.environ.get("HARNESS_STORE", "runs")),
+        type=_folder,
+        default=os.environ.get("HARNESS_STORE") or "runs",
         metavar="DIR",
         help="folder with the stored results ($HARNESS_STORE; default: runs)",
     )
     results = argparse.ArgumentParser(add_help=False, parents=[stored])
     results.add_argument(
         "--leaderboards",
-        type=Path,
+        type=_folder,
         default=Path("leaderboards"),
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
@@ -334,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     new_plugin.add_argument("--kind", choices=list(KINDS), required=True)
     new_plugin.add_argument(
         "--folder",
-        type=Path,
+        type=_folder,
         default=Path(),
         metavar="DIR",
         help="where to put its folder (default: here)",
@@ -386,6 +398,22 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
     get.set_defaults(command=commands.get)
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # which Path takes for the working folder
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+def _folder(text: str) -> Path:
+    path = _path(text)
+    try:
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a file, not a folder; name another")
+    except OSError as error:  # such as a folder above it that cannot be read, or too long a name
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}; name another") from error
+    return path
 
 
 def _seed(text: str) -> int:

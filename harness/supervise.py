@@ -163,7 +163,9 @@ class Worker:
                 {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
             )
         except OSError as error:
-            raise _EndedError(f"no process can be started ({error.strerror}); try again") from error
+            raise _EndedError(
+                f"no process can be started ({error.strerror}); end other processes, then run again"
+            ) from error
         assert self.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.process.stderr, marker.encode())

@@ -23,13 +23,17 @@ OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
 def switched_off(options: argparse.Namespace) -> list[str]:
     """Plugins to switch off."""
-    return [*filter(None, os.environ.get("HARNESS_WITHOUT", "").split(",")), *options.without]
+    return [*_listed("HARNESS_WITHOUT"), *options.without]
 
 
 def plugin_files(options: argparse.Namespace) -> list[Path]:
     """Files to load as plugins."""
-    named = filter(None, os.environ.get("HARNESS_PLUGINS", "").split(","))
-    return [*map(Path, named), *options.plugin]
+    return [*map(Path, _listed("HARNESS_PLUGINS")), *options.plugin]
+
+
+def _listed(variable: str) -> list[str]:
+    """What a variable of the environment lists, with commas."""
+    return [text for part in os.environ.get(variable, "").split(",") if (text := part.strip())]
 
 
 def registry_of(options: argparse.Namespace) -> Registry:
@@ -92,7 +96,9 @@ def existing_store(options: argparse.Namespace) -> Store:
     from harness.store import Store
 
     if not (options.store / "store.json").exists():
-        raise HarnessError(f"--store {options.store}: no store there; run harness run --all first")
+        raise HarnessError(
+            f"--store {options.store}: no store there; name another, or run harness run --all first"
+        )
     return Store(options.store)
 
 

@@ -130,6 +130,8 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
             raise HarnessError(
                 f"contrast: {model.name} comes fitted and is not trained here; name another model"
             )
+    if options.one == options.other:
+        raise HarnessError(f"contrast: {options.one} is compared with itself; name two datasets")
     one, other = choose.datasets(registry, [options.one, options.other], data)
     datasets, n_train = contrasting.pair(one, other, data)
     request = plan.Request(

@@ -21,7 +21,6 @@ from harness.commands.common import (
 )
 from harness.errors import HarnessError
 from harness.progress import say
-from harness.registry import left_out
 
 if TYPE_CHECKING:
     from harness.failures import Collected
@@ -116,6 +115,7 @@ def _run_request(
 def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
     from harness import choose, columns
+    from harness.registry import left_out
 
     leaderboards_folder(options)
     try:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from harness import settings as settings_
 from harness.contract.held import Held, few
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import home as home_of_user
 from harness.errors import HarnessError, UnavailableError
 from harness.registry import Plugin, Registry
 from harness.types import Classifier, Dataset, Features, FitContext, Model, Setting, Split, Splits
@@ -215,14 +216,14 @@ class Bench:
         scratch.mkdir()
         home.mkdir()
         with suppress(OSError):  # what is there can be read; what is new or changed is seen
-            for path in Path.home().iterdir():
+            for path in home_of_user().iterdir():
                 (home / path.name).symlink_to(path)
         content = {
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
             "data": str(self.data.absolute()),
-            "home": str(Path.home()),
+            "home": str(home_of_user()),
             "own": str(self.code_of(plugin) or work),
         }
         (folder / "task.json").write_text(json.dumps(content), encoding="utf-8")

@@ -20,7 +20,7 @@ import numpy as np
 from harness.contract.bench import Bench, scramble
 from harness.contract.datasets import some
 from harness.contract.held import Held, Repeated, Watched
-from harness.contract.watching import Watching, caches
+from harness.contract.watching import Watching, caches, home
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import load_plugins
 from harness.registry import Registry
@@ -40,8 +40,8 @@ def main(folder: Path) -> None:
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     allowed = [folder / name for name in ("tmp", "fit", "saved", "results")]
     allowed += map(Path, task.get("allowed", []))
-    homes = [Path.home(), Path(task["home"])]
-    watching = Watching([*allowed, *caches()], [Path.cwd(), Path.home(), Path(task["own"])], homes)
+    homes = [home(), Path(task["home"])]
+    watching = Watching([*allowed, *caches()], [Path.cwd(), home(), Path(task["own"])], homes)
     (folder / "results").mkdir()
     try:
         watching.begin()

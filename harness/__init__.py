@@ -6,11 +6,10 @@ in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, split
 ``harness.statistics``; the rest of the package is the command's own.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from harness.errors import HarnessError, UnavailableError
 from harness.later import later
+
+TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is not yet answered
 
 if TYPE_CHECKING:
     from harness.estimators import estimator_model
@@ -86,6 +85,8 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import the rest when it is asked for: the command starts without it."""
+        from importlib import import_module
+
         if name in __all__:
             for module in ("types", "probes", "hookspecs", "views", "estimators"):
                 found = getattr(import_module(f"harness.{module}"), name, None)

@@ -10,8 +10,10 @@ def main() -> int:
 
         return main()
     except KeyboardInterrupt:  # before the command itself listens for it
-        print("\nharness: interrupted", file=sys.stderr)
-        return 130
+        import os
+
+        print("\nharness: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # see harness.signals, which may not be there yet
 
 
 if __name__ == "__main__":

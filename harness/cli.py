@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = code or FAILED
     except KeyboardInterrupt:
         return signals.leave()
+    signals.ignore()
     return signals.leave() if signals.received() else code
 
 

@@ -5,6 +5,7 @@ A signal that is ignored from the start stays ignored, as with ``nohup`` and in 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -34,6 +35,7 @@ def listen() -> None:
     if hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
         signal.signal(signal.SIGTSTP, _stop)
     sys.unraisablehook = _unraisable
+    atexit.register(_exit)  # the first to be registered is the last to be called
 
 
 def received() -> bool:
@@ -41,9 +43,17 @@ def received() -> bool:
     return bool(_received)
 
 
+def ignore() -> None:
+    """From here on, let Ctrl-C change nothing, also while Python ends: all is done."""
+    for number in ENDS:
+        if number != signal.SIGTERM and signal.getsignal(number) == _end:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def leave() -> int:
-    """Say in a line why the command ends, and return its exit code. More signals end it at once."""
+    """Say in a line why the command ends, and return its exit code."""
     global _leaving
+    ignore()
     _leaving = True
     number = _received or signal.SIGINT
     what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
@@ -83,6 +93,19 @@ class Stopwatch:
         self._seconds += min(now - self._last, LONGEST_TICK)
         self._last = now
         return self._seconds
+
+
+def _exit() -> None:
+    """Where a signal ended the command, end the process with that exit code.
+
+    Python itself forgets it, and kills the process by SIGINT, where KeyboardInterrupt has passed
+    through ``exec`` of a text, as dataclasses use it.
+    """
+    if _leaving:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(128 + (_received or signal.SIGINT))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -3,46 +3,50 @@
 What a plugin needs is importable from here. Those that read files or stream over patches find more
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
 ``harness.files``, ``harness.zips`` (what a file really is), ``harness.copies``,
-``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``; the
-rest of the package is the command's own.
+``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_files``, ``harness.toml_keys`` and
+``harness.statistics``; the rest of the package is the command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError
-from harness.estimators import estimator_model
-from harness.hookspecs import hookimpl
 from harness.later import later
-from harness.probes import (
-    Audit,
-    Column,
-    DatasetProbe,
-    Fault,
-    Figure,
-    Finding,
-    Measured,
-    ModelProbe,
-    Phantom,
-    Predictions,
-    Table,
-)
-from harness.types import (
-    Classifier,
-    Dataset,
-    DerivedModel,
-    Features,
-    FitContext,
-    InitialWeights,
-    Model,
-    ModelFamily,
-    Outputs,
-    Perturbation,
-    PublishedResult,
-    Reader,
-    RemoteFile,
-    Setting,
-    Split,
-    Splits,
-)
-from harness.views import four_views
+
+TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is not yet answered
+
+if TYPE_CHECKING:
+    from harness.estimators import estimator_model
+    from harness.hookspecs import hookimpl
+    from harness.probes import (
+        Audit,
+        Column,
+        DatasetProbe,
+        Fault,
+        Figure,
+        Finding,
+        Measured,
+        ModelProbe,
+        Phantom,
+        Predictions,
+        Table,
+    )
+    from harness.types import (
+        Classifier,
+        Dataset,
+        DerivedModel,
+        Features,
+        FitContext,
+        InitialWeights,
+        Model,
+        ModelFamily,
+        Outputs,
+        Perturbation,
+        PublishedResult,
+        Reader,
+        RemoteFile,
+        Setting,
+        Split,
+        Splits,
+    )
+    from harness.views import four_views
 
 __all__ = [
     "Audit",
@@ -79,3 +83,17 @@ __all__ = [
     "hookimpl",
     "later",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the rest when it is asked for: the command starts without it."""
+        from importlib import import_module
+
+        if name in __all__:
+            for module in ("types", "probes", "hookspecs", "views", "estimators"):
+                found = getattr(import_module(f"harness.{module}"), name, None)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")

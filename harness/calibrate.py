@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness import signals
+from harness.child import die_with_parent
 from harness.environment import provenance
 from harness.errors import HarnessError
 from harness.plugins import load_plugins
@@ -67,15 +69,13 @@ def run(
     if tasks:
         say(f"{phantom.name}: {len(tasks)} of {seeds} seeds to do")
         # Forests of a few trees leave a second thread idle; a process does not.
-        context = get_context("spawn")
-        workers = min(cpu_count(), len(tasks))
-        with store.locked(), context.Pool(workers, initializer=_prepare_worker) as pool:
+        with store.locked(), _pool(min(cpu_count(), len(tasks))) as pool:
             done = pool.imap_unordered(_one_seed, tasks)
             for seed, readings in progress(done, total=len(tasks), label="seeds"):
                 if isinstance(readings, str):
                     raise HarnessError(f"{phantom.name}, seed {seed}: {readings}")
                 with store.write(keys[seed]) as (folder, record):
-                    (folder / "readings.json").write_text(json.dumps(readings))
+                    (folder / "readings.json").write_text(json.dumps(readings), encoding="utf-8")
                     record |= provenance()
     stored = [load_json(store.folder(key), "readings.json") for key in keys]
     return [Reading(**reading) for readings in stored for reading in readings]
@@ -86,12 +86,18 @@ def versions(probes: Sequence[DatasetProbe]) -> dict[str, list[Any]]:
     return {p.name: [p.version, *(f"{f.name} {f.version}" for f in p.features)] for p in probes}
 
 
+def _pool(workers: int) -> Pool:
+    """Processes of which the parent answers Ctrl-C and ends the others."""
+    with signals.inherited_ignored():
+        return get_context("spawn").Pool(workers, initializer=_prepare_worker)
+
+
 def _prepare_worker() -> None:
-    """One thread a process; and the parent answers Ctrl-C and ends the others."""
+    """One thread a process, which ends with its parent."""
     import cv2
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
@@ -241,6 +247,8 @@ def check(probe: DatasetProbe, dataset: str, splits: Splits, store: Store) -> li
         with store.write(key) as (folder, record):
             tables = probe.check(split, progress)
             content = [asdict(table) for table in tables]
-            (folder / "tables.json").write_text(json.dumps(content, allow_nan=False))
+            (folder / "tables.json").write_text(
+                json.dumps(content, allow_nan=False), encoding="utf-8"
+            )
             record |= provenance()
     return [table_from(content) for content in load_json(store.folder(key), "tables.json")]

@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from harness import signals
+
 Tell = Callable[[dict[str, Any]], None]
 KILLED = -9
 """The code of a process that was ended by SIGKILL."""
@@ -36,7 +38,7 @@ def start(
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; from {module} import {name}; sys.exit({name}())"
     )
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -45,6 +47,8 @@ def start(
         # To be ended with its children; and Ctrl-C is answered here.
         process_group=0 if os.name == "posix" else None,
     )
+    signals.groups.add(process.pid)
+    return process
 
 
 def send(process: subprocess.Popen[bytes], message: Any) -> None:
@@ -75,6 +79,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         else:
             process.kill()
     process.wait()
+    signals.groups.discard(process.pid)
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None
         with contextlib.suppress(OSError):
@@ -115,13 +120,22 @@ def channels() -> tuple[queue.SimpleQueue[str], Tell]:
             out.write(line)
             out.flush()
 
-    # On Linux, also when C code never lets the listening thread run.
-    with contextlib.suppress(Exception):
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    # The other end interrupts with it, also where it is ignored there, as in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    die_with_parent()
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, lines), daemon=True).start()
     return lines, tell
+
+
+def die_with_parent() -> None:
+    """Let the system end this process with its parent, however that ends.
+
+    On Linux alone, but also when C code never lets another thread run.
+    """
+    with contextlib.suppress(Exception):
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _listen(commands: IO[str], lines: queue.SimpleQueue[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.probes import DatasetProbe, ModelProbe
 from harness.progress import say
-from harness.registry import Registry
+from harness.registry import Registry, left_out
 from harness.types import Dataset, DerivedModel, Features, Model, Perturbation
 
 
@@ -23,7 +23,9 @@ def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
             try:
                 registry.models.find(member)
             except HarnessError:
-                return f"needs the model {member}, which no plugin offers"
+                cause = left_out(member, registry.plugins)
+                why = f"; {cause}" if cause else ""
+                return f"needs the model {member}, which no plugin offers{why}"
             if lack := lacks(registry, member, (*above, name)):
                 return f"needs {member}, which {lack}"
         return ""
@@ -46,6 +48,11 @@ def missing(dataset: Dataset, folder: Path) -> str:
         return dataset.missing(folder)
     except HarnessError:
         raise
+    except PermissionError as error:
+        raise HarnessError(
+            f"dataset {dataset.name}: {error.filename or folder}: {error.strerror}; let yourself "
+            "read it, or name another folder with --data"
+        ) from error
     except Exception as error:
         raise HarnessError(
             f"dataset {dataset.name}: missing raised {type(error).__name__}: {error}; "
@@ -66,7 +73,7 @@ def datasets(
     """
     chosen = []
     everything = [d.name for d in registry.datasets.values() if not d.on_request]
-    for name in names or everything:
+    for name in dict.fromkeys(names or everything):
         dataset = registry.datasets.find(name)
         try:
             lack = missing(dataset, folder)
@@ -90,7 +97,7 @@ def models(registry: Registry, names: Sequence[str]) -> list[Model | DerivedMode
     Raises HarnessError when a named one is unknown or lacks something.
     """
     chosen = []
-    for name in names or list(registry.models):
+    for name in dict.fromkeys(names or registry.models):
         model = registry.models.find(name)
         if not (lack := lacks(registry, name)):
             chosen.append(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -12,60 +13,99 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from harness import commands
-from harness.commands.common import FAILED, INTERRUPTED, OK, USAGE
-from harness.errors import HarnessError
+from harness import commands, console, signals
+from harness.commands.common import FAILED, USAGE
+from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
-3 a plugin is broken (run; other commands with --strict); 130 interrupted. Finished results are
-kept in any case.
+3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
+SIGTERM, 129 by SIGHUP. Finished results are kept in any case.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command ``harness`` and return its exit code."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    """Run the command ``harness`` and return its exit code.
+
+    Without ``arguments`` it is the command itself: then it also takes care of the signals and the
+    standard streams of the process.
+    """
+    try:
+        if arguments is None:
+            signals.listen()
+            console.prepare()
+        try:
+            code = _command(sys.argv[1:] if arguments is None else arguments)
+        except (Exception, SystemExit) as error:
+            if signals.received():  # which is why, whatever became of it on its way here
+                raise KeyboardInterrupt from error
+            code = _failed(error)
+        if lost := console.finish():
+            print(f"harness: error: {lost}; what was printed is not complete", file=sys.stderr)
+            code = code or FAILED
+    except KeyboardInterrupt:
+        return signals.leave()
+    signals.ignore()
+    return signals.leave() if signals.received() else code
+
+
+def _command(arguments: Sequence[str]) -> int:
     # Idle threads of GNU OpenMP spin for long and starve whoever else wants the cores, such as the
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        code: int = options.command(options)
-        if sys.stdout:  # it may be closed from the start
-            sys.stdout.flush()
-    except HarnessError as error:
-        print(f"harness: error: {error}", file=sys.stderr)
-        return USAGE
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except OSError as error:  # of a disk or a folder that no nearer place accounts for
-        print(f"harness: error: {error}; mend it and run again", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print(
-            "\nharness: interrupted; finished results are kept, the same command goes on from here",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
-    except Exception as error:  # of a plugin where nobody expects one, or of the harness itself
-        return _unexpected(error)
+        options = parse(arguments)
+    except SystemExit as end:  # of argparse, which has said what there is to say
+        return end.code if isinstance(end.code, int) else USAGE
+    code: int = options.command(options)
     return code
 
 
-def _unexpected(error: Exception) -> int:
-    with NamedTemporaryFile("w", prefix="harness-", suffix=".txt", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"harness: error: {what} (details in {file.name}); report it", file=sys.stderr)
+def _failed(error: BaseException) -> int:
+    """Say in a line what went wrong; the details go to a file if nobody has expected it."""
+    if isinstance(error, HarnessError):
+        print(f"harness: error: {one_line(str(error))}", file=sys.stderr)
+        return USAGE
+    if isinstance(error, OSError) and error.filename is not None:
+        # Of a disk or a folder that no nearer place accounts for.
+        where = one_line(str(error.filename))
+        print(f"harness: error: {where}: {error.strerror}; fix that and run again", file=sys.stderr)
+        return USAGE
+    advice = "report it"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "make room on the disks of --store, --leaderboards and $TMPDIR"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        print(
+            f"harness: error: {one_line(str(error.strerror))}; set TMPDIR to a folder that can be "
+            "written to",
+            file=sys.stderr,
+        )
+        return USAGE
+    details = "".join(traceback.format_exception(error))
+    try:
+        with NamedTemporaryFile(
+            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(details)
+        where = f" (details in {file.name})"
+    except OSError:  # there is no folder for temporary files
+        print(details, file=sys.stderr)
+        where = ""
+    what = one_line(f"{type(error).__name__}: {error}")
+    print(f"harness: error: {what}{where}; {advice}", file=sys.stderr)
     return FAILED
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What a command line asks for."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if "" in (value if isinstance(value, list | tuple) else [value]):
+            option = {"settings": "set"}.get(name, name)
+            parser.error(f"argument {option}: must not be empty")
     options.arguments = list(arguments)
     options.left_out = []  # datasets that are known to fail
     options.said = shlex.join(["harness", *arguments])
@@ -101,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plugin",
         action="append",
         default=[],
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="load a plugin from a .py file, or what a .toml file describes "
         "($HARNESS_PLUGINS: several, with commas)",
@@ -112,23 +152,23 @@ def _parser() -> argparse.ArgumentParser:
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
         "--data",
-        type=Path,
-        default=os.environ.get("HARNESS_DATA"),
+        type=_folder,
+        default=os.environ.get("HARNESS_DATA") or None,
         metavar="DIR",
         help="folder with the datasets, unpacked or as zips ($HARNESS_DATA; default: data)",
     )
     stored = argparse.ArgumentParser(add_help=False)
     stored.add_argument(
         "--store",
-        type=Path,
-        default=Path(os.environ.get("HARNESS_STORE", "runs")),
+        type=_folder,
+        default=os.environ.get("HARNESS_STORE") or "runs",
         metavar="DIR",
         help="folder with the stored results ($HARNESS_STORE; default: runs)",
     )
     results = argparse.ArgumentParser(add_help=False, parents=[stored])
     results.add_argument(
         "--leaderboards",
-        type=Path,
+        type=_folder,
         default=Path("leaderboards"),
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
@@ -307,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     new_plugin.add_argument("--kind", choices=list(KINDS), required=True)
     new_plugin.add_argument(
         "--folder",
-        type=Path,
+        type=_folder,
         default=Path(),
         metavar="DIR",
         help="where to put its folder (default: here)",
@@ -386,6 +426,22 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
     get.set_defaults(command=commands.get)
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # which Path takes for the working folder
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+def _folder(text: str) -> Path:
+    path = _path(text)
+    try:
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a file, not a folder; name another")
+    except OSError as error:  # such as a folder above it that cannot be read, or too long a name
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}; name another") from error
+    return path
 
 
 def _seed(text: str) -> int:

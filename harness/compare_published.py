@@ -10,7 +10,7 @@ from harness import comparability, reproduction
 from harness.errors import HarnessError
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
-from harness.registry import suggest
+from harness.registry import Plugin, absent
 from harness.report import render
 from harness.rows import Entry
 from harness.statistics.unpaired import difference, proportions_p
@@ -35,11 +35,17 @@ class Side:
     """Of a measured model: the record of its dataset."""
 
 
-def of_result(results: Sequence[PublishedResult], name: str, test_set: str = "") -> Side:
+def of_result(
+    results: Sequence[PublishedResult],
+    name: str,
+    test_set: str = "",
+    plugins: Sequence[Plugin] = (),
+) -> Side:
     """A published result by ``published:MODEL``.
 
-    ``test_set`` is the one that is meant where there are several. Raises HarnessError when there is
-    none, or when there still are several.
+    ``test_set`` is the one that is meant where there are several. ``plugins`` are all that were
+    found, as the result may be of one that is left out. Raises HarnessError when there is none, or
+    when there still are several.
     """
     clean = [result for result in results if result.perturbation == "clean"]
     wanted = name.removeprefix(PREFIX)
@@ -47,7 +53,7 @@ def of_result(results: Sequence[PublishedResult], name: str, test_set: str = "")
     if not named:
         known = {result.name for result in clean}
         raise HarnessError(
-            f"compare: nothing published is named {wanted!r}; {suggest(wanted, known)}"
+            f"compare: nothing published is named {wanted!r}; {absent(wanted, known, plugins)}"
         )
     named = [result for result in named if result.test_set == test_set] or named
     if len(named) > 1:

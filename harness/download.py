@@ -5,31 +5,33 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from http.client import HTTPException, InvalidURL
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from time import monotonic, sleep
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
 from harness import progress
-from harness.errors import HarnessError
+from harness.connection import SLOWEST, LostError, ask, explained
+from harness.errors import HarnessError, printable
 from harness.types import RemoteFile
 from harness.verified import remember
 
 WAITS = (1, 2, 5, 15, 45)
-"""Seconds before a new try. As many failures in a row without a new byte are the end of it; the
-sum outlasts the minute over which Zenodo counts requests."""
-TIMEOUT = 60
-"""Seconds of silence after which a connection counts as lost."""
+"""Seconds before a new try. As many failures in a row are the end of it; the sum outlasts the
+minute over which Zenodo counts requests. A try that brings less than SLOWEST bytes a second is a
+failure too."""
+LONGEST_WAIT = 300
+"""Seconds to wait at most when a server asks for it."""
 MARGIN = 64 << 20
 """Bytes of the disk that are left free."""
+UNANNOUNCED = 64 << 30
+"""Bytes of a file of which neither the server nor the dataset tells the size, at most."""
 CHUNK = 1 << 20
 
 Say = Callable[[str], None]
@@ -62,13 +64,12 @@ def fetch(
             say(f"{target}: already there, md5 checked")
             return target
         folder.mkdir(parents=True, exist_ok=True)
+        resumed = part.exists()
         _download(url, file, part, say)
         if problem := _problem(part, file, say):
             part.unlink()  # complete but wrong: nothing to resume
-            raise HarnessError(
-                f"{url}: what arrived {problem} and was removed; "
-                "run the same command again or use another mirror"
-            )
+            what = "run the same command again to start over" if resumed else _instead(file, part)
+            raise HarnessError(f"{url}: what arrived {problem} and was removed; {what}")
         with part.open("r+b") as stream:
             os.fsync(stream.fileno())
         part.replace(target)
@@ -76,7 +77,7 @@ def fetch(
     except OSError as error:
         raise HarnessError(
             f"{error.filename or folder}: {error.strerror or error}; "
-            "once that is mended, run the same command again to go on"
+            "once that is fixed, run the same command again to go on"
         ) from error
     say(f"{target}: downloaded, md5 checked")
     return target
@@ -102,14 +103,6 @@ def check_space(files: Sequence[RemoteFile], folder: Path) -> None:
         )
 
 
-class _LostError(Exception):
-    """Why a connection failed; ``again`` when a new try may end better."""
-
-    def __init__(self, reason: object, again: bool = True) -> None:
-        super().__init__(str(reason))
-        self.again = again
-
-
 def _download(url: str, file: RemoteFile, part: Path, say: Say) -> None:
     """Connect until ``part`` is complete or trying again is no use."""
     if 0 < file.size < _size(part):
@@ -117,94 +110,131 @@ def _download(url: str, file: RemoteFile, part: Path, say: Say) -> None:
         part.unlink()
     failures, opened = 0, False
     while not 0 < file.size == _size(part):
-        start = _size(part)
+        start, began = _size(part), monotonic()
         try:
-            with _open(url, start) as response:
+            with _open(url, file, start) as response:
                 opened = True
-                total = _total(response, file, url)
+                total = _total(response, file)
+                if response.status == 416 and file.size:
+                    raise LostError("the server has no more than that", again=False)
                 if response.status != 416:
-                    _receive(response, start, total, file, part, say)
-                elif file.size:
-                    raise _LostError(response, again=False)
+                    _receive(response, url, start, total, file, part, say)
                 return
-        except _LostError as lost:
+        except LostError as lost:
             there = _size(part)
-            failures = 0 if there > start else failures + 1
-            if not lost.again:
-                raise HarnessError(f"{url}: {lost}; check the address or use a mirror") from lost
+            enough = there - start >= SLOWEST * max(1.0, monotonic() - began)
+            failures = 0 if enough else failures + 1
             kept = f"{_bytes(there)} are in {part}, " if there else ""
-            # A server that never answered is not worth waiting for: no network or no such host.
-            if not opened or failures == len(WAITS):
+            if not lost.again:
+                raise HarnessError(f"{url}: {lost}; {_instead(file, part, lost.advice)}") from lost
+            if lost.wait is not None and lost.wait > LONGEST_WAIT:
                 raise HarnessError(
-                    f"{url}: {lost}; {kept}run the same command again to go on"
+                    f"{url}: {lost}; {kept}run the same command again in "
+                    f"{progress.duration(lost.wait)}, as the server asks, or use another --mirror"
                 ) from lost
-            say(f"{file.name}: {lost}; {kept}trying again in {WAITS[failures]} s")
-            time.sleep(WAITS[failures])
+            # A server that never answered is not worth waiting for: no network or no such host.
+            if (not opened and lost.wait is None) or failures == len(WAITS):
+                how = "" if opened or lost.wait is not None else "check the network, then "
+                raise HarnessError(
+                    f"{url}: {lost}; {kept}{how}run the same command again to go on, or use "
+                    "another --mirror"
+                ) from lost
+            seconds = max(WAITS[failures], lost.wait or 0)
+            asked = "" if lost.wait is None else ", as the server asks"
+            say(f"{file.name}: {lost}; {kept}trying again in {seconds:.0f} s{asked}")
+            sleep(seconds)
 
 
-def _open(url: str, start: int) -> Any:
+def _instead(file: RemoteFile, part: Path, advice: str = "") -> str:
+    """What to do where trying again is no use."""
+    target = part.with_name(file.name)
+    md5 = f" (md5 {file.md5})" if file.md5 else ""
+    first = f"{advice}; or " if advice else ""
+    return (
+        f"{first}use another --mirror, or get {file.name} with a browser and put it at "
+        f"{target}{md5}"
+    )
+
+
+def _open(url: str, file: RemoteFile, start: int) -> Any:
     """Ask for everything from ``start`` on. A 416 is an answer too: there is no more."""
     headers = {"User-Agent": "histo-harness"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+        response = ask(url, headers)
     except HTTPError as error:
         if error.code == 416 and start:
             return error
-        raise _LostError(error, error.code in (408, 429) or error.code >= 500) from error
-    except URLError as error:
-        raise _LostError(error.reason) from error
-    except (ValueError, InvalidURL) as error:
-        raise _LostError(error, again=False) from error
-    except (OSError, HTTPException) as error:
-        raise _LostError(error) from error
+        raise explained(error, url) from error
+    # None is the answer of another protocol than http.
+    if response.status not in (None, 200, 206):
+        response.close()
+        raise LostError(f"the server answered {response.status}", again=False)
+    kind = response.headers.get_content_type()
+    if kind == "text/html" and PurePosixPath(file.name).suffix not in (".html", ".htm"):
+        response.close()
+        raise LostError(
+            "a web page came where the file is expected, as of a network to log in to", again=False
+        )
+    return response
 
 
-def _total(response: Any, file: RemoteFile, url: str) -> int:
+def _total(response: Any, file: RemoteFile) -> int:
     """Size of the whole file, 0 when neither the server nor ``file`` tells."""
     name = "Content-Range" if response.status in (206, 416) else "Content-Length"
     text = response.headers.get(name, "").rpartition("/")[2]
-    total = int(text) if text.isdecimal() else file.size
+    total = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else file.size
     if file.size and total != file.size:
-        raise HarnessError(
-            f"{url}: the server has {total:,} bytes where {file.size:,} are expected; "
-            "check the address or use another mirror"
+        raise LostError(
+            f"the server has {total:,} bytes where {file.size:,} are expected", again=False
         )
     return total
 
 
-def _receive(response: Any, start: int, total: int, file: RemoteFile, part: Path, say: Say) -> None:
+def _receive(
+    response: Any, url: str, start: int, total: int, file: RemoteFile, part: Path, say: Say
+) -> None:
     """Write one response into ``part``, of which ``start`` bytes are there already."""
-    needed, free = total - start + MARGIN, shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise HarnessError(
-            f"{part.parent}: {file.name} needs {_bytes(needed)} more and {_bytes(free)} are free; "
-            "make room or choose another folder"
-        )
     at = start if response.status == 206 else 0
     if at and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
-        raise _LostError("sent another range than asked for", again=False)
+        raise LostError("sent another range than asked for", again=False)
+    free = shutil.disk_usage(part.parent).free
+    if total - start + MARGIN > free:
+        raise HarnessError(
+            f"{part.parent}: {file.name} needs {_bytes(total - start + MARGIN)} more and "
+            f"{_bytes(free)} are free; make room or choose another folder"
+        )
+    room = start + free - MARGIN
     if start and not at:
         say(f"{file.name}: the server cannot resume; starting over")
     # Overwriting in place keeps what lies beyond this response should it be cut short.
     with part.open("r+b" if start else "wb") as out, _bar(total, file.name, at, say) as bar:
         out.seek(at)
-        for chunk in iter(partial(_read, response), b""):
+        for chunk in iter(partial(_read, response, url), b""):
             out.write(chunk)
             bar.update(len(chunk))
             at += len(chunk)
-            if at >= total > 0:
+            if at >= total > 0 or at > UNANNOUNCED:
                 break
+            if at > room:
+                raise HarnessError(
+                    f"{part.parent}: the disk is full but for {_bytes(MARGIN)}, and the server of "
+                    f"{file.name} does not say how much there is; make room or choose another "
+                    f"folder (if {_bytes(at)} are too much already, delete {part})"
+                )
         if at < total:
-            raise _LostError("the connection was lost")
+            raise LostError("the connection was lost")
         out.truncate()
+    if not total and at > UNANNOUNCED:
+        part.unlink()
+        raise LostError(f"sent {_bytes(at)} without saying how much there is", again=False)
 
 
-def _read(response: Any) -> bytes:
+def _read(response: Any, url: str) -> bytes:
     """Whatever has arrived; b"" at the end."""
     try:
         chunk: bytes = response.read1(CHUNK)
-    except (OSError, HTTPException) as error:
-        raise _LostError(error) from error
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: what its chunks are worth
+        raise explained(error, url) from error
     return chunk
 
 
@@ -249,7 +279,10 @@ class _Lines:
 def _bar(total: int, label: str, start: int, say: Say) -> Any:
     """A tqdm of bytes; ``total`` is 0 when not known."""
     look: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False}
-    if not sys.stderr.isatty():
+    file = progress.terminal()
+    if progress.draws(file):
+        look["file"] = file
+    else:
         look["file"], look["mininterval"] = _Lines(say), progress.LINE_EVERY
         look["bar_format"] = "{desc}: {percentage:.0f}% of {total_fmt}B at {rate_fmt}"
-    return tqdm(total=total or None, initial=start, desc=label, miniters=1, **look)
+    return tqdm(total=total or None, initial=start, desc=printable(label), miniters=1, **look)

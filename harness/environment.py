@@ -62,6 +62,8 @@ def _git(*arguments: str) -> str:
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
+        encoding="utf-8",
+        errors="replace",
         check=True,
         timeout=10,
     )

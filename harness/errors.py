@@ -18,11 +18,21 @@ class UnavailableError(HarnessError):
     """
 
 
-def one_line(text: str) -> str:
-    """Text on one line, without what a terminal would take for a command or cannot be written.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
+"""Commands to a terminal: colors and the cursor (CSI), and the title of the window (OSC)."""
 
-    Names of files that are not UTF-8 have surrogates in them.
+
+def printable(text: str) -> str:
+    """Text without what a terminal would take for a command or cannot be written.
+
+    Names of files that are not UTF-8 have surrogates in them. Control characters, of which ends of
+    lines are some, become spaces.
     """
-    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = _ESCAPES.sub("", text).encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Printable text on one line; what is beyond ``longest`` characters is cut off."""
+    text = " ".join(printable(text).split())
+    return text if longest is None or len(text) <= longest else f"{text[:longest]} ..."

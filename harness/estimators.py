@@ -182,7 +182,9 @@ class Fitted:
 
         path = folder / "estimator.skops"
         skops.io.dump(self.estimator, path, compression=zipfile.ZIP_DEFLATED, compresslevel=3)
-        (folder / "estimator.json").write_text(json.dumps({"n_classes": self.n_classes}) + "\n")
+        (folder / "estimator.json").write_text(
+            json.dumps({"n_classes": self.n_classes}) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(
@@ -191,7 +193,7 @@ class Fitted:
         """Read what ``save`` wrote. Raises HarnessError for types that are not ``trusted``."""
         import skops.io
 
-        content = json.loads((folder / "estimator.json").read_text())
+        content = json.loads((folder / "estimator.json").read_text(encoding="utf-8"))
         path = folder / "estimator.skops"
         estimator_types.check(path, trusted)
         estimator = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))

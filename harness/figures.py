@@ -63,7 +63,9 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
         }
         try:
             with store.write(key) as (folder, _):
-                (folder / "figures.json").write_text(json.dumps(content, allow_nan=False) + "\n")
+                (folder / "figures.json").write_text(
+                    json.dumps(content, allow_nan=False) + "\n", encoding="utf-8"
+                )
         except OSError:  # a store that is only read: computed again the next time
             return found
     content = load_json(store.folder(key), "figures.json")

@@ -299,7 +299,7 @@ def harness_run_started(jobs: tuple[Mapping[str, Any], ...]) -> None:
         @hookimpl
         def harness_run_started(jobs):
             models = sorted({job["name"] for job in jobs if job["kind"] == "fit"})
-            Path("to-fit.txt").write_text("\\n".join(models))
+            Path("to-fit.txt").write_text("\\n".join(models), encoding="utf-8")
     """
 
 
@@ -323,7 +323,7 @@ def harness_result_stored(
         @hookimpl
         def harness_result_stored(record, figures):
             if record["key"]["kind"] == "prediction":
-                with Path("accuracies.csv").open("a") as file:
+                with Path("accuracies.csv").open("a", encoding="utf-8") as file:
                     print(record["model"], record["perturbation"], figures["accuracy"], file=file)
     """
 
@@ -340,5 +340,5 @@ def harness_run_ended(failures: Mapping[str, str]) -> None:
         @hookimpl
         def harness_run_ended(failures):
             lines = [f"{label}: {why}" for label, why in failures.items()]
-            Path("outcome.txt").write_text("\\n".join(lines) or "all is well")
+            Path("outcome.txt").write_text("\\n".join(lines) or "all is well", encoding="utf-8")
     """

@@ -97,13 +97,13 @@ def describe_dataset(
 def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
     """Store labels, ids, folds and groups of test patches beside what is said of a dataset."""
     np.save(folder / "labels.npy", splits.test.labels)
-    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)))
+    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)), encoding="utf-8")
     folds = np.zeros(len(splits.test.labels), np.int64)
     for number, (_, predicted) in enumerate(pairs):
         folds[predicted] = number
     np.save(folder / "folds.npy", folds)
     if splits.groups is not None:
-        (folder / "groups.json").write_text(json.dumps(list(splits.groups)))
+        (folder / "groups.json").write_text(json.dumps(list(splits.groups)), encoding="utf-8")
     return described
 
 
@@ -272,7 +272,7 @@ class _Timer:
         file = folder / "seconds.json"
         self.before = 0.0
         if not checkpoints.damage(file):
-            earlier = json.loads(file.read_text())
+            earlier = json.loads(file.read_text(encoding="utf-8"))
             newest = max(path.stat().st_mtime for path in folder.iterdir())
             self.before = earlier["before"] + max(0.0, newest - earlier["started"])
         content = {"before": self.before, "started": time.time()}
@@ -316,7 +316,9 @@ def ask(
             classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
         )
     )
-    (folder / "finding.json").write_text(json.dumps(asdict(finding), allow_nan=False) + "\n")
+    (folder / "finding.json").write_text(
+        json.dumps(asdict(finding), allow_nan=False) + "\n", encoding="utf-8"
+    )
     return {"seconds": time.monotonic() - started}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pkgutil import resolve_name
-from typing import Any
+
+TYPE_CHECKING = False  # see harness/__init__.py
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def later(name: str) -> Any:
@@ -13,4 +16,6 @@ def later(name: str) -> Any:
 
 
 def _call(name: str, *arguments: Any, **keywords: Any) -> Any:
+    from pkgutil import resolve_name
+
     return resolve_name(name)(*arguments, **keywords)

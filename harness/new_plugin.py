@@ -11,7 +11,6 @@ from pathlib import Path
 from string import Template
 
 from harness.errors import HarnessError
-from harness.plugins import load_plugins
 
 SAMPLE = "nct-crc-he-sample"
 KINDS = {
@@ -31,6 +30,8 @@ def write(name: str, kind: str, folder: Path) -> list[Path]:
 
     Raises HarnessError for a name that cannot be one, or that is taken.
     """
+    from harness.plugins import load_plugins
+
     module = name.replace("-", "_")
     if not NAME.fullmatch(name) or keyword.iskeyword(module):
         raise HarnessError(

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import re
 import sys
-import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,12 +24,13 @@ from typing import Any, get_args
 
 import pluggy
 
-from harness import hookspecs
+from harness import hookspecs, signals
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.files import check_text, head, read_bytes
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.registry import Plugin, Registry, suggest
+from harness.registry import SWITCHED_OFF, Plugin, Registry, left_out, suggest
+from harness.toml_files import read_toml
 from harness.types import (
     Dataset,
     DerivedModel,
@@ -95,7 +95,7 @@ def load_plugins(
     for point in found:
         plugin = Plugin(point.name, *_distribution(point))
         if {plugin.name, plugin.distribution} & set(without):
-            registry.plugins.append(replace(plugin, status="switched off"))
+            registry.plugins.append(replace(plugin, status=SWITCHED_OFF))
             continue
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
@@ -161,6 +161,8 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
+        if signals.received():  # which some modules turn into an ImportError
+            raise KeyboardInterrupt from error
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
         _leave_out(registry, plugin, error)
@@ -170,23 +172,24 @@ def _load(
 
 def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
     """Let the reader of its kind make contributions of a TOML file."""
+    claims = [path.stem]
     try:
         check_text(path, head(path), "a TOML file")
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise HarnessError(f"{path}: not a TOML file ({error}); correct it") from error
+        content = read_toml(path)
+        claims += [name for name in [content.get("name")] if isinstance(name, str)]
         kind = content.get("kind")
         if not isinstance(kind, str) or kind not in registry.readers:
+            what = "lacks kind" if kind is None else f"kind = {kind!r}"
             known = ", ".join(registry.readers)
-            raise HarnessError(f"{path}: kind = {kind!r} is not one of {known}; correct it")
+            cause = left_out(str(kind), registry.plugins) or "correct it"
+            raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
         items = list(registry.readers[kind].read(path, content))
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))
         except ValueError as error:
             raise HarnessError(f"{path}: {error}") from error
     except Exception as error:
-        _leave_out(registry, plugin, error)
+        _leave_out(registry, replace(plugin, claims=tuple(claims)), error)
         return
     _add(registry, plugin, items)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO, TypeVar
+
+from harness.errors import printable
 
 T = TypeVar("T")
 LINE_EVERY = 30.0
@@ -22,9 +25,12 @@ def terminal() -> TextIO:
 
 
 def say(message: str) -> None:
-    """Print a line to standard error, above a progress bar if there is one."""
-    file = terminal()
-    if file.isatty():
+    """Print a line to standard error, above a progress bar if there is one.
+
+    Control characters, which may come from a server or a file, are left out.
+    """
+    file, message = terminal(), printable(message)
+    if draws(file):
         from tqdm import tqdm
 
         tqdm.write(message, file=file)
@@ -32,10 +38,15 @@ def say(message: str) -> None:
         print(message, file=file, flush=True)
 
 
+def draws(file: TextIO) -> bool:
+    """Whether bars can be drawn there: on a terminal that can move its cursor."""
+    return file.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
     """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
     file = terminal()
-    if file.isatty():
+    if draws(file):
         from tqdm import tqdm
 
         yield from tqdm(items, total=total, desc=label, leave=False, file=file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,8 @@ from harness.types import (
 from harness.views import four_views
 
 T = TypeVar("T")
+SWITCHED_OFF = "switched off"
+"""The status of a plugin that the user does without."""
 FLIPS = "+flips"
 """What the name of a model's sum over its four views ends in."""
 
@@ -46,6 +48,8 @@ class Plugin:
     """Hooks that it implements."""
     traceback: str = field(default="", repr=False)
     """Where it failed."""
+    claims: tuple[str, ...] = ()
+    """Names that a file which is left out says that it offers."""
 
 
 class Offers(dict[str, T], Generic[T]):
@@ -55,11 +59,13 @@ class Offers(dict[str, T], Generic[T]):
         super().__init__()
         self.kind = kind
         self.plugin: dict[str, Plugin] = {}
+        self.plugins: Sequence[Plugin] = ()
+        """Every plugin, those that are left out as well."""
 
     def find(self, name: str) -> T:
-        """The contribution with this name; HarnessError with the nearest names if there is none."""
+        """The contribution with this name; HarnessError with why there is none, as far as known."""
         if name not in self:
-            raise HarnessError(f"no {self.kind} named {name!r}; {suggest(name, self)}")
+            raise HarnessError(f"no {self.kind} named {name!r}; {absent(name, self, self.plugins)}")
         return self[name]
 
 
@@ -98,9 +104,9 @@ class Models(Offers[Model | DerivedModel]):
                     "to the plugin's author"
                 )
         else:
+            examples = [family.example for family in self.families.values()]
             raise HarnessError(
-                f"no model named {name!r}; {suggest(name, self)}"
-                + "".join(f"; or {f.example} and the like" for f in self.families.values())
+                f"no model named {name!r}; {absent(name, self, self.plugins, examples)}"
             )
         if made.name not in self:
             self[made.name] = made
@@ -133,6 +139,10 @@ class Registry:
     readers: Offers[Reader] = field(default_factory=lambda: Offers("kind of TOML file"))
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        for offers in self.offers.values():
+            offers.plugins = self.plugins
+
     @property
     def offers(self) -> dict[str, Offers[Any]]:
         """Contributions by kind, but for published results, of which many share a name."""
@@ -154,12 +164,49 @@ class Registry:
     @property
     def broken(self) -> list[Plugin]:
         """Plugins that were left out because of an error."""
-        return [plugin for plugin in self.plugins if plugin.status not in ("", "switched off")]
+        return [plugin for plugin in self.plugins if plugin.status not in ("", SWITCHED_OFF)]
+
+
+def absent(
+    name: str, known: Iterable[str], plugins: Sequence[Plugin], examples: Sequence[str] = ()
+) -> str:
+    """What to say about a name that no plugin offers: the likeliest cause stands last.
+
+    ``examples`` are names of families, which offer more than is known.
+    """
+    said = suggest(name, known) + "".join(f"; or {example} and the like" for example in examples)
+    missing = [plugin for plugin in plugins if plugin.status]
+    if not missing:
+        return said
+    cause = left_out(name, plugins)
+    sure = any(name in (plugin.name, *plugin.claims) for plugin in missing)
+    broken = any(plugin.status != SWITCHED_OFF for plugin in missing)
+    # Where plugins are broken, what the others offer is no help unless a name is near.
+    return cause if sure or (broken and "?" not in said) else f"{said}; {cause}"
+
+
+def left_out(name: str, plugins: Sequence[Plugin]) -> str:
+    """Which plugins are left out or switched off, and why; "" if none is.
+
+    Of several, those that say that they offer the name; what the others offer is not known.
+    """
+    missing = [plugin for plugin in plugins if plugin.status]
+    sure = [plugin for plugin in missing if name in (plugin.name, *plugin.claims)]
+    chosen = sure or missing
+    off = [plugin.name for plugin in chosen if plugin.status == SWITCHED_OFF]
+    causes = [
+        f"plugin {plugin.name} of {plugin.distribution} is left out: {plugin.status}"
+        for plugin in chosen
+        if plugin.status != SWITCHED_OFF
+    ]
+    if off:
+        causes.insert(0, f"switched off (--without or $HARNESS_WITHOUT): {', '.join(off)}")
+    return "; ".join(causes)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """What to say about a name that is not among the known ones."""
-    names = sorted(known)
+    names = sorted(set(known))
     if near := nearest(name, names):
         return f"did you mean {' or '.join(near)}?"
     return f"there is {', '.join(names)}" if names else "there is none"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import child
+from harness import child, signals
 from harness.failures import Failure, keep
 from harness.output import Output, Printed
 from harness.plan import Job, sweep_key, title
@@ -165,7 +165,9 @@ class Worker:
                 {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
             )
         except OSError as error:
-            raise _EndedError(f"no process can be started ({error.strerror}); try again") from error
+            raise _EndedError(
+                f"no process can be started ({error.strerror}); end other processes, then run again"
+            ) from error
         assert self.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.process.stderr, marker.encode())
@@ -191,13 +193,14 @@ class Worker:
         """Give a command and yield what is answered until it is done."""
         assert self.process is not None
         dead = False
-        started = time.monotonic()
+        watch = signals.Stopwatch()
         try:
             self._send(command, given)
         except OSError:
             dead = True
         while True:
             answer: dict[str, Any] = {}
+            spent = watch.seconds()
             try:
                 heard = self.answers.get(timeout=TICK)
             except queue.Empty:
@@ -217,7 +220,7 @@ class Worker:
             elif answer:
                 yield answer
                 continue
-            if minutes is not None and time.monotonic() - started > 60 * minutes:
+            if minutes is not None and spent > 60 * minutes:
                 if hasattr(signal, "SIGUSR1"):  # it prints where it is
                     self.process.send_signal(signal.SIGUSR1)
                     time.sleep(TICK)
@@ -236,6 +239,8 @@ class Worker:
     def _how_it_died(self) -> str:
         assert self.process is not None
         code = self.process.poll()
+        if code in signals.ENDING:  # a system that ends both tells this process any moment
+            time.sleep(5 * TICK)
         mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
         return f"{child.how_it_died(code)}; {mend}"
 

@@ -86,13 +86,19 @@ def run_harness(tmp_path: Path) -> Callable[..., str]:
 
     def run(*arguments: object, code: int = 0) -> str:
         own = {key: text for key, text in os.environ.items() if not key.startswith("HARNESS_")}
-        command = [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "harness", *map(str, arguments)]
         done: Any = subprocess.run(
             command,
             cwd=tmp_path,
-            env={**own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **own,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "PYTHONIOENCODING": "utf-8",
+            },
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=600,
             check=False,
         )

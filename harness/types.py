@@ -116,7 +116,10 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file that ``harness data get`` fetches. ``size`` (bytes) may be 0 when it is not known."""
+    """A file that ``harness data get`` fetches, and its md5 in hexadecimal digits.
+
+    ``size`` (bytes) may be 0 when it is not known; then at most 64 GiB are fetched.
+    """
 
     name: str
     url: str

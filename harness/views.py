@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 VIEWS = {
     "identity": (slice(None), slice(None), slice(None)),
@@ -16,6 +19,8 @@ VIEWS = {
 
 def apply_view(images: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
     """Flip a batch, uint8 (B, H, W, 3)."""
+    import numpy as np
+
     return images if view == "identity" else np.ascontiguousarray(images[VIEWS[view]])
 
 

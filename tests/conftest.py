@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,9 @@ class Command:
     """Folders with further distributions to put on the path."""
     without: str = ""
     """Plugins to switch off."""
+    ignored: tuple[signal.Signals, ...] = ()
+    """Signals that what ``start`` starts ignores; all others end it, also where the tests run in
+    the background, which ignores Ctrl-C, or under ``nohup``."""
 
     @property
     def toy_log(self) -> list[str]:
@@ -44,7 +49,7 @@ class Command:
         return {**own, **added, "HARNESS_WITHOUT": self.without, **more}
 
     def arguments(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+        return [sys.executable, "-m", "harness", *map(str, arguments)]
 
     def start(self, *arguments: object, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -54,7 +59,12 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=self.in_child if os.name == "posix" else None,
         )
+
+    def in_child(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number in self.ignored else signal.SIG_DFL)
 
     def __call__(self, *arguments: object, code: int = 0, **more: str) -> str:
         """Run to the end, expect an exit code, return both outputs together."""
@@ -88,10 +98,16 @@ def command(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def new_toy() -> Callable[[Path], Command]:
+    """A function of a folder: the command there with the toy plugin, and no probes but its own."""
+    return lambda folder: Command(folder, [TOY], without="bias")
+
+
 @pytest.fixture
-def toy(tmp_path: Path) -> Command:
+def toy(tmp_path: Path, new_toy: Callable[[Path], Command]) -> Command:
     """The command with the toy plugin as well, and with no probes but that plugin's."""
-    return Command(tmp_path, [TOY], without="bias")
+    return new_toy(tmp_path)
 
 
 def distribution(folder: Path, name: str, modules: dict[str, str]) -> Path:

@@ -347,7 +347,8 @@ def test_when_the_run_ends_the_process_that_computes_ends_too(bad, how):
     assert alive(pid)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -how), errors
+    code = -how if how == signal.SIGKILL else 128 + how
+    assert process.returncode == code, errors
     for _ in range(500):  # where the run was killed, the system ends it a moment later
         if not alive(pid):
             break

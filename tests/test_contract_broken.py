@@ -77,7 +77,7 @@ BROKEN = {
         "        shares = np.exp(logits - logits.max(axis=1, keepdims=True))\n"
         "        return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)\n",
         "model:kit-nearest:outputs",
-        "look like probabilities, not logits: none is negative and each row sums to 1; declare them",
+        "look like probabilities, not logits: none is negative and each row sums to 1; declare",
     ),
     "outputs of a sigmoid": (
         LOGITS,

@@ -123,7 +123,7 @@ def test_the_tutorial_to_the_letter(command):
     blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
     shell = """
         set -e
-        harness() { python -m harness.cli "$@"; }
+        harness() { python -m harness "$@"; }
         pytest() { python -m pytest -q -p no:cacheprovider "$@"; }
         pip() { python -m pip "$@" --no-deps --no-index --no-build-isolation; }
     """

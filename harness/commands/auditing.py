@@ -110,7 +110,9 @@ def calibrate(options: argparse.Namespace) -> int:
     registry = registry_of(options)
     data = data_folder(options)
     probes = choose.dataset_probes(registry, options.probe)
-    phantoms = [registry.phantoms.find(name) for name in options.phantom or registry.phantoms]
+    phantoms = [
+        registry.phantoms.find(name) for name in dict.fromkeys(options.phantom or registry.phantoms)
+    ]
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
     store = Store(options.store)

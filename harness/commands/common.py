@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.progress import say
@@ -17,18 +18,22 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.store import Store
 
-OK, FAILED, USAGE, BROKEN_PLUGIN, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
 
 def switched_off(options: argparse.Namespace) -> list[str]:
     """Plugins to switch off."""
-    return [*filter(None, os.environ.get("HARNESS_WITHOUT", "").split(",")), *options.without]
+    return [*_listed("HARNESS_WITHOUT"), *options.without]
 
 
 def plugin_files(options: argparse.Namespace) -> list[Path]:
     """Files to load as plugins."""
-    named = filter(None, os.environ.get("HARNESS_PLUGINS", "").split(","))
-    return [*map(Path, named), *options.plugin]
+    return [*map(Path, _listed("HARNESS_PLUGINS")), *options.plugin]
+
+
+def _listed(variable: str) -> list[str]:
+    """What a variable of the environment lists, with commas."""
+    return [text for part in os.environ.get(variable, "").split(",") if (text := part.strip())]
 
 
 def registry_of(options: argparse.Namespace) -> Registry:
@@ -91,6 +96,13 @@ def existing_store(options: argparse.Namespace) -> Store:
     from harness.store import Store
 
     return Store.existing(options.store)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON that every terminal and pipe can take: escapes where its encoding is not UTF."""
+    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    escaped = not encoding.startswith("utf")
+    print(json.dumps(content, indent=1, ensure_ascii=escaped, allow_nan=False))
 
 
 def print_failures(failures: Mapping[str, Failure]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from harness.commands.common import (
@@ -15,6 +14,7 @@ from harness.commands.common import (
     leaderboards_folder,
     load_registry,
     print_failures,
+    print_json,
     registry_of,
 )
 from harness.errors import HarnessError
@@ -47,7 +47,8 @@ def compare(options: argparse.Namespace) -> int:
                 measured[name] = published.of_entry(entry, truth)
         test_set = next((side.test_set for side in measured.values()), "")
         sides = [
-            measured.get(name) or published.of_result(results, name, test_set) for name in names
+            measured.get(name) or published.of_result(results, name, test_set, registry.plugins)
+            for name in names
         ]
         print("\n\n".join(published.text(sides[0], sides[1], results)))
         return exit_code(options, registry)
@@ -58,8 +59,7 @@ def compare(options: argparse.Namespace) -> int:
     one, other = (comparing.find(entries, name, dataset, failed) for name in names)
     compared = comparing.compare(truth, one, other)
     if options.json:
-        content = comparing.as_json(compared)
-        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(comparing.as_json(compared))
     else:
         print("\n\n".join(comparing.text(compared)))
     return exit_code(options, registry)
@@ -131,6 +131,8 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
             raise HarnessError(
                 f"contrast: {model.name} comes fitted and is not trained here; name another model"
             )
+    if options.one == options.other:
+        raise HarnessError(f"contrast: {options.one} is compared with itself; name two datasets")
     one, other = choose.datasets(registry, [options.one, options.other], data)
     datasets, n_train = contrasting.pair(one, other, data)
     request = plan.Request(

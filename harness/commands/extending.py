@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
+from harness import console
 from harness.commands.common import (
     FAILED,
     OK,
     data_folder,
     exit_code,
     plugin_files,
+    print_json,
     registry_of,
     switched_off,
 )
@@ -37,7 +38,7 @@ def plugins(options: argparse.Namespace) -> int:
 
     registry = registry_of(options)
     if options.json:
-        print(json.dumps(listing.plugins_json(registry), indent=1, ensure_ascii=False))
+        print_json(listing.plugins_json(registry))
     else:
         print(listing.plugins(registry))
     return exit_code(options, registry)
@@ -56,6 +57,8 @@ def check(options: argparse.Namespace) -> int:
     checking = Checking(options.arguments, options.time_limit)
     statuses: list[str] = []
     for outcome in checking:
+        if console.unread():
+            break
         statuses.append(outcome.status)
         print(outcome, flush=True)
         if options.traceback and outcome.details:

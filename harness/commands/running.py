@@ -131,9 +131,14 @@ def _run_request(
 def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
     from harness import choose, columns
+    from harness.registry import left_out
 
     leaderboards_folder(options)
-    columns.choose(options.columns, choose.model_probes(registry, ()))
+    try:
+        columns.choose(options.columns, choose.model_probes(registry, ()))
+    except HarnessError as error:  # a column may be that of a probe that is not there
+        cause = left_out("", registry.plugins)
+        raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
 
 
 def _build_boards(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from harness import settings as settings_
 from harness.contract.held import Held, few
 from harness.contract.outcome import Broken, Skipped
+from harness.contract.watching import home as home_of_user
 from harness.errors import HarnessError, UnavailableError
 from harness.registry import Plugin, Registry
 from harness.types import Classifier, Dataset, Features, FitContext, Model, Setting, Split, Splits
@@ -215,17 +216,17 @@ class Bench:
         scratch.mkdir()
         home.mkdir()
         with suppress(OSError):  # what is there can be read; what is new or changed is seen
-            for path in Path.home().iterdir():
+            for path in home_of_user().iterdir():
                 (home / path.name).symlink_to(path)
         content = {
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
             "data": str(self.data.absolute()),
-            "home": str(Path.home()),
+            "home": str(home_of_user()),
             "own": str(self.code_of(plugin) or work),
         }
-        (folder / "task.json").write_text(json.dumps(content))
+        (folder / "task.json").write_text(json.dumps(content), encoding="utf-8")
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in sys.path if part),
@@ -235,7 +236,7 @@ class Bench:
             "HOME": str(home),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),  # as harness.cli says
         }
-        with (folder / "output.txt").open("w") as output:
+        with (folder / "output.txt").open("w", encoding="utf-8") as output:
             try:
                 code = subprocess.run(
                     [sys.executable, "-m", "harness.contract.fresh", str(folder)],
@@ -256,13 +257,13 @@ class Bench:
         if not answer_file.exists():
             if code == task.get("killed_with"):
                 return {}
-            printed = (folder / "output.txt").read_text(errors="replace")
+            printed = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
             raise Broken(
                 f"a fresh process ended with code {code} and no answer",
                 "see what it printed, with --traceback",
                 printed,
             )
-        answer: dict[str, Any] = json.loads(answer_file.read_text())
+        answer: dict[str, Any] = json.loads(answer_file.read_text(encoding="utf-8"))
         if answer.get("unavailable"):
             raise UnavailableError(answer["error"])
         if "error" in answer:

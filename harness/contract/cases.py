@@ -23,10 +23,10 @@ from harness.contract.published import PUBLISHED, Row
 from harness.contract.readers import READER
 from harness.contract.uses import own_folder
 from harness.contract.whole import PLUGIN
-from harness.errors import HarnessError, UnavailableError
+from harness.errors import HarnessError, UnavailableError, one_line
 from harness.plugins import KINDS, load_plugins
 from harness.probes import DatasetProbe, ModelProbe, Phantom
-from harness.registry import FLIPS, Plugin, Registry, suggest
+from harness.registry import FLIPS, Plugin, Registry, absent
 from harness.types import (
     Dataset,
     DerivedModel,
@@ -84,7 +84,7 @@ class Case:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+            said = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
             frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
             where = innermost(frames, self.own(bench))
             return self._outcome("BROKEN", f"raised {said}{where}", traceback.format_exc())
@@ -188,7 +188,8 @@ def subjects(bench: Bench, name: str) -> list[Any]:
         every = {n for known in offers.values() for n in known}
         every |= {plugin.name for plugin in registry.plugins}
         raise HarnessError(
-            f"check: no plugin, and nothing of one, named {name!r}; {suggest(name, every)}"
+            f"check: no plugin, and nothing of one, named {name!r}; "
+            f"{absent(name, every, registry.plugins)}"
         )
     return found
 

@@ -20,7 +20,7 @@ import numpy as np
 from harness.contract.bench import Bench, scramble
 from harness.contract.datasets import some
 from harness.contract.held import Held, Repeated, Watched
-from harness.contract.watching import Watching, caches
+from harness.contract.watching import Watching, caches, home
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import load_plugins
 from harness.registry import Registry
@@ -37,11 +37,11 @@ HEAVY = ("torch", "timm", "torchvision", "tensorflow", "jax", "sklearn", "skimag
 
 def main(folder: Path) -> None:
     """Do the task and write the answer, with the files that were written and ought not to be."""
-    task = json.loads((folder / "task.json").read_text())
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     allowed = [folder / name for name in ("tmp", "fit", "saved", "results")]
     allowed += map(Path, task.get("allowed", []))
-    homes = [Path.home(), Path(task["home"])]
-    watching = Watching([*allowed, *caches()], [Path.cwd(), Path.home(), Path(task["own"])], homes)
+    homes = [home(), Path(task["home"])]
+    watching = Watching([*allowed, *caches()], [Path.cwd(), home(), Path(task["own"])], homes)
     (folder / "results").mkdir()
     try:
         watching.begin()
@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
         if isinstance(error, HarnessError):
             answer["error"] = str(error)
     temporary = folder / "answer.tmp"
-    temporary.write_text(json.dumps(answer))
+    temporary.write_text(json.dumps(answer), encoding="utf-8")
     temporary.replace(folder / "answer.json")
 
 
@@ -219,7 +219,7 @@ def held() -> int:
     """The memory that this process has at the moment, in bytes; without files that are mapped."""
     gc.collect()
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
@@ -232,7 +232,7 @@ def peak() -> int:
     Linux hands ``ru_maxrss`` on from a parent process, so there /proc is asked.
     """
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):

@@ -14,7 +14,9 @@ from harness.types import Reader
 def refused(reader: Reader, bench: Bench, content: Mapping[str, Any]) -> None:
     """Raise Broken unless a file with this content is refused by an error that names it."""
     path = bench.new_folder("reader") / f"{reader.name}.toml"
-    path.write_text("\n".join(f"{key} = {value!r}" for key, value in content.items()) + "\n")
+    path.write_text(
+        "\n".join(f"{key} = {value!r}" for key, value in content.items()) + "\n", encoding="utf-8"
+    )
     what = f"a file with {', '.join(content)} alone"
     try:
         found = reader.read(path, content)

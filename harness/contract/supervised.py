@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness import child, progress
+from harness import child, progress, signals
 from harness.contract.cases import cases, innermost
 from harness.contract.outcome import Broken, Outcome
 from harness.errors import HarnessError
@@ -76,7 +76,7 @@ class Checking:
         folder: Path,
     ) -> Iterator[Outcome]:
         """What the process says, until all is said, or it is dead or late."""
-        started: float | None = None
+        watch: signals.Stopwatch | None = None
         dead = False
         while self.cases is None or self.done < len(self.cases):
             answer: dict[str, Any] | None = {}
@@ -93,18 +93,14 @@ class Checking:
                 self.making = answer["making"]
             elif "cases" in answer:
                 self.cases = [tuple(case) for case in answer["cases"]]
-                started = time.monotonic()
+                watch = signals.Stopwatch()
             elif answer:
                 self.patches = answer["patches"] or self.patches
                 self.done += 1
-                started = time.monotonic()
+                watch = signals.Stopwatch()
                 yield Outcome(**answer["outcome"])
-            if (
-                not answer
-                and self.minutes is not None
-                and started is not None
-                and time.monotonic() - started > 60 * self.minutes
-            ):
+            spent = watch.seconds() if watch else 0.0
+            if not answer and self.minutes is not None and spent > 60 * self.minutes:
                 yield self._broken(*_hung(process, self.minutes), folder)
                 return
 
@@ -117,7 +113,7 @@ class Checking:
         name, text, own = self.cases[self.done]
         self.done += 1
         stack = folder / "stack.txt"
-        details = stack.read_text(errors="replace") if stack.exists() else ""
+        details = stack.read_text(encoding="utf-8", errors="replace") if stack.exists() else ""
         current = details.rpartition("Current thread")[2]
         frames = re.findall(r'File "(.+)", line (\d+)', current + details)
         error = Broken(seen + innermost(frames[::-1], own), mend)
@@ -147,7 +143,7 @@ def work() -> None:
 
     lines, tell = child.channels()
     task = json.loads(lines.get())
-    stack = (Path(task["folder"]) / "stack.txt").open("w")
+    stack = (Path(task["folder"]) / "stack.txt").open("w", encoding="utf-8")
     faulthandler.enable(stack)
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, stack, all_threads=True)

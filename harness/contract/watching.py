@@ -94,6 +94,14 @@ def below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+def home() -> Path:
+    """The user's home; a folder that is not there for a user who has none, as in containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.sep, "nonexistent")
+
+
 def caches() -> list[Path]:
     """Folders where libraries keep what they download or compute, and devices."""
     names = (
@@ -106,7 +114,7 @@ def caches() -> list[Path]:
         "TRITON_CACHE_DIR",
     )
     named = [Path(os.environ[name]).absolute() for name in names if os.environ.get(name)]
-    usual = [Path.home() / part for part in ("Library/Caches", "AppData")]
+    usual = [home() / part for part in ("Library/Caches", "AppData")]
     return [*named, *usual, Path("/dev"), Path("/proc")]
 
 

@@ -44,7 +44,7 @@ def load(
     """
     path = folder / SAVED
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding="utf-8"))
         order, weights, before = saved["order"], saved["weights"], saved["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(
@@ -104,4 +104,4 @@ class CheckpointClassifier:
             "weights": self.description.digest(files),
             "files": files,
         }
-        (folder / SAVED).write_text(json.dumps(content, indent=2) + "\n")
+        (folder / SAVED).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

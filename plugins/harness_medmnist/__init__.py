@@ -7,11 +7,11 @@ NCT-CRC-HE-100K (training and validation) and CRC-VAL-HE-7K (test), resized.
 
 from __future__ import annotations
 
-import tomllib
 from functools import partial
 from pathlib import Path
 
 from harness import Dataset, PublishedResult, RemoteFile, Splits, hookimpl, later
+from harness.toml_files import read_toml
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 """Labels 0 to 8: adipose, background, debris, lymphocytes, mucus, smooth muscle, normal colon
@@ -103,5 +103,5 @@ def harness_datasets() -> list[Dataset]:
 @hookimpl
 def harness_published_results() -> list[PublishedResult]:
     """Every entry of ``published.toml``."""
-    content = tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))
+    content = read_toml(PUBLISHED)
     return [PublishedResult(**content["common"], **entry) for entry in content["result"]]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from harness import PublishedResult, hookimpl
+from harness.toml_files import read_toml
 
 FILE = Path(__file__).with_name("published.toml")
 
@@ -25,6 +25,6 @@ def result(test_set: str, classes: tuple[str, ...], entry: dict[str, Any]) -> Pu
 @hookimpl
 def harness_published_results() -> list[PublishedResult]:
     """Every entry of the file."""
-    content = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    content = read_toml(FILE)
     said = content["test_set"], tuple(content["classes"])
     return [result(*said, entry) for entry in content["result"]]

@@ -41,14 +41,16 @@ class FittedNetwork:
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json``."""
         save_file(self.state, folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(asdict(self.architecture), indent=2) + "\n")
+        (folder / "config.json").write_text(
+            json.dumps(asdict(self.architecture), indent=2) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> FittedNetwork:
         """Read what ``save`` wrote. Raises HarnessError naming the file at fault."""
         path = folder / "config.json"
         try:
-            architecture = _architecture(json.loads(path.read_text()))
+            architecture = _architecture(json.loads(path.read_text(encoding="utf-8")))
             path = folder / "model.safetensors"
             state = load_file(path)
             return cls(architecture, state, torch_device(device))

@@ -1,21 +1,30 @@
 """Files of the Hugging Face hub, from its cache or downloaded, and no long wait when it is away.
 
-HF_HUB_OFFLINE, HF_ENDPOINT, HF_HOME and HF_TOKEN are respected. Imports no torch.
+HF_HUB_OFFLINE, HF_ENDPOINT, HF_HOME, HF_TOKEN and the time limits HF_HUB_ETAG_TIMEOUT and
+HF_HUB_DOWNLOAD_TIMEOUT are respected. Imports no torch.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from harness import HarnessError, UnavailableError
+from harness.connection import LostError, ask, certificate_advice
+from harness.errors import one_line
 
 REACH_SECONDS = 4.0
-"""How long the hub may take to answer before it counts as out of reach."""
+"""How long the hub may take to answer, if none of LIMITS is set; else it is out of reach."""
+LIMITS = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")
+"""Variables of the environment with the seconds that the hub may take."""
+LONGEST = 300
+"""Characters of what an error says that are shown."""
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 _AWAY: dict[str, str] = {}
@@ -25,9 +34,11 @@ _AWAY: dict[str, str] = {}
 def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
     """The first of some files that a repository has; "@" and a revision may follow its name.
 
-    Raises HarnessError for what cannot be the name of a repository, and UnavailableError, within
-    seconds, when none of the files can be had.
+    Raises HarnessError for what cannot be the name of a repository, a variable with no number and a
+    disk that cannot be written to; and UnavailableError, within seconds, when none of the files can
+    be had.
     """
+    seconds = _reach()  # before the import, which cannot say which variable is wrong
     import huggingface_hub
     from huggingface_hub import constants, errors
 
@@ -40,16 +51,16 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
                 return Path(path)
     except errors.HFValidationError as error:
         raise HarnessError(f"{repo}: cannot be the name of a repository; {error}") from error
-    if reason := _out_of_reach(huggingface_hub.hf_hub_url(repo_id, names[0], **at)):
+    if reason := _out_of_reach(huggingface_hub.hf_hub_url(repo_id, names[0], **at), seconds):
         raise UnavailableError(f"{repo}: {reason}")
     log_in = "set HF_TOKEN or run hf auth login"
+    if os.environ.get("HF_TOKEN"):
+        log_in = "check HF_TOKEN, which is set"
     for name in names:
         try:
-            return Path(
-                huggingface_hub.hf_hub_download(repo_id, name, etag_timeout=REACH_SECONDS, **at)
-            )
+            return Path(huggingface_hub.hf_hub_download(repo_id, name, etag_timeout=seconds, **at))
         except errors.LocalEntryNotFoundError as error:
-            raise UnavailableError(f"{repo}: {error}".splitlines()[0]) from error
+            raise UnavailableError(f"{repo}: {_said(error.__cause__ or error)}") from error
         except errors.EntryNotFoundError:
             continue
         except errors.GatedRepoError as error:
@@ -62,12 +73,39 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
                 f"{log_in}"
             ) from error
         except Exception as error:  # its HTTP library has changed more than once, and its errors
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UnavailableError(f"{repo}: {reason}") from error
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                where = error.filename or constants.HF_HUB_CACHE
+                raise HarnessError(
+                    f"{repo}: {where}: {error.strerror}; fix that, or set HF_HOME to another folder"
+                ) from error
+            refused = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
+            advice = f"; {log_in}" if refused else ""
+            raise UnavailableError(f"{repo}: {_said(error)}{advice}") from error
     raise UnavailableError(f"{repo}: has no {' or '.join(names)}")
 
 
-def _out_of_reach(url: str) -> str:
+def _reach() -> float:
+    """Seconds that the hub may take to answer: the larger of LIMITS, as far as they are set."""
+    given = []
+    for name in LIMITS:
+        text = os.environ.get(name, "").strip()
+        if text and not (text.isascii() and text.isdecimal()):
+            raise HarnessError(f"{name}={text}: must be a whole number of seconds; correct it")
+        given += [float(text)] if text else []
+    return max(given, default=REACH_SECONDS)
+
+
+def _said(error: BaseException) -> str:
+    """What an error of the hub's client or its HTTP library says, and what to do about it."""
+    said = one_line(f"{type(error).__name__}: {error}", LONGEST)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        said += f"; {certificate_advice()}"
+    elif "timeout" in said.lower() or "timed out" in said.lower():
+        said += f"; set {' and '.join(LIMITS)} to more seconds"
+    return said
+
+
+def _out_of_reach(url: str, seconds: float) -> str:
     """Why the hub cannot be asked for a file right now, or "" when it answers.
 
     The hub's own client retries for a minute when it has no connection. A thread, because looking
@@ -76,26 +114,34 @@ def _out_of_reach(url: str) -> str:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set and it is not in the local cache"
+        return "HF_HUB_OFFLINE is set and it is not in the local cache; unset it to download"
     hub = constants.ENDPOINT
     if hub in _AWAY:
         return _AWAY[hub]
-    outcome = [f"no answer from {hub} within {REACH_SECONDS:.0f} s"]
+    outcome = [
+        f"no answer from {hub} within {seconds:g} s; set {LIMITS[0]} to more seconds, or "
+        "HF_ENDPOINT to a mirror"
+    ]
 
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
+    def reach() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=REACH_SECONDS):
-                outcome[0] = ""
-        except urllib.error.HTTPError as error:
+            ask(url, method="HEAD", timeout=seconds).close()
+        except HTTPError as error:
             # Below 500 the hub is there: what it refuses us it may grant its client (a token).
             outcome[0] = f"{hub} answered {error.code}" if error.code >= 500 else ""
-        except (OSError, ValueError) as error:
-            outcome[0] = f"{hub}: {getattr(error, 'reason', error)}"
+            error.close()
+        except LostError as error:
+            if "timed out" not in str(error):
+                advice = error.advice or "check the network, or set HF_ENDPOINT to a mirror"
+                outcome[0] = f"{hub}: {error}; {advice}"
+        except Exception as error:  # such as a HarnessError about certificates
+            outcome[0] = one_line(f"{hub}: {error}", LONGEST)
+        else:
+            outcome[0] = ""
 
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=reach, daemon=True)
     asking.start()
-    asking.join(REACH_SECONDS)
+    asking.join(seconds)
     if outcome[0]:
         _AWAY[hub] = outcome[0]
     return outcome[0]

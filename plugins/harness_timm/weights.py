@@ -48,7 +48,10 @@ def find(network: Network, weights: str) -> InitialWeights:
         ours = network.repo == "timm/efficientnet_b0.ra_in1k"
         label = f"ImageNet ({network.name})" if ours else f"pretrained ({network.repo})"
         return InitialWeights(label=label, digest=_digest(path), path=path)
-    path = Path(weights).expanduser()
+    try:
+        path = Path(weights).expanduser()
+    except RuntimeError as error:  # the home of nobody
+        raise HarnessError(f"setting weights={weights}: {error}; say the whole path") from error
     if path.suffix != ".safetensors":
         raise HarnessError(
             f"setting weights={weights}: must be {network.home}, random or the path of a "

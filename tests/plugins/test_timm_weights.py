@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -158,6 +159,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     content = b""
     status = 200
+    delay = 0.0
     asked: list[str] = []  # noqa: RUF012
 
     def do_HEAD(self):
@@ -169,6 +171,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         self.asked.append(f"{self.command} {self.path}")
+        time.sleep(self.delay)
         known = self.path == f"/{REPO}/resolve/main/{FILE}"
         status = self.status if known else 404
         self.send_response(status)
@@ -190,23 +193,30 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def hub(content=b"", status=200):
-    handler = type("Handler", (Hub,), {"content": content, "status": status, "asked": []})
+def hub(content=b"", status=200, delay=0.0, certificate=None):
+    facts = {"content": content, "status": status, "delay": delay, "asked": []}
+    handler = type("Handler", (Hub,), facts)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", handler.asked
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}", handler.asked
     finally:
         server.shutdown()
         server.server_close()
 
 
 ASK = """
-import dataclasses, json, time
-import huggingface_hub
+import dataclasses, json, os, time
+import harness_timm.hub
 from harness_timm.networks import EFFICIENTNET_B0
 from harness_timm.weights import find_or_random
+if "REACH" in os.environ:
+    harness_timm.hub.REACH_SECONDS = float(os.environ["REACH"])
 started = time.monotonic()
 found = find_or_random(EFFICIENTNET_B0, "hub")
 find_or_random(dataclasses.replace(EFFICIENTNET_B0, repo="timm/another"), "hub")
@@ -219,8 +229,9 @@ print(json.dumps({**dataclasses.asdict(found), "path": str(found.path or ""),
 
 def ask(home, endpoint, **environment):
     """What a fresh process finds; the hub's client reads its environment when it is imported."""
+    others = ("HF_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_")
     clean = {
-        k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()
+        k: v for k, v in os.environ.items() if not k.startswith(others) and "proxy" not in k.lower()
     }
     paths = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
@@ -301,3 +312,34 @@ def test_what_the_hub_sends_must_be_whole(imagenet, tmp_path):
         with pytest.raises(AssertionError, match=r"HarnessError: .*cannot be read as"):
             ask(tmp_path, endpoint)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_slow_hub_is_waited_for_as_its_users_say(imagenet, tmp_path, name):
+    with hub(imagenet.read_bytes(), delay=1.0) as (endpoint, _):
+        found = ask(tmp_path / "short", endpoint, REACH="0.3")
+        assert_fallback(found, f"no answer from {endpoint} within 0.3 s; set HF_HUB_ETAG_TIMEOUT")
+        found = ask(tmp_path / "long", endpoint, REACH="0.3", **{name: "30"})
+    assert found["label"] == "ImageNet (efficientnet_b0.ra_in1k)"
+    assert found["warning"] == ""
+
+
+@pytest.mark.parametrize("text", ["soon", "1.5", "-1"])
+def test_a_time_limit_of_the_hub_that_is_no_number_is_named(tmp_path, text):
+    with pytest.raises(AssertionError, match=rf"HarnessError: HF_HUB_ETAG_TIMEOUT={text}: must be"):
+        ask(tmp_path, "http://127.0.0.1:9", HF_HUB_ETAG_TIMEOUT=text)
+
+
+def test_a_certificate_of_a_hub_that_is_not_trusted_is_explained(imagenet, tmp_path):
+    certificate = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
+    with hub(imagenet.read_bytes(), certificate=certificate) as (endpoint, _):
+        found = ask(tmp_path, endpoint)
+        assert_fallback(found, "certificate is not trusted", "set SSL_CERT_FILE")
+        found = ask(tmp_path, endpoint, SSL_CERT_FILE=str(certificate))
+    assert found["warning"] == ""
+
+
+def test_a_token_that_is_set_is_to_be_checked(tmp_path):
+    with hub(status=401) as (endpoint, _):
+        assert_fallback(ask(tmp_path, endpoint), "set HF_TOKEN or run hf auth login")
+        assert_fallback(ask(tmp_path, endpoint, HF_TOKEN="hf_x"), "check HF_TOKEN, which is set")

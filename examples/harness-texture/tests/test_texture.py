@@ -32,11 +32,13 @@ def test_a_row_on_the_leaderboard(run_harness, tmp_path):
         *("run", "--dataset", "nct-crc-he-sample", "--model", "texture-lbp", "--no-probes"),
         *("--perturbation", "coarse"),
     )
-    board = json.loads((tmp_path / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads(
+        (tmp_path / "leaderboards/nct-crc-he-sample.json").read_text(encoding="utf-8")
+    )
     row = board["rows"][0]
     assert row["model"] == "texture-lbp"
     assert row["accuracy"] > 0.3  # nine classes: chance is 0.11
     assert "harness-texture 0.1.0" in row["source"]
     records = (tmp_path / "runs/prediction/nct-crc-he-sample/texture-lbp").glob("*/record.json")
-    changed = {json.loads(path.read_text())["level"] for path in records}
+    changed = {json.loads(path.read_text(encoding="utf-8"))["level"] for path in records}
     assert changed == {None, 4.0, 16.0, 56.0}

@@ -1,0 +1,187 @@
+"""Command lines at their edges: empty texts, files for folders, what may not be read or written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.contract import watching
+
+RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+
+
+def last_line(command, *arguments, code=2, **more):
+    return command(*arguments, code=code, **more).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("run", "--model", ""), "model"),
+        (("run", "--dataset", "toy", "--dataset", ""), "dataset"),
+        (("run", "--dataset", "toy", "--set", ""), "set"),
+        (("run", "--dataset", "toy", "--probe", ""), "probe"),
+        (("list", "--without", ""), "without"),
+        (("check", ""), "names"),
+        (("compare", "x", ""), "other"),
+        (("data", "get", ""), "name"),
+        (("data", "get", "toy-absent", "--mirror", ""), "mirror"),
+        (("run", "--all", "--data", ""), "--data"),
+        (("run", "--all", "--store", ""), "--store"),
+        (("run", "--all", "--leaderboards", ""), "--leaderboards"),
+        (("list", "--plugin", ""), "--plugin"),
+        (("new-plugin", "x", "--kind", "model", "--folder", ""), "--folder"),
+    ],
+)
+def test_an_empty_text_is_no_value(capsys, arguments, option):
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"error: argument {option}: must not be empty\n")
+
+
+def test_an_empty_variable_is_as_none(toy):
+    variables = ("HARNESS_DATA", "HARNESS_STORE", "HARNESS_PLUGINS", "HARNESS_TIME_LIMIT")
+    toy(*RUN, **dict.fromkeys(variables, ""))
+    assert (toy.folder / "runs/store.json").exists()
+    (toy.folder / "mine.py").write_text("1 / 0")
+    assert "plugin mine of mine.py" in toy("list", HARNESS_PLUGINS=" , mine.py ,")
+
+
+def test_what_is_said_twice_is_done_once(toy):
+    output = toy(*RUN, "--dataset", "toy", "--model", "toy-mean")
+    assert output.count("Wrote leaderboards/toy.md") == 1
+    output = toy("calibrate", "--seeds", "1", *["--phantom", "toy-phantom"] * 2)
+    assert output.count("Wrote leaderboards/calibration-toy-phantom.md") == 1
+    said = last_line(toy, "contrast", "toy", "toy", "--model", "toy-mean")
+    assert said == "harness: error: contrast: toy is compared with itself; name two datasets"
+
+
+@pytest.mark.parametrize("option", ["--data", "--store", "--leaderboards"])
+def test_a_file_is_no_folder(capsys, tmp_path, option):
+    file = tmp_path / "file"
+    file.touch()
+    assert cli.main(["run", "--all", option, str(file)]) == 2
+    message = capsys.readouterr().err
+    assert message.endswith(f"argument {option}: {file} is a file, not a folder; name another\n")
+
+
+@pytest.mark.parametrize("option", ["--data", "--store"])
+def test_a_name_that_is_too_long_is_one_line(toy, option):
+    assert "too long" in last_line(toy, "run", "--all", option, "x" * 5000)
+
+
+def test_a_folder_is_no_plugin(toy):
+    (toy.folder / "mine.toml").mkdir()
+    said = last_line(toy, "list", "--plugin", "mine.toml")
+    assert said == "harness: error: --plugin mine.toml: Is a directory; check the path"
+
+
+@pytest.fixture
+def unprivileged(toy):
+    """The toy command as of a user who may not do everything."""
+    if os.name != "posix":
+        pytest.skip("permissions of POSIX")
+    if os.geteuid() == 0:
+        tool = shutil.which("setpriv")
+        rights = ("-dac_override,-dac_read_search", "-all")
+        if tool is None:
+            pytest.skip("root may do everything")
+        prefix = [tool, f"--bounding-set={rights[0]}", f"--inh-caps={rights[1]}"]
+        if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("root may do everything")
+        own = toy.arguments
+        toy.arguments = lambda *arguments: [*prefix, *own(*arguments)]
+    return toy
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*RUN, "--store", "closed/store"),
+        (*RUN, "--store", "closed"),
+        (*RUN, "--leaderboards", "closed/boards"),
+        ("leaderboard", "--store", "closed"),
+        ("audit", "--dataset", "toy", "--store", "closed/store"),
+        ("new-plugin", "x-y", "--kind", "model", "--folder", "closed"),
+        ("run", "--dataset", "kather-2016", "--data", "closed"),
+        ("list", "--plugin", "closed/mine.py"),
+    ],
+)
+def test_a_folder_that_is_closed_is_named(unprivileged, arguments, mode):
+    closed = unprivileged.folder / "closed"
+    closed.mkdir(mode=mode)
+    try:
+        said = last_line(unprivileged, *arguments)
+    finally:
+        closed.chmod(0o700)
+    assert "error: " in said
+    assert "closed" in said
+    assert "report it" not in said
+
+
+@pytest.mark.parametrize("arguments", [("check", "toy-noise"), ("run", "--model", "odd")])
+def test_without_a_place_for_temporary_files(unprivileged, arguments, make_distribution):
+    source = (
+        "from harness import Model, hookimpl\n@hookimpl\ndef harness_models():\n"
+        "    return [Model(name='odd', title='x', fit=None, load=None, requires=None)]\n"
+    )
+    unprivileged.path.append(make_distribution("x-odd", {"odd": source}))
+    site = unprivileged.folder / "sitecustomize.py"
+    site.write_text("import tempfile\ntempfile._candidate_tempdir_list = lambda: ['/nowhere']\n")
+    unprivileged.path.append(unprivileged.folder)
+    process = unprivileged.start(*arguments)
+    _, errors = process.communicate(timeout=60)
+    last = errors.splitlines()[-1]
+    if arguments[0] == "check":
+        assert process.returncode == 2
+        assert "No usable temporary directory" in last
+        assert last.endswith("; set TMPDIR to a folder that can be written to")
+        assert "Traceback" not in errors
+    else:  # the fault of a plugin: all that is known of it is printed
+        assert process.returncode == 1
+        assert "harness: error: TypeError: " in last
+        assert last.endswith("; report it")
+        assert "Traceback" in errors
+
+
+def test_a_disk_without_room_names_the_folders_to_make_room_in(capsys):
+    assert cli._failed(OSError(28, "No space left on device")) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("; make room on the disks of --store, --leaderboards and $TMPDIR\n")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "line\nbreak", 7])
+def test_an_error_of_the_system_names_the_file(capsys, name):
+    assert cli._failed(PermissionError(13, "Permission denied", name)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("harness: error: ")
+    assert said.endswith(": Permission denied; fix that and run again\n")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_user_without_a_home(monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    assert not watching.home().exists()
+    assert watching.caches()
+
+
+def test_commands_run_without_a_home(toy):
+    environment = toy.environment()
+    environment.pop("HOME", None)
+    for arguments in (RUN, ("check", "toy-noise")):
+        done = subprocess.run(
+            toy.arguments(*arguments), cwd=toy.folder, env=environment, check=False
+        )
+        assert done.returncode == 0
+
+
+def test_nothing_heavy_is_loaded_before_ctrl_c_is_answered():
+    code = "import sys, harness.cli; sys.exit('numpy' in sys.modules or 'pluggy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from harness.probes import Audit, DatasetProbe, Finding, Measured, Phantom, Tabl
 from harness.progress import progress, say
 from harness.splits import Concat, cpu_count, stream
 from harness.store import Key, Store
+from harness.threads import ENVIRONMENT, one_thread_each
 from harness.types import Features, Split, Splits
 
 CLEAN, ALL = "none", "all"
@@ -90,6 +92,7 @@ def _prepare_worker() -> None:
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(ENVIRONMENT)
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
@@ -236,7 +239,8 @@ def check(probe: DatasetProbe, dataset: str, splits: Splits, store: Store) -> li
     if key not in store:
         say(f"{dataset}: {probe.name} on known changes")
         with store.write(key) as (folder, record):
-            tables = probe.check(split, progress)
+            with one_thread_each():
+                tables = probe.check(split, progress)
             content = [asdict(table) for table in tables]
             (folder / "tables.json").write_text(json.dumps(content, allow_nan=False))
             record |= provenance()

@@ -2,8 +2,9 @@
 
 What a plugin needs is importable from here. Those that read files or stream over patches find more
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
-``harness.copies``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``; the rest of
-the package is the command's own.
+``harness.copies``, ``harness.jpeg``, ``harness.toml_keys`` and ``harness.statistics``, those that
+draw in ``harness.drawing`` (pictures, names in them) and ``harness.numbers`` (numbers as text); the
+rest of the package is the command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError

@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Jupyter's, which its children inherit, is not installed everywhere, and no window is opened.
+    os.environ["MPLBACKEND"] = "agg"
     try:
         code: int = options.command(options)
         if sys.stdout:  # it may be closed from the start

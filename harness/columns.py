@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
+from harness.numbers import percent, points, rounded
 from harness.probes import Column, Figure, ModelProbe
 from harness.registry import suggest
 from harness.rows import Row, fields
@@ -170,7 +171,7 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
         if row[name] is None:
             return ""
         value, low, high = (
-            "" if row[part] is None else f"{scale * row[part]:.{decimals}f}"
+            "" if row[part] is None else rounded(scale * row[part], decimals, (0.0, scale))
             for part in (name, f"{name}_low", f"{name}_high")
         )
         return f"{value} ({low}–{high})" if low else value
@@ -181,13 +182,13 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
 def _spread(row: Row) -> str:
     if row["accuracy_sd"] is None:
         return ""
-    low, high = 100 * row["accuracy_min"], 100 * row["accuracy_max"]
-    return f"{100 * row['accuracy_sd']:.2f} ({low:.2f}–{high:.2f})"
+    low, high = row["accuracy_min"], row["accuracy_max"]
+    return f"{percent(row['accuracy_sd'])} ({percent(low)}–{percent(high)})"
 
 
 def _published(row: Row) -> str:
     value = row["published_accuracy"]
-    return "" if value is None or row["result"] == "published" else f"{100 * value:.2f}"
+    return "" if value is None or row["result"] == "published" else percent(value)
 
 
 def _difference(to: str) -> Callable[[Row], str]:
@@ -196,7 +197,7 @@ def _difference(to: str) -> Callable[[Row], str]:
         if row[name] is None:
             return ""
         low, high = row[f"{name}_low"], row[f"{name}_high"]
-        return f"{100 * row[name]:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+        return f"{points(row[name])} ({points(low)} to {points(high)})"
 
     return cell
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import columns, figures
+from harness import columns, figures, markup
 from harness.columns import Shown
 from harness.leaderboard import Board
+from harness.markup import csv_table, inline, visible
+from harness.numbers import percent
 from harness.statistics.intervals import Sampling, of_matrix
 from harness.store import write_atomically
 
@@ -42,17 +42,14 @@ def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], l
 
 def table(board: Board, style: str, names: Sequence[str] = DEFAULT) -> str:
     """The table for people, in a format of ``tabulate`` ("github" for Markdown)."""
-    from tabulate import tabulate
-
     chosen, cells = filled(board, names)
-    if style == "github":
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    headings = [column.heading for column in chosen]
-    return str(tabulate(cells, headings, tablefmt=style, disable_numparse=True))
+    return markup.table([column.heading for column in chosen], cells, style)
 
 
-def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
-    """Sentences that a reader of the table needs."""
+def about(
+    board: Board, names: Sequence[str] = DEFAULT, name: Callable[[str], str] = visible
+) -> list[str]:
+    """Sentences that a reader of the table needs. ``name`` escapes texts of others in them."""
     dataset = board.dataset
     how = "a fixed test split"
     if dataset["folds"]:
@@ -63,17 +60,19 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
         if any(entry.record.get("trained_on") for entry in board.entries):
             how += ", but for models that came fitted"
     lines = [
-        f"{dataset['title']}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
+        f"{name(dataset['title'])}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
         f"classes, models fitted on {dataset['n_train']:,} patches. Evaluation: {how}."
     ]
     if dataset["source"]:
-        lines.append(f"Data: {dataset['source']} License: {dataset['license']}.")
+        license_ = f" License: {name(dataset['license'])}." if dataset["license"] else ""
+        lines.append(f"Data: {name(dataset['source'])}{license_}")
     if dataset["shortfall"]:
         lines.append(
-            f"Not the published test set {dataset['test_set']} ({dataset['shortfall']}): published "
+            f"Not the published test set {name(dataset['test_set'])} "
+            f"({name(dataset['shortfall'])}): published "
             "figures stand beside for orientation, and no difference to them is shown."
             if dataset["test_set"]
-            else dataset["shortfall"]
+            else name(dataset["shortfall"])
         )
     lines.append(_independence(board))
     if any(row["result"] == "failed" for row in board.rows):
@@ -114,7 +113,7 @@ def _independence(board: Board) -> str:
         text += (
             f" With a design effect of {ASSUMED:g}, the accuracy of the first row would be "
             "known to "
-            f"{100 * low:.2f}–{100 * high:.2f} (`--design-effect {ASSUMED:g}`)."
+            f"{percent(low)}–{percent(high)} (`--design-effect {ASSUMED:g}`)."
         )
     return text
 
@@ -122,19 +121,15 @@ def _independence(board: Board) -> str:
 def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:
     """The board as a Markdown page."""
     name = board.dataset["name"]
-    paragraphs = "\n\n".join(about(board, names))
+    paragraphs = "\n\n".join(about(board, names, inline))
     made = "Written by `harness`; `harness leaderboard` writes it again from the store."
-    return f"# {name}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
+    return f"# {inline(name)}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
 
 
 def latex(board: Board, names: Sequence[str] = DEFAULT) -> str:
     """The table in LaTeX, with the rules of the package booktabs."""
-    note = f"% {board.dataset['name']}; needs \\usepackage{{booktabs}}\n"
-    text = table(board, "latex_booktabs", names)
-    # What tabulate leaves as it is, and pdflatex with its fonts does not know.
-    for character, command in (("–", "--"), ("Δ", "$\\Delta$"), ("±", "$\\pm$")):
-        text = text.replace(character, command)
-    return note + text + "\n"
+    note = f"% {visible(board.dataset['name'])}; needs \\usepackage{{booktabs}}\n"
+    return note + table(board, "latex_booktabs", names) + "\n"
 
 
 def to_json(board: Board) -> str:
@@ -152,13 +147,9 @@ def to_json(board: Board) -> str:
 
 def to_csv(board: Board) -> str:
     """The rows without their matrices, as CSV; accuracies are fractions of 1."""
-    text = io.StringIO()
     fields = [field for field in (board.rows[0] if board.rows else {}) if field not in MATRICES]
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in board.rows:
-        writer.writerow({field: _cell(row[field]) for field in fields})
-    return text.getvalue()
+    rows = [{field: _cell(row[field]) for field in fields} for row in board.rows]
+    return csv_table(fields, rows)
 
 
 def _cell(value: Any) -> Any:

@@ -250,8 +250,10 @@ def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
     truth = next(iter(found.compared.values())).truth
     test = "McNemar's" if truth.groups is None else "of the differences summed over groups"
     of_first = ""
-    if any(compared.seeds for compared in found.compared.values()):
-        test = "over seeds and patches"
+    several = [compared.seeds is not None for compared in found.compared.values()]
+    if any(several):
+        over = "over seeds and patches"
+        test = over if all(several) else f"{test}, or {over} where a model has several seeds"
         of_first = (
             " Accuracies, their difference and p are of all seeds; which patches are right only "
             "with either, and recalls, are of the first seed."

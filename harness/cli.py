@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Jupyter's, which its children inherit, is not installed everywhere, and no window is opened.
     os.environ["MPLBACKEND"] = "agg"
+    if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
+        warnings.simplefilter("ignore")
     try:
         code: int = options.command(options)
         if sys.stdout:  # it may be closed from the start

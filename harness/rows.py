@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import figures, predictions, reproduction, temperature
+from harness import figures, numbers, predictions, reproduction, temperature
 from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
@@ -272,7 +272,7 @@ def with_scaled(
             [figures.of_run(store, run, truth, sampling).figures for run in scaled]
         )
         used = np.unique([run.temperatures for run in scaled])
-        said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
+        said = "temperature " + ", ".join(numbers.column(used.tolist()))
         if row["notes"]:
             said += f"; {row['notes']}"
         found.append(

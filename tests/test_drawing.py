@@ -242,3 +242,12 @@ def test_the_settings_of_the_user_do_not_reach_pictures(settings, tmp_path):
         hashlib.sha256(data).digest() for data in ((tmp_path / "p.png").read_bytes(), expected)
     ]
     assert digests[0] == digests[1]
+
+
+def test_a_run_in_a_jupyter_cell_draws_as_ever(toy):
+    """The kernel's backend is not installed where the harness is."""
+    backend = "module://matplotlib_inline.backend_inline"
+    toy("audit", "--dataset", "toy", MPLBACKEND=backend)
+    plain = (toy.folder / "leaderboards/toy-audit-bright.png").read_bytes()
+    toy("audit", "--dataset", "toy", MPLBACKEND="")
+    assert (toy.folder / "leaderboards/toy-audit-bright.png").read_bytes() == plain

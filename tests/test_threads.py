@@ -192,3 +192,51 @@ def test_features_are_the_same_to_the_last_bit_with_one_thread_each(name):
         assert np.array_equal(extract(split.read(some)), expected)
     batches = stream(split, len(some), order=some, then=lambda _, images: extract(images))
     assert np.array_equal(next(batches)[1], expected)
+
+
+PLUGIN = """
+import json, os
+import numpy as np
+from harness import Features, Perturbation, estimator_model, hookimpl
+
+def seen(where):
+    import scipy.linalg
+    from threadpoolctl import ThreadpoolController
+    blas = ThreadpoolController().select(user_api="blas").info()
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(json.dumps([where, max(one["num_threads"] for one in blas)]) + "\\n")
+
+def extract(images):
+    seen("extract")
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+def apply(patch, level, rng):
+    seen("apply")
+    return patch
+
+def estimator(settings, seed):
+    from sklearn.naive_bayes import GaussianNB
+    return GaussianNB()
+
+@hookimpl
+def harness_models():
+    features = Features(name="seen", extract=extract)
+    return [estimator_model(name="seen", title="t", estimator=estimator, features=features)]
+
+@hookimpl
+def harness_perturbations():
+    return [Perturbation(name="seen", title="t", apply=apply, levels=(1,), role="acquisition")]
+"""
+
+
+@pytest.mark.parametrize("environment", [{}, {"OPENBLAS_NUM_THREADS": "8", "OMP_NUM_THREADS": "8"}])
+def test_what_a_plugin_calls_in_a_worker_has_one_thread(toy, tmp_path, environment, monkeypatch):
+    for name in MANY:
+        monkeypatch.delenv(name, raising=False)
+    plugin, seen = tmp_path / "seen.py", tmp_path / "seen.txt"
+    plugin.write_text(PLUGIN)
+    asked = ("--dataset", "toy", "--model", "seen", "--perturbation", "seen", "--no-probes")
+    toy("run", "--plugin", plugin, *asked, SEEN=str(seen), **environment)
+    found = [json.loads(line) for line in seen.read_text().splitlines()]
+    assert {where for where, _ in found} == {"extract", "apply"}
+    assert {number for _, number in found} == {1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -22,6 +23,7 @@ from harness.progress import progress, say
 from harness.splits import Concat, cpu_count, stream
 from harness.store import Key, Store
 from harness.stored import load_json
+from harness.threads import ENVIRONMENT, one_thread_each
 from harness.types import Features, Split, Splits
 
 CLEAN, ALL = "none", "all"
@@ -98,6 +100,7 @@ def _prepare_worker() -> None:
     from threadpoolctl import threadpool_limits
 
     die_with_parent()
+    os.environ.update(ENVIRONMENT)
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
@@ -245,7 +248,8 @@ def check(probe: DatasetProbe, dataset: str, splits: Splits, store: Store) -> li
         store.warn_of_damaged([key])
         say(f"{dataset}: {probe.name} on known changes")
         with store.write(key) as (folder, record):
-            tables = probe.check(split, progress)
+            with one_thread_each():
+                tables = probe.check(split, progress)
             content = [asdict(table) for table in tables]
             (folder / "tables.json").write_text(
                 json.dumps(content, allow_nan=False), encoding="utf-8"

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -55,6 +56,10 @@ def _command(arguments: Sequence[str]) -> int:
     # threads that read patches: two trainings side by side took five times as long as one. Short
     # spinning costs nothing on idle cores. Read when torch or scikit-learn is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Jupyter's, which its children inherit, is not installed everywhere, and no window is opened.
+    os.environ["MPLBACKEND"] = "agg"
+    if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
+        warnings.simplefilter("ignore")
     try:
         options = parse(arguments)
     except SystemExit as end:  # of argparse, which has said what there is to say

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
+from harness.numbers import percent, points, rounded
 from harness.probes import Column, Figure, ModelProbe
 from harness.registry import suggest
 from harness.rows import Row, fields
@@ -22,8 +23,13 @@ class Shown:
     heading: str
     cell: Callable[[Row], str]
     sets: tuple[str, ...]
-    about: str = ""
-    """A sentence under the table."""
+    about: str | Callable[[Sequence[Row], bool], str] = ""
+    """A sentence under the table, or a function that makes it of the rows and of whether it is
+    known which patches belong together."""
+
+    def sentence(self, rows: Sequence[Row], grouped: bool) -> str:
+        """What a reader of these rows needs to know of the column."""
+        return self.about if isinstance(self.about, str) else self.about(rows, grouped)
 
 
 def choose(
@@ -54,7 +60,7 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
     """All columns."""
     widened = "" if design_effect == 1 else f", design effect {design_effect:g}"
     return [
-        Shown("rank", "rank", _rank, ("default",), RANK),
+        Shown("rank", "rank", _rank, ("default",), _about_ranks),
         Shown("result", "result", lambda row: str(row["result"]), ("default",)),
         Shown("model", "model", lambda row: str(row["model"]), ("default",)),
         Shown(
@@ -111,7 +117,13 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
             for probe in probes
             for column in probe.columns
         ),
-        Shown("selected_on", "selected on", _text("selected_on"), ("default", "run"), SELECTED),
+        Shown(
+            "selected_on",
+            "selected on",
+            _text("selected_on"),
+            ("default", "run"),
+            _about_selection,
+        ),
         Shown("initial_weights", "initial weights", _text("initial_weights"), ("default", "run")),
         Shown("seeds", "seed", _seeds, ("seeds", "run")),
         Shown("n_train", "trained on", _trained, ("run",), TRAINED),
@@ -125,13 +137,36 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
     ]
 
 
-RANK = (
-    "Only measured rows are ranked; published rows were not run here. A rank of 1–3 says that the "
-    "data leave these ranks open: pairs of models are compared on the same patches (McNemar's "
-    "test, mid-p; with several seeds a test that adds their spread), Holm's correction holds the "
-    "chance that any pair is wrongly told apart to 5 %. A row of one seed is about that training, "
-    "not the method: trained again it may rank otherwise (`--seeds`)."
-)
+def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:
+    ranked = [row for row in rows if row["rank"] is not None]
+    said = []
+    if any(row["result"] == "published" for row in rows):
+        said.append("Only measured rows are ranked; published rows were not run here.")
+    if len(ranked) > 1:
+        alone = [row for row in ranked if len(row["seeds"]) == 1]
+        tests = []
+        if len(alone) > 1:
+            tests.append(
+                "a test of the differences summed over groups"
+                if grouped
+                else "McNemar's test, mid-p"
+            )
+        if len(alone) < len(ranked):
+            with_seeds = "a test that adds the spread over seeds"
+            tests.append(f"where there are several seeds {with_seeds}" if tests else with_seeds)
+        said.append(
+            "A rank of 1–3 says that the data leave these ranks open: pairs of models are compared "
+            f"on the same patches ({'; '.join(tests)}), Holm's correction holds the chance that "
+            "any pair is wrongly told apart to 5 %."
+        )
+        if alone:
+            said.append(
+                "A row of one seed is about that training, not the method: trained again it may "
+                "rank otherwise (`--seeds`)."
+            )
+    return " ".join(said)
+
+
 SEEDS = (
     "“± seeds”: standard deviation, lowest and highest accuracy over trainings with other seeds, "
     "in points; the row then has the means."
@@ -146,10 +181,18 @@ REPRODUCED = (
     "“Reproduced?”: whether the interval of the difference to the published accuracy holds zero; "
     "not asked where data or protocol are known to differ. With one seed it is about two trainings."
 )
-SELECTED = (
-    "“Selected on” is the split that chose the checkpoint: none, a held-out part of the training "
-    "patches, validation patches that come with the dataset, or test."
-)
+
+
+def _about_selection(rows: Sequence[Row], grouped: bool) -> str:
+    text = (
+        "“Selected on” is the split that chose the checkpoint: none, a held-out part of the "
+        "training patches, validation patches that come with the dataset, or test."
+    )
+    if any(row["result"] == "measured" and row["n_train"] is None for row in rows):
+        text += " Of pretrained models it is what their authors say."
+    return text
+
+
 TRAINED = (
     "“Trained on” counts the patches that one fit is fitted on, over folds and seeds, and those "
     "that are held out besides to select on."
@@ -178,7 +221,7 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
         if row[name] is None:
             return ""
         value, low, high = (
-            "" if row[part] is None else f"{scale * row[part]:.{decimals}f}"
+            "" if row[part] is None else rounded(scale * row[part], decimals, (0.0, scale))
             for part in (name, f"{name}_low", f"{name}_high")
         )
         return f"{value} ({low}–{high})" if low else value
@@ -189,13 +232,13 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
 def _spread(row: Row) -> str:
     if row["accuracy_sd"] is None:
         return ""
-    low, high = 100 * row["accuracy_min"], 100 * row["accuracy_max"]
-    return f"{100 * row['accuracy_sd']:.2f} ({low:.2f}–{high:.2f})"
+    low, high = row["accuracy_min"], row["accuracy_max"]
+    return f"{percent(row['accuracy_sd'])} ({percent(low)}–{percent(high)})"
 
 
 def _published(row: Row) -> str:
     value = row["published_accuracy"]
-    return "" if value is None or row["result"] == "published" else f"{100 * value:.2f}"
+    return "" if value is None or row["result"] == "published" else percent(value)
 
 
 def _difference(to: str) -> Callable[[Row], str]:
@@ -204,7 +247,7 @@ def _difference(to: str) -> Callable[[Row], str]:
         if row[name] is None:
             return ""
         low, high = row[f"{name}_low"], row[f"{name}_high"]
-        return f"{100 * row[name]:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+        return f"{points(row[name])} ({points(low)} to {points(high)})"
 
     return cell
 

@@ -13,6 +13,8 @@ import numpy as np
 from harness import leaderboard, predictions
 from harness.errors import HarnessError
 from harness.failures import Failure, as_failure
+from harness.markup import visible
+from harness.numbers import equals_p, percent, points, rounded
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import suggest
@@ -178,7 +180,8 @@ def text(compared: Compared) -> list[str]:
             ids = kinds[kind]
             if ids:
                 more = f" and {len(ids) - SHOWN} more (--json)" if len(ids) > SHOWN else ""
-                named.append(f"{name}, only {model}: {', '.join(ids[:SHOWN])}{more}")
+                shown = ", ".join(map(visible, ids[:SHOWN]))
+                named.append(f"{visible(name)}, only {model}: {shown}{more}")
     return [*lines, "\n".join(named)]
 
 
@@ -189,10 +192,9 @@ def _verdict(compared: Compared) -> str:
     if compared.seeds:
         p, gap, test = compared.seeds.p, compared.seeds.difference.value, "over seeds and patches"
     if p >= 0.05:
-        return f"They cannot be told apart in accuracy (p = {p:.3f}, {test})."
+        return f"They cannot be told apart in accuracy ({equals_p(p)}, {test})."
     better, worse = (one, other) if gap > 0 else (other, one)
-    size = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
-    return f"{better} is more accurate than {worse} ({size}, {test})."
+    return f"{better} is more accurate than {worse} ({equals_p(p)}, {test})."
 
 
 def _figures(compared: Compared) -> Table:
@@ -204,8 +206,8 @@ def _figures(compared: Compared) -> Table:
         return (
             name.replace("_", " "),
             *(_shown(found.get(name)) for found in values),
-            f"{gap.value:+.4f}",
-            f"{gap.low:+.4f} to {gap.high:+.4f}",
+            _gap(gap.value),
+            f"{_gap(gap.low or 0)} to {_gap(gap.high or 0)}",
         )
 
     labels = [entry.name for entry in (compared.one, compared.other)]
@@ -223,7 +225,11 @@ def _defined(comparison: Comparison) -> dict[str, Figure]:
 
 
 def _shown(figure: Figure | None) -> str:
-    return "" if figure is None else f"{figure.value:.4f}"
+    return "" if figure is None else rounded(figure.value, 4, (-1.0, 0.0, 1.0))
+
+
+def _gap(value: float) -> str:
+    return rounded(value, 4, signed=True)
 
 
 def _seeds(compared: Compared, seeds: RunsComparison) -> str:
@@ -236,8 +242,8 @@ def _seeds(compared: Compared, seeds: RunsComparison) -> str:
     if alone:
         note = f" {alone[0]}, trained once, is taken to vary from seed to seed as the other does."
     return (
-        f"Over all trainings ({counts}) accuracies differ by {100 * gap.value:+.2f} points "
-        f"({100 * (gap.low or 0):+.2f} to {100 * (gap.high or 0):+.2f}). Of the variance, "
+        f"Over all trainings ({counts}) accuracies differ by {points(gap.value)} points "
+        f"({points(gap.low or 0)} to {points(gap.high or 0)}). Of the variance, "
         f"{share:.0f} % is from seed to seed and {100 - share:.0f} % from the test patches: "
         f"{dominates}. The table above is of the first training of each.{note}"
     )
@@ -249,9 +255,9 @@ def _patches(compared: Compared) -> Table:
     rows: list[tuple[str | float | None, ...]] = []
     for name, n in zip(compared.truth.classes, counts, strict=True):
         recalls = [entry.found[0].recall.get(name) for entry in (one, other)]
-        shown = ["" if recall is None else f"{100 * recall.value:.1f}" for recall in recalls]
+        shown = ["" if recall is None else percent(recall.value, 1) for recall in recalls]
         gap = compared.recalls.get(name)
-        shown.append("" if gap is None else f"{100 * gap.value:+.1f} {_ends(gap)}")
+        shown.append("" if gap is None else f"{points(gap.value, 1)} {_ends(gap)}")
         rows.append((name, n, *shown, *map(len, compared.differing[name].values())))
     n, *others = (sum(int(row[column] or 0) for row in rows) for column in (1, 5, 6, 7))
     return Table(
@@ -267,7 +273,7 @@ def _patches(compared: Compared) -> Table:
 
 
 def _ends(gap: Figure) -> str:
-    return f"({100 * (gap.low or 0):+.1f} to {100 * (gap.high or 0):+.1f})"
+    return f"({points(gap.low or 0, 1)} to {points(gap.high or 0, 1)})"
 
 
 def _recalls(truth: GroundTruth, one: Any, other: Any) -> dict[str, Figure]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import comparability, reproduction
 from harness.errors import HarnessError
+from harness.numbers import equals_p, rounded
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import Plugin, absent
@@ -145,7 +146,7 @@ def _verdict(one: Side, other: Side) -> list[str]:
         for number in (round(side.figures["accuracy"].value * side.n), side.n)
     ]
     p = proportions_p(*counts)
-    size = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    size = equals_p(p)
     if p >= 0.05:
         return [f"They cannot be told apart in accuracy ({size}, score test)."]
     ahead = one.figures["accuracy"].value > other.figures["accuracy"].value
@@ -162,8 +163,9 @@ def _figures(one: Side, other: Side) -> Table:
         shown = ["", ""]
         if None not in (figure.low, figure.high, theirs.low, theirs.high):
             gap = difference(figure, theirs)
-            shown = [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
-        values = (f"{figure.value:.4f}", f"{theirs.value:.4f}")
+            ends = [rounded(end or 0, 4, signed=True) for end in (gap.low, gap.high)]
+            shown = [rounded(gap.value, 4, signed=True), " to ".join(ends)]
+        values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (figure, theirs)]
         rows.append((name.replace("_", " "), *values, *shown))
     return Table(
         name="figures",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.numbers import given
 from harness.perturb import perturb
 from harness.store import Key, Store
 from harness.stored import load_array
@@ -44,7 +45,7 @@ class Condition:
     def __str__(self) -> str:
         parts = []
         if self.perturbation is not None and self.level is not None:
-            parts.append(f"{self.perturbation.name} {self.level:g}")
+            parts.append(f"{self.perturbation.name} {given(self.level)}")
         if self.view != "identity":
             parts.append(self.view)
         return ", ".join(parts) or "clean"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from harness import classes, compare, figures, predictions
 from harness.compare import Compared
 from harness.errors import HarnessError
+from harness.markup import inline, visible
+from harness.numbers import p_value, percent, points
 from harness.plan import Plan
 from harness.predictions import GroundTruth, Run
 from harness.probes import Figure, Table
@@ -200,9 +202,9 @@ def tables(found: Contrast) -> list[Table]:
         rows.append(
             (
                 model,
-                *(f"{100 * entry.right.mean():.2f}" for entry in sides),
-                f"{100 * gap.value:+.2f} {_ends(gap)}",
-                f"{p:.3f}" if p >= 0.001 else "< 0.001",
+                *(percent(float(entry.right.mean())) for entry in sides),
+                f"{points(gap.value)} {_ends(gap)}",
+                p_value(p),
                 f"{first.only_one} / {first.only_other}",
                 ", ".join(str(run.record["seed"]) for run in compared.one.runs),
                 *(
@@ -238,21 +240,23 @@ def _p(compared: Compared) -> float:
 
 def _recall(compared: Compared, name: str) -> str:
     gap = compared.recalls.get(name)
-    return "" if gap is None else f"{100 * gap.value:+.1f} {_ends(gap)}"
+    return "" if gap is None else f"{points(gap.value)} {_ends(gap)}"
 
 
 def _ends(gap: Figure) -> str:
-    return f"({100 * (gap.low or 0):+.2f} to {100 * (gap.high or 0):+.2f})"
+    return f"({points(gap.low or 0)} to {points(gap.high or 0)})"
 
 
-def about(found: Contrast) -> str:
-    """What was done, for the page and the terminal."""
-    one, other = found.datasets
+def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
+    """What was done, for the page and the terminal. ``name`` escapes the datasets' names."""
+    one, other = map(name, found.datasets)
     truth = next(iter(found.compared.values())).truth
     test = "McNemar's" if truth.groups is None else "of the differences summed over groups"
     of_first = ""
-    if any(compared.seeds for compared in found.compared.values()):
-        test = "over seeds and patches"
+    several = [compared.seeds is not None for compared in found.compared.values()]
+    if any(several):
+        over = "over seeds and patches"
+        test = over if all(several) else f"{test}, or {over} where a model has several seeds"
         of_first = (
             " Accuracies, their difference and p are of all seeds; which patches are right only "
             "with either, and recalls, are of the first seed."
@@ -272,9 +276,9 @@ def write(found: Contrast, folder: Path) -> list[Path]:
     name = f"{'-against-'.join(found.datasets)}-of-{models}"
     if len(name) > LONGEST:
         name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    page = [f"# {' against '.join(found.datasets)}", about(found)]
+    page = [f"# {inline(' against '.join(found.datasets))}", about(found, inline)]
     for table in tables(found):
-        page += [f"## {table.title}", render(table, "github")]
+        page += [f"## {inline(table.title)}", render(table, "github")]
     content = {
         "schema": SCHEMA,
         "datasets": list(found.datasets),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import classes, columns, comparability, figures
+from harness import classes, columns, comparability, figures, markup
 from harness.columns import Shown
 from harness.leaderboard import Board
+from harness.markup import csv_table, inline, visible
+from harness.numbers import percent
 from harness.statistics.intervals import Sampling, of_matrix
 from harness.store import write_atomically
 
@@ -44,17 +44,14 @@ def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], l
 
 def table(board: Board, style: str, names: Sequence[str] = DEFAULT) -> str:
     """The table for people, in a format of ``tabulate`` ("github" for Markdown)."""
-    from tabulate import tabulate
-
     chosen, cells = filled(board, names)
-    if style == "github":
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    headings = [column.heading for column in chosen]
-    return str(tabulate(cells, headings, tablefmt=style, disable_numparse=True))
+    return markup.table([column.heading for column in chosen], cells, style)
 
 
-def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
-    """Sentences that a reader of the table needs."""
+def about(
+    board: Board, names: Sequence[str] = DEFAULT, name: Callable[[str], str] = visible
+) -> list[str]:
+    """Sentences that a reader of the table needs. ``name`` escapes texts of others in them."""
     dataset = board.dataset
     how = "a fixed test split"
     if dataset["folds"]:
@@ -65,22 +62,30 @@ def about(board: Board, names: Sequence[str] = DEFAULT) -> list[str]:
         if any(entry.record.get("trained_on") for entry in board.entries):
             how += ", but for models that came fitted"
     lines = [
-        f"{dataset['title']}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
+        f"{name(dataset['title'])}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
         f"classes, models fitted on {_fitted_on(board)}. Evaluation: {how}."
     ]
     if any(not entry.record.get("trained_on") for entry in board.entries):
-        lines += [f"WARNING: {warning}." for warning in classes.warnings(dataset)]
-    lines += filter(None, [classes.untested(dataset)])
+        lines += [f"WARNING: {name(warning)}." for warning in classes.warnings(dataset)]
+    lines += map(name, filter(None, [classes.untested(dataset)]))
     if dataset["source"]:
-        lines.append(f"Data: {dataset['source']} License: {dataset['license']}.")
-    lines += _identity(board)
+        license_ = f" License: {name(dataset['license'])}." if dataset["license"] else ""
+        lines.append(f"Data: {name(dataset['source'])}{license_}")
+    lines += map(name, _identity(board))
     lines.append(_independence(board))
     doubts = {e.name: why for e in board.entries if (why := e.runs[0].doubt)}
-    lines += [f"{name}: {why}. Its calibration is not shown." for name, why in doubts.items()]
+    lines += [f"{name(m)}: {name(why)}. Its calibration is not shown." for m, why in doubts.items()]
     if any(row["result"] == "failed" for row in board.rows):
         lines.append("“Failed”: could not be measured; the notes say why and where details are.")
+    if any(row["result"] == "scaled" for row in board.rows):
+        lines.append(
+            "“Scaled”: the logits of the row above, divided by a temperature that was fitted on "
+            "held-out patches. What is predicted, and so rank and accuracy, stays the same."
+        )
     chosen, _ = filled(board, names)
-    lines.append(" ".join(dict.fromkeys(column.about for column in chosen if column.about)))
+    grouped = board.truth.groups is not None
+    said = dict.fromkeys(column.sentence(board.rows, grouped) for column in chosen)
+    lines.append(" ".join(filter(None, said)))
     return lines
 
 
@@ -128,10 +133,13 @@ def _independence(board: Board) -> str:
     groups, effect = board.truth.groups, board.sampling.design_effect
     if groups is not None:
         widened = "" if effect == 1 else f" Intervals assume a design effect of {effect:g} besides."
-        return (
+        text = (
             f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
-            f"independent: intervals and comparisons resample groups.{widened}"
+            f"independent: intervals and comparisons of measured rows go by groups.{widened}"
         )
+        if any(row["result"] == "published" for row in board.rows):
+            text += " Intervals of published rows count patches as independent."
+        return text
     folds = (
         ", and patches of one patient may be on both sides of a fold"
         if board.dataset["folds"]
@@ -154,7 +162,7 @@ def _independence(board: Board) -> str:
         text += (
             f" With a design effect of {ASSUMED:g}, the accuracy of the first row would be "
             "known to "
-            f"{100 * low:.2f}–{100 * high:.2f} (`--design-effect {ASSUMED:g}`)."
+            f"{percent(low)}–{percent(high)} (`--design-effect {ASSUMED:g}`)."
         )
     return text
 
@@ -162,19 +170,15 @@ def _independence(board: Board) -> str:
 def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:
     """The board as a Markdown page."""
     name = board.dataset["name"]
-    paragraphs = "\n\n".join(about(board, names))
+    paragraphs = "\n\n".join(about(board, names, inline))
     made = "Written by `harness`; `harness leaderboard` writes it again from the store."
-    return f"# {name}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
+    return f"# {inline(name)}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
 
 
 def latex(board: Board, names: Sequence[str] = DEFAULT) -> str:
     """The table in LaTeX, with the rules of the package booktabs."""
-    note = f"% {board.dataset['name']}; needs \\usepackage{{booktabs}}\n"
-    text = table(board, "latex_booktabs", names)
-    # What tabulate leaves as it is, and pdflatex with its fonts does not know.
-    for character, command in (("–", "--"), ("Δ", "$\\Delta$"), ("±", "$\\pm$")):
-        text = text.replace(character, command)
-    return note + text + "\n"
+    note = f"% {visible(board.dataset['name'])}; needs \\usepackage{{booktabs}}\n"
+    return note + table(board, "latex_booktabs", names) + "\n"
 
 
 def to_json(board: Board) -> str:
@@ -192,13 +196,9 @@ def to_json(board: Board) -> str:
 
 def to_csv(board: Board) -> str:
     """The rows without their matrices, as CSV; accuracies are fractions of 1."""
-    text = io.StringIO()
     fields = [field for field in (board.rows[0] if board.rows else {}) if field not in MATRICES]
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in board.rows:
-        writer.writerow({field: _cell(row[field]) for field in fields})
-    return text.getvalue()
+    rows = [{field: _cell(row[field]) for field in fields} for row in board.rows]
+    return csv_table(fields, rows)
 
 
 def _cell(value: Any) -> Any:

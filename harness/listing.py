@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
+from harness import markup
 from harness.choose import lacks, missing
 from harness.errors import HarnessError
+from harness.numbers import given, percent
 from harness.probes import DatasetProbe
 from harness.registry import Registry
 from harness.types import Dataset, Perturbation
@@ -25,7 +25,7 @@ def offers(registry: Registry, folder: Path) -> str:
 
     def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
         shown.append(title)
-        shown.append(tabulate(rows, headings, disable_numparse=True) if rows else "(none)")
+        shown.append(markup.table(headings, rows, "simple") if rows else "(none)")
 
     def source(known: Any, name: str) -> str:
         plugin = known.plugin[name]
@@ -67,7 +67,7 @@ def offers(registry: Registry, folder: Path) -> str:
     def levels(perturbation: Perturbation) -> str:
         if perturbation.learns:
             return "one a class"
-        return ", ".join(f"{level:g}" for level in perturbation.levels)
+        return ", ".join(map(given, perturbation.levels))
 
     show(
         "Perturbations",
@@ -105,9 +105,9 @@ def offers(registry: Registry, folder: Path) -> str:
             [
                 result.name,
                 result.test_set,
-                result.perturbation + ("" if result.level is None else f" {result.level:g}"),
-                "" if result.accuracy is None else f"{100 * result.accuracy:.2f}",
-                "" if result.balanced_accuracy is None else f"{100 * result.balanced_accuracy:.2f}",
+                result.perturbation + ("" if result.level is None else f" {given(result.level)}"),
+                "" if result.accuracy is None else percent(result.accuracy),
+                "" if result.balanced_accuracy is None else percent(result.balanced_accuracy),
                 f"{plugin.name} ({plugin.distribution})",
                 result.source,
             ]
@@ -138,7 +138,7 @@ def plugins(registry: Registry) -> str:
         for plugin in registry.plugins
     ]
     headings = ["plugin", "distribution", "version", "contributes", "status"]
-    return str(tabulate(rows, headings, disable_numparse=True))
+    return markup.table(headings, rows, "simple")
 
 
 def _named(kind: str, names: Sequence[str]) -> str:

@@ -4,18 +4,21 @@ models know when they are wrong."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import comparability, predictions, reproduction
+from harness import comparability, drawing, predictions, reproduction
 from harness.failures import Collected
 from harness.leaderboard import Board
+from harness.markup import inline
+from harness.numbers import percent
 from harness.predictions import Run
 from harness.probes import Figure, Table
-from harness.report import render, write_page, write_picture
+from harness.report import render, write_page
 from harness.rows import Entry
 from harness.statistics import reliability
 from harness.statistics.metrics import probabilities
@@ -38,7 +41,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     name = f"{board.dataset['name']}-errors"
     hard = nobody_right(board)
     lines = [
-        f"# {board.dataset['name']}: errors",
+        f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
         "## Patches that every model gets wrong",
         *_hard(board, hard),
@@ -49,17 +52,17 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         ("reliability", _draw_reliability, "How often predictions of a confidence are right."),
         ("coverage", _draw_coverage, "Error rate among the patches that a model is surest of."),
     )
-    for plot, drawing, caption in pictures:
+    for plot, draw, caption in pictures:
         path = folder / f"{name}-{plot}.png"
-        if write_picture(path, lambda drawing=drawing: drawing(board), problems):
-            written.append(path)
-            lines += [caption, f"![{plot}]({path.name})"]
+        shown = drawing.write(path, plot, partial(draw, board), problems, caption)
+        lines += shown
+        written += [path] if shown else []
     lines += _without_confidence(board)
     for entry in board.entries:
-        lines += [f"## {entry.name}", *_model(board, entry)]
+        lines += [f"## {inline(entry.name)}", *_model(board, entry)]
     for result, names in published(board):
         if pairs := _pairs(confused(np.array(result.confusion), names)):
-            lines += [f"## {result.name}, published", *pairs]
+            lines += [f"## {inline(result.name)}, published", *pairs]
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
     content = {
         "schema": SCHEMA,
@@ -187,7 +190,7 @@ def _model(board: Board, entry: Entry) -> list[str]:
 def _interval(recall: Figure | None) -> str:
     if recall is None or recall.low is None or recall.high is None:
         return ""
-    return f"{100 * recall.value:.1f} ({100 * recall.low:.1f}–{100 * recall.high:.1f})"
+    return f"{percent(recall.value, 1)} ({percent(recall.low, 1)}–{percent(recall.high, 1)})"
 
 
 def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
@@ -195,8 +198,8 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
         return []
     total = sum(pair["n"] for pair in pairs)
     listed = "; ".join(
-        f"{pair['label']} as {pair['predicted']} {pair['n']:,} ({100 * pair['share']:.1f} % of the "
-        f"class)"
+        f"{inline(pair['label'])} as {inline(pair['predicted'])} {pair['n']:,} "
+        f"({percent(pair['share'], 1)} % of the class)"
         for pair in pairs[:PAIRS]
     )
     return [f"Most confused, of {total:,} errors: {listed}."]
@@ -245,18 +248,15 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
 
 
 def _draw_reliability(board: Board) -> Any:
-    from matplotlib.figure import Figure
-
     if not (drawn := _logits(board)):
         return None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes(board)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
     for entry, logits in drawn:
         scores = probabilities(logits)
         bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        axes.plot(bins.confidence, bins.accuracy, marker=".", label=entry.name)
+        axes.plot(bins.confidence, bins.accuracy, marker=".", label=drawing.label(entry.name))
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
@@ -264,20 +264,23 @@ def _draw_reliability(board: Board) -> Any:
 
 
 def _draw_coverage(board: Board) -> Any:
-    from matplotlib.figure import Figure
-
     if not (drawn := _logits(board)):
         return None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes(board)
     for entry, logits in drawn:
         coverage, risk = reliability.risk_coverage(board.truth.labels, logits)
-        axes.plot(100 * coverage, 100 * risk, label=entry.name)
+        axes.plot(100 * coverage, 100 * risk, label=drawing.label(entry.name))
     axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
+
+
+def _axes(board: Board) -> tuple[Any, Any]:
+    """A figure as high as its legend needs, and its axes."""
+    figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(board.entries)))
+    return figure, figure.subplots()
 
 
 def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
@@ -292,7 +295,7 @@ def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
 def _without_confidence(board: Board) -> list[str]:
     """Which models the pictures leave out, and why."""
     return [
-        f"Without {entry.name}: {why}."
+        f"Without {inline(entry.name)}: {inline(why)}."
         for entry in board.entries
         if (why := entry.runs[0].no_probabilities)
     ]

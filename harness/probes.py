@@ -140,7 +140,7 @@ class DatasetProbe:
     features: tuple[Features, ...]
     measure: Callable[[Audit], Finding]
     plots: Mapping[str, Callable[[Finding], Any]] = field(default_factory=dict)
-    """By name, a function from the finding to a matplotlib figure."""
+    """By name, a function from the finding to a matplotlib figure (see ``harness.drawing``)."""
     check: Callable[[Split, Callable[..., Any]], Sequence[Table]] | None = None
     """``check(split, progress)`` changes real patches by known amounts and says in tables how well
     it measures them; ``progress`` is that of ``Audit``."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness import drawing, markup, numbers
 from harness.calibrate import Reading
 from harness.failures import Collected, Failure
 from harness.leaderboard import Board
+from harness.markup import code, csv_table, fenced, inline, visible
+from harness.numbers import percent
 from harness.plan import Plan
 from harness.probes import DatasetProbe, Figure, Finding, Phantom, Table, finding_from
 from harness.store import Store, write_atomically
 from harness.stored import DamagedError, load_json, verify
 
 SCHEMA = 1
+CHOSEN = ("level", "dose")
+"""Headings of columns with numbers that somebody has chosen."""
 
 
 def load_findings(
@@ -44,7 +48,8 @@ def summary(probes: Sequence[DatasetProbe], findings: Mapping[str, Finding]) -> 
     mark = {True: "FLAG", False: "ok", None: "-"}
     wide = max((len(name) for name in findings), default=0)
     lines = [
-        f"{probe.name:{wide}}  {mark[findings[probe.name].flag]:4}  {findings[probe.name].summary}"
+        f"{probe.name:{wide}}  {mark[findings[probe.name].flag]:4}  "
+        f"{visible(findings[probe.name].summary)}"
         for probe in probes
         if probe.name in findings
     ]
@@ -71,24 +76,25 @@ def write_audit(
     described = verify(store.current(dataset))
     name = f"{dataset}-audit"
     lines = [
-        f"# {dataset}: audit",
-        f"{described['title']}: {described['n_test']:,} test patches. What the images themselves "
-        "give away, without any model of tissue. A flag says that the fault a probe looks for is "
-        "there; how far flags can be trusted is in the calibration (`harness calibrate`).",
-        "```\n" + "\n".join(summary(probes, findings)) + "\n```",
+        f"# {inline(dataset)}: audit",
+        f"{inline(described['title'])}: {described['n_test']:,} test patches. What the images "
+        "themselves give away, without any model of tissue. A flag says that the fault a probe "
+        "looks for is there; how far flags can be trusted is in the calibration "
+        "(`harness calibrate`).",
+        fenced("\n".join(summary(probes, findings))),
     ]
     written = []
     for probe in probes:
         if probe.name not in findings:
             continue
         finding = findings[probe.name]
-        lines += [f"## {probe.title}", *_body(finding)]
+        lines += [f"## {inline(probe.title)}", *_body(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            if write_picture(path, lambda draw=draw, finding=finding: draw(finding), problems):
-                written.append(path)
-                lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
-    lines.append(f"Written by `harness audit --dataset {dataset}`.")
+            shown = drawing.write(path, plot, partial(draw, finding), problems)
+            lines += shown
+            written += [path] if shown else []
+    lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
     content = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -106,9 +112,9 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
     dataset = board.dataset["name"]
     name = f"{dataset}-probes"
     lines = [
-        f"# {dataset}: what the models rely on",
-        "From the logits stored for clean and for changed test patches. Only models whose logits "
-        "for changed patches are stored appear.",
+        f"# {inline(dataset)}: what the models rely on",
+        "From the logits stored for clean and for perturbed test patches. Of each probe, only "
+        "models appear of which the logits that it needs are stored.",
     ]
     same_patches = [result for result in board.published if not board.other_test_data(result)]
     written: list[Path] = []
@@ -116,15 +122,15 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         findings = board.findings.get(probe.name, {})
         if not findings:
             continue
-        lines.append(f"## {probe.title}")
+        lines.append(f"## {inline(probe.title)}")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            given = findings, same_patches, board.truth.classes
-            if write_picture(path, lambda draw=draw, given=given: draw(*given), problems):
-                written.append(path)
-                lines.append(f"![{plot.replace('-', ' ')}]({path.name})")
+            draw_all = partial(draw, findings, same_patches, board.truth.classes)
+            shown = drawing.write(path, plot, draw_all, problems)
+            lines += shown
+            written += [path] if shown else []
         for model, finding in findings.items():
-            lines += [f"### {model}", *_body(finding)]
+            lines += [f"### {inline(model)}", *_body(finding)]
     if not any(board.findings.values()):
         return []
     if board.changed:
@@ -163,8 +169,8 @@ def _published(board: Board) -> Table:
         rows=tuple(
             (
                 *(row["perturbation"], row["level"], row["model"]),
-                "" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f}",
-                f"{100 * row['published_accuracy']:.2f}",
+                "" if row["accuracy"] is None else percent(row["accuracy"]),
+                percent(row["published_accuracy"]),
                 row["published_source"],
             )
             for row in rows
@@ -183,20 +189,20 @@ def write_calibration(
 ) -> list[Path]:
     """Write ``calibration-<phantom>.md``, ``.json`` and, every reading, ``.csv``; returns paths."""
     faults = "\n".join(
-        f"- **{fault.name}**: {fault.title}. A dose of 1: {fault.fitted}."
+        f"- **{inline(fault.name)}**: {inline(fault.title)}. A dose of 1: {inline(fault.fitted)}."
         for fault in phantom.faults
     )
     lines = [
-        f"# Calibration of the probes of datasets on {phantom.name}",
-        f"{page.summary}. Planted:",
+        f"# Calibration of the probes of datasets on {inline(phantom.name)}",
+        f"{inline(page.summary)}. Planted:",
         faults,
-        *(part for table in page.tables for part in (f"## {table.title}", render(table))),
+        *(part for table in page.tables for part in (f"## {inline(table.title)}", render(table))),
     ]
     if checks:
         lines.append("## Real patches, changed by known amounts")
         for probe, table in checks:
-            lines += [f"**{probe}: {table.title}**", render(table)]
-    lines.append(f"Written by `{command}`.")
+            lines += [f"**{inline(probe)}: {inline(table.title)}**", render(table)]
+    lines.append(f"Written by {code(command)}.")
     content = {
         "schema": SCHEMA,
         "phantom": phantom.name,
@@ -207,11 +213,8 @@ def write_calibration(
         "checks": [{"probe": probe, **asdict(table)} for probe, table in checks],
     }
     path = folder / f"calibration-{phantom.name}"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Reading)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(reading) for reading in readings)
-    write_atomically(path.with_suffix(".csv"), text.getvalue())
+    text = csv_table([f.name for f in fields(Reading)], [asdict(reading) for reading in readings])
+    write_atomically(path.with_suffix(".csv"), text)
     return [*write_page(path, lines, content), path.with_suffix(".csv")]
 
 
@@ -226,56 +229,31 @@ def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path
 
 def _body(finding: Finding) -> list[str]:
     """A finding as Markdown paragraphs."""
-    lines = [f"{finding.summary}."]
+    lines = [f"{inline(finding.summary)}."]
     if finding.figures:
-        lines.append("\n".join(f"- {show(figure)}" for figure in finding.figures))
+        lines.append("\n".join(f"- {inline(show(figure))}" for figure in finding.figures))
     for table in finding.tables:
-        lines += [f"**{table.title}**", render(table)]
+        lines += [f"**{inline(table.title)}**", render(table)]
     return lines
 
 
 def show(figure: Figure) -> str:
     """A figure with its interval."""
     known = [value for value in (figure.value, figure.low, figure.high) if value is not None]
-    value, *interval = _numbers(known)
+    value, *interval = numbers.column(known)
     return f"{figure.name}: {value}" + (f" ({' to '.join(interval)})" if interval else "")
 
 
 def render(table: Table, style: str = "github") -> str:
     """A table in a format of ``tabulate``; the numbers of a column have equally many decimals."""
-    from tabulate import tabulate
-
-    columns = [_column(column) for column in zip(*table.rows, strict=True)]
-    rows = list(zip(*columns, strict=True))
-    return str(tabulate(rows, table.headings, tablefmt=style, disable_numparse=True))
-
-
-def _column(cells: Sequence[str | float | None]) -> list[str]:
-    numbers = iter(_numbers([cell for cell in cells if isinstance(cell, (int, float))]))
-    return [next(numbers) if isinstance(cell, (int, float)) else str(cell or "") for cell in cells]
+    columns = [
+        _column(cells, heading in CHOSEN)
+        for heading, cells in zip(table.headings, zip(*table.rows, strict=True), strict=False)
+    ]
+    return markup.table(table.headings, list(zip(*columns, strict=True)), style)
 
 
-def _numbers(values: Sequence[float]) -> list[str]:
-    """Numbers as text: whole ones and short ones, such as levels, as they are; others rounded."""
-    if all(float(value).is_integer() for value in values):
-        return [f"{int(value):,}" for value in values]
-    if all(float(f"{value:.2g}") == value for value in values):
-        return [f"{value:g}" for value in values]
-    decimals = 3 if max(map(abs, values)) < 10 else 1
-    return [f"{value:.{decimals}f}" for value in values]
-
-
-def write_picture(path: Path, draw: Any, problems: Collected) -> bool:
-    """Write a picture as PNG; False when there is nothing to draw, or when it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure = draw()
-        if figure is None:
-            return False
-        figure.savefig(path, dpi=110, metadata={"Software": None})
-    except OSError:
-        raise
-    except (Exception, SystemExit) as error:
-        problems.add(f"picture {path.name}", error)
-        return False
-    return True
+def _column(cells: Sequence[str | float | None], chosen: bool) -> list[str]:
+    values = [cell for cell in cells if isinstance(cell, (int, float))]
+    texts = iter(numbers.column(values, chosen))
+    return [next(texts) if isinstance(cell, (int, float)) else str(cell or "") for cell in cells]

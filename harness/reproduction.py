@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.numbers import p_value, points
 from harness.probes import Figure, Table
 from harness.statistics import intervals, metrics
 from harness.statistics.intervals import INDEPENDENT, Sampling
@@ -121,7 +122,7 @@ def by_class(
         more = ours[label] / n - theirs[label] / other_n
         more[label] = 0
         worst = int(more.argmax())
-        moved = f"{classes[worst]} ({100 * more[worst]:+.1f} points)" if more[worst] > 0 else ""
+        moved = f"{classes[worst]} ({points(more[worst], 1)} points)" if more[worst] > 0 else ""
         p = proportions_p(right, n, other_right, other_n)
         found.append(ClassDifference(name, gap, p, moved))
     corrected = holm(np.array([one.p for one in found]))
@@ -137,10 +138,9 @@ def class_table(found: Sequence[ClassDifference]) -> Table:
         rows=tuple(
             (
                 one.name,
-                f"{100 * one.difference.value:+.2f}",
-                f"{100 * (one.difference.low or 0):+.2f} to "
-                f"{100 * (one.difference.high or 0):+.2f}",
-                f"{one.p:.3f}",
+                points(one.difference.value),
+                f"{points(one.difference.low or 0)} to {points(one.difference.high or 0)}",
+                p_value(one.p),
                 one.moved_to,
             )
             for one in found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import classes, comparability, figures, predictions, reproduction, temperature
+from harness import classes, comparability, figures, numbers, predictions, reproduction, temperature
 from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
@@ -343,7 +343,7 @@ def with_scaled(
             [figures.of_run(store, run, truth, sampling).figures for run in scaled]
         )
         used = np.unique([run.temperatures for run in scaled])
-        said = "temperature " + ", ".join(f"{value:.2f}" for value in used)
+        said = "temperature " + ", ".join(numbers.column(used.tolist()))
         said = _joined([said, *_notes(entry.record, truth.described)])
         found.append(
             row

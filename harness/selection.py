@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from harness import drawing
 from harness.failures import Collected
 from harness.jobs import EPOCHS
 from harness.leaderboard import Board
+from harness.markup import inline
+from harness.numbers import percent, points
 from harness.predictions import GroundTruth, Run, fit_folders
 from harness.probes import Table
-from harness.report import render, write_page, write_picture
+from harness.report import render, write_page
 from harness.statistics.selection import SelectionAudit, Trajectory, audit
 from harness.store import Store
 from harness.stored import DamagedError, has, load_arrays
@@ -70,7 +73,7 @@ def write(
     name = f"{board.dataset['name']}-selection"
     path = folder / f"{name}-epochs.png"
     lines = [
-        f"# {board.dataset['name']}: selection",
+        f"# {inline(board.dataset['name'])}: selection",
         "Accuracy % on the test patches of one and the same training, at the epoch that the "
         "held-out part of the training patches chose, at the last, and at the one that the test "
         "patches chose, as published protocols do. Optimism: what the test patches chose, less "
@@ -80,10 +83,9 @@ def write(
         "half chooses.",
         render(_table(found)),
     ]
-    written = []
-    if write_picture(path, lambda: _draw(found), problems):
-        written.append(path)
-        lines.append(f"![epochs]({path.name})")
+    shown = drawing.write(path, "epochs", lambda: _draw(found), problems)
+    lines += shown
+    written = [path] if shown else []
     lines.append(
         "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
         "the store."
@@ -102,12 +104,12 @@ def _table(found: dict[str, list[SelectionAudit]]) -> Table:
         (
             model,
             *(
-                f"{100 * one.accuracies[how]:.2f} ({_epochs(one.epochs[how])})"
+                f"{percent(one.accuracies[how])} ({_epochs(one.epochs[how])})"
                 for how in ("held-out", "last", "test")
             ),
-            f"{100 * one.optimism.value:+.2f} ({100 * (one.optimism.low or 0):.2f} to "
-            f"{100 * (one.optimism.high or 0):.2f})",
-            f"{100 * one.kept:+.2f}",
+            f"{points(one.optimism.value)} ({points(one.optimism.low or 0)} to "
+            f"{points(one.optimism.high or 0)})",
+            points(one.kept),
         )
         for model, some in found.items()
         for one in some
@@ -132,15 +134,13 @@ def _epochs(epochs: Sequence[int]) -> str:
 
 
 def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = drawing.figure(8, max(4, 1 + 0.2 * len(found)))
     axes = figure.subplots()
     for model, some in found.items():
         for number, one in enumerate(some):
             curve = 100 * np.array(one.curve)
             (line,) = axes.plot(
-                np.arange(1, len(curve) + 1), curve, label=None if number else model
+                np.arange(1, len(curve) + 1), curve, label=None if number else drawing.label(model)
             )
             for how, style in (("held-out", "--"), ("test", ":")):
                 axes.axhline(100 * one.accuracies[how], color=line.get_color(), linestyle=style)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness import folds
 from harness.errors import HarnessError
+from harness.threads import one_thread_each
 from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
@@ -107,19 +108,25 @@ def stream(
     Yields (indices, value) in order, where value is what ``read`` returned, passed through
     ``then(indices, value)`` in the reading thread if given. At most threads + 2 batches are in
     memory at a time. ``order`` chooses and orders the patches; all of them, in order, if None.
+    Until it ends, BLAS and OpenCV have one thread, as has OpenMP in the reading threads.
     """
     indices = np.arange(len(split.labels)) if order is None else order
     threads = threads or cpu_count()
 
-    def work(batch: NDArray[np.int64]) -> Any:
-        value = split.read(batch)
-        return value if then is None else then(batch, value)
+    with one_thread_each() as limits, ThreadPoolExecutor(threads) as pool:
 
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[tuple[NDArray[np.int64], Any]] = deque()
+        def work(batch: NDArray[np.int64]) -> Any:
+            limits.here()
+            value = split.read(batch)
+            return value if then is None else then(batch, value)
+
+        pending: deque[tuple[NDArray[np.int64], Future[Any]]] = deque()
         try:
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
+                if not limits.are_complete():
+                    wait([future for _, future in pending])
+                    limits.complete()
                 pending.append((batch, pool.submit(work, batch)))
                 if len(pending) > threads + 1:
                     done, future = pending.popleft()

@@ -1,8 +1,10 @@
 """The table: columns, formats, ranks."""
 
 import csv
+import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +15,7 @@ from harness import HarnessError, PublishedResult, columns, figures, formats, mi
 from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
+from harness.markup import inline
 from harness.store import Key, Store
 from harness.stored import DamagedError
 
@@ -66,7 +69,7 @@ def published(**changes):
 def make(tmp_path):
     """A store with a dataset of four patches and models that get some of them right."""
 
-    def build_store(correct, copy="copy", **dataset):
+    def build_store(correct, copy="copy", groups=None, **dataset):
         store = Store(tmp_path / "runs")
         labels = np.array([0, 0, 1, 1])
         described = Key("dataset", "d", "splits", {"data": copy, **dataset})
@@ -74,6 +77,8 @@ def make(tmp_path):
             np.save(folder / "labels.npy", labels)
             np.save(folder / "folds.npy", np.zeros_like(labels))
             (folder / "ids.json").write_text('["p", "q", "r", "s"]')
+            if groups:
+                (folder / "groups.json").write_text(json.dumps(groups))
             record |= {**DATASET, **dataset}
         store.set_current(described)
         for number, (model, right, *more) in enumerate(correct):
@@ -305,6 +310,62 @@ def test_latex_has_booktabs_and_nothing_that_latex_does_not_know(make):
     assert "m\\_1" in text
     assert "95 \\%" in text
     assert text.replace("“", "").isascii()
+
+
+def test_what_stands_under_the_table_is_true_of_it(make):
+    one, other, several = ("m", 4), ("n", 2), [("m", 4, 0), ("m", 3, 1)]
+    groups = ["i", "i", "j", "k"]
+
+    def under(results, rows, **dataset):
+        return formats.markdown(build(make(rows, **dataset), "d", results))
+
+    plain = under([], [one, other])
+    assert "McNemar" in plain
+    assert "several seeds" not in plain
+    assert "published rows" not in plain
+    assert "one seed is about that training" in plain
+    by_groups = under([published(model="other")], [one, other], copy="groups", groups=groups)
+    assert "McNemar" not in by_groups
+    assert "summed over groups" in by_groups
+    assert "Intervals of published rows count patches as independent" in by_groups
+    assert "published rows were not run here" in by_groups
+    seeds = under([], [*several, other], copy="seeds")
+    assert "spread over seeds" in seeds
+    assert "McNemar" not in seeds, "no two models have one training each"
+    alone = under([], [one], copy="alone")
+    assert "leave these ranks open" not in alone
+    none = under([published()], [], copy="none")
+    assert "leave these ranks open" not in none
+    mixed = under([], [*several, other, ("o", 1)], copy="mixed")
+    assert "McNemar's test, mid-p; where there are several seeds" in mixed
+
+
+@pytest.mark.parametrize(
+    "name", ["a|b", "x_1*", "<b>", "$m$", "50 %", "a&b", "{x}~^", "C#", "肿瘤"]
+)
+def test_names_of_models_and_texts_of_datasets_break_no_page(make, name):
+    board = build(make([(name, 3), ("n", 2)], title=name, source=name, license=name), "d", [])
+    page = formats.markdown(board)
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
+    assert len(bars) == 1
+    assert inline(name) in table[2] + table[3]
+    assert page.splitlines()[2].startswith(f"{inline(name)}: 4 test patches")
+    text = formats.latex(board)
+    assert text.count("\\\\\n") == 3
+    rows = list(csv.DictReader(io.StringIO(formats.to_csv(board))))
+    assert {row["model"] for row in rows} == {name, "n"}
+
+
+def test_one_error_among_very_many_patches_is_not_a_hundred_percent(make):
+    board = build(make([("m", 4)]), "d", [])
+    n = 100_000
+    row = board.rows[0] | {"accuracy": 1 - 1 / n, "accuracy_low": 1 - 6 / n, "accuracy_high": 1}
+    row |= {"difference_to_reference": -1 / n, "difference_to_reference_low": -6 / n}
+    row |= {"difference_to_reference_high": 0.0}
+    shown = formats.table(dataclasses.replace(board, rows=[row]), "github")
+    assert "99.999 (99.99–100.00)" in shown
+    assert "-0.001 (-0.01 to +0.00)" in shown
 
 
 def test_a_design_effect_widens_intervals_and_says_so(make):

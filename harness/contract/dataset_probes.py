@@ -10,6 +10,7 @@ import numpy as np
 from harness.contract.bench import Bench, scramble
 from harness.contract.findings import as_json, drawn
 from harness.contract.outcome import Broken, Skipped
+from harness.drawing import clean
 from harness.probes import Audit, DatasetProbe, Finding, Measured, finding_from
 
 CHECKED = 3
@@ -71,8 +72,9 @@ def plots(probe: DatasetProbe, bench: Bench) -> None:
     if not probe.plots:
         raise Skipped("it has no plots")
     read_back = finding_from(json.loads(as_json(found(probe, bench))))
-    for name, plot in probe.plots.items():
-        drawn(name, plot(read_back))
+    with clean():
+        for name, plot in probe.plots.items():
+            drawn(name, plot(read_back))
 
 
 def check(probe: DatasetProbe, bench: Bench) -> None:

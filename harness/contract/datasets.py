@@ -14,6 +14,7 @@ from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.errors import HarnessError
 from harness.splits import fold_pairs
+from harness.threads import one_thread_each
 from harness.types import Dataset, Split, Splits
 
 ENOUGH = 16 * 2**20
@@ -155,7 +156,7 @@ def threads(dataset: Dataset, bench: Bench) -> None:
     for name, split in parts(dataset, bench).items():
         chosen = some(split)
         expected = [split.read([int(index)]) for index in chosen]
-        with ThreadPoolExecutor(4) as pool:
+        with one_thread_each() as limits, ThreadPoolExecutor(4, initializer=limits.here) as pool:
             found = list(pool.map(split.read, [[int(index)] for index in np.tile(chosen, 3)]))
         if not np.array_equal(np.concatenate(expected * 3), np.concatenate(found)):
             raise Broken(

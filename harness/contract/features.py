@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.contract.bench import Bench, compare, shaped
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
+from harness.threads import one_thread_each
 from harness.types import Features
 
 
@@ -75,7 +76,7 @@ def threads(used: Used, bench: Bench) -> None:
     """Several threads may extract at once."""
     expected, images = extracted(used, bench), bench.test.values
     parts = np.array_split(np.arange(len(images)), min(8, len(images)))
-    with ThreadPoolExecutor(4) as pool:
+    with one_thread_each() as limits, ThreadPoolExecutor(4, initializer=limits.here) as pool:
         for _ in range(2):
             found = pool.map(lambda part: used.features.extract(images[part]), parts)
             mend = "share nothing that changes between calls, or lock it"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.contract.bench import Bench, scramble
 from harness.contract.findings import as_json, drawn
 from harness.contract.outcome import Broken, Skipped
+from harness.drawing import clean
 from harness.probes import Finding, ModelProbe, Predictions
 
 REPEATS = 4
@@ -115,11 +116,12 @@ def plots(probe: ModelProbe, bench: Bench) -> None:
     if not probe.plots:
         raise Skipped("it has no plots")
     finding = found(probe, bench)
-    for name, plot in probe.plots.items():
-        for findings in ({"made-up": finding}, {"made-up": finding, "other": finding}):
-            picture = plot(findings, (), bench.classes)
-            if picture is not None:
-                drawn(name, picture)
+    with clean():
+        for name, plot in probe.plots.items():
+            for findings in ({"made-up": finding}, {"made-up": finding, "other": finding}):
+                picture = plot(findings, (), bench.classes)
+                if picture is not None:
+                    drawn(name, picture)
 
 
 MODEL_PROBE = (needs, finding, nothing_stored, columns, plots)

@@ -13,6 +13,7 @@ from harness import (
     Perturbation,
     hookimpl,
     later,
+    numbers,
 )
 
 
@@ -62,6 +63,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             features=features,
             measure=later(f"harness_bias.{module}:measure"),
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
+            version=2,
             **more,
         )
 
@@ -101,10 +103,10 @@ def _dataset_probes() -> list[DatasetProbe]:
 
 def _model_probes() -> list[ModelProbe]:
     def percent(figure: Figure) -> str:
-        return f"{100 * figure.value:.1f}"
+        return numbers.percent(figure.value, 1)
 
     def points(figure: Figure) -> str:
-        return f"{100 * figure.value:+.1f}"
+        return numbers.points(figure.value, 1)
 
     def probe(name: str, title: str, *columns: Column, plots: tuple[str, ...] = ()) -> ModelProbe:
         return ModelProbe(

@@ -10,7 +10,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from harness import Finding, PublishedResult, Table
+from harness import Finding, PublishedResult, Table, drawing
+from harness.drawing import label
+from harness.numbers import given
 
 SPLITS = {"train": "tab:gray", "test": "tab:blue"}
 CHANNELS = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}
@@ -32,15 +34,16 @@ def _splits(rows: Rows) -> list[str]:
     return [name for name in SPLITS if name in present]
 
 
-def _picture(wide: float, high: float) -> Picture:
-    return Picture(figsize=(wide, high), layout="constrained")
+def _by_class(rows: Rows, high: float) -> Picture:
+    """An empty picture as wide as the classes need."""
+    return drawing.figure(max(9, 0.4 * len(_classes(rows))), high)
 
 
 def color_signatures(finding: Finding) -> Picture:
     """Quartiles of the channel means of each class, above a swatch of its mean color."""
     rows, means = _rows(finding.table("signatures")), _rows(finding.table("classes"))
     classes, splits = _classes(rows), _splits(rows)
-    picture = _picture(9, 3.2 * len(splits))
+    picture = _by_class(rows, 3.2 * len(splits))
     for number, split in enumerate(splits):
         axes = picture.add_subplot(len(splits), 1, number + 1)
         for place, channel in enumerate(CHANNELS):
@@ -62,7 +65,7 @@ def color_signatures(finding: Finding) -> Picture:
                 x = classes.index(row["class"])
                 axes.fill_between([x - 0.35, x + 0.35], 0, 24, color=color)
         axes.set_ylim(0, 255)
-        axes.set_xticks(range(len(classes)), classes)
+        drawing.name_axis(axes.xaxis, classes)
         axes.set_ylabel("channel mean")
         axes.set_title(f"{split}: quartiles of the channel means; swatch: mean color", fontsize=10)
     return picture
@@ -71,7 +74,7 @@ def color_signatures(finding: Finding) -> Picture:
 def tint(finding: Finding) -> Picture:
     """Mean tint of each class with its standard deviation."""
     rows = _rows(finding.table("classes"))
-    picture = _picture(9, 3.4)
+    picture = _by_class(rows, 3.4)
     axes = picture.add_subplot()
     for split, x, row in _places(rows):
         if row["tint"] is not None:
@@ -86,7 +89,7 @@ def tint(finding: Finding) -> Picture:
 def blockiness(finding: Finding) -> Picture:
     """Share of patches with a JPEG grid, and how strong it is, by class."""
     rows = _rows(finding.table("classes"))
-    picture = _picture(9, 5)
+    picture = _by_class(rows, 5)
     shares, contrast = picture.subplots(2, 1, sharex=True)
     for split, x, row in _places(rows):
         shares.bar(x, 100 * row["compressed"], 0.36, color=SPLITS[split])
@@ -103,7 +106,7 @@ def blockiness(finding: Finding) -> Picture:
 def dynamic_range(finding: Finding) -> Picture:
     """Share of pixels cut off at either end, and of corrupt patches, by class."""
     rows = _rows(finding.table("classes"))
-    picture = _picture(9, 5)
+    picture = _by_class(rows, 5)
     cut, corrupt = picture.subplots(2, 1, sharex=True)
     for split, x, row in _places(rows):
         cut.bar(x, 100 * row["cut off at 255"], 0.36, color=SPLITS[split])
@@ -125,8 +128,7 @@ def _places(rows: Rows) -> list[tuple[str, float, dict[str, Any]]]:
 
 
 def _class_axis(axes: Axes, rows: Rows) -> None:
-    classes = _classes(rows)
-    axes.set_xticks(range(len(classes)), classes)
+    drawing.name_axis(axes.xaxis, _classes(rows))
     for split in _splits(rows):
         axes.plot([], [], "s", color=SPLITS[split], label=split)
     axes.legend(fontsize=8, ncols=2)
@@ -151,7 +153,7 @@ def robustness(
     color = {name: MODELS[i % len(MODELS)] for i, name in enumerate(names)}
     across = 4
     down = -(-len(changes) // across)
-    picture = _picture(3.2 * across, 2.5 * down + 0.8)
+    picture = drawing.figure(3.2 * across, 2.5 * down + 0.8 + 0.05 * len(names))
     for number, change in enumerate(changes):
         axes = picture.add_subplot(down, across, number + 1)
         levels = list(next(curves[change] for curves in measured.values() if change in curves))
@@ -167,11 +169,11 @@ def robustness(
             if theirs:
                 values = [100 * (theirs.get(level) or np.nan) for level in levels]
                 axes.plot(values, "s--", color=color[name], markersize=4, linewidth=1, mfc="none")
-        axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels], fontsize=7)
+        axes.set_xticks(range(len(levels)), list(map(given, levels)), fontsize=7)
         axes.set_ylim(0, 100)
         axes.tick_params(axis="y", labelsize=7)
-        axes.set_title(change, fontsize=9)
-    handles = [axes.plot([], [], "o-", color=color[name], label=name)[0] for name in names]
+        axes.set_title(label(change), fontsize=9)
+    handles = [axes.plot([], [], "o-", color=color[name], label=label(name))[0] for name in names]
     if known:
         handles += axes.plot([], [], "s--", color="black", mfc="none", label="published")
     picture.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
@@ -198,15 +200,15 @@ def reliance(
         for model, finding in findings.items()
     }
     bars = list(dict.fromkeys(bar for accuracies in measured.values() for bar in accuracies))
-    picture = _picture(9, 3.8)
+    picture = drawing.figure(max(9, 1.2 * len(measured)), 3.8)
     axes = picture.add_subplot()
     wide = 0.85 / len(bars)
     for number, bar in enumerate(bars):
         values = [100 * accuracies.get(bar, np.nan) for accuracies in measured.values()]
         places = np.arange(len(measured)) + wide * (number - (len(bars) - 1) / 2)
         color = "black" if bar == "clean" else MODELS[number - 1]
-        axes.bar(places, values, wide, label=bar, color=color)
-    axes.set_xticks(range(len(measured)), list(measured), fontsize=8)
+        axes.bar(places, values, wide, label=label(bar), color=color)
+    drawing.name_axis(axes.xaxis, list(measured), size=8)
     axes.set_ylabel("accuracy, %")
     axes.set_ylim(0, 119)
     axes.set_yticks(range(0, 101, 20))
@@ -218,7 +220,7 @@ def reliance(
 
 def _bar(row: dict[str, Any]) -> str:
     """Name of a bar; a change with one level only goes by its name."""
-    return row["change"] if row["level"] in (None, 1) else f"{row['change']} {row['level']:g}"
+    return row["change"] if row["level"] in (None, 1) else f"{row['change']} {given(row['level'])}"
 
 
 def steering(
@@ -230,7 +232,8 @@ def steering(
         return None
     across = min(3, len(panels))
     down = -(-len(panels) // across)
-    picture = _picture(4.2 * across, 4 * down)
+    side = max(4, 0.14 * len(classes))
+    picture = drawing.figure((side + 0.2) * across, side * down)
     for number, (model, table) in enumerate(panels):
         axes = picture.add_subplot(down, across, number + 1)
         values = np.array(
@@ -241,9 +244,9 @@ def steering(
             if np.isfinite(value) and abs(value) >= 0.5:
                 dark = "white" if abs(value) > 60 else "black"
                 axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6, color=dark)
-        axes.set_xticks(range(len(classes)), list(classes), fontsize=7, rotation=90)
-        axes.set_yticks(range(len(classes)), list(classes), fontsize=7)
-        axes.set_title(f"{model}\n{table.name}", fontsize=8)
+        drawing.name_axis(axes.xaxis, classes, size=7, room=0)
+        drawing.name_axis(axes.yaxis, classes, size=7)
+        axes.set_title(f"{label(model)}\n{label(table.name)}", fontsize=8)
         axes.set_xlabel("given the look of", fontsize=8)
         axes.set_ylabel("true class", fontsize=8)
     picture.colorbar(image, ax=picture.axes, shrink=0.6, label="points more often called so")

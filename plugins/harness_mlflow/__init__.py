@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError, hookimpl
+from harness.numbers import given
 from harness.progress import say
 
 EXPERIMENT = "histo-harness"
@@ -105,7 +106,7 @@ class Log:
             if not found:  # it was predicted before it was tracked
                 return
             self.runs[trained] = found[0].info.run_id
-        under = f"{record['perturbation']}/{record['level']:g}"
+        under = f"{record['perturbation']}/{given(record['level'])}"
         self.measured(
             self.runs[trained], {f"{under}/{name}": value for name, value in figures.items()}
         )

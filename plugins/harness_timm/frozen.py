@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from harness import Features, InitialWeights, Model, Setting, estimator_model
@@ -24,8 +24,9 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths of regularization to choose from."""
 NEIGHBORS = (1, 3, 5, 10, 20)
 
-_ONE_AT_A_TIME = Lock()
-"""Patches are read by several threads; the network itself uses all cores, or the one GPU."""
+_NETWORK = ThreadPoolExecutor(1)
+"""Patches are read by several threads; the network itself uses all cores, or the one GPU. It runs
+in one thread of its own, as OpenMP keeps a thread a core ready for each thread that calls it."""
 
 
 def features(network: Network, settings: Mapping[str, Setting]) -> Features:
@@ -60,8 +61,10 @@ def _extract(
     """Features, float32 (B, D), of uint8 RGB patches (B, H, W, 3)."""
     from harness_timm.building import run
 
-    with _ONE_AT_A_TIME:
+    def answer() -> NDArray[np.float32]:
         return run(*_frozen(network, weights, image_size, precision, device), images)
+
+    return _NETWORK.submit(answer).result()
 
 
 @cache

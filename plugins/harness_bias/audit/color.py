@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Table
+from harness.numbers import rounded
 from harness_bias.audit import dynamic_range
+from harness_bias.audit.enough import looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
 from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
 
@@ -44,13 +46,14 @@ def measure(audit: Audit) -> Finding:
     spreads = [spread(tint, labels, score) for score in by_tint]
     for tint_score, far in zip(by_tint, spreads, strict=True):
         figures.append(tint_score.figure("tint"))
-        figures.append(Figure(name=f"spread of class tints, {tint_score.how}", value=far))
+        if far is not None:
+            figures.append(Figure(name=f"spread of class tints, {tint_score.how}", value=far))
     figures.append(Figure(name="share of patches judged for tint", value=float(judged.mean())))
     # The surest of the scores where classes differ by enough to count, else of all.
     pairs = list(zip(by_tint, spreads, strict=True))
-    counting = [score for score, far in pairs if far > SPREAD]
+    counting = [score for score, far in pairs if far is not None and far > SPREAD]
     score = surest(counting or by_tint)
-    reading = max((far for one, far in pairs if one is score), default=None)
+    reading = next((far for one, far in pairs if one is score), None)
     headings, rows = by_class(
         audit,
         {
@@ -76,13 +79,18 @@ def measure(audit: Audit) -> Finding:
     color = by_histogram[0] if by_histogram else None
     text = f"tint that no mixture of two stains makes {sentence(score)}"
     if reading is not None:
-        text += f" and differs between classes by {reading:.3f} OD" + (
+        text += f" and differs between classes by {rounded(reading, 3)} OD" + (
             "" if counting else ", too little to count"
         )
-    flag = None if score is None else bool(counting) and score.verdict()
+    seen = looked(audit, judged)
+    opinion = settled([one.opinion_of_spread(tint, labels, SPREAD) for one in by_tint], seen)
+    figures += seen.figures(opinion.needed)
+    flag = opinion.flag
     if len(np.unique(labels[judged])) < ENOUGH_CLASSES:
         flag = None
-        text += f"; not judged, as that takes {ENOUGH_CLASSES} classes"
+        text += f"; not judged: that takes {ENOUGH_CLASSES} classes with color"
+    else:
+        text += reason(opinion, seen, "with color")
     if not judged.all():
         text += f"; {_left_out(audit, judged)}"
     text += f"; color as a whole, tissue's own too, {sentence(color)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Split, Table
 from harness.jpeg import recompress
+from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import compared, sentence, spread, surest
 from harness_bias.measure.compression import COLUMNS, extract
 
@@ -46,14 +48,15 @@ def measure(audit: Audit) -> Finding:
     by_coding = compared(audit, values[:, CODING], unspoilt) if enough else []
     by_edges = compared(audit, edges, told)
     spreads = [spread(edges[:, 0], labels, score) for score in by_edges]
-    differ = [score for score, far in zip(by_edges, spreads, strict=True) if far >= SPREAD]
+    differ = [score for score, far in zip(by_edges, spreads, strict=True) if (far or 0) >= SPREAD]
     counting = [*by_coding, *differ]
     score = surest(counting or by_edges)
     figures = [score.figure("JPEG coding") for score in by_coding]
     for edge_score, far in zip(by_edges, spreads, strict=True):
         figures.append(edge_score.figure("edge quality"))
         name = f"spread of the classes in edge quality, {edge_score.how}"
-        figures.append(Figure(name=name, value=far))
+        if far is not None:
+            figures.append(Figure(name=name, value=far))
     figures += [score.figure("blockiness") for score in compared(audit, values[:, EDGES])]
     figures.append(Figure(name="share of patches whose edge quality is told", value=told.mean()))
     found = 100 * float((values[:, DETECTED] > 0).mean())
@@ -71,23 +74,39 @@ def measure(audit: Audit) -> Finding:
     text = f"compression {sentence(score)}; {found:.0f} % of the patches show it"
     if not (values[:, QUALITY] > 0).any() and found:
         text += ", none as the decoder left it"
-    if by_edges:
-        far = max(spreads)
+    far = max((far for far in spreads if far is not None), default=None)
+    if far is not None:
         text += (
             f"; by the edges of blocks, classes differ by {far:.0f} points of JPEG quality, or in "
             "contrast raised after it"
         )
-    flag = None if score is None else bool(counting) and score.verdict()
-    if not flag and told.mean() < UNKNOWN:
-        flag = None
+    seen = looked(audit)
+    opinions = [one.opinion() for one in by_coding]
+    with_edges = looked(audit, told)
+    for one in by_edges:
+        found_by_edges = one.opinion_of_spread(edges[:, 0], labels, SPREAD)
+        takes = with_edges.takes(found_by_edges.needed)
+        opinions.append(replace(found_by_edges, needed=takes))
+    opinion = settled(opinions, seen)
+    if not opinion.flag and told.mean() < UNKNOWN:
+        opinion = Opinion(None, opinion.needed)
         text += "; in most patches edges do not tell"
+    text += reason(opinion, seen)
+    text += _not_told(audit, told | (unspoilt & enough))
+    figures += seen.figures(opinion.needed)
     return Finding(
         summary=text,
         figures=tuple(figures),
         tables=(table,),
         reading=score.value if score else None,
-        flag=flag,
+        flag=opinion.flag,
     )
+
+
+def _not_told(audit: Audit, judged: NDArray[np.bool_]) -> str:
+    """Which classes have too few patches that tell, whether by their edges or by their coding."""
+    silent = dict.fromkeys(one.class_name for one in looked(audit, judged).lacking)
+    return f"; not told of {', '.join(silent)}" if silent else ""
 
 
 def _rows(audit: Audit) -> list[tuple[str | float | None, ...]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Table
+from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, surest
 from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, WIDE, reasons
 
@@ -63,14 +64,21 @@ def measure(audit: Audit) -> Finding:
     by_lost = compared(audit, found[:, LOST].astype(np.float32))
     by_spoiled = compared(audit, found[:, SPOILED].astype(np.float32), judged)
     score = surest([*by_lost, *by_spoiled])
-    flag = score.verdict() if score else None
-    if not flag and judged.mean() < UNKNOWN:
-        flag = None
+    seen = looked(audit)
+    opinion = settled([one.opinion() for one in (*by_lost, *by_spoiled)], seen)
+    text = ""
+    if not opinion.flag and judged.mean() < UNKNOWN:
+        opinion = Opinion(None, opinion.needed)
+        text = "; most histograms are too narrow to tell whether values were spread or squeezed"
+    elif narrow := [c for k, c in enumerate(audit.classes) if _is_narrow(labels == k, judged)]:
+        text = f"; whether values were spread or squeezed is not told of {', '.join(narrow)}"
+    text += reason(opinion, seen)
     figures = [score.figure("values cut off or wrapped round") for score in by_lost]
     figures += [score.figure("values spread or squeezed") for score in by_spoiled]
     figures += [
         Figure(name="share of patches judged for the latter", value=float(judged.mean())),
         Figure(name="share of corrupt patches", value=float(corrupt.mean())),
+        *seen.figures(opinion.needed),
     ]
 
     cells: dict[str, tuple[str, slice | list[int]]] = {
@@ -88,7 +96,7 @@ def measure(audit: Audit) -> Finding:
     listed = list(_listed(audit))
     return Finding(
         summary=f"dynamic range {sentence(score)}; {int(corrupt.sum()):,} of {len(labels):,} "
-        "patches are corrupt",
+        f"patches are corrupt{text}",
         figures=tuple(figures),
         tables=(
             Table(
@@ -105,8 +113,13 @@ def measure(audit: Audit) -> Finding:
             ),
         ),
         reading=score.value if score else None,
-        flag=flag,
+        flag=opinion.flag,
     )
+
+
+def _is_narrow(of_class: NDArray[np.bool_], judged: NDArray[np.bool_]) -> bool:
+    """Whether a class has patches, but none that is judged."""
+    return bool(of_class.any() and not judged[of_class].any())
 
 
 def _listed(audit: Audit) -> list[tuple[str | float | None, ...]]:

@@ -12,11 +12,21 @@ from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Measured, Split, Table
 from harness.jpeg import recompress
-from harness_bias.measure.leakage import Pair, extract, find, groups
+from harness.numbers import percent
+from harness_bias.measure.leakage import (
+    MIN_STRUCTURE,
+    STRUCTURE,
+    Pair,
+    extract,
+    find,
+    groups,
+)
 
 Patch = NDArray[np.uint8]
 FEATURES = "bias-leakage"
 
+UNKNOWN = 0.5
+"""Share of plain test patches above which nothing is said."""
 LISTED = 200
 """Pairs listed in the report; all of them are counted."""
 
@@ -26,7 +36,8 @@ def measure(audit: Audit) -> Finding:
 
     Where test patches are cut into folds, a copy of a test patch among the test patches counts.
     Patches of one single color that are equal are listed but leak nothing. Where there is nothing
-    to fit on, nothing leaks and there is no flag.
+    to fit on, nothing leaks and there is no flag, nor is there one where most test patches are so
+    plain that changed copies of them could not be told from chance.
     """
     present = audit.parts
     pairs = find(present, FEATURES, audit.progress)
@@ -43,16 +54,26 @@ def measure(audit: Audit) -> Finding:
     n_test = len(audit.test.labels)
     share = len(leaked) / n_test
     text = f"{len(pairs):,} pairs of duplicates in all"
-    if audit.folds:
+    fitted = any(len(rows) for rows, _ in audit.folds)
+    if fitted:
         text = (
             f"{len(leaked):,} of {n_test:,} test patches have a copy among the patches that models "
             f"are fitted on; {text}"
         )
+    structure = audit.test.values[FEATURES][:, STRUCTURE]
+    plain = float((structure < MIN_STRUCTURE).mean())
+    if plain:
+        text += f"; {percent(plain, 0)} % of the test patches are so plain that only exact copies "
+        text += "are found"
+    judged = fitted and plain <= UNKNOWN
+    if fitted and not judged and not leaked:
+        text += "; not judged: that takes at most half of them"
     return Finding(
         summary=text,
         figures=(
             Figure(name="share of test patches with a copy to fit on", value=share),
             Figure(name="groups of duplicates with different labels", value=disagreeing),
+            Figure(name="share of test patches too plain to find changed copies of", value=plain),
         ),
         tables=(
             Table(
@@ -76,7 +97,7 @@ def measure(audit: Audit) -> Finding:
             ),
         ),
         reading=share,
-        flag=bool(leaked) if audit.folds else None,
+        flag=True if leaked else False if judged else None,
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from harness import Audit, Figure
+from harness_bias.audit.enough import FEWEST, Opinion, to_shrink
 
 TREES = 25
 MANY = 2_000
@@ -22,8 +23,6 @@ MARGIN = 0.02
 """How far above chance the interval must lie to count: what is true but tiny raises no flag."""
 UNDECIDED = 0.15
 """How far above chance the interval may reach before nothing can be said for want of patches."""
-FEWEST = 5
-"""Patches from which a class counts in ``spread``."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class Score:
     low: float
     high: float
     chance: float
+    half: float
+    """Half the interval, where it does not end at 0 or 1."""
+    fewest: int
+    """Patches of the class of which the fewest were predicted."""
     predicted: NDArray[np.int64]
     """Predicted label of each patch, -1 where it was not predicted."""
     how: str
@@ -45,9 +48,39 @@ class Score:
 
     def verdict(self, margin: float = MARGIN) -> bool | None:
         """Whether it is above chance; None when the patches are too few to tell."""
+        return self.opinion(margin).flag
+
+    def opinion(self, margin: float = MARGIN) -> Opinion:
+        """Whether it is above chance, or how many patches it would take to tell.
+
+        A score below chance is luck, and no reason to be surer that there is nothing.
+        """
         if self.above_chance(margin):
-            return True
-        return None if self.high > self.chance + UNDECIDED else False
+            return Opinion(True)
+        value = max(self.value, self.chance)
+        if value + self.half <= self.chance + UNDECIDED:
+            return Opinion(False)
+        wanted = max(value - self.chance - margin, self.chance + UNDECIDED - value)
+        return Opinion(None, to_shrink(self.fewest, self.half, wanted))
+
+    def opinion_of_spread(
+        self, values: NDArray[Any], labels: NDArray[np.int64], limit: float
+    ) -> Opinion:
+        """The same of numbers (N,) whose classes must differ by ``limit``, as ``spread`` says.
+
+        Where they differ by less, but may by more as there are few patches, they are judged to be
+        sound only where the score is at chance.
+        """
+        if (known := spread_and_error(values, labels, self)) is None:
+            return Opinion(None, FEWEST)
+        far, error = known
+        opinion = self.opinion()
+        if far > limit or opinion.flag is False:
+            return opinion
+        if far**2 + error**2 <= limit**2:
+            return Opinion(False)
+        room = max(limit**2 - far**2, (limit / 2) ** 2) ** 0.5
+        return Opinion(None, max(opinion.needed, to_shrink(self.fewest, error, room)))
 
     def figure(self, name: str) -> Figure:
         """The score as a figure of a finding."""
@@ -115,18 +148,36 @@ def cross_validated(
     return score(labels, _predict(values, labels, folds), how)
 
 
-def spread(values: NDArray[Any], labels: NDArray[np.int64], score: Score) -> float:
+def spread(values: NDArray[Any], labels: NDArray[np.int64], score: Score) -> float | None:
     """How far classes differ: the standard deviation over classes of the median of numbers (N,).
 
-    Of the patches that a score is about, and of classes with at least ``FEWEST`` of them.
+    Of the patches that a score is about, and of classes with at least ``FEWEST`` of them; None of
+    fewer than two such classes.
+    """
+    known = spread_and_error(values, labels, score)
+    return None if known is None else known[0]
+
+
+def spread_and_error(
+    values: NDArray[Any], labels: NDArray[np.int64], score: Score
+) -> tuple[float, float] | None:
+    """The spread, and by how much more classes may differ, as medians of few patches are unsure.
+
+    The latter is 1.645 times the root mean square of the medians' standard errors, from the median
+    absolute deviation within classes as of normal numbers: what is added, squared, to the spread
+    of classes that do not differ stays below it in 95 %.
     """
     chosen = score.predicted >= 0
-    medians = [
-        np.median(values[chosen & (labels == label)])
-        for label in np.unique(labels[chosen])
-        if np.count_nonzero(chosen & (labels == label)) >= FEWEST
-    ]
-    return float(np.std(medians)) if medians else 0.0
+    medians, errors = [], []
+    for label in np.unique(labels[chosen]):
+        own = values[chosen & (labels == label)]
+        if len(own) >= FEWEST:
+            medians.append(np.median(own))
+            deviation = 1.4826 * np.median(np.abs(own - medians[-1]))
+            errors.append(1.2533 * deviation / len(own) ** 0.5)
+    if len(medians) < 2:
+        return None
+    return float(np.std(medians)), 1.645 * float(np.sqrt(np.mean(np.square(errors))))
 
 
 def _predict(
@@ -178,11 +229,12 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64], how: str = ""
     without errors does not count as certain.
     """
     asked = predicted >= 0
-    recalls, variances = [], []
+    recalls, variances, counts = [], [], []
     for label in np.unique(labels[asked]):
         right = predicted[asked & (labels == label)] == label
         n, k = len(right), int(right.sum())
         smooth = (k + 1) / (n + 2)
+        counts.append(n)
         recalls.append(k / n)
         variances.append(smooth * (1 - smooth) / (n + 2))
     if len(recalls) < 2:
@@ -194,6 +246,8 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64], how: str = ""
         low=max(0.0, value - half),
         high=min(1.0, value + half),
         chance=1 / len(recalls),
+        half=half,
+        fewest=min(counts),
         predicted=predicted,
         how=how,
     )
@@ -202,7 +256,7 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64], how: str = ""
 def sentence(score: Score | None, what: str = "predicts the class") -> str:
     """The line that every property group gets."""
     if score is None:
-        return "cannot be judged: too few patches"
+        return "cannot be judged: it takes two classes with patches that tell"
     return (
         f"{what} with balanced accuracy {score.value:.2f} "
         f"({score.low:.2f} to {score.high:.2f}; chance {score.chance:.2f}; {score.how})"

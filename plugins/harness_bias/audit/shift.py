@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness import Audit, Finding, Table
 from harness_bias.audit import compression, dynamic_range
 from harness_bias.audit.color import tints
+from harness_bias.audit.enough import looked, reason, settled
 from harness_bias.audit.predictability import cross_validated, score, sentence
 
 CODING = [compression.DETECTED, *compression.CODING, compression.EDGE_QUALITY]
@@ -22,7 +25,8 @@ def measure(audit: Audit) -> Finding:
     """How well tint, compression and dynamic range tell the splits apart, class by class.
 
     What differs between classes is no shift, so each class is asked about with as many training as
-    test patches. The flag says that the splits are told apart.
+    test patches. The flag says that the splits are told apart. That they are not is said only if
+    enough patches of every class, in both splits, have color or edges that tell.
     """
     if audit.train is None:
         return Finding(summary="there is no training split to compare with")
@@ -37,6 +41,9 @@ def measure(audit: Audit) -> Finding:
         ],
         axis=1,
     ).astype(np.float32)
+    edges = audit.stacked(compression.FEATURES, [compression.EDGE_QUALITY])[:, 0]
+    telling = judged | (edges > 0)
+    seen = looked(audit, telling, FEWEST, both=True)
     rng = np.random.default_rng(0)
     asked, classes = [], []
     for label in range(len(audit.classes)):
@@ -46,7 +53,11 @@ def measure(audit: Audit) -> Finding:
             asked += [rng.choice(side, count, replace=False) for side in of_class]
             classes.append(label)
     if not asked:
-        return Finding(summary=f"no class has {FEWEST} patches in both splits")
+        why = reason(settled((), seen), seen)
+        return Finding(
+            summary=f"no class has {FEWEST} patches in both splits{why}",
+            figures=tuple(seen.figures()),
+        )
     chosen = np.concatenate(asked)
     # What is the same in both splits of a class says nothing; centered, classes can be pooled.
     pooled = values[chosen]
@@ -61,10 +72,15 @@ def measure(audit: Audit) -> Finding:
         own = score(is_test[chosen][rows], overall.predicted[rows])
         assert own is not None
         table.append((audit.classes[label], int(rows.sum()), own.value, own.low, own.high))
+    # Patches of one class in one split count; those of the pool do not.
+    opinion = overall.opinion(MARGIN)
+    opinion = replace(opinion, needed=-(-opinion.needed // len(classes)))
+    opinion = settled([opinion], seen)
     return Finding(
         summary=f"acquisition {sentence(overall, 'tells train from test')}; "
-        f"{len(classes)} of {len(audit.classes)} classes have enough patches to ask about",
-        figures=(overall.figure("train or test, all classes"),),
+        f"{len(classes)} of {len(audit.classes)} classes have enough patches to ask about"
+        f"{reason(opinion, seen)}",
+        figures=(overall.figure("train or test, all classes"), *seen.figures(opinion.needed)),
         tables=(
             Table(
                 name="classes",
@@ -74,5 +90,5 @@ def measure(audit: Audit) -> Finding:
             ),
         ),
         reading=overall.value,
-        flag=overall.verdict(MARGIN),
+        flag=opinion.flag,
     )

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Predictions
+from harness.numbers import percent, rounded
 from harness.statistics.intervals import wilson
+from harness_bias.models.interval import in_percent
 
 HISTOGRAM, MEANS = "color-histogram", "rgb-means"
 
@@ -39,11 +41,11 @@ def measure(predictions: Predictions) -> Finding | None:
         figures.append(Figure(name=f"also right: {model}", value=share, low=low, high=high))
         if model == HISTOGRAM:
             text = (
-                f"of its right answers, the color histogram gives {100 * share:.1f} % as well, of "
-                f"all patches {100 * by_color.mean():.1f} %"
+                f"of its right answers, the color histogram gives {in_percent(figures[-1])} as "
+                f"well, of all patches {percent(float(by_color.mean()), 1)} %"
             )
     if kappa is not None:
-        text += f"; error consistency {kappa:.2f}"
+        text += f"; error consistency {rounded(kappa, 2, (-1.0, 0.0, 1.0))}"
     return Finding(summary=text, figures=tuple(figures))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
+from harness.numbers import percent
 from harness.statistics.intervals import wilson
 from harness.statistics.paired import paired_difference
+from harness_bias.models.interval import in_percent
 
 COLOR_ONLY, NO_COLOR = "pixels-permuted", "grayscale"
 
@@ -44,14 +46,15 @@ def measure(predictions: Predictions) -> Finding | None:
             if name in (COLOR_ONLY, NO_COLOR):
                 title = "color only" if name == COLOR_ONLY else "no color"
                 figures.append(Figure(name=title, value=accuracy, low=low, high=high))
-    found = {figure.name: figure.value for figure in figures}
+    found = {figure.name: figure for figure in figures}
     if not {"color only", "no color"} <= set(found):
         return None
     chance = float(np.bincount(labels).max() / len(labels))
     return Finding(
-        summary=f"{100 * found['color only']:.1f} % accuracy with pixels shuffled, so that only "
-        f"color is left, and {100 * found['no color']:.1f} % in gray; {100 * clean.mean():.1f} % "
-        f"on clean patches (always the largest class: {100 * chance:.1f} %)",
+        summary=f"{in_percent(found['color only'])} accuracy with pixels shuffled, so that only "
+        f"color is left, and {in_percent(found['no color'])} in gray; "
+        f"{percent(float(clean.mean()), 1)} % on clean patches (always the largest class: "
+        f"{percent(chance, 1)} %)",
         figures=tuple(figures),
         tables=(
             Table(

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
+from harness.numbers import given, percent
 from harness.statistics.paired import paired_difference
-from harness_bias.models.interval import mean_figure
+from harness_bias.models.interval import in_percent, in_points, mean_figure
 
 REFERENCE = "efficientnet-b0-avg"
 """Errors are also given relative to those of this model, a plain network that everybody can train,
@@ -38,7 +39,7 @@ def measure(predictions: Predictions) -> Finding | None:
     if not rows:
         return None
     worst = min(rows, key=lambda row: row[2])
-    text = f"worst under {worst[0]} {worst[1]:g} ({100 * worst[2]:.1f} %)"
+    text = f"worst under {worst[0]} {given(worst[1])} ({percent(worst[2], 1)} %)"
     figures: list[Figure] = []
     every = needs(predictions.perturbations)
     missing = sum(len(predictions.perturbations[name].levels) for name in every) - len(rows)
@@ -46,11 +47,11 @@ def measure(predictions: Predictions) -> Finding | None:
         rights = [np.mean(rights, axis=0) for rights in right_by_change.values()]
         per_patch = np.mean(rights, axis=0)
         mean = mean_figure("mean accuracy under change", per_patch)
-        drop = mean_figure("mean drop", clean - per_patch)
+        drop = mean_figure("mean drop", clean - per_patch, difference=True)
         figures += [mean, drop]
         text = (
-            f"{100 * mean.value:.1f} % accuracy on average over {len(every)} kinds of change, "
-            f"{100 * drop.value:.1f} points below clean patches; {text}"
+            f"{in_percent(mean)} accuracy on average over {len(every)} kinds of change, "
+            f"a drop from clean patches of {in_points(drop)} points; {text}"
         )
     else:
         text += f"; no mean, as {missing} levels of changes are not stored"

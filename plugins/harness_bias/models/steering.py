@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Finding, Perturbation, Predictions, Table
-from harness_bias.models.interval import mean_figure
+from harness_bias.models.interval import in_points, mean_figure
 
 COLOR, COMPRESSION = "color-transfer", "jpeg-as-class"
 TITLES = {COLOR: "color", COMPRESSION: "compression"}
@@ -44,16 +44,17 @@ def measure(predictions: Predictions) -> Finding | None:
         if len(stored) < 2:
             continue
         moved = _moved(predictions, stored)
-        figure = mean_figure(f"follows {title}", np.nanmean(moved, axis=1))
+        figure = mean_figure(f"follows {title}", np.nanmean(moved, axis=1), difference=True)
         figures.append(figure)
         tables.append(_matrix(name, title, predictions, moved))
         text.append(
             f"given the {title} of another class, a patch is called that class "
-            f"{100 * figure.value:+.1f} points more often"
+            f"{in_points(figure)} points more often"
         )
         if (beyond := _beyond(predictions, stored)) is not None:
-            figures.append(mean_figure(f"follows {title}, not just any change of it", beyond))
-            text[-1] += f" ({100 * figures[-1].value:+.1f} than given that of a third class)"
+            name = f"follows {title}, not just any change of it"
+            figures.append(mean_figure(name, beyond, difference=True))
+            text[-1] += f", and {in_points(figures[-1])} than given that of a third class"
     if not text:
         return None
     return Finding(summary="; ".join(text), figures=tuple(figures), tables=tuple(tables))

@@ -99,7 +99,8 @@ def test_another_seed_setting_protocol_or_data_is_another_result(toy):
     assert {row["selected_on"] for row in rows} == {"held-out", "test"}
     toy(*arguments, TOY_TRAIN="90")
     assert count(toy.toy_log, "step") == steps + 3
-    assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [90]
+    rows = [row for row in board(toy)["rows"] if row["rank"]]
+    assert [row["n_train"] + row["n_held_out"] for row in rows] == [90]
     toy(*arguments)
     assert count(toy.toy_log, "step") == steps + 3
     assert [row["n_train"] for row in board(toy)["rows"] if row["rank"]] == [60] * 3

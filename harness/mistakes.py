@@ -243,7 +243,8 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
         if (result.name, result.trained_on) == same and not board.other_test_data(result):
             assert result.confusion is not None
             ours = entry.found[0].confusion
-            return reproduction.by_class(ours, result.confusion, board.truth.classes)
+            effect = board.sampling.design_effect
+            return reproduction.by_class(ours, result.confusion, board.truth.classes, effect)
     return []
 
 

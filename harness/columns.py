@@ -207,7 +207,10 @@ def _about_verdicts(margin: float, rows: Sequence[Row], grouped: bool) -> str:
         "“inconclusive” otherwise; not asked where data or protocol are known to differ."
     )
     if "inconclusive" in verdicts:
-        text += " What would decide would do so in 80 % of trials: test patches on both sides, or seeds."
+        text += (
+            " What is said to decide would do so in 80 % of trials: test patches, measured and "
+            "published on as many, or seeds of the measured model."
+        )
     if any(_of_two(row) for row in rows):
         text += (
             " “Two trainings”: it is about the measured and the published one; how much trainings "

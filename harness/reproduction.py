@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ class Reproduction:
     low90: float | None = None
     high90: float | None = None
     """Its 90 % interval."""
-    needed: Needed = Needed()
+    needed: Needed = field(default_factory=Needed)
     """What would decide, where the verdict is inconclusive."""
 
 

@@ -57,6 +57,14 @@ class Board:
         return comparability.other_test_data(result, self.dataset, self.published)
 
     @property
+    def unwidened(self) -> list[str]:
+        """A sentence for pages whose intervals know of no design effect, if there is one."""
+        effect = self.sampling.design_effect
+        if effect == 1:
+            return []
+        return [f"Intervals of this page do not assume the design effect of {effect:g}."]
+
+    @property
     def dataset(self) -> dict[str, Any]:
         """What is said of the dataset."""
         return self.truth.described

@@ -16,6 +16,7 @@ from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
 from harness.markup import inline
+from harness.statistics import ranking
 from harness.store import Key, Store
 from harness.stored import DamagedError
 
@@ -376,6 +377,40 @@ def test_a_design_effect_widens_intervals_and_says_so(make):
     assert "design effect 4" in formats.table(wide, "github")
     assert "assume a design effect of 4" in formats.markdown(wide)
     assert "With a design effect of 5" in formats.markdown(plain)
+
+
+def test_a_design_effect_reaches_ranks(make, monkeypatch):
+    """Ranks are open between models that only independent patches tell apart."""
+    monkeypatch.setattr(ranking, "mcnemar", lambda one, other: np.full(np.shape(one), 0.02))
+    store = make([("m", 3), ("n", 2)])
+    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 5))
+    assert [row["rank_worst"] for row in plain.rows] == [1, 2]
+    assert [row["rank_worst"] for row in wide.rows] == [2, 2]
+    assert "so do ranks and verdicts" in formats.markdown(wide)
+
+
+@pytest.mark.parametrize(
+    ("margin", "seeds", "expected"),
+    [
+        (0.005, 1, "inconclusive: about "),
+        (0.9, 1, "reproduced; two trainings"),
+        (0.9, 2, "reproduced"),
+    ],
+)
+def test_a_verdict_goes_by_the_margin_and_says_of_how_many_trainings(make, margin, seeds, expected):
+    store = make([("m", 3, seed) for seed in range(seeds)])
+    board = build(store, "d", [published(selected_on="held-out")], margin=margin)
+    (row,) = board.rows
+    row["reproduced_if"] = ""
+    assert board.margin == margin
+    (column,) = (c for c in columns.every([], "r", 1.0, margin) if c.name == "reproduced")
+    assert column.cell(row).startswith(expected)
+    page = formats.markdown(board)
+    assert f"within ±{100 * margin:g} points" in page
+    assert ("“Two trainings”" in page) == ("two trainings" in expected)
+    assert row["reproduced_low90"] < 0 < row["reproduced_high90"]
+    assert (row["reproduced_patches_needed"] or 0) > 4 or margin > 0.5
+    jsonschema.validate(json.loads(formats.to_json(board)), json.loads(SCHEMA.read_text()))
 
 
 def test_the_page_about_errors(make, tmp_path):

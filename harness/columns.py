@@ -175,8 +175,8 @@ def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:
         if 0 < len(alone) < len(ranked):
             said.append(
                 "How a row of one seed would vary is not known: beside one of several seeds it is "
-                "told apart only by a difference too large even for a standard deviation of "
-                f"{100 * LARGEST_SPREAD:g} points over seeds."
+                "told apart only by a difference too large even for a standard deviation over "
+                f"seeds of {100 * LARGEST_SPREAD:g} points."
             )
         if alone:
             said.append(

@@ -26,7 +26,7 @@ from harness.statistics import paired
 from harness.statistics.equivalence import MARGIN, narrowed
 from harness.statistics.intervals import Sampling
 from harness.statistics.paired import Comparison
-from harness.statistics.seeds import LARGEST_SPREAD, RunsComparison, compare_runs
+from harness.statistics.seeds import RunsComparison, compare_runs
 from harness.store import Store
 
 SHOWN = 5
@@ -294,10 +294,10 @@ def _seeds(compared: Compared, seeds: RunsComparison) -> str:
         f"Of the variance, {share:.0f} % is from seed to seed and {100 - share:.0f} % from the "
         f"test patches: {dominates}."
     )
-    if seeds.bounded:
+    if seeds.bound:
         said = (
             "Too few trainings tell how accuracies vary from seed to seed, so the interval is that "
-            f"of a standard deviation of {100 * LARGEST_SPREAD:g} points, more than is to be "
+            f"of a standard deviation of {100 * seeds.bound:.1f} points, more than is to be "
             "expected."
         )
     if alone:

@@ -7,6 +7,7 @@ show that a difference is within a margin when its 90 % interval is. Each errs i
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import variance
@@ -19,7 +20,7 @@ MARGIN = 0.005
 given: about what trainings of one recipe differ by, and 36 of the 7,180 patches of CRC-VAL-HE-7K.
 """
 MOST_SEEDS = 1000
-"""Seeds beyond which none is looked for."""
+"""No more seeds than these are asked for."""
 
 Outcome = Literal["equivalent", "different", "inconclusive"]
 
@@ -95,8 +96,10 @@ def needed(
         return math.ceil(n * by_patches / (room - seeds_take)) if seeds_take < room else None
 
     def seeds(room: float) -> int | None:
+        if not spread or by_seeds(MOST_SEEDS) > room:
+            return None
         more = range(len(accuracies) + 1, MOST_SEEDS)
-        return next((count for count in more if by_seeds(count) <= room), None) if spread else None
+        return more[0] + bisect_left(more, True, key=lambda count: by_seeds(count) <= room)
 
     now = by_seeds(len(accuracies))
     if by_patches + now <= room:

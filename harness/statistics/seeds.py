@@ -37,9 +37,9 @@ class RunsComparison:
     """That the difference has because other test patches could have been drawn."""
     seed_variance: float
     """That it has because the trainings could have had other seeds."""
-    bounded: bool
-    """Whether the seed variance is not that of the trainings, which are too few, but that of models
-    that vary by ``LARGEST_SPREAD``."""
+    bound: float | None
+    """The standard deviation over seeds that was taken for that of a model, the larger of two, if
+    the trainings are too few to tell it."""
 
     @property
     def seed_share(self) -> float:
@@ -64,10 +64,10 @@ def compare_runs(
     Welch's does not: with 2 trainings beside 10 it errs in 11 % of trials (see
     ``tests/simulations/verdicts.md``).
 
-    One training tells nothing of how a model varies, and two tell little. Then models can still be
-    told apart by a difference that is too large even for spreads of ``LARGEST_SPREAD``, which
-    is a second result; of the two, the one with the smaller p is returned. What is right by chance
-    on single patches comes on top. There is no such second result where trainings vary by more.
+    One training tells nothing of how a model varies, and two tell little. Models can still be told
+    apart by a difference that is too large even for models that vary by ``LARGEST_SPREAD``, or by
+    twice what their trainings are seen to vary by (one training: those of the other). That is a
+    second result; of the two, the one with the smaller p is returned.
     """
     n = one.shape[1]
     gaps = one.mean(axis=0) - other.mean(axis=0)
@@ -85,27 +85,23 @@ def compare_runs(
     found = []
     if len(several) == 2:
         known = [(s / len(r), len(r) - 1) for s, r in zip(spreads, several, strict=True)]
-        found.append(_compared(value, of_patches, known, bounded=False))
-    if all(s <= _most(right) for s, right in zip(spreads, several, strict=True)):
-        bounds = [(_most(right) / len(right), math.inf) for right in (one, other)]
-        found.append(_compared(value, of_patches, bounds, bounded=True))
-    return min(found, key=lambda result: result.p, default=_whole(value))
-
-
-def _most(right: Bools) -> float:
-    """The largest variance of a training's accuracy: of its recipe, and by chance on patches."""
-    accuracy = float(right.mean())
-    return LARGEST_SPREAD**2 + accuracy * (1 - accuracy) / right.shape[1]
+        found.append(_compared(value, of_patches, known))
+    bounds = [max(LARGEST_SPREAD, 2 * math.sqrt(spread)) for spread in spreads]
+    if len(several) < 2:
+        bounds = 2 * [max(bounds, default=LARGEST_SPREAD)]
+    taken = [(b**2 / len(r), math.inf) for b, r in zip(bounds, (one, other), strict=True)]
+    found.append(_compared(value, of_patches, taken, max(bounds)))
+    return min(found, key=lambda result: result.p)
 
 
 def _whole(value: float) -> RunsComparison:
     """What is known of a difference whose variance is not."""
     whole = Figure(name="accuracy", value=value, low=-1.0, high=1.0)
-    return RunsComparison(whole, -1.0, 1.0, 1.0, 1.0, 0.0, bounded=False)
+    return RunsComparison(whole, -1.0, 1.0, 1.0, 1.0, 0.0, None)
 
 
 def _compared(
-    value: float, of_patches: Part, of_seeds: Sequence[Part], bounded: bool
+    value: float, of_patches: Part, of_seeds: Sequence[Part], bound: float | None = None
 ) -> RunsComparison:
     from scipy.optimize import brentq
 
@@ -130,7 +126,7 @@ def _compared(
         p=p,
         sampling_variance=of_patches[0],
         seed_variance=sum(part for part, _ in of_seeds),
-        bounded=bounded,
+        bound=bound,
     )
 
 

@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from harness import HarnessError, PublishedResult, columns, figures, formats, mistakes
+from harness import HarnessError, PublishedResult, columns, compare, figures, formats, mistakes
 from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
@@ -387,6 +387,37 @@ def test_a_design_effect_reaches_ranks(make, monkeypatch):
     assert [row["rank_worst"] for row in plain.rows] == [1, 2]
     assert [row["rank_worst"] for row in wide.rows] == [2, 2]
     assert "so do ranks and verdicts" in formats.markdown(wide)
+
+
+@pytest.mark.parametrize("runs", [1, 2], ids=["one training", "two"])
+@pytest.mark.parametrize("groups", [None, ["a", "b", "c", "d"]], ids=["patches", "groups"])
+def test_a_design_effect_reaches_comparisons(make, groups, runs):
+    models = [(model, right, seed) for model, right in (("m", 4), ("n", 1)) for seed in range(runs)]
+    store = make(models, groups=groups)
+    found = []
+    for effect in (1, 4):
+        truth, (one, other) = compare.measured(store, "d", design_effect=effect)
+        found.append(compare.compare(truth, one, other, effect))
+    plain, wide = found
+    assert wide.first.p > plain.first.p
+    assert runs == 1 or wide.seeds.p > plain.seeds.p
+    for name, gap in plain.first.differences.items():
+        assert wide.first.differences[name].low <= gap.low <= gap.high
+        assert gap.high <= wide.first.differences[name].high
+    assert wide.ends90[0] <= plain.ends90[0] < plain.ends90[1] <= wide.ends90[1]
+    assert wide.one.found[0].figures["accuracy"].low < plain.one.found[0].figures["accuracy"].low
+    assert any("assume a design effect of 4" in line for line in compare.text(wide))
+    assert not any("design effect" in line for line in compare.text(plain))
+
+
+def test_pages_say_whether_their_intervals_assume_the_design_effect(make, tmp_path):
+    store = make([("m", 3)])
+    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 4))
+    assert plain.unwidened == []
+    assert wide.unwidened == ["Intervals of this page do not assume the design effect of 4."]
+    for board, said in ((plain, False), (wide, True)):
+        page, *_ = mistakes.write(board, tmp_path, Collected(store))
+        assert ("assume a design effect of 4" in page.read_text()) == said
 
 
 @pytest.mark.parametrize(

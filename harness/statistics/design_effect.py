@@ -25,10 +25,14 @@ def larger(p: ArrayLike, effect: float) -> Floats:
 
 
 def wider(figure: Figure, effect: float, least: float = -1.0, most: float = 1.0) -> Figure:
-    """A figure with its interval widened, cut at the least and the most that the figure can be."""
+    """A figure with its interval widened, cut at the least and the most that the figure can be.
+
+    It is never narrower than it was.
+    """
     if effect == 1 or figure.low is None or figure.high is None:
         return figure
     root = float(np.sqrt(effect))
     low = figure.value - root * (figure.value - figure.low)
     high = figure.value + root * (figure.high - figure.value)
-    return replace(figure, low=max(least, low), high=min(most, high))
+    low, high = max(least, low), min(most, high)
+    return replace(figure, low=min(low, figure.low), high=max(high, figure.high))

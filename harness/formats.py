@@ -134,7 +134,6 @@ def _independence(board: Board) -> str:
     groups, effect = board.truth.groups, board.sampling.design_effect
     if groups is not None:
         widened = "" if effect == 1 else f" All assume a design effect of {effect:g} besides."
-        widened += _without_effect(board)
         text = (
             f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
             f"independent: intervals and comparisons of measured rows go by groups.{widened}"
@@ -152,7 +151,6 @@ def _independence(board: Board) -> str:
         return text + (
             f"Intervals assume a design effect of {effect:g}, which is how much larger variances "
             f"are than those of independent patches{folds}; so do ranks and verdicts."
-            f"{_without_effect(board)}"
         )
     text += f"They count as independent, so intervals and ranks are too narrow{folds}."
     if board.entries:
@@ -168,13 +166,6 @@ def _independence(board: Board) -> str:
             f"{percent(low)}–{percent(high)} (`--design-effect {ASSUMED:g}`)."
         )
     return text
-
-
-def _without_effect(board: Board) -> str:
-    """That what probes find does not know of a design effect."""
-    if board.sampling.design_effect == 1 or not any(board.findings.values()):
-        return ""
-    return " What probes found does not."
 
 
 def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:

@@ -57,12 +57,10 @@ class Board:
         return comparability.other_test_data(result, self.dataset, self.published)
 
     @property
-    def unwidened(self) -> list[str]:
-        """A sentence for pages whose intervals know of no design effect, if there is one."""
+    def assumed(self) -> list[str]:
+        """A sentence for pages about the design effect, if there is one."""
         effect = self.sampling.design_effect
-        if effect == 1:
-            return []
-        return [f"Intervals of this page do not assume the design effect of {effect:g}."]
+        return [] if effect == 1 else [f"Intervals and p assume a design effect of {effect:g}."]
 
     @property
     def dataset(self) -> dict[str, Any]:

@@ -40,15 +40,10 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         return []
     name = f"{board.dataset['name']}-errors"
     hard = nobody_right(board)
-    effect = board.sampling.design_effect
     lines = [
         f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
-        *(
-            []
-            if effect == 1
-            else [f"Intervals of recalls and p assume a design effect of {effect:g}."]
-        ),
+        *board.assumed,
         "## Patches that every model gets wrong",
         *_hard(board, hard),
         "## Confidence",

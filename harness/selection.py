@@ -81,7 +81,7 @@ def write(
         "interval above zero proves nothing; “on other patches” tells how much of it is more than "
         "luck: what is left of it, on average, on one half of the test patches when the other "
         "half chooses.",
-        *board.unwidened,
+        *board.assumed,
         render(_table(found)),
     ]
     shown = drawing.write(path, "epochs", lambda: _draw(found), problems)

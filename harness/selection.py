@@ -81,12 +81,12 @@ def write(
         "interval above zero proves nothing; “on other patches” tells how much of it is more than "
         "luck: what is left of it, on average, on one half of the test patches when the other "
         "half chooses.",
-        *board.assumed,
         render(_table(found)),
     ]
     shown = drawing.write(path, "epochs", lambda: _draw(found), problems)
     lines += shown
     written = [path] if shown else []
+    lines += board.assumed
     lines.append(
         "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
         "the store."

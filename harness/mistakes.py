@@ -43,6 +43,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     lines = [
         f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
+        *board.assumed,
         "## Patches that every model gets wrong",
         *_hard(board, hard),
         "## Confidence",
@@ -243,7 +244,8 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
         if (result.name, result.trained_on) == same and not board.other_test_data(result):
             assert result.confusion is not None
             ours = entry.found[0].confusion
-            return reproduction.by_class(ours, result.confusion, board.truth.classes)
+            effect = board.sampling.design_effect
+            return reproduction.by_class(ours, result.confusion, board.truth.classes, effect)
     return []
 
 

@@ -86,6 +86,7 @@ def write(
     shown = drawing.write(path, "epochs", lambda: _draw(found), problems)
     lines += shown
     written = [path] if shown else []
+    lines += board.assumed
     lines.append(
         "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
         "the store."

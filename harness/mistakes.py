@@ -20,7 +20,7 @@ from harness.predictions import Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page
 from harness.rows import Entry
-from harness.statistics import reliability
+from harness.statistics import calibration, reliability
 from harness.statistics.metrics import probabilities
 from harness.types import PublishedResult
 
@@ -135,7 +135,7 @@ def _confidence(board: Board, run: Run, risks: Risks | None) -> dict[str, Any]:
             "confidence_empty_because": run.no_probabilities,
         }
     logits = run.mean_logits()
-    bins = reliability.bins(board.truth.labels, probabilities(logits), equal_mass=True)
+    bins = calibration.bins(board.truth.labels, probabilities(logits), equal_mass=True)
     area, at = risks
     return {
         "reliability": [
@@ -275,10 +275,10 @@ def _draw_reliability(board: Board) -> Any:
         return None
     figure, axes = _axes(board)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
+    most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
     for entry, logits in drawn:
         scores = probabilities(logits)
-        bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
+        bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
         axes.plot(bins.confidence, bins.accuracy, marker=".", label=drawing.label(entry.name))
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)

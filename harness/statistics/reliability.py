@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
-from harness.statistics.calibration import BINS, Bins, bins, calibration_errors
+from harness.statistics.calibration import calibration_errors
 from harness.statistics.deviations import deviations
 from harness.statistics.intervals import INDEPENDENT, SMOOTHING, Sampling, linearized, quantile
 from harness.statistics.metrics import Floats, probabilities
 
 NEAR = 10
 """Patches before and after the last one kept that are about as sure."""
-__all__ = ["BINS", "Bins", "bins", "figures", "fit_temperature", "risk", "risk_coverage"]
 
 
 def figures(
@@ -24,21 +23,33 @@ def figures(
     """Calibration of the softmax of logits (N, C), by name.
 
     ``ece`` and ``ece_equal_mass`` are expected calibration errors, with what belongs to them:
-    ``calibration_errors``. ``brier`` is the mean squared distance of the probabilities to the
-    label, 0 to 2 (Brier 1950). ``nll`` is the mean negative log likelihood, in nats.
+    ``calibration_errors``. The others are ``losses``.
+    """
+    scores = probabilities(logits)
+    return {
+        **calibration_errors("ece", labels, scores, False, sampling),
+        **calibration_errors("ece_equal_mass", labels, scores, True, sampling),
+        **losses(labels, logits, sampling),
+    }
+
+
+def losses(
+    labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
+) -> dict[str, Figure]:
+    """Mean losses of the softmax of logits (N, C), by name.
+
+    ``brier`` is the mean squared distance of the probabilities to the label, 0 to 2 (Brier 1950).
+    ``nll`` is the mean negative log likelihood, in nats.
     """
     from scipy.special import log_softmax
 
-    scores = probabilities(logits)
     # Of what underflows in the softmax the logarithm is still known.
     logs = log_softmax(logits.astype(np.float64), axis=1)
     own = np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
     second = np.partition(logs, -2, axis=1)[:, -2] if logs.shape[1] > 1 else logs[:, 0]
-    squares = (scores**2).sum(axis=1) + 1
+    squares = np.exp(2 * logs).sum(axis=1) + 1
     brier, if_wrong = (squares - 2 * np.exp(log) for log in (own, second))
     return {
-        **calibration_errors("ece", labels, scores, False, sampling),
-        **calibration_errors("ece_equal_mass", labels, scores, True, sampling),
         "brier": _mean_loss("brier", brier, if_wrong, labels, sampling, most=2.0),
         "nll": _mean_loss("nll", -own, -second, labels, sampling),
     }

@@ -16,6 +16,8 @@ BINS = 15
 """As in Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017."""
 STEPS = 21
 """Sizes of a calibration error that are tried."""
+TAIL = 0.025
+"""Share of test sets that an interval leaves out on each side."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ def _invert(found: Bins, n: int, draws: int) -> tuple[float, float, float, float
     debiased = float(np.interp(found.error, np.maximum.accumulate(means), truths, left=0))
     low = high = debiased
     for truths, plain in every:
-        above = (plain >= found.error - 1e-9).mean(axis=1)
-        below = (plain <= found.error + 1e-9).mean(axis=1)
-        held = truths[(above > 0.025) & (below > 0.025)]
-        low, high = min([low, *held]), max([high, *held])
+        above = np.maximum.accumulate((plain >= found.error - 1e-9).mean(axis=1))
+        below = np.maximum.accumulate((plain <= found.error + 1e-9).mean(axis=1)[::-1])
+        if above[-1] > TAIL:  # some error of this shape is large enough
+            low = min(low, np.interp(TAIL, above, truths))
+            high = max(high, np.interp(min(TAIL, below[-1] / 2), below, truths[::-1]))
     return float(means[0]), debiased, float(low), float(high)

@@ -94,8 +94,20 @@ def every(
             "AUROC: mean over classes, each against the rest.",
         ),
         Shown("accuracy_sd", "± seeds", _spread, ("default", "seeds"), SEEDS),
-        Shown("ece", "ECE %", _percent("ece"), ("calibration",), CALIBRATION),
-        Shown("ece_equal_mass", "ECE % (equal mass)", _percent("ece_equal_mass"), ("calibration",)),
+        *(
+            shown
+            for name, kind in (("ece", ""), ("ece_equal_mass", " (equal mass)"))
+            for shown in (
+                Shown(
+                    f"{name}_debiased",
+                    f"debiased ECE %{kind}",
+                    _percent(f"{name}_debiased"),
+                    ("calibration",),
+                    CALIBRATION,
+                ),
+                Shown(name, f"plain ECE %{kind}", _plain_error(name), ("calibration",)),
+            )
+        ),
         Shown("brier", "Brier", _number("brier"), ("calibration",)),
         Shown("nll", "NLL", _number("nll"), ("calibration",)),
         Shown("published_accuracy", "published %", _published, ("default", "published")),
@@ -191,7 +203,10 @@ SEEDS = (
     "in points; the row then has the means."
 )
 CALIBRATION = (
-    "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. "
+    "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. The "
+    "plain one is what is published, and is large where patches are few: behind it is what it "
+    "would be on average if the model were perfectly calibrated. The debiased one is what is left "
+    "without that, 0 where nothing is; its interval is from simulated test sets. "
     "Brier: squared distance to the label, 0 to 2. NLL: negative log likelihood. Of a sum over "
     "models or flips, all are of the softmax of the mean logits. Empty where a model gives no "
     "probabilities, which its notes say."
@@ -269,6 +284,16 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
             for part in (name, f"{name}_low", f"{name}_high")
         )
         return f"{value} ({low}–{high})" if low else value
+
+    return cell
+
+
+def _plain_error(name: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        if row[name] is None:
+            return ""
+        null = row[f"{name}_if_calibrated"]
+        return percent(row[name]) + ("" if null is None else f" (if calibrated {percent(null)})")
 
     return cell
 

@@ -194,7 +194,8 @@ def collect(
         predictions.runs(store, truth.dataset, perturbations, damaged), versions
     )
     kept = [run for group in together for run in group]
-    seen = predictions.views(truth, kept, perturbations) if probes else []
+    effect = sampling.design_effect
+    seen = predictions.views(truth, kept, perturbations, effect) if probes else []
     view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}
     entries = []
     models = [group[0].record["model"] for group in together]

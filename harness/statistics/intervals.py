@@ -26,8 +26,6 @@ RESAMPLES = 500
 SMOOTHING = 0.25
 """Variance of so many patches, each by itself, that is added to what the patches show: where next
 to none is wrong, they show too little. Chosen by simulation, as is the next."""
-MOST_FACTOR = 3.0
-"""Logarithm of the factor beyond which a ratio is not told from 0."""
 MORE_FREEDOM = 2.0
 """Degrees of freedom added to those of a variance that hangs on few patches, as it is uncertain
 itself."""
@@ -103,9 +101,8 @@ def score_interval(
     effective = spread / variance if spread > 1e-12 and variance > 0 else n
     right, wrong, tail = value * effective, (1 - value) * effective, 2 * ndtr(-z)
     low, high = wilson(right, effective, z)
-    if right > 0:
+    if right > 0 and wrong > 0:
         low = min(low, float(betaincinv(right, wrong + 1, tail)))
-    if wrong > 0:
         high = max(high, 1 - float(betaincinv(wrong, right + 1, tail)))
     return low, high
 
@@ -175,13 +172,16 @@ def linearized(
     labels: NDArray[np.int64],
     sampling: Sampling = INDEPENDENT,
     least: float = 0.0,
+    unseen: float | None = None,
 ) -> Figure:
     """A figure from ``least``, 0 or -1, to 1 that each patch moves by so much, (N,).
 
-    Its variance is that of ``deviations``, enlarged by ``SMOOTHING`` of a patch.
+    Its variance is that of ``deviations``, enlarged by ``SMOOTHING`` of a patch of N, or by that of
+    one that moves the figure by ``unseen``.
     """
     n = len(influence)
-    variance = np.square(deviations(influence, labels, sampling.groups)).sum() + SMOOTHING / n**2
+    more = SMOOTHING / n**2 if unseen is None else unseen**2
+    variance = np.square(deviations(influence, labels, sampling.groups)).sum() + more
     return _figure(name, value, variance, n, sampling, least)
 
 
@@ -193,20 +193,26 @@ def ratio(
     labels: NDArray[np.int64],
     sampling: Sampling = INDEPENDENT,
 ) -> Figure:
-    """A ratio from 0 on that each patch moves by so much, (N,); symmetric as a factor.
+    """A ratio from 0 on that each patch moves by so much, (N,), and a wrong one by ``one_patch``.
 
-    The variance is enlarged by ``SMOOTHING`` of a patch that moves the ratio by ``one_patch``. From
-    one group there is no interval.
+    The score interval where the variance is proportional to the ratio, as that of a count is:
+    Wilson's without an upper end of the range, and modified in the same way where few patches are
+    wrong (``score_interval``). ``SMOOTHING`` of a wrong patch is added. From one group there is no
+    interval.
     """
+    from scipy.special import gammaincinv, ndtr
+
     variance = np.square(deviations(influence, labels, sampling.groups)).sum()
-    variance += SMOOTHING * one_patch**2
-    half = sampling.z * math.sqrt(variance * sampling.design_effect)
-    if not math.isfinite(half):
+    scale = one_patch if value <= 0 else variance / value + SMOOTHING * one_patch
+    scale *= sampling.design_effect
+    middle = sampling.z**2 * scale / 2
+    if not math.isfinite(middle):
         return Figure(name=name, value=float(value))
-    if value <= 0 or half / value > MOST_FACTOR:
-        return Figure(name=name, value=float(value), low=0.0, high=float(value + half))
-    factor = math.exp(half / value)
-    return Figure(name=name, value=float(value), low=value / factor, high=value * factor)
+    half = math.sqrt(2 * value * middle + middle**2)
+    low, high = max(0.0, value + middle - half), value + middle + half
+    if value > 0:
+        low = min(low, scale * gammaincinv(value / scale, 2 * ndtr(-sampling.z)))
+    return Figure(name=name, value=float(value), low=float(low), high=float(high))
 
 
 def _figure(

@@ -55,3 +55,67 @@ def test_auroc_intervals_cover():
     one, other = coverage.areas(0.82, 100, np.random.default_rng(4))
     assert 0.86 < one < 1
     assert 0.86 < other < 1
+
+
+SIZES = pytest.mark.parametrize("n_of", [coverage.SAMPLE, coverage.N_OF], ids=["111", "7180"])
+
+
+@SIZES
+@pytest.mark.parametrize(("accuracy", "errors"), [(0.82, "published"), (0.999, "even")])
+def test_no_interval_covers_too_seldom(accuracy, errors, n_of):
+    rng = np.random.default_rng(6)
+    found = coverage.figures(accuracy, errors, TRIALS, rng, n_of)
+    for name, share in found.items():
+        assert share > 0.95 - NOISE, name
+    found, _ = coverage.differences(accuracy, errors, 1.2, 0.8, TRIALS, rng, n_of)
+    for name, share in found.items():
+        assert share > 0.95 - NOISE, name
+
+
+def test_before_they_did():
+    """What shows that this simulation would notice: no n / (n - 1) by class, at 12 a class."""
+    rng, old = np.random.default_rng(7), {}
+    now, _ = coverage.differences(0.82, "published", 1.2, 0.8, 2000, rng, coverage.SAMPLE, old)
+    assert min(old["balanced_accuracy"], old["macro_f1"]) < 0.94 < now["macro_f1"]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "scale", "n_of"),
+    [(0.977, 1, coverage.SAMPLE), (0.999, 3, coverage.SAMPLE), (0.977, 3, coverage.N_OF)],
+)
+def test_intervals_of_losses_and_risks_cover(accuracy, scale, n_of):
+    found = coverage.losses(accuracy, scale, 100, np.random.default_rng(8), n_of)
+    for name, share in found.items():
+        assert share > 0.87, name
+
+
+def test_before_those_of_sure_models_did_not():
+    old = {}
+    coverage.losses(0.977, 3, 400, np.random.default_rng(9), coverage.SAMPLE, old)
+    assert max(old.values()) < 0.93
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_the_debiased_calibration_error_is_near_the_truth_and_its_interval_holds_it(scale):
+    found = coverage.calibration_error(0.82, scale, 60, np.random.default_rng(10), coverage.SAMPLE)
+    assert found["covers"] > 0.85
+    assert abs(found["debiased"] - found["truth"]) < 0.05
+    if scale == 1:
+        assert found["debiased"] < 0.5 * found["plain"]
+        assert found["if calibrated"] == pytest.approx(found["plain"], abs=0.015)
+
+
+@SIZES
+def test_kappas_and_ratios_cover(n_of):
+    for share in coverage.agreement(0.9, TRIALS, np.random.default_rng(11), n_of):
+        assert share > 0.95 - NOISE
+
+
+@pytest.mark.parametrize("sizes", [(111,), (37, 37, 37)])
+def test_equally_good_epochs_show_no_optimism(sizes):
+    rng = np.random.default_rng(12)
+    _, old, old_held, now, held = coverage.epochs([0.8] * 10, None, sizes, 100, rng)
+    assert old > 0.03
+    assert old_held < 0.95
+    assert abs(now) < 0.015
+    assert held > 0.9

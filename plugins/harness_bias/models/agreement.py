@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,10 +68,16 @@ def consistency(
         return None
     p, q = one.mean(), other.mean()
     expected = p * q + (1 - p) * (1 - q)
-    same = one == other
-    of_expected = (2 * q - 1) * (one - p) + (2 * p - 1) * (other - q)
-    moves = (same - same.mean() - (1 - kappa) * of_expected) / (1 - expected) / len(one)
-    return linearized(name, kappa, moves, labels, drawn, least=-1.0)
+    n, agreed = len(one), (one == other).mean()
+
+    def moved(one: Any, other: Any, same: Any) -> Any:
+        by_chance = (2 * q - 1) * (one - p) + (2 * p - 1) * (other - q)
+        return (same - agreed - (1 - kappa) * by_chance) / (1 - expected) / n
+
+    moves = moved(one, other, one == other)
+    # Where one model is next to never wrong, hardly a patch shows whether the other is, too.
+    unseen = float(moved(0, 0, 1))
+    return linearized(name, kappa, moves, labels, drawn, least=-1.0, unseen=unseen)
 
 
 def error_consistency(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.errors import HarnessError
 from harness.probes import DatasetProbe, ModelProbe
@@ -156,7 +157,8 @@ def perturbations(
     wanted = list(names)
     for probe in probes:
         try:
-            wanted += [known.find(name).name for name in probe.needs(known)]
+            needed = probe.needs(MappingProxyType(dict(known)))
+            wanted += [known.find(name).name for name in needed]
         except Exception as error:
             problems[f"what the probe {probe.name} needs"] = error
     return [known.find(name) for name in dict.fromkeys(wanted)]

@@ -147,7 +147,7 @@ class Bench:
         assert isinstance(split, Held)
         return split
 
-    def settings(self, model: Model) -> dict[str, Setting]:
+    def settings(self, model: Model) -> Mapping[str, Setting]:
         """Those for show, as the patches are few, and what the user gave."""
         return settings_.resolve(model, True, self.given.get(model.name, {}))
 
@@ -222,6 +222,7 @@ class Bench:
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
+            "refused": self.registry.refused,
             "data": str(self.data.absolute()),
             "home": str(home_of_user()),
             "own": str(self.code_of(plugin) or work),

@@ -34,9 +34,14 @@ COPY_CAME_BACK = 70
 def frozen(values: NDArray[Any]) -> Any:
     """A view of an array of ours, for plugins; from here on nobody writes into it, nor do we.
 
-    As the array itself is read-only then, ``setflags(write=True)`` of the view raises ValueError.
+    As whatever owns the memory is read-only then, ``setflags(write=True)`` raises ValueError.
     """
-    values.flags.writeable = False
+    owner: Any = values
+    while isinstance(owner, np.ndarray):
+        owner.flags.writeable = False
+        last, owner = owner, owner.base
+    if not last.flags.owndata:  # what owns it is no array, and may allow it
+        return frozen(np.array(values))
     return values.view()
 
 

@@ -372,8 +372,18 @@ def test_lists_and_dictionaries_of_contributions_are_copies():
     assert received(model()).settings == {"x": 1}
 
 
-def test_views_of_frozen_arrays_stay_read_only():
-    for values in (frozen(np.zeros(3)), kept([1, 2]), kept(np.zeros(4)[::2])):
+def test_views_of_frozen_arrays_stay_read_only(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    buffer = np.frombuffer(bytearray(8), np.uint8)
+    for values in (
+        frozen(np.zeros(3)),
+        frozen(np.zeros(6).reshape(2, 3)[1:]),
+        frozen(np.load(tmp_path / "x.npy")),
+        frozen(np.load(tmp_path / "x.npy", mmap_mode="r")),
+        frozen(buffer),
+        kept([1, 2]),
+        kept(np.zeros(4)[::2]),
+    ):
         for view in (values, values[:1], values.view(), values.reshape(1, -1)):
             with pytest.raises(ValueError, match="WRITEABLE"):
                 view.setflags(write=True)

@@ -134,22 +134,30 @@ def contained() -> Iterator[None]:
 
     That is the state of global generators of random numbers, the working folder, the environment,
     how numpy takes an overflow, filters of warnings, and threads and number types of OpenCV and
-    torch. A copy of the process that comes back from a plugin's ``os.fork`` ends here. For the main
-    thread; what runs in threads is inside a ``contained`` of the main thread.
+    torch. For the main thread. What computes results has a process of its own for each plugin
+    instead: see ``harness.supervise``.
     """
-    process = os.getpid()
     put_back = [*_states()]
     try:
-        with warnings.catch_warnings(), np.errstate():
+        with alone(), warnings.catch_warnings(), np.errstate():
             yield
+    finally:
+        for restore, state in put_back:
+            with contextlib.suppress(Exception):
+                restore(state)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Around a plugin's code: a copy of the process (``os.fork``) that comes back is ended."""
+    process = os.getpid()
+    try:
+        yield
     finally:
         if os.getpid() != process:
             with contextlib.suppress(OSError):
                 os.write(2, b"a copy of the process (os.fork) came back and was ended\n")
             os._exit(COPY_CAME_BACK)
-        for restore, state in put_back:
-            with contextlib.suppress(Exception):
-                restore(state)
 
 
 def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints, classes
-from harness.boundary import contained, frozen
+from harness.boundary import alone, frozen
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.outputs import as_stored, kind_of
@@ -145,7 +145,7 @@ def fit(
         say=say,
     )
     timer = _Timer(context.folder)
-    with contained():
+    with alone():
         classifier = spec.model.fit(train, validation, context)
     if spec.model.trained_on and spec.model.classes not in (None, spec.dataset.classes):
         _check_order(spec.model, classifier, train, context)

@@ -85,7 +85,7 @@ class Trial:
     def _hear(self, tried: child.Child) -> tuple[str, str]:
         """The plugin that the process loaded last, and what went wrong with it; "" if nothing."""
         loading, dead = "", False
-        watch = signals.Stopwatch()
+        watch: signals.Stopwatch | None = None
         while True:
             answer: dict[str, str] | None = {}
             try:
@@ -106,7 +106,7 @@ class Trial:
             if answer:
                 loading = answer["loading"]
                 watch = signals.Stopwatch()
-            elif watch.seconds() > self.limit:
+            elif watch and watch.seconds() > self.limit:
                 if hasattr(signal, "SIGUSR1"):  # it prints where it is
                     tried.process.send_signal(signal.SIGUSR1)
                     time.sleep(TICK)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from harness import failures, progress
-from harness.boundary import contained
+from harness.boundary import alone
 from harness.child import Tell, channels
 from harness.plan import Job, seconds, sweep_key
 from harness.store import Store
@@ -104,7 +104,7 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
             finishes = [group[0].compute]
         else:
             workspace = store.workspace(sweep_key(group))
-            with contained():
+            with alone():
                 finishes = sweep.run([job.part for job in group], workspace)
     except KeyboardInterrupt:
         raise
@@ -114,7 +114,7 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
     for job, finish in zip(group, finishes, strict=True):
         try:
             with store.write(job.key) as (folder, record):
-                with contained():
+                with alone():
                     record |= finish(folder)
                 record["needs"] = [key.digest for key in job.needs]
         except (Exception, SystemExit) as error:

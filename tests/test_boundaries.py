@@ -32,9 +32,11 @@ from harness.conditions import CLEAN, Condition
 from harness.contract.held import Held
 from harness.features import FeatureSplit
 from harness.jobs import FitSpec
+from harness.plugins import load_plugins
 from harness.predictions import GroundTruth, Run
 from harness.splits import Concat, Subset
 from harness.store import Key, Store
+from harness.trial import Trial
 
 sys.path.append(str(Path(__file__).parent / "simulations"))
 import broken_plugins
@@ -434,6 +436,39 @@ def test_a_copy_of_the_process_that_comes_back_is_ended(capfd):
     assert "came back" in capfd.readouterr().err
 
 
+# Loading
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_loading_has_a_time_limit_and_the_others_are_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.trial.AT_LEAST", 2.0)
+    known = {one.name: one for one in broken_plugins.campaign()["loading"]}
+    names = ("an import without end", "a hook without end", "forks at import", "os._exit in a hook")
+    endless, hook, fine, exits = (known[name] for name in names)
+    files = [one.write(tmp_path) for one in (endless, fine, exits, hook)]
+    with Trial(files=files, minutes=0.001) as trial:
+        registry = load_plugins(files=files, why_not=trial.why_not)
+    status = {plugin.name: plugin for plugin in registry.plugins}
+    for one in (endless, hook):
+        late = status[one.stem]
+        assert late.status.startswith("took longer than 2 s to be loaded (--time-limit)")
+        assert f'{one.stem}.py", line' in late.traceback, "it says where"
+    assert status[exits.stem].status.startswith("ended the process with exit code 3 when it was")
+    assert status[fine.stem].status == ""
+    assert [*registry.refused] == [endless.stem, exits.stem, hook.stem]
+    with Trial(files=files, refused=registry.refused) as again:
+        assert again.child is None, "what is known is not tried again"
+        assert again.why_not(exits.stem)
+
+
+def test_without_other_plugins_nothing_is_tried(tmp_path):
+    described = tmp_path / "described.toml"
+    described.write_text("")
+    with Trial(files=[described]) as trial:
+        assert trial.child is None
+        assert trial.why_not("described") == ""
+
+
 # All of it, in real processes
 
 
@@ -448,9 +483,11 @@ HANDFUL = {
         "closes descriptors and opens files",
     ),
     "loading": (
-        "an import without end",
         "os._exit at import",
+        "os._exit in a hook",
+        "a crash at import",
         "writes at import",
+        "closes at import",
         "forks at import",
     ),
 }

@@ -49,7 +49,7 @@ def write(
         }
         # Until the file has its new name, the earlier one is there and must prove itself too.
         versions = [*_versions(path)[-1:], new]
-        temporary.write_text(json.dumps(digests.sealed({"versions": versions})) + "\n")
+        temporary.write_text(json.dumps(digests.sealed({"versions": versions})) + "\n", "utf-8")
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(beside)

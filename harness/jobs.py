@@ -224,11 +224,11 @@ class Epochs:
         """The epochs that are kept; none if that cannot be told."""
         if checkpoints.damage(self.index):
             return []
-        kept: list[int] = json.loads(self.index.read_text())
+        kept: list[int] = json.loads(self.index.read_text("utf-8"))
         return kept
 
     def _list(self, epochs: Sequence[int]) -> None:
-        checkpoints.write(self.index, lambda draft: draft.write_text(json.dumps(epochs)))
+        checkpoints.write(self.index, lambda draft: draft.write_text(json.dumps(epochs), "utf-8"))
 
     def _file(self, epoch: int) -> Path:
         return self.folder / f"{epoch:06}.npz"
@@ -276,7 +276,7 @@ class _Timer:
             newest = max(path.stat().st_mtime for path in folder.iterdir())
             self.before = earlier["before"] + max(0.0, newest - earlier["started"])
         content = {"before": self.before, "started": time.time()}
-        checkpoints.write(file, lambda draft: draft.write_text(json.dumps(content)))
+        checkpoints.write(file, lambda draft: draft.write_text(json.dumps(content), "utf-8"))
         self.clock = time.monotonic()
 
     def total(self) -> float:

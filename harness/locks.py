@@ -30,7 +30,7 @@ def locked(path: Path, *, wait: bool, protects: str) -> Iterator[bool]:
     except ImportError:  # Windows has no such lock
         yield False
         return
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -58,7 +58,7 @@ class Rows:
             os.truncate(self.path, self._size(rows))
             self._start(self.width)
             self._read(0, rows)
-            self.log.write_text(self._line())
+            self.log.write_text(self._line(), "utf-8")
         else:
             self.path.unlink(missing_ok=True)
             self.log.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ class Rows:
             file.write(data)
         self.sha256.update(data)
         self.count += len(rows)
-        with self.log.open("a") as file:
+        with self.log.open("a", encoding="utf-8") as file:
             file.write(self._line())
 
     def move(self, target: Path) -> None:

@@ -197,7 +197,7 @@ class Store:
             files = {name: _written(staging / name) for name in sorted(stored.names(staging))}
             about = {"format": store_format.FORMAT, "digest": key.digest, "key": key.as_dict()}
             whole = digests.sealed({**about, **record, "files": files})
-            (staging / RECORD).write_text(json.dumps(whole, indent=1) + "\n")
+            (staging / RECORD).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
             _sync(staging / RECORD)
             target = self.folder(key)
             target.parent.mkdir(parents=True, exist_ok=True)

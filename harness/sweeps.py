@@ -114,12 +114,12 @@ class _Errors(dict[int, BaseException]):
         """Keep them in a file, if there are new ones."""
         if len(self) > self.written:
             self.written = len(self)
-            checkpoints.write(path, lambda draft: draft.write_text(self.as_json()))
+            checkpoints.write(path, lambda draft: draft.write_text(self.as_json(), "utf-8"))
 
     def read(self, path: Path) -> None:
         """Add those of a file, if there is one that proves itself."""
         if _proved(path):
-            self.add_json(path.read_text())
+            self.add_json(path.read_text("utf-8"))
 
 
 def _proved(path: Path) -> bool:

@@ -28,7 +28,7 @@ def test_calibrate_reads_every_dose_of_every_fault(toy):
     assert content["version"] == 1
     assert content["probes"] == {"toy-brightness": [1, "toy-means 1"]}
     assert "--phantom toy-phantom" in content["command"]
-    assert "| light     | 1      | 100 %*           |" in page(toy)
+    assert r"| light     | 1      | 100 %\*          |" in page(toy)
     assert "| none      | 0      | 0 %              |" in page(toy)
 
 
@@ -65,7 +65,7 @@ def test_a_dataset_that_fails_costs_the_phantoms_nothing(toy):
     arguments = ("calibrate", "--phantom", "toy-phantom", "--seeds", 1, "--dataset", "toy")
     output = toy(*arguments, code=1, TOY_BROKEN_CHECK="1")
     assert "failed: known changes: toy-brightness on toy: RuntimeError: the toy check" in output
-    assert "| light     | 1      | 100 %*           |" in page(toy)
+    assert r"| light     | 1      | 100 %\*          |" in page(toy)
 
 
 def test_mistakes_are_named(toy):

@@ -76,7 +76,9 @@ def test_a_name_that_is_too_long_is_one_line(toy, option):
 def test_a_folder_is_no_plugin(toy):
     (toy.folder / "mine.toml").mkdir()
     said = last_line(toy, "list", "--plugin", "mine.toml")
-    assert said == "harness: error: --plugin mine.toml: Is a directory; check the path"
+    assert said == (
+        "harness: error: --plugin mine.toml: is a folder, not a file; remove it or correct the path"
+    )
 
 
 @pytest.fixture

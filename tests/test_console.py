@@ -13,7 +13,10 @@ import pytest
 from harness import console
 from harness.errors import one_line, printable
 
-C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+C_LOCALE = {
+    **{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    "PYTHONIOENCODING": "",  # which tox sets
+}
 ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "iso-8859-1": {"PYTHONIOENCODING": "iso-8859-1"},

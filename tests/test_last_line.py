@@ -55,7 +55,7 @@ def test_the_cause_is_found_by_the_name_that_the_file_says(toy):
         (("run", "--dataset", "toy", "--probe", "wanted"), "no probe named 'wanted'; "),
         (("audit", "--dataset", "toy", "--probe", "wanted"), "no probe named 'wanted'; "),
         (("calibrate", "--phantom", "wanted"), "no phantom named 'wanted'; "),
-        (("compare", "published:wanted", "x"), "nothing published is named 'wanted'; "),
+        (("compare", "published:wanted", "published:x"), "nothing published is named 'wanted'; "),
         (("check", "wanted"), "nothing of one, named 'wanted'; "),
         (("run", "--dataset", "toy", "--columns", "wanted"), "there is no 'wanted'; "),
     ],

@@ -14,6 +14,7 @@ from harness.features import FeatureSplit
 from harness.outputs import SMALLEST, as_stored, doubt, kind_of
 from harness.predictions import Run
 from harness.splits import Subset
+from harness.store import Key, Store
 
 LOGITS = 4 * np.random.default_rng(0).standard_normal((200, 5))
 PROBABILITIES = softmax(LOGITS, axis=1)
@@ -141,6 +142,24 @@ class Softmax:
         (folder / "saved").write_text("yes")
 
 
+def stored(root, kind, name, values=None, **record):
+    """A result in a store, and its record."""
+    store, key = Store(root), Key(kind, "d", name, {})
+    with store.write(key) as (folder, about):
+        if values is not None:
+            np.save(folder / "logits.npy", values.astype(np.float32))
+        about.update(model=name, **record)
+    return store.folder(key), store.record(key)
+
+
+def folds_of(root):
+    """Two stored fits, and the patches that each tests."""
+    return [
+        (stored(root, "fit", f"m{fold}")[0], np.arange(100 * fold, 100 * (fold + 1)))
+        for fold in range(2)
+    ]
+
+
 def model(outputs, patches=True):
     return Model(
         name="m",
@@ -157,7 +176,7 @@ def model(outputs, patches=True):
 def test_predictions_are_stored_by_what_they_are(tmp_path, outputs, patches):
     split = Held(patches)
     features = None if patches else FeatureSplit(split, split.values)
-    folds = [(tmp_path, np.arange(100)), (tmp_path, np.arange(100, 200))]
+    folds = folds_of(tmp_path / "runs")
     wanted = [(CLEAN, features), (Condition(view="hflip"), features)]
     for finish in sweeps.predict(model(outputs, patches), {}, folds, wanted, split, 5, tmp_path):
         record = finish(tmp_path)
@@ -186,7 +205,7 @@ def test_held_out_logits_and_those_of_epochs_are_converted_too(tmp_path):
 def test_folds_must_agree_on_what_they_return(tmp_path):
     made = model(lambda classifier: next(kinds))
     kinds = iter(("logits", "scores"))
-    folds = [(tmp_path, np.arange(100)), (tmp_path, np.arange(100, 200))]
+    folds = folds_of(tmp_path / "runs")
     with pytest.raises(HarnessError, match="m are logits in one fold and scores in another"):
         sweeps.predict(made, {}, folds, [(CLEAN, None)], Held(True), 5, tmp_path)
     with pytest.raises(HarnessError, match="outputs are 'softmax'; say logits, probabilities or"):
@@ -196,19 +215,16 @@ def test_folds_must_agree_on_what_they_return(tmp_path):
 def test_a_sum_of_scores_and_logits_is_refused(tmp_path):
     folders, records = [], []
     for name, kind in (("svm", "scores"), ("net", "logits")):
-        folder = tmp_path / name
-        folder.mkdir()
-        np.save(folder / "logits.npy", LOGITS)
+        folder, record = stored(tmp_path, "prediction", name, LOGITS, outputs=kind, terms=1)
         folders.append(folder)
-        records.append({"model": name, "outputs": kind, "terms": 1})
+        records.append(record)
     with pytest.raises(HarnessError, match=r"svm are scores and those of net are logits; .*common"):
         jobs.derive(folders, records, tmp_path)
 
 
-def run_of(folder, values, **record):
-    folder.mkdir()
-    np.save(folder / "logits.npy", values.astype(np.float32))
-    return Run({"model": "m", **record}, folder)
+def run_of(root, values, **record):
+    folder, found = stored(root, "prediction", "m", values, **record)
+    return Run(found, folder)
 
 
 @pytest.mark.parametrize("terms", [1, 2, 3, 4, 8])
@@ -224,8 +240,6 @@ def test_where_there_are_no_probabilities_the_values_themselves_rank(tmp_path):
         (
             {"outputs": "scores", "outputs_doubt": ""},
             {"outputs": "logits", "outputs_doubt": "look like probabilities"},
-            {},  # of an earlier version: it is looked at now
-            {"members": ["a", "b"]},
         )
     ):
         run = run_of(tmp_path / str(number), PROBABILITIES, **record)

@@ -2,6 +2,8 @@
 
 import os
 import random
+import signal
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -459,6 +461,23 @@ def test_loading_has_a_time_limit_and_the_others_are_loaded(tmp_path, monkeypatc
     with Trial(files=files, refused=registry.refused) as again:
         assert again.child is None, "what is known is not tried again"
         assert again.why_not(exits.stem)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_compiled_code_that_does_not_return_ends_the_command_with_a_message():
+    code = (
+        "import signal, threading\n"
+        "from harness import limit\n"
+        "limit.GRACE = 0.5\n"
+        "with limit.limited(0.01):\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "    threading.Event().wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "a plugin took longer than the 0.01 min of --time-limit (in " in done.stderr
 
 
 def test_without_other_plugins_nothing_is_tried(tmp_path):

@@ -168,16 +168,22 @@ def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
         yield os.chdir, Path.cwd()
     yield _set_environment, dict(os.environ)
     if cv2 := sys.modules.get("cv2"):
-        yield cv2.setNumThreads, cv2.getNumThreads()
+        yield _where_changed(cv2.getNumThreads, cv2.setNumThreads), cv2.getNumThreads()
     torch = sys.modules.get("torch")
     if hasattr(torch, "get_rng_state"):  # its import has come to an end
         assert torch is not None
         yield torch.set_rng_state, torch.get_rng_state()
-        yield torch.set_num_threads, torch.get_num_threads()
+        put_back = _where_changed(torch.get_num_threads, torch.set_num_threads)
+        yield put_back, torch.get_num_threads()
         yield torch.set_grad_enabled, torch.is_grad_enabled()
         yield torch.set_default_dtype, torch.get_default_dtype()
     else:  # it may be loaded meanwhile
         yield _default_type, "float32"
+
+
+def _where_changed(get: Callable[[], Any], put: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """For what has an effect even where it sets what is set already."""
+    return lambda value: None if get() == value else put(value)
 
 
 def _set_environment(state: Mapping[str, str]) -> None:

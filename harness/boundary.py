@@ -163,7 +163,8 @@ def alone() -> Iterator[None]:
 def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
     """What a plugin may set for the process: how to put it back, and what it is now."""
     yield random.setstate, random.getstate()
-    yield np.random.set_state, np.random.get_state()
+    if "numpy.random" in sys.modules:  # numpy loads it when it is first used
+        yield np.random.set_state, np.random.get_state()
     with contextlib.suppress(OSError):
         yield os.chdir, Path.cwd()
     yield _set_environment, dict(os.environ)

@@ -1,6 +1,6 @@
 """What read-only boundaries cost a whole process: the same commands with them, and without.
 
-    python tests/benchmarks/boundaries_cost.py [--times 7] [--all]
+    python tests/benchmarks/boundaries_cost.py [--times 7] [--only TEXT] [--all]
 
 Without them, arrays are handed on as they are, patches are not copied, and what plugins set for the
 process stays. Each command starts with an empty store and runs in turn with the one and the other,
@@ -81,6 +81,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=7)
+    parser.add_argument("--only", default="", help="part of the names of the commands to run")
     parser.add_argument("--all", action="store_true", help="all models on the sample as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +100,10 @@ def main() -> None:
         }
         if options.all:
             commands["run --all"] = (["-m", "harness", "run", "--all"],) * 2
-        rows = []
+        headings = ["", "s without", "s with", "", "cpu s without", "cpu s with", ""]
         for title, words in commands.items():
+            if options.only not in title:
+                continue
             found: list[list[tuple[float, float]]] = [[], []]
             for _ in range(options.times):
                 for taken, command, code in zip(found, words, (WITHOUT, WITH), strict=True):
@@ -109,9 +112,7 @@ def main() -> None:
             for column in (0, 1):
                 without, with_ = (statistics.median(t[column] for t in taken) for taken in found)
                 row += [without, with_, f"{100 * (with_ / without - 1):+.1f} %"]
-            rows.append(row)
-    headings = ["seconds", "without", "with", "", "cpu without", "cpu with", ""]
-    print(tabulate(rows, headings, floatfmt=".3f"))
+            print(tabulate([row], headings, floatfmt=".3f"), flush=True)
     print("(*) without the plugin, and with it")
 
 

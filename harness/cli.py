@@ -18,6 +18,7 @@ from harness import commands, console, signals
 from harness.commands.common import FAILED, USAGE
 from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
+from harness.statistics.equivalence import MARGIN
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
@@ -186,7 +187,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
     )
-    tables = argparse.ArgumentParser(add_help=False)
+    judged = argparse.ArgumentParser(add_help=False)
+    judged.add_argument(
+        "--design-effect",
+        type=_design_effect,
+        default=1.0,
+        metavar="X",
+        help="widen intervals, ranks and verdicts as if variances were X times those of "
+        "independent patches (default: 1)",
+    )
+    judged.add_argument(
+        "--margin",
+        type=_margin,
+        default=MARGIN,
+        metavar="POINTS",
+        help="percentage points of accuracy within which models count as equal "
+        f"(default: {100 * MARGIN:g})",
+    )
+    tables = argparse.ArgumentParser(add_help=False, parents=[judged])
     tables.add_argument(
         "--columns",
         type=lambda text: tuple(filter(None, text.split(","))),
@@ -194,14 +212,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="columns of the tables: sets (default, figures, calibration, published, seeds, run, "
         "probes, all) and single columns, such as macro_f1",
-    )
-    tables.add_argument(
-        "--design-effect",
-        type=_design_effect,
-        default=1.0,
-        metavar="X",
-        help="widen intervals as if variances were X times those of independent patches "
-        "(default: 1)",
     )
     tables.add_argument(
         "--temperature",
@@ -395,7 +405,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = added.add_parser(
         "compare",
-        parents=[plugins, stored],
+        parents=[plugins, stored, judged],
         help="compare two measured models on the same patches, or published results",
     )
     for name in ("one", "other"):
@@ -469,6 +479,18 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _margin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of percentage points above 0 and below 100"
+        )
+    return value / 100
 
 
 def _design_effect(text: str) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from harness.errors import HarnessError
 from harness.numbers import percent, points, rounded
 from harness.probes import Column, Figure, ModelProbe
 from harness.registry import suggest
 from harness.rows import Row, fields
+from harness.statistics.equivalence import MARGIN
+from harness.statistics.seeds import LARGEST_SPREAD
 
 SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
 """Named choices. ``--columns`` takes these and the names of single columns."""
@@ -37,13 +40,15 @@ def choose(
     probes: Sequence[ModelProbe],
     reference: str = "reference",
     design_effect: float = 1.0,
+    margin: float = MARGIN,
 ) -> list[Shown]:
     """The columns of these names and sets, in the order of the table.
 
-    ``reference`` is the title of the published result that all are compared with. Raises
+    ``reference`` is the title of the published result that all are compared with, and ``margin``
+    the difference in accuracy within which a model reproduces what was published. Raises
     HarnessError for a name that is neither.
     """
-    known = every(probes, reference, design_effect)
+    known = every(probes, reference, design_effect, margin)
     if not names:
         raise HarnessError(f"--columns: name some; sets are {', '.join(SETS)}")
     wanted = {"rank", "result", "model"}
@@ -56,7 +61,9 @@ def choose(
     return [column for column in known if column.name in wanted]
 
 
-def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) -> list[Shown]:
+def every(
+    probes: Sequence[ModelProbe], reference: str, design_effect: float, margin: float
+) -> list[Shown]:
     """All columns."""
     widened = "" if design_effect == 1 else f", design effect {design_effect:g}"
     return [
@@ -87,8 +94,20 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
             "AUROC: mean over classes, each against the rest.",
         ),
         Shown("accuracy_sd", "± seeds", _spread, ("default", "seeds"), SEEDS),
-        Shown("ece", "ECE %", _percent("ece"), ("calibration",), CALIBRATION),
-        Shown("ece_equal_mass", "ECE % (equal mass)", _percent("ece_equal_mass"), ("calibration",)),
+        *(
+            shown
+            for name, kind in (("ece", ""), ("ece_equal_mass", " (equal mass)"))
+            for shown in (
+                Shown(
+                    f"{name}_debiased",
+                    f"debiased ECE %{kind}",
+                    _percent(f"{name}_debiased"),
+                    ("calibration",),
+                    CALIBRATION,
+                ),
+                Shown(name, f"plain ECE %{kind}", _plain_error(name), ("calibration",)),
+            )
+        ),
         Shown("brier", "Brier", _number("brier"), ("calibration",)),
         Shown("nll", "NLL", _number("nll"), ("calibration",)),
         Shown("published_accuracy", "published %", _published, ("default", "published")),
@@ -99,7 +118,13 @@ def every(probes: Sequence[ModelProbe], reference: str, design_effect: float) ->
             ("published",),
             "Differences (Δ) are in percentage points, with 95 % intervals for unpaired results.",
         ),
-        Shown("reproduced", "reproduced?", _reproduced, ("default", "published"), REPRODUCED),
+        Shown(
+            "reproduced",
+            "reproduced?",
+            _reproduced,
+            ("default", "published"),
+            partial(_about_verdicts, 100 * margin),
+        ),
         Shown(
             "difference_to_reference",
             f"Δ {reference}",
@@ -159,6 +184,12 @@ def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:
             f"on the same patches ({'; '.join(tests)}), Holm's correction holds the chance that "
             "any pair is wrongly told apart to 5 %."
         )
+        if 0 < len(alone) < len(ranked):
+            said.append(
+                "How a row of one seed would vary is not known: beside one of several seeds it is "
+                "told apart only by a difference too large even for a standard deviation over "
+                f"seeds of {100 * LARGEST_SPREAD:g} points."
+            )
         if alone:
             said.append(
                 "A row of one seed is about that training, not the method: trained again it may "
@@ -172,15 +203,43 @@ SEEDS = (
     "in points; the row then has the means."
 )
 CALIBRATION = (
-    "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. "
+    "ECE: expected calibration error in 15 bins of equal width, or with equally many patches. The "
+    "plain one is what is published, and is large where patches are few: behind it is what it "
+    "would be on average if the model were perfectly calibrated. The debiased one is what is left "
+    "without that, 0 where nothing is; its interval is from simulated test sets. "
     "Brier: squared distance to the label, 0 to 2. NLL: negative log likelihood. Of a sum over "
     "models or flips, all are of the softmax of the mean logits. Empty where a model gives no "
     "probabilities, which its notes say."
 )
-REPRODUCED = (
-    "“Reproduced?”: whether the interval of the difference to the published accuracy holds zero; "
-    "not asked where data or protocol are known to differ. With one seed it is about two trainings."
-)
+
+
+def _about_verdicts(margin: float, rows: Sequence[Row], grouped: bool) -> str:
+    verdicts = {row["reproduced"] for row in rows} - {None, "not comparable"}
+    text = (
+        "“Reproduced?”: “reproduced” if the difference to the published accuracy is within "
+        f"±{margin:g} points (its 90 % interval is: two one-sided tests of 5 %; `--margin`), "
+        "“higher” or “lower” if it is larger and its 95 % interval does not hold zero, "
+        "“inconclusive” otherwise; not asked where data or protocol are known to differ."
+    )
+    if "inconclusive" in verdicts:
+        text += (
+            " What is said to decide would do so in 80 % of trials: test patches, measured and "
+            "published on as many, or seeds of the measured model."
+        )
+    if any(_of_two(row) for row in rows):
+        text += (
+            " “Two trainings”: it is about the measured and the published one; how much trainings "
+            "differ from seed to seed is not in it (`--seeds`)."
+        )
+    if verdicts and any(row["accuracy_sd"] is not None for row in rows):
+        text += " With several seeds, the published training counts as one more of them."
+    return text
+
+
+def _of_two(row: Row) -> bool:
+    """Whether a verdict is about two trainings, whose spread over seeds is not known."""
+    judged = row["reproduced"] not in (None, "not comparable", "inconclusive")
+    return judged and row["n_train"] is not None and len(row["seeds"]) == 1
 
 
 def _about_selection(rows: Sequence[Row], grouped: bool) -> str:
@@ -229,6 +288,16 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[Row], str]:
     return cell
 
 
+def _plain_error(name: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        if row[name] is None:
+            return ""
+        null = row[f"{name}_if_calibrated"]
+        return percent(row[name]) + ("" if null is None else f" (if calibrated {percent(null)})")
+
+    return cell
+
+
 def _spread(row: Row) -> str:
     if row["accuracy_sd"] is None:
         return ""
@@ -256,8 +325,12 @@ def _reproduced(row: Row) -> str:
     if row["reproduced"] is None:
         return ""
     why, provided = row["reproduced_because"], row["reproduced_if"]
-    text = f"{row['reproduced']}: {why}" if why else str(row["reproduced"])
-    return f"{text}, if {provided}" if provided else text
+    text = str(row["reproduced"])
+    if provided:
+        text += f", if {provided}"
+    if _of_two(row):
+        text += "; two trainings"
+    return f"{text}: {why}" if why else text
 
 
 def _probed(probe: ModelProbe, column: Column) -> Callable[[Row], str]:

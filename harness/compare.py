@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +19,11 @@ from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import suggest
 from harness.report import render
+from harness.reproduction import equal_within
 from harness.rows import Entry
+from harness.statistics import design_effect as widening
 from harness.statistics import paired
+from harness.statistics.equivalence import MARGIN, narrowed
 from harness.statistics.intervals import Sampling
 from harness.statistics.paired import Comparison
 from harness.statistics.seeds import RunsComparison, compare_runs
@@ -46,14 +49,34 @@ class Compared:
     differing: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Of the first trainings, by class: ids of patches that only the one gets right (``one``), only
     the other (``other``), or that both get wrong in different ways (``neither``)."""
+    design_effect: float = 1.0
+    margin: float = MARGIN
+    """Difference in accuracy within which they count as equal."""
+
+    @property
+    def difference(self) -> Figure:
+        """In accuracy; of all trainings where either has several."""
+        return self.seeds.difference if self.seeds else self.first.differences["accuracy"]
+
+    @property
+    def ends90(self) -> tuple[float, float]:
+        """Its 90 % interval."""
+        if self.seeds:
+            return self.seeds.low90, self.seeds.high90
+        inner = narrowed(self.difference)
+        return inner.low or 0.0, inner.high or 0.0
 
 
 def measured(
-    store: Store, dataset: str, versions: Mapping[str, int] = MappingProxyType({})
+    store: Store,
+    dataset: str,
+    versions: Mapping[str, int] = MappingProxyType({}),
+    design_effect: float = 1.0,
 ) -> tuple[GroundTruth, list[Entry]]:
     """Every measured model on a dataset of the store. Raises HarnessError without any.
 
-    ``versions`` has the version of each model that is installed.
+    ``versions`` has the version of each model that is installed. ``design_effect`` widens the
+    intervals of each.
     """
     known = store.datasets()
     if dataset not in known:
@@ -61,9 +84,8 @@ def measured(
             f"--dataset {dataset}: nothing of it is in {store.root}; {suggest(dataset, known)}"
         )
     truth = predictions.ground_truth(store, dataset)
-    return truth, leaderboard.collect(
-        store, truth, Sampling(groups=truth.groups), versions=versions
-    )
+    sampling = Sampling(groups=truth.groups, design_effect=design_effect)
+    return truth, leaderboard.collect(store, truth, sampling, versions=versions)
 
 
 def failed(store: Store, truth: GroundTruth) -> dict[str, Failure]:
@@ -71,30 +93,52 @@ def failed(store: Store, truth: GroundTruth) -> dict[str, Failure]:
     return {one.model: as_failure(store, one) for one in leaderboard.failed(store, truth)}
 
 
-def compare(truth: GroundTruth, left: Entry, right: Entry) -> Compared:
-    """Compare two measured models. Raises HarnessError when they are the same."""
+def compare(
+    truth: GroundTruth,
+    left: Entry,
+    right: Entry,
+    design_effect: float = 1.0,
+    margin: float = MARGIN,
+) -> Compared:
+    """Compare two measured models. Raises HarnessError when they are the same.
+
+    ``design_effect`` widens the intervals of differences and makes p larger.
+    """
     if left is right:
         raise HarnessError(f"compare: {left.name} is compared with itself; name two results")
     logits = [entry.runs[0].logits() for entry in (left, right)]
     guesses = [values.argmax(axis=1) for values in logits]
     seeds = None
     if len(left.runs) > 1 or len(right.runs) > 1:
-        seeds = compare_runs(left.right, right.right, truth.groups)
+        seeds = compare_runs(left.right, right.right, truth.groups, design_effect)
+    first = paired.compare(
+        truth.labels,
+        logits[0],
+        logits[1],
+        Sampling(groups=truth.groups),
+        (left.runs[0].scores(), right.runs[0].scores()),
+    )
+    recalls = _recalls(truth, *guesses)
     return Compared(
         truth=truth,
         one=left,
         other=right,
-        first=paired.compare(
-            truth.labels,
-            logits[0],
-            logits[1],
-            Sampling(groups=truth.groups),
-            (left.runs[0].scores(), right.runs[0].scores()),
-        ),
+        first=_widened(first, design_effect),
         seeds=seeds,
-        recalls=_recalls(truth, *guesses),
+        recalls={name: widening.wider(gap, design_effect) for name, gap in recalls.items()},
         differing=_differing(truth, *guesses),
+        design_effect=design_effect,
+        margin=margin,
     )
+
+
+def _widened(found: Comparison, effect: float) -> Comparison:
+    """A comparison with a design effect; that of Matthews correlation is from -2 to 2."""
+    differences = {
+        name: widening.wider(gap, effect, *((-2.0, 2.0) if name == "mcc" else (-1.0, 1.0)))
+        for name, gap in found.differences.items()
+    }
+    return replace(found, p=float(widening.larger(found.p, effect)), differences=differences)
 
 
 def find(
@@ -165,7 +209,12 @@ def text(compared: Compared) -> list[str]:
         if (why := entry.no_probabilities)
     ]
     lines.append(_verdict(compared))
-    if compared.truth.groups is None:
+    if compared.design_effect != 1:
+        lines.append(
+            f"Intervals and p values assume a design effect of {compared.design_effect:g}"
+            f"{' besides groups' if compared.truth.groups is not None else ''}."
+        )
+    elif compared.truth.groups is None:
         lines.append(
             "Patches count as independent. Where several are of one patient, intervals are too "
             "narrow and p too small."
@@ -187,14 +236,17 @@ def text(compared: Compared) -> list[str]:
 
 def _verdict(compared: Compared) -> str:
     one, other = compared.one.name, compared.other.name
-    p, gap = compared.first.p, compared.first.differences["accuracy"].value
+    p, gap = compared.first.p, compared.difference
     test = "McNemar, mid-p" if compared.truth.groups is None else "over groups"
+    test += ", of these two trainings"
     if compared.seeds:
-        p, gap, test = compared.seeds.p, compared.seeds.difference.value, "over seeds and patches"
+        p, test = compared.seeds.p, "over seeds and patches"
+    better, worse = (one, other) if gap.value > 0 else (other, one)
+    told = f"{better} is more accurate than {worse}"
     if p >= 0.05:
-        return f"They cannot be told apart in accuracy ({equals_p(p)}, {test})."
-    better, worse = (one, other) if gap > 0 else (other, one)
-    return f"{better} is more accurate than {worse} ({equals_p(p)}, {test})."
+        told = "They cannot be told apart in accuracy"
+    within = equal_within(gap, *compared.ends90, compared.margin)
+    return f"{told} ({equals_p(p)}, {test}). {within}."
 
 
 def _figures(compared: Compared) -> Table:
@@ -238,14 +290,22 @@ def _seeds(compared: Compared, seeds: RunsComparison) -> str:
     dominates = "seeds dominate" if share > 50 else "the test patches dominate"
     counts = " and ".join(str(len(entry.runs)) for entry in (compared.one, compared.other))
     alone = [e.name for e in (compared.one, compared.other) if len(e.runs) == 1]
-    note = ""
+    said = (
+        f"Of the variance, {share:.0f} % is from seed to seed and {100 - share:.0f} % from the "
+        f"test patches: {dominates}."
+    )
+    if seeds.bound:
+        said = (
+            "Too few trainings tell how accuracies vary from seed to seed, so the interval is that "
+            f"of a standard deviation of {100 * seeds.bound:.1f} points, more than is to be "
+            "expected."
+        )
     if alone:
-        note = f" {alone[0]}, trained once, is taken to vary from seed to seed as the other does."
+        said += f" {alone[0]} was trained once: train it with as many seeds (`--seeds`)."
     return (
         f"Over all trainings ({counts}) accuracies differ by {points(gap.value)} points "
-        f"({points(gap.low or 0)} to {points(gap.high or 0)}). Of the variance, "
-        f"{share:.0f} % is from seed to seed and {100 - share:.0f} % from the test patches: "
-        f"{dominates}. The table above is of the first training of each.{note}"
+        f"({points(gap.low or 0)} to {points(gap.high or 0)}). {said} The table above is of the "
+        "first training of each."
     )
 
 
@@ -318,5 +378,8 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "differences": {name: asdict(gap) for name, gap in _defined(compared.first).items()},
         "recall_differences": [asdict(gap) for gap in compared.recalls.values()],
         "seeds": None if compared.seeds is None else asdict(compared.seeds),
+        "design_effect": compared.design_effect,
+        "margin": compared.margin,
+        "interval90": list(compared.ends90),
         "patches": compared.differing,
     }

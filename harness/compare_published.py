@@ -14,6 +14,8 @@ from harness.probes import Figure, Table
 from harness.registry import Plugin, absent
 from harness.report import render
 from harness.rows import Entry
+from harness.statistics import equivalence, intervals
+from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.unpaired import difference, proportions_p
 from harness.types import PublishedResult
 
@@ -41,6 +43,7 @@ def of_result(
     name: str,
     test_set: str = "",
     plugins: Sequence[Plugin] = (),
+    sampling: Sampling = INDEPENDENT,
 ) -> Side:
     """A published result by ``published:MODEL``.
 
@@ -64,7 +67,7 @@ def of_result(
             "meant is not known"
         )
     found = named[0]
-    figures = reproduction.figures(found)
+    figures = reproduction.figures(found, sampling)
     return Side(name, found.test_set, found.n, figures, found.confusion, result=found)
 
 
@@ -88,10 +91,18 @@ def of_entry(entry: Entry, truth: GroundTruth) -> Side:
     )
 
 
-def text(one: Side, other: Side, known: Sequence[PublishedResult]) -> list[str]:
+def text(
+    one: Side,
+    other: Side,
+    known: Sequence[PublishedResult],
+    design_effect: float = 1.0,
+    margin: float = equivalence.MARGIN,
+) -> list[str]:
     """Paragraphs for a person. Raises HarnessError when the sides are of different test patches.
 
     ``known`` are published results, of which those of the same test set tell how it is composed.
+    ``design_effect`` is the one that the intervals of the sides have, and ``margin`` the difference
+    in accuracy within which they count as equal.
     """
     if one.test_set != other.test_set:
         raise HarnessError(
@@ -110,17 +121,21 @@ def text(one: Side, other: Side, known: Sequence[PublishedResult]) -> list[str]:
         if side.dataset
         and (unverified := comparability.unverified(side.dataset, fitted_here=False))
     ]
+    assumed = []
+    if design_effect != 1:
+        assumed = [f"Intervals and p values assume a design effect of {design_effect:g}."]
     lines = [
         f"{one.name} and {other.name} on {one.test_set}. Which patches each gets right is not "
         "known, so they are compared as if on different patches: what models have in common is "
         "lost, and small differences are missed.",
         *provided,
-        *_verdict(one, other),
+        *assumed,
+        *_verdict(one, other, design_effect, margin),
         render(_figures(one, other), "simple"),
     ]
     classes = _classes(one) or _classes(other)
     if one.confusion is not None and other.confusion is not None and classes:
-        found = reproduction.by_class(one.confusion, other.confusion, classes)
+        found = reproduction.by_class(one.confusion, other.confusion, classes, design_effect)
         lines.append(render(reproduction.class_table(found), "simple"))
     return lines
 
@@ -137,21 +152,28 @@ def _classes(side: Side) -> Sequence[str]:
     return side.result.classes if side.result else side.dataset["classes"]
 
 
-def _verdict(one: Side, other: Side) -> list[str]:
+def _verdict(one: Side, other: Side, design_effect: float, margin: float) -> list[str]:
     if "accuracy" not in one.figures or "accuracy" not in other.figures:
         return []
     counts = [
-        number
+        number / design_effect
         for side in (one, other)
         for number in (round(side.figures["accuracy"].value * side.n), side.n)
     ]
     p = proportions_p(*counts)
     size = equals_p(p)
+    gap = difference(one.figures["accuracy"], other.figures["accuracy"])
+    inner = equivalence.narrowed(gap)
+    within = reproduction.equal_within(gap, inner.low or 0, inner.high or 0, margin)
     if p >= 0.05:
-        return [f"They cannot be told apart in accuracy ({size}, score test)."]
+        error = ((gap.high or 0) - (gap.low or 0)) / 2 / intervals.Z
+        more = equivalence.needed(gap.value, margin, error, min(one.n, other.n))
+        if "not shown" in within and more.patches:
+            within += f": {reproduction.would_decide(more)}"
+        return [f"They cannot be told apart in accuracy ({size}, score test). {within}."]
     ahead = one.figures["accuracy"].value > other.figures["accuracy"].value
     better, worse = (one, other) if ahead else (other, one)
-    return [f"{better.name} is more accurate than {worse.name} ({size}, score test)."]
+    return [f"{better.name} is more accurate than {worse.name} ({size}, score test). {within}."]
 
 
 def _figures(one: Side, other: Side) -> Table:

@@ -160,7 +160,7 @@ def contrast(
                 _entry(store, truth, [runs[seed] for seed in seeds])
                 for truth, runs in zip(truths, sides, strict=True)
             ]
-            compared[model] = compare.compare(truths[0], *entries)
+            compared[model] = compare.compare(truths[0], entries[0], entries[1])
     return Contrast(datasets, n_train, compared)
 
 
@@ -261,12 +261,13 @@ def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
             " Accuracies, their difference and p are of all seeds; which patches are right only "
             "with either, and recalls, are of the first seed."
         )
+    alone = "" if all(several) else " With one seed, p is about these two trainings (`--seeds`)."
     return (
         f"Each model was trained on the {found.n_train:,} training patches that {one} and {other} "
         "both have, once as they are in each, with the same seeds, order and patches to select on, "
         f"and predicts the same {len(truth.labels):,} test patches. Differences are {one} minus "
         f"{other}, with paired intervals; p is {test}, corrected for the number of models."
-        f"{of_first}"
+        f"{of_first}{alone}"
     )
 
 

@@ -19,9 +19,14 @@ from harness.statistics.intervals import Sampling
 from harness.store import Key, Store
 from harness.stored import load_json
 
-VERSION = 2
+VERSION = 3
 """Raised when the same logits give other figures, so that stored ones are not read back."""
-NAMES = (*metrics.OF_CONFUSION, "macro_auroc", "ece", "ece_equal_mass", "brier", "nll")
+NAMES = (
+    *(*metrics.OF_CONFUSION, "macro_auroc"),
+    *("ece", "ece_if_calibrated", "ece_debiased"),
+    *("ece_equal_mass", "ece_equal_mass_if_calibrated", "ece_equal_mass_debiased"),
+    *("brier", "nll"),
+)
 """The figures of a run."""
 
 

@@ -32,7 +32,8 @@ DEFAULT = ("default",)
 def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], list[list[str]]]:
     """The chosen columns in which any row has something to say, and the rows' cells."""
     reference = board.reference.title if board.reference else "reference"
-    chosen = columns.choose(names, board.probes, reference, board.sampling.design_effect)
+    effect = board.sampling.design_effect
+    chosen = columns.choose(names, board.probes, reference, effect, board.margin)
     cells = [[column.cell(row) for column in chosen] for row in board.rows]
     kept = [
         number
@@ -132,7 +133,7 @@ def _independence(board: Board) -> str:
     """What is known of patches that belong together."""
     groups, effect = board.truth.groups, board.sampling.design_effect
     if groups is not None:
-        widened = "" if effect == 1 else f" Intervals assume a design effect of {effect:g} besides."
+        widened = "" if effect == 1 else f" All assume a design effect of {effect:g} besides."
         text = (
             f"Patches come from {groups.max() + 1:,} groups (patients or slides), which count as "
             f"independent: intervals and comparisons of measured rows go by groups.{widened}"
@@ -149,7 +150,7 @@ def _independence(board: Board) -> str:
     if effect != 1:
         return text + (
             f"Intervals assume a design effect of {effect:g}, which is how much larger variances "
-            f"are than those of independent patches{folds}. Ranks and p values do not."
+            f"are than those of independent patches{folds}; so do ranks and verdicts."
         )
     text += f"They count as independent, so intervals and ranks are too narrow{folds}."
     if board.entries:
@@ -188,6 +189,7 @@ def to_json(board: Board) -> str:
         "dataset": {field: board.dataset.get(field) for field in DATASET_FIELDS},
         "groups": None if board.truth.groups is None else int(board.truth.groups.max()) + 1,
         "design_effect": board.sampling.design_effect,
+        "margin": board.margin,
         "reference": board.reference.name if board.reference else None,
         "rows": board.rows,
     }

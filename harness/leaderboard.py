@@ -25,6 +25,7 @@ from harness.rows import (
     with_scaled,
 )
 from harness.statistics import ranking
+from harness.statistics.equivalence import MARGIN
 from harness.statistics.intervals import Sampling
 from harness.store import Store
 from harness.stored import DamagedError
@@ -48,10 +49,18 @@ class Board:
     """What each probe found, by the probe's and the model's name; the best row of a model."""
     changed: tuple[Row, ...] = ()
     """Published accuracies under perturbations, each beside the measured one of the same model."""
+    margin: float = MARGIN
+    """Difference in accuracy within which a model reproduces what was published."""
 
     def other_test_data(self, result: PublishedResult) -> str:
         """Why a published result is about other test patches than those here; "" if it is not."""
         return comparability.other_test_data(result, self.dataset, self.published)
+
+    @property
+    def assumed(self) -> list[str]:
+        """A sentence for pages about the design effect, if there is one."""
+        effect = self.sampling.design_effect
+        return [] if effect == 1 else [f"Intervals and p assume a design effect of {effect:g}."]
 
     @property
     def dataset(self) -> dict[str, Any]:
@@ -70,12 +79,14 @@ def build(
     versions: Mapping[str, int] = MappingProxyType({}),
     ask: Ask = predictions.ask,
     damaged: Callable[[DamagedError], None] | None = None,
+    margin: float = MARGIN,
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last.
 
     ``versions`` has the version of each model that is installed; results of others are left out.
     With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
-    ``ask`` asks a probe, and decides what becomes of one that fails. What is damaged is handed to
+    ``ask`` asks a probe, and decides what becomes of one that fails. ``margin`` is the difference
+    in accuracy within which a model reproduces what was published. What is damaged is handed to
     ``damaged``, and the row of its model says so in place of figures; without it, and where the
     dataset itself is damaged, DamagedError is raised.
     """
@@ -104,10 +115,10 @@ def build(
         if error.name not in {one.model for one in fails}:
             fails.append(failures.of_damaged(error))
     entries = [e for e in entries if e.record["model"] not in {one.model for one in fails}]
-    rows = [measured_row(entry, truth, sampling, same_test, reference) for entry in entries]
+    rows = [measured_row(entry, truth, sampling, same_test, reference, margin) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
-    _rank(rows, entries, truth)
+    _rank(rows, entries, sampling)
     if with_temperature:
         rows = with_scaled(rows, entries, store, truth, sampling, probes, note_damaged)
     rows += [failed_row(one, store, truth) | cells(probes, {}) for one in fails]
@@ -146,6 +157,7 @@ def build(
         published=tuple(same_test),
         findings=findings,
         changed=tuple(changed),
+        margin=margin,
     )
 
 
@@ -182,7 +194,8 @@ def collect(
         predictions.runs(store, truth.dataset, perturbations, damaged), versions
     )
     kept = [run for group in together for run in group]
-    seen = predictions.views(truth, kept, perturbations) if probes else []
+    effect = sampling.design_effect
+    seen = predictions.views(truth, kept, perturbations, effect) if probes else []
     view_of = {id(run): view for run, view in zip(kept, seen, strict=False)}
     entries = []
     models = [group[0].record["model"] for group in together]
@@ -203,12 +216,13 @@ def collect(
     return entries
 
 
-def _rank(rows: Sequence[Row], entries: Sequence[Entry], truth: GroundTruth) -> None:
+def _rank(rows: Sequence[Row], entries: Sequence[Entry], sampling: Sampling) -> None:
     """Give measured rows their ranks, and the range of ranks that the data leave open."""
     if not rows:
         return
     accuracies = np.array([row["accuracy"] for row in rows])
-    p = ranking.pairwise([entry.right for entry in entries], truth.groups)
+    right = [entry.right for entry in entries]
+    p = ranking.pairwise(right, sampling.groups, sampling.design_effect)
     ranges = ranking.rank_ranges(accuracies, p)
     for row, (best, worst) in zip(rows, ranges, strict=True):
         row["rank"] = 1 + int((accuracies > row["accuracy"]).sum())

@@ -3,7 +3,7 @@ models know when they are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from harness.predictions import Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page
 from harness.rows import Entry
-from harness.statistics import reliability
+from harness.statistics import calibration, reliability
 from harness.statistics.metrics import probabilities
 from harness.types import PublishedResult
 
-SCHEMA = 1
+SCHEMA = 2
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 PAIRS = 10
 """Confused pairs of classes that are shown."""
@@ -43,6 +43,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     lines = [
         f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
+        *board.assumed,
         "## Patches that every model gets wrong",
         *_hard(board, hard),
         "## Confidence",
@@ -57,7 +58,11 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         shown = drawing.write(path, plot, partial(draw, board), problems, caption)
         lines += shown
         written += [path] if shown else []
-    lines += _without_confidence(board)
+    risks = {
+        entry.name: reliability.risk(board.truth.labels, logits, COVERAGES, board.sampling)
+        for entry, logits in _logits(board)
+    }
+    lines += [*_risks(risks), *_without_confidence(board)]
     for entry in board.entries:
         lines += [f"## {inline(entry.name)}", *_model(board, entry)]
     for result, names in published(board):
@@ -74,7 +79,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
                 "model": entry.name,
                 "result": entry.record["digest"],
                 "confused": confused(np.array(entry.found[0].confusion), board.truth.classes),
-                **_confidence(board, entry.runs[0]),
+                **_confidence(board, entry.runs[0], risks.get(entry.name)),
                 "against_published": [
                     {
                         "class": one.name,
@@ -100,32 +105,51 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     return [*write_page(folder / name, lines, content), *written]
 
 
-def _confidence(board: Board, run: Run) -> dict[str, Any]:
+Risks = tuple[Figure, list[Figure]]
+"""Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
+
+
+def _risks(risks: Mapping[str, Risks]) -> list[str]:
+    if not risks:
+        return []
+    rows = tuple((model, *map(_interval, (area, *at))) for model, (area, at) in risks.items())
+    headings = ("model", "area under the curve", *(f"at {percent(c, 0)} %" for c in COVERAGES))
+    return [
+        "Error rate, %, among the patches that a model is surest of: the mean over all coverages "
+        "(area under the risk-coverage curve), and at some; with 95 % intervals.",
+        render(Table(name="risk", title="", headings=headings, rows=rows)),
+    ]
+
+
+def _confidence(board: Board, run: Run, risks: Risks | None) -> dict[str, Any]:
     """What the pictures show: bins of confidence, and error against coverage.
 
     Nothing of a model whose outputs are no probabilities, but the reason.
     """
-    if run.no_probabilities:
+    if run.no_probabilities or risks is None:
         return {
             "reliability": None,
             "error_at_coverage": None,
             "area_under_risk_coverage": None,
+            "area_under_risk_coverage_low": None,
+            "area_under_risk_coverage_high": None,
             "confidence_empty_because": run.no_probabilities,
         }
     logits = run.mean_logits()
-    bins = reliability.bins(board.truth.labels, probabilities(logits), equal_mass=True)
-    _, risk = reliability.risk_coverage(board.truth.labels, logits)
-    at = np.ceil(np.array(COVERAGES) * len(risk)).astype(int) - 1
+    bins = calibration.bins(board.truth.labels, probabilities(logits), equal_mass=True)
+    area, at = risks
     return {
         "reliability": [
             {"confidence": float(c), "accuracy": float(a), "n": int(n)}
             for c, a, n in zip(bins.confidence, bins.accuracy, bins.n, strict=True)
         ],
         "error_at_coverage": [
-            {"coverage": share, "error": float(risk[i])}
-            for share, i in zip(COVERAGES, at, strict=True)
+            {"coverage": share, "error": one.value, "low": one.low, "high": one.high}
+            for share, one in zip(COVERAGES, at, strict=True)
         ],
-        "area_under_risk_coverage": float(risk.mean()),
+        "area_under_risk_coverage": area.value,
+        "area_under_risk_coverage_low": area.low,
+        "area_under_risk_coverage_high": area.high,
         "confidence_empty_because": "",
     }
 
@@ -187,10 +211,10 @@ def _model(board: Board, entry: Entry) -> list[str]:
     return parts
 
 
-def _interval(recall: Figure | None) -> str:
-    if recall is None or recall.low is None or recall.high is None:
+def _interval(share: Figure | None) -> str:
+    if share is None or share.low is None or share.high is None:
         return ""
-    return f"{percent(recall.value, 1)} ({percent(recall.low, 1)}–{percent(recall.high, 1)})"
+    return f"{percent(share.value, 1)} ({percent(share.low, 1)}–{percent(share.high, 1)})"
 
 
 def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
@@ -243,7 +267,8 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
         if (result.name, result.trained_on) == same and not board.other_test_data(result):
             assert result.confusion is not None
             ours = entry.found[0].confusion
-            return reproduction.by_class(ours, result.confusion, board.truth.classes)
+            effect = board.sampling.design_effect
+            return reproduction.by_class(ours, result.confusion, board.truth.classes, effect)
     return []
 
 
@@ -252,10 +277,10 @@ def _draw_reliability(board: Board) -> Any:
         return None
     figure, axes = _axes(board)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    most = min(reliability.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
+    most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
     for entry, logits in drawn:
         scores = probabilities(logits)
-        bins = reliability.bins(board.truth.labels, scores, equal_mass=True, most=most)
+        bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
         axes.plot(bins.confidence, bins.accuracy, marker=".", label=drawing.label(entry.name))
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)

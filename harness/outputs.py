@@ -25,7 +25,7 @@ TOLERANCE = 0.01
 NEGATIVE = -1e-6
 """What is above this is no negative probability, but rounding."""
 PERCENT = 100.0
-MANY = 30
+MANY = 20
 """Patches from which on it is no chance that every value of a model lies between 0 and 1."""
 DECLARE = 'outputs = "{0}" in a TOML file, Model(outputs="{0}") in Python'
 """How to say what a model returns."""

@@ -216,7 +216,10 @@ def _of_one_version(runs: Sequence[Run], versions: Mapping[str, int]) -> list[Ru
 
 
 def views(
-    truth: GroundTruth, known: Sequence[Run], perturbations: Mapping[str, Perturbation]
+    truth: GroundTruth,
+    known: Sequence[Run],
+    perturbations: Mapping[str, Perturbation],
+    design_effect: float = 1.0,
 ) -> list[Predictions]:
     """What probes see of runs."""
 
@@ -239,6 +242,8 @@ def views(
             perturbations=MappingProxyType(dict(perturbations)),
             under=under,
             of=of,
+            groups=truth.groups,
+            design_effect=design_effect,
         )
 
     return [view(run) for run in known]

@@ -166,6 +166,11 @@ class Predictions:
     """``under(perturbation, level)``: the logits of perturbed patches; None if there are none."""
     of: Callable[[str], Predictions | None]
     """``of(model)``: the predictions of another model for the same patches; None if none."""
+    groups: NDArray[np.int64] | None = None
+    """Number of the patient or slide of each patch, (N,), from 0 without gaps; None if not known.
+    """
+    design_effect: float = 1.0
+    """By what factor variances are larger than those of independent patches, or groups."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         f"# {inline(dataset)}: what the models rely on",
         "From the logits stored for clean and for perturbed test patches. Of each probe, only "
         "models appear of which the logits that it needs are stored.",
+        *board.assumed,
     ]
     same_patches = tuple(r for r in board.published if not board.other_test_data(r))
     written: list[Path] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ import numpy as np
 from harness.numbers import p_value, points
 from harness.probes import Figure, Table
 from harness.statistics import intervals, metrics
+from harness.statistics.equivalence import MARGIN, Needed, narrowed, needed, outcome
 from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.ranking import holm
 from harness.statistics.unpaired import difference, proportions_p
 from harness.types import PublishedResult
 
-Verdict = Literal["reproduced", "higher", "lower", "not comparable"]
+Verdict = Literal["reproduced", "higher", "lower", "inconclusive", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,15 @@ class Reproduction:
 
     verdict: Verdict
     because: str
-    """Why they are not comparable; "" when they are."""
+    """Why they are not comparable, or what would decide; "" where there is a verdict."""
     difference: Figure | None
-    """Measured minus published; None when the test patches are not the same."""
+    """Measured minus published, with its 95 % interval; None when the test patches are not the
+    same."""
+    low90: float | None = None
+    high90: float | None = None
+    """Its 90 % interval."""
+    needed: Needed = field(default_factory=Needed)
+    """What would decide, where the verdict is inconclusive."""
 
 
 def judge(
@@ -38,28 +45,62 @@ def judge(
     record: dict[str, Any],
     dataset: dict[str, Any],
     sampling: Sampling = INDEPENDENT,
+    margin: float = MARGIN,
 ) -> Reproduction:
     """Compare an accuracy, and those of its trainings, with that of a published result.
 
+    Reproduced: within the margin, as two one-sided tests show. Higher, lower: by more than the
+    margin, and not by chance; see ``equivalence.outcome``.
+
     The predictions behind a published accuracy are not known, so the two count as unpaired, which
     makes the interval of the difference wider than it need be. Where the model was trained with
-    several seeds, the spread of these is added: the published training was one more of them.
-    Reproduced means that the interval, 95 %, holds zero.
+    several seeds, the spread of these is added: the published training was one more of them. With
+    one seed the spread is not known, and the verdict is about these two trainings.
     """
     if dataset["shortfall"]:
         return Reproduction("not comparable", dataset["shortfall"], None)
-    gap = difference(measured, figures(published, sampling)["accuracy"])
-    if len(per_seed) > 1:
-        gap = _with_seeds(gap, per_seed)
+    of_patches = difference(measured, figures(published, sampling)["accuracy"])
+    gap = _with_seeds(of_patches, per_seed, 0.975)
+    inner = _with_seeds(narrowed(of_patches), per_seed, 0.95)
     because = "; ".join(_other_protocol(published, record, dataset))
     if because:
         return Reproduction("not comparable", because, gap)
-    assert gap.low is not None
-    assert gap.high is not None
-    verdict: Verdict = "reproduced"
-    if gap.low > 0 or gap.high < 0:
-        verdict = "higher" if gap.value > 0 else "lower"
-    return Reproduction(verdict, "", gap)
+    assert inner.low is not None
+    assert inner.high is not None
+    found = outcome(gap, inner.low, inner.high, margin)
+    if found == "inconclusive":
+        assert of_patches.low is not None
+        assert of_patches.high is not None
+        error = (of_patches.high - of_patches.low) / 2 / intervals.Z
+        more = needed(gap.value, margin, error, published.n, per_seed)
+        why = would_decide(more)
+        return Reproduction("inconclusive", why, gap, inner.low, inner.high, more)
+    verdict: Verdict = "higher" if gap.value > 0 else "lower"
+    if found == "equivalent":
+        verdict = "reproduced"
+    return Reproduction(verdict, "", gap, inner.low, inner.high)
+
+
+def would_decide(more: Needed) -> str:
+    """What it would take to decide, for a person."""
+    if more.never:
+        return "no number of test patches or seeds would decide at this spread over seeds"
+    amounts = []
+    if more.seeds:
+        amounts.append(f"{more.seeds:,} seeds")
+    if more.patches:
+        amounts.append(f"{float(f'{more.patches:.3g}'):,.0f} test patches")
+    if not amounts:
+        return "too near the margin"
+    return f"about {(' and ' if more.both else ' or ').join(amounts)} would decide"
+
+
+def equal_within(gap: Figure, low90: float, high90: float, margin: float) -> str:
+    """Whether a difference is shown to be within the margin, for a person."""
+    ends = f"90 % interval {points(low90)} to {points(high90)}"
+    if outcome(gap, low90, high90, margin) == "equivalent":
+        return f"The difference is within ±{100 * margin:g} points ({ends})"
+    return f"That it is within ±{100 * margin:g} points is not shown ({ends})"
 
 
 def _other_protocol(
@@ -76,13 +117,16 @@ def _other_protocol(
     return [reason for reason in reasons if reason]
 
 
-def _with_seeds(gap: Figure, per_seed: Sequence[float]) -> Figure:
+def _with_seeds(gap: Figure, per_seed: Sequence[float], quantile: float) -> Figure:
+    """A difference with the spread over seeds in its interval, where there are several."""
     from scipy.stats import t
 
     assert gap.low is not None
     assert gap.high is not None
     n = len(per_seed)
-    spread = t.ppf(0.975, n - 1) * np.std(per_seed, ddof=1) * np.sqrt(1 + 1 / n)
+    if n < 2:
+        return gap
+    spread = t.ppf(quantile, n - 1) * np.std(per_seed, ddof=1) * np.sqrt(1 + 1 / n)
     below, above = np.hypot(gap.value - gap.low, spread), np.hypot(gap.high - gap.value, spread)
     return replace(gap, low=float(gap.value - below), high=float(gap.value + above))
 
@@ -106,7 +150,10 @@ class ClassDifference:
 
 
 def by_class(
-    confusion: Sequence[Sequence[int]], published: Sequence[Sequence[int]], classes: Sequence[str]
+    confusion: Sequence[Sequence[int]],
+    published: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    design_effect: float = 1.0,
 ) -> list[ClassDifference]:
     """Differences in recall of a confusion matrix to a published one, by class with patches."""
     ours, theirs = np.asarray(confusion), np.asarray(published)
@@ -117,13 +164,15 @@ def by_class(
             continue
         right, other_right = int(ours[label, label]), int(theirs[label, label])
         gap = difference(
-            of_counts(name, right / n, n), of_counts(name, other_right / other_n, other_n)
+            of_counts(name, right / n, n / design_effect),
+            of_counts(name, other_right / other_n, other_n / design_effect),
         )
         more = ours[label] / n - theirs[label] / other_n
         more[label] = 0
         worst = int(more.argmax())
         moved = f"{classes[worst]} ({points(more[worst], 1)} points)" if more[worst] > 0 else ""
-        p = proportions_p(right, n, other_right, other_n)
+        counts = [count / design_effect for count in (right, n, other_right, other_n)]
+        p = proportions_p(*counts)
         found.append(ClassDifference(name, gap, p, moved))
     corrected = holm(np.array([one.p for one in found]))
     return [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]

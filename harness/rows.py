@@ -12,6 +12,7 @@ from harness import classes, comparability, figures, numbers, predictions, repro
 from harness.failures import FailedModel, as_failure
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
+from harness.statistics.equivalence import MARGIN
 from harness.statistics.intervals import Sampling
 from harness.statistics.unpaired import difference
 from harness.store import Store
@@ -88,10 +89,12 @@ def measured_row(
     sampling: Sampling,
     related: Sequence[PublishedResult],
     reference: PublishedResult | None,
+    margin: float = MARGIN,
 ) -> Row:
     """The row of a measured model, beside its published counterpart and the reference.
 
-    ``related`` are all published results of the dataset's test set.
+    ``related`` are all published results of the dataset's test set. ``margin`` is the difference in
+    accuracy within which a model reproduces what was published.
     """
     record, dataset = entry.record, truth.described
     came_fitted = bool(record.get("trained_on"))
@@ -117,7 +120,9 @@ def measured_row(
             return reproduction.Reproduction("not comparable", why, None)
         if other := comparability.other_test_data(result, dataset, related):
             return reproduction.Reproduction("not comparable", other, None)
-        return reproduction.judge(found["accuracy"], accuracies, result, record, dataset, theirs)
+        return reproduction.judge(
+            found["accuracy"], accuracies, result, record, dataset, theirs, margin
+        )
 
     to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
     several = len(accuracies) > 1
@@ -146,6 +151,7 @@ def measured_row(
         "reproduced": to_published.verdict if same else None,
         "reproduced_because": to_published.because,
         "reproduced_if": provided if same and to_published.verdict != "not comparable" else "",
+        **_reproduced(to_published),
         **_fields("difference_to_reference", to_reference.difference),
         "difference_to_reference_empty_because": (
             "" if to_reference.difference else to_reference.because
@@ -172,6 +178,16 @@ def measured_row(
         "source": f"{record['plugin']}, "
         + ("result " if len(records) == 1 else "results ")
         + ", ".join(one["digest"] for one in records),
+    }
+
+
+def _reproduced(found: reproduction.Reproduction | None) -> Row:
+    """Fields of a row behind a verdict: the 90 % interval, and what would decide."""
+    return {
+        "reproduced_low90": found.low90 if found else None,
+        "reproduced_high90": found.high90 if found else None,
+        "reproduced_patches_needed": found.needed.patches if found else None,
+        "reproduced_seeds_needed": found.needed.seeds if found else None,
     }
 
 
@@ -248,6 +264,7 @@ def published_row(
         "reproduced": None,
         "reproduced_because": "published",
         "reproduced_if": "",
+        **_reproduced(None),
         **_fields("difference_to_reference", gap),
         "difference_to_reference_empty_because": why,
         "selected_on": result.selected_on,
@@ -290,6 +307,7 @@ def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
         "reproduced": None,
         "reproduced_because": "failed",
         "reproduced_if": "",
+        **_reproduced(None),
         **_fields("difference_to_reference", None),
         "difference_to_reference_empty_because": "failed",
         "selected_on": "",

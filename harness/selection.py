@@ -22,7 +22,7 @@ from harness.statistics.selection import SelectionAudit, Trajectory, audit
 from harness.store import Store
 from harness.stored import DamagedError, has, load_arrays
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def audits(
@@ -43,7 +43,8 @@ def audits(
             damaged(error)
             continue
         if any(kept):
-            found[entry.name] = [audit(folds) for folds in kept if folds]
+            effect = board.sampling.design_effect
+            found[entry.name] = [audit(folds, effect) for folds in kept if folds]
     return found
 
 
@@ -76,16 +77,19 @@ def write(
         f"# {inline(board.dataset['name'])}: selection",
         "Accuracy % on the test patches of one and the same training, at the epoch that the "
         "held-out part of the training patches chose, at the last, and at the one that the test "
-        "patches chose, as published protocols do. Optimism: what the test patches chose, less "
-        "what the held-out part chose, with a 95 % interval. It is never below zero, so an "
-        "interval above zero proves nothing; “on other patches” tells how much of it is more than "
-        "luck: what is left of it, on average, on one half of the test patches when the other "
-        "half chooses.",
+        "patches chose, as published protocols do. “Reported more” is what the test patches chose, "
+        "less what the held-out part chose. It is above zero even if all epochs are equally good, "
+        "as one of them is the best by chance, and the more so the fewer patches choose, such as "
+        "those of a fold. “By chance” is how much of it is gone, on average, on one half of the "
+        "test patches when the other half chooses; “optimism” is what is left, with a 95 % "
+        "interval: where it holds zero, choosing on test patches found no better epoch, and what "
+        "was reported more is chance.",
         render(_table(found)),
     ]
     shown = drawing.write(path, "epochs", lambda: _draw(found), problems)
     lines += shown
     written = [path] if shown else []
+    lines += board.assumed
     lines.append(
         "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
         "the store."
@@ -94,7 +98,10 @@ def write(
         "schema": SCHEMA,
         "dataset": board.dataset["name"],
         "digest": board.dataset["digest"],
-        "models": {model: [asdict(one) for one in some] for model, some in found.items()},
+        "models": {
+            model: [asdict(one) | {"chance": one.chance} for one in some]
+            for model, some in found.items()
+        },
     }
     return [*write_page(folder / name, lines, content), *written]
 
@@ -107,9 +114,10 @@ def _table(found: dict[str, list[SelectionAudit]]) -> Table:
                 f"{percent(one.accuracies[how])} ({_epochs(one.epochs[how])})"
                 for how in ("held-out", "last", "test")
             ),
+            points(one.reported),
+            points(one.chance),
             f"{points(one.optimism.value)} ({points(one.optimism.low or 0)} to "
             f"{points(one.optimism.high or 0)})",
-            points(one.kept),
         )
         for model, some in found.items()
         for one in some
@@ -122,8 +130,9 @@ def _table(found: dict[str, list[SelectionAudit]]) -> Table:
             "held-out chose (epoch)",
             "last (epoch)",
             "test chose (epoch)",
-            "optimism, points",
-            "on other patches",
+            "reported more, points",
+            "by chance",
+            "optimism (95 %)",
         ),
         rows=rows,
     )

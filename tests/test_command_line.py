@@ -59,6 +59,16 @@ def test_what_is_said_twice_is_done_once(toy):
     assert said == "harness: error: contrast: toy is compared with itself; name two datasets"
 
 
+@pytest.mark.parametrize("command", [("run", "--all"), ("leaderboard",), ("compare", "a", "b")])
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [*(("--margin", t) for t in ("0", "-1", "100", "x", "nan")), ("--design-effect", "0.5")],
+)
+def test_margins_and_design_effects_that_are_none_are_refused(capsys, command, option, text):
+    assert cli.main([*command, option, text]) == 2
+    assert f"argument {option}: {text!r} is not a number of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--data", "--store", "--leaderboards"])
 def test_a_file_is_no_folder(capsys, tmp_path, option):
     file = tmp_path / "file"

@@ -11,11 +11,12 @@ import jsonschema
 import numpy as np
 import pytest
 
-from harness import HarnessError, PublishedResult, columns, figures, formats, mistakes
+from harness import HarnessError, PublishedResult, columns, compare, figures, formats, mistakes
 from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
 from harness.markup import inline
+from harness.statistics import ranking
 from harness.store import Key, Store
 from harness.stored import DamagedError
 
@@ -376,6 +377,69 @@ def test_a_design_effect_widens_intervals_and_says_so(make):
     assert "design effect 4" in formats.table(wide, "github")
     assert "assume a design effect of 4" in formats.markdown(wide)
     assert "With a design effect of 5" in formats.markdown(plain)
+
+
+def test_a_design_effect_reaches_ranks(make, monkeypatch):
+    """Ranks are open between models that only independent patches tell apart."""
+    monkeypatch.setattr(ranking, "mcnemar", lambda one, other: np.full(np.shape(one), 0.02))
+    store = make([("m", 3), ("n", 2)])
+    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 5))
+    assert [row["rank_worst"] for row in plain.rows] == [1, 2]
+    assert [row["rank_worst"] for row in wide.rows] == [2, 2]
+    assert "so do ranks and verdicts" in formats.markdown(wide)
+
+
+@pytest.mark.parametrize("runs", [1, 2], ids=["one training", "two"])
+@pytest.mark.parametrize("groups", [None, ["a", "b", "c", "d"]], ids=["patches", "groups"])
+def test_a_design_effect_reaches_comparisons(make, groups, runs):
+    models = [(model, right, seed) for model, right in (("m", 4), ("n", 1)) for seed in range(runs)]
+    store = make(models, groups=groups)
+    found = []
+    for effect in (1, 4):
+        truth, (one, other) = compare.measured(store, "d", design_effect=effect)
+        found.append(compare.compare(truth, one, other, effect))
+    plain, wide = found
+    assert wide.first.p > plain.first.p
+    assert runs == 1 or wide.seeds.p > plain.seeds.p
+    for name, gap in plain.first.differences.items():
+        assert wide.first.differences[name].low <= gap.low <= gap.high
+        assert gap.high <= wide.first.differences[name].high
+    assert wide.ends90[0] <= plain.ends90[0] < plain.ends90[1] <= wide.ends90[1]
+    assert wide.one.found[0].figures["accuracy"].low < plain.one.found[0].figures["accuracy"].low
+    assert any("assume a design effect of 4" in line for line in compare.text(wide))
+    assert not any("design effect" in line for line in compare.text(plain))
+
+
+def test_pages_say_that_intervals_assume_the_design_effect(make, tmp_path):
+    store = make([("m", 3)])
+    plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 4))
+    for board, said in ((plain, False), (wide, True)):
+        page, *_ = mistakes.write(board, tmp_path, Collected(store))
+        assert ("assume a design effect of 4" in page.read_text()) == said
+
+
+@pytest.mark.parametrize(
+    ("margin", "seeds", "expected"),
+    [
+        (0.005, 1, "inconclusive: about "),
+        (0.9, 1, "reproduced; two trainings"),
+        (0.9, 2, "reproduced"),
+    ],
+)
+def test_a_verdict_goes_by_the_margin_and_says_of_how_many_trainings(make, margin, seeds, expected):
+    store = make([("m", 3, seed) for seed in range(seeds)])
+    board = build(store, "d", [published(selected_on="held-out")], margin=margin)
+    (row,) = board.rows
+    row["reproduced_if"] = ""
+    assert board.margin == margin
+    (column,) = (c for c in columns.every([], "r", 1.0, margin) if c.name == "reproduced")
+    assert column.cell(row).startswith(expected)
+    page = formats.markdown(board)
+    assert f"within ±{100 * margin:g} points" in page
+    assert ("“Two trainings”" in page) == ("two trainings" in expected)
+    assert row["reproduced_low90"] < 0 < row["reproduced_high90"]
+    assert (row["reproduced_patches_needed"] or 0) > 4 or margin > 0.5
+    jsonschema.validate(json.loads(formats.to_json(board)), json.loads(SCHEMA.read_text()))
 
 
 def test_the_page_about_errors(make, tmp_path):

@@ -153,6 +153,11 @@ def test_two_models_are_compared_from_the_store(toy):
     assert "Of the variance, " in output
     assert re.search(r"all +30 +\d+ +\d+ +\d+", output)
     assert toy.toy_log == log, "nothing runs"
+    assert "That it is within ±0.5 points is not shown (90 % interval" in output
+    wide = toy("compare", "toy-mean", "toy-features", "--design-effect", 5, "--margin", 99)
+    assert "Intervals and p values assume a design effect of 5." in wide
+    assert "within ±99 points (90 % interval" in wide
+    assert "Patches count as independent" not in wide
     found = json.loads(toy("compare", "toy-mean", "toy-features", "--json"))
     counted = dict.fromkeys(("one", "other", "neither"), 0)
     for kinds in found["patches"].values():
@@ -321,7 +326,8 @@ def test_published_rows_are_never_mixed_with_measured_ones(toy):
     toy("run", "--dataset", "toy", "--model", "toy-mean", "--protocol", "published")
     rows = {row["selected_on"]: row for row in board(toy)["rows"] if row["rank"]}
     low = rows["test"]["difference_to_published_low"]
-    assert rows["test"]["reproduced"] == ("higher" if low > 0 else "reproduced")
+    assert rows["test"]["reproduced"] == ("higher" if low > 0 else "inconclusive")
+    assert "two trainings" in (toy.folder / "leaderboards/toy.md").read_text() or low <= 0
     page = (toy.folder / "leaderboards/toy.md").read_text()
     assert "Δ ToyDeep" in page
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")

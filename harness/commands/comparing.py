@@ -30,9 +30,11 @@ def compare(options: argparse.Namespace) -> int:
     """Print how two models compare."""
     from harness import compare as comparing
     from harness import compare_published as published
+    from harness.statistics.intervals import Sampling
 
     registry = registry_of(options)
     names = (options.one, options.other)
+    effect, margin = options.design_effect, options.margin
     results = [result for result, _ in registry.published]
     if any(name.startswith(published.PREFIX) for name in names):
         if options.json:
@@ -42,22 +44,24 @@ def compare(options: argparse.Namespace) -> int:
             if not name.startswith(published.PREFIX):
                 dataset = _compared_dataset(options)
                 store = existing_store(options)
-                truth, entries = comparing.measured(store, dataset, registry.versions)
+                truth, entries = comparing.measured(store, dataset, registry.versions, effect)
                 entry = comparing.find(entries, name, dataset, comparing.failed(store, truth))
                 measured[name] = published.of_entry(entry, truth)
         test_set = next((side.test_set for side in measured.values()), "")
+        sampling = Sampling(design_effect=effect)
         sides = [
-            measured.get(name) or published.of_result(results, name, test_set, registry.plugins)
+            measured.get(name)
+            or published.of_result(results, name, test_set, registry.plugins, sampling)
             for name in names
         ]
-        print("\n\n".join(published.text(sides[0], sides[1], results)))
+        print("\n\n".join(published.text(sides[0], sides[1], results, effect, margin)))
         return exit_code(options, registry)
     dataset = _compared_dataset(options)
     store = existing_store(options)
-    truth, entries = comparing.measured(store, dataset, registry.versions)
+    truth, entries = comparing.measured(store, dataset, registry.versions, effect)
     failed = comparing.failed(store, truth)
     one, other = (comparing.find(entries, name, dataset, failed) for name in names)
-    compared = comparing.compare(truth, one, other)
+    compared = comparing.compare(truth, one, other, effect, margin)
     if options.json:
         print_json(comparing.as_json(compared))
     else:

@@ -178,6 +178,7 @@ def _build_boards(
                 registry.versions,
                 predictions.careful(problems, options.time_limit),
                 partial(damaged, name),
+                options.margin,
             )
         except DamagedError as error:
             damaged(name, error)

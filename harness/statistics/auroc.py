@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.statistics.deviations import deviations
 from harness.statistics.metrics import Floats
 
 
@@ -60,10 +61,4 @@ def macro_auroc(
         areas.append(above.mean())
         parts[own] += above / (n_own * len(counted))
         parts[~own] += below / (n_rest * len(counted))
-    means = np.bincount(labels, parts, minlength=len(counts)) / np.maximum(counts, 1)
-    unbiased = np.sqrt(counts / np.maximum(counts - 1, 1))
-    deviations = (parts - means[labels]) * unbiased[labels]
-    if groups is not None:
-        deviations = np.bincount(groups, deviations).astype(np.float64)
-        deviations *= np.sqrt(len(deviations) / max(len(deviations) - 1, 1))
-    return Auroc(float(np.mean(areas)) if areas else np.nan, deviations)
+    return Auroc(float(np.mean(areas)) if areas else np.nan, deviations(parts, labels, groups))

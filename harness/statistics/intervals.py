@@ -1,17 +1,15 @@
 """95 % intervals of figures on one set of patches.
 
 They say how a figure varies from one set of patches to another with as many patches of each class.
-A bootstrap of the patches, class by class (of groups of patches where these are known), gives the
-standard error of a figure, and Wilson's score interval its shape. Percentiles of the bootstrap
-would do for most models, but cover 90 % instead of 95 where only few patches are wrong: see
-``tests/simulations``.
+Its standard error is from how much each patch, or group of patches, moves the figure
+(``deviations``), and Wilson's score interval gives its shape. How often intervals hold the truth is
+simulated in ``tests/simulations``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,19 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import Auroc, macro_auroc
+from harness.statistics.deviations import deviations
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
-RESAMPLES = 10_000
+RESAMPLES = 500
 SMOOTHING = 0.25
-"""Variance of so many patches, each by itself, that is added to what a bootstrap finds: where next
-to none is wrong, it finds too little. Chosen by simulation, as is the next."""
+"""Variance of so many patches, each by itself, that is added to what the patches show: where next
+to none is wrong, they show too little. Chosen by simulation, as is the next."""
+MOST_FACTOR = 3.0
+"""Logarithm of the factor beyond which a ratio is not told from 0."""
 MORE_FREEDOM = 2.0
 """Degrees of freedom added to those of a variance that hangs on few patches, as it is uncertain
 itself."""
-AT_ONCE = 2**23
-"""Cells of confusion matrices that are resampled at a time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,27 @@ class Sampling:
     """By what factor variances are larger than those of independent patches (Kish 1965): a guess,
     for test sets whose groups are not known."""
     resamples: int = RESAMPLES
+    """Test sets that are simulated for figures of which no formula is known: calibration errors."""
+
+    @property
+    def n_groups(self) -> int | None:
+        """How many groups there are; None where patches are independent."""
+        return None if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def z(self) -> float:
+        """What a standard error is multiplied by: from few groups it is not known well."""
+        return Z if self.n_groups is None else quantile(self.n_groups)
+
+    def most(self, n: float) -> float:
+        """How many independent patches so many stand for, at most."""
+        return min(n, self.n_groups or n) / self.design_effect
+
+    def of(self, chosen: NDArray[np.bool_]) -> Sampling:
+        """That of some of the patches, bool (N,)."""
+        if self.groups is None:
+            return self
+        return replace(self, groups=np.unique(self.groups[chosen], return_inverse=True)[1])
 
 
 INDEPENDENT = Sampling()
@@ -69,14 +89,25 @@ def score_interval(
 
     It is that of a proportion among as many patches as give it this standard error, the effective
     sample size (Dean and Pagano, Journal of Survey Statistics and Methodology 3, 2015), or among
-    ``n`` where the standard error or the spread of the figure is 0. All from 0 to 1 if z is
-    infinite.
+    ``n`` where the standard error or the spread of the figure is 0. Where few patches are wrong, or
+    few right, one such patch more than there should be is not unlikely, and Wilson's interval ends
+    too early: it reaches at least to the exact bound that is passed on one side as often as the
+    interval on both (as Brown, Cai and DasGupta modify it, Statistical Science 16, 2001). All from
+    0 to 1 if z is infinite.
     """
+    from scipy.special import betaincinv, ndtr
+
     if math.isinf(z):
         return 0.0, 1.0
     spread, variance = value * (1 - value), standard_error**2
     effective = spread / variance if spread > 1e-12 and variance > 0 else n
-    return wilson(value * effective, effective, z)
+    right, wrong, tail = value * effective, (1 - value) * effective, 2 * ndtr(-z)
+    low, high = wilson(right, effective, z)
+    if right > 0:
+        low = min(low, float(betaincinv(right, wrong + 1, tail)))
+    if wrong > 0:
+        high = max(high, 1 - float(betaincinv(wrong, right + 1, tail)))
+    return low, high
 
 
 def estimate(
@@ -100,17 +131,95 @@ def of_predictions(
     sampling: Sampling = INDEPENDENT,
 ) -> dict[str, Figure]:
     """The figures of ``metrics.OF_CONFUSION``, from labels and predicted labels (N,)."""
-    if sampling.groups is None:
-        return of_matrix(metrics.confusion_matrix(labels, predicted, n_classes), sampling)
-    by_group = _by_group(labels, predicted, n_classes, sampling.groups)
-    drawn = _resampled_groups(by_group, sampling)
-    return _figures(by_group.sum(axis=0), drawn, sampling, len(by_group))
+    matrix = metrics.confusion_matrix(labels, predicted, n_classes)
+    values = metrics.of_confusion(matrix)
+    moves = metrics.influence(matrix)[:, labels, predicted].T
+    variances = np.square(deviations(moves, labels, sampling.groups)).sum(axis=0)
+    n_of = matrix.sum(axis=1)[matrix.sum(axis=1) > 0]
+    n = float(n_of.sum())
+    # Where each class counts alike, one patch of the smallest counts this much, and all patches as
+    # much as so many of equal weight.
+    heaviest, alike = 1 / (len(n_of) * n_of.min()), len(n_of) ** 2 / (1 / n_of).sum()
+    weights = {"accuracy": (1 / n, n), "mcc": (1 / n, n)}
+    figures = {}
+    for name, value, variance in zip(OF_CONFUSION, values, variances, strict=True):
+        weight, most = weights.get(name, (heaviest, alike))
+        least = -1.0 if name == "mcc" else 0.0
+        variance += SMOOTHING * weight**2
+        figures[name] = _figure(name, value, variance, most, sampling, least)
+    return figures
 
 
 def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
     """The figures of ``metrics.OF_CONFUSION``, from a matrix (C, C) of independent patches."""
     matrix = np.asarray(confusion, np.int64)
-    return _figures(matrix, resampled(matrix, sampling.resamples), sampling)
+    labels, predicted = (np.repeat(index, matrix.ravel()) for index in np.indices(matrix.shape))
+    return of_predictions(labels, predicted, len(matrix), sampling)
+
+
+def mean_of_shares(
+    name: str, values: Floats, labels: NDArray[np.int64], sampling: Sampling = INDEPENDENT
+) -> Figure:
+    """Mean of shares from 0 to 1, one for each patch (N,), such as whether it is right, 0 or 1.
+
+    Of an accuracy it is the interval that ``of_predictions`` gives.
+    """
+    mean = values.mean()
+    return linearized(name, mean, (values - mean) / len(values), labels, sampling)
+
+
+def linearized(
+    name: str,
+    value: float,
+    influence: Floats,
+    labels: NDArray[np.int64],
+    sampling: Sampling = INDEPENDENT,
+    least: float = 0.0,
+) -> Figure:
+    """A figure from ``least``, 0 or -1, to 1 that each patch moves by so much, (N,).
+
+    Its variance is that of ``deviations``, enlarged by ``SMOOTHING`` of a patch.
+    """
+    n = len(influence)
+    variance = np.square(deviations(influence, labels, sampling.groups)).sum() + SMOOTHING / n**2
+    return _figure(name, value, variance, n, sampling, least)
+
+
+def ratio(
+    name: str,
+    value: float,
+    influence: Floats,
+    one_patch: float,
+    labels: NDArray[np.int64],
+    sampling: Sampling = INDEPENDENT,
+) -> Figure:
+    """A ratio from 0 on that each patch moves by so much, (N,); symmetric as a factor.
+
+    The variance is enlarged by ``SMOOTHING`` of a patch that moves the ratio by ``one_patch``. From
+    one group there is no interval.
+    """
+    variance = np.square(deviations(influence, labels, sampling.groups)).sum()
+    variance += SMOOTHING * one_patch**2
+    half = sampling.z * math.sqrt(variance * sampling.design_effect)
+    if not math.isfinite(half):
+        return Figure(name=name, value=float(value))
+    if value <= 0 or half / value > MOST_FACTOR:
+        return Figure(name=name, value=float(value), low=0.0, high=float(value + half))
+    factor = math.exp(half / value)
+    return Figure(name=name, value=float(value), low=value / factor, high=value * factor)
+
+
+def _figure(
+    name: str, value: float, variance: float, n: float, sampling: Sampling, least: float = 0.0
+) -> Figure:
+    """With the score interval, of a figure from ``least`` to 1, brought to 0 to 1 and back."""
+    span = 1 - least
+    error = math.sqrt(variance * sampling.design_effect) / span
+    ends = score_interval((value - least) / span, error, sampling.most(n), sampling.z)
+    low, high = (least + span * end for end in ends)
+    return Figure(
+        name=name, value=float(value), low=float(min(low, value)), high=float(max(high, value))
+    )
 
 
 def recalls(
@@ -119,26 +228,22 @@ def recalls(
     classes: tuple[str, ...],
     sampling: Sampling = INDEPENDENT,
 ) -> dict[str, Figure]:
-    """Recall of each class that has patches, by its name."""
-    matrix = metrics.confusion_matrix(labels, predicted, len(classes))
-    n_of, values = matrix.sum(axis=1), metrics.recall(matrix)
-    errors, groups_of = np.zeros(len(classes)), n_of
-    if sampling.groups is not None:
-        by_group = _by_group(labels, predicted, len(classes), sampling.groups)
-        groups_of = (by_group.sum(axis=2) > 0).sum(axis=0)
-        present = n_of > 0
-        drawn = np.concatenate(
-            [metrics.recall(m)[:, present] for m in _resampled_groups(by_group, sampling)]
-        )
-        unbiased = groups_of[present] / np.maximum(groups_of[present] - 1, 1)
-        errors[present] = np.sqrt(np.nanvar(drawn, axis=0, ddof=1) * unbiased)
-    errors *= np.sqrt(sampling.design_effect)
+    """Recall of each class that has patches, by its name.
+
+    The score interval of a proportion; with groups, that of the mean of shares.
+    """
     found = {}
-    for name, value, error, most in zip(classes, values, errors, groups_of.tolist(), strict=True):
-        if most:
-            z = Z if sampling.groups is None else quantile(most)
-            low, high = score_interval(value, error, most / sampling.design_effect, z)
-            found[name] = Figure(name=name, value=float(value), low=low, high=high)
+    for label, name in enumerate(classes):
+        own = labels == label
+        n = int(own.sum())
+        if not n:
+            continue
+        right = (predicted[own] == label).astype(np.float64)
+        if sampling.groups is not None:
+            found[name] = mean_of_shares(name, right, labels[own], sampling.of(own))
+            continue
+        low, high = score_interval(right.mean(), 0, n / sampling.design_effect)
+        found[name] = Figure(name=name, value=float(right.mean()), low=low, high=high)
     return found
 
 
@@ -168,83 +273,6 @@ def auroc_of(
         half = auroc_quantile(area, sampling) * error / spread
         low, high = expit(logit(area.value) - half), expit(logit(area.value) + half)
     return Figure(name="macro_auroc", value=area.value, low=float(low), high=float(high))
-
-
-def resampled(confusion: NDArray[np.int64], resamples: int) -> Iterator[NDArray[np.int64]]:
-    """Bootstrap of a confusion matrix, each class by itself: yields matrices (R, C, C).
-
-    To draw patches of a class with replacement is to draw its row from a multinomial distribution.
-    """
-    rng = np.random.default_rng(0)
-    n_of = confusion.sum(axis=1)
-    for size in _sizes(resamples, confusion.size):
-        drawn = np.zeros((size, *confusion.shape), np.int64)
-        for label in np.flatnonzero(n_of):
-            cells = np.flatnonzero(confusion[label])
-            shares = confusion[label, cells] / n_of[label]
-            drawn[:, label, cells] = rng.multinomial(n_of[label], shares, size)
-        yield drawn
-
-
-def _resampled_groups(
-    by_group: NDArray[np.float64], sampling: Sampling
-) -> Iterator[NDArray[np.float64]]:
-    """Bootstrap of whole groups, from their matrices (G, C, C): yields matrices (R, C, C)."""
-    rng = np.random.default_rng(0)
-    n = len(by_group)
-    for size in _sizes(sampling.resamples, max(n, by_group[0].size)):
-        times = rng.multinomial(n, np.full(n, 1 / n), size).astype(np.float64)
-        yield (times @ by_group.reshape(n, -1)).reshape(size, *by_group.shape[1:])
-
-
-def _by_group(
-    labels: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    n_classes: int,
-    groups: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Confusion matrices of the groups, (G, C, C)."""
-    cells = (groups * n_classes + labels) * n_classes + predicted
-    counts = np.bincount(cells, minlength=(groups.max() + 1) * n_classes**2)
-    return counts.reshape(-1, n_classes, n_classes).astype(np.float64)
-
-
-def _sizes(resamples: int, cells: int) -> Iterator[int]:
-    step = max(1, AT_ONCE // cells)
-    for start in range(0, resamples, step):
-        yield min(step, resamples - start)
-
-
-def _figures(
-    confusion: NDArray[np.int64] | Floats,
-    drawn: Iterator[NDArray[np.int64]] | Iterator[Floats],
-    sampling: Sampling,
-    n_groups: int | None = None,
-) -> dict[str, Figure]:
-    values = metrics.of_confusion(confusion)
-    variances = np.concatenate([metrics.of_confusion(matrices) for matrices in drawn]).var(
-        axis=0, ddof=1
-    )
-    n_of = confusion.sum(axis=1)[confusion.sum(axis=1) > 0]
-    n, z = float(n_of.sum()), Z
-    # Where each class counts alike, one patch of the smallest counts this much, and all patches as
-    # much as so many of equal weight.
-    heaviest, alike = 1 / (len(n_of) * n_of.min()), len(n_of) ** 2 / (1 / n_of).sum()
-    weights = {"accuracy": (1 / n, n), "mcc": (1 / n, n)}
-    if n_groups is not None:
-        variances *= n_groups / max(n_groups - 1, 1)
-        z = quantile(n_groups)
-    figures = {}
-    for name, value, variance in zip(OF_CONFUSION, values, variances, strict=True):
-        weight, most = weights.get(name, (heaviest, alike))
-        most = min(most, n_groups or most) / sampling.design_effect
-        error = math.sqrt((variance + SMOOTHING * weight**2) * sampling.design_effect)
-        if name == "mcc":  # from -1 to 1
-            low, high = (2 * end - 1 for end in score_interval((1 + value) / 2, error / 2, most, z))
-        else:
-            low, high = score_interval(value, error, most, z)
-        figures[name] = Figure(name=name, value=float(value), low=low, high=high)
-    return figures
 
 
 def quantile(n_groups: int) -> float:

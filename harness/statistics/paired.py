@@ -10,20 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
+from harness.statistics.deviations import deviations
 from harness.statistics.intervals import (
-    AT_ONCE,
     INDEPENDENT,
     Sampling,
     Z,
     auroc_quantile,
-    quantile,
     wilson,
 )
 from harness.statistics.metrics import OF_CONFUSION, Bools, Floats
 
-SMOOTHING = 0.1
+SMOOTHING = 0.5
 """Variance of so many patches of the smallest class that is added to that of differences in which
-classes count alike: a bootstrap finds too little where models differ on next to no patch. Chosen by
+classes count alike: where models differ on next to no patch, these show too little. Chosen by
 simulation."""
 
 
@@ -49,12 +48,30 @@ def paired_difference(one: Bools, other: Bools) -> tuple[float, float, float]:
     a patch is added to each of the four cells (Agresti and Min, Statistics in Medicine 24, 2005);
     it covers well also where few patches differ.
     """
-    n = len(one)
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    b, c, total = only_one + 0.5, only_other + 0.5, n + 2
-    center = (b - c) / total
-    half = Z * float(np.sqrt(b + c - (b - c) ** 2 / total)) / total
-    return (only_one - only_other) / n, max(-1.0, center - half), min(1.0, center + half)
+    figure = mean_difference("", one.astype(np.float64) - other)
+    assert figure.low is not None
+    assert figure.high is not None
+    return figure.value, figure.low, figure.high
+
+
+def mean_difference(name: str, values: Floats, sampling: Sampling = INDEPENDENT) -> Figure:
+    """Mean of differences from -1 to 1, one for each patch (N,), with its 95 % interval.
+
+    Such as that of being right once and being right another time, or of shares of changes under
+    which a patch is right. Half a patch is added at each end of the range and one in the middle
+    (Agresti and Min, Statistics in Medicine 24, 2005). With groups it is that of ``of_groups``.
+    """
+    value, n = float(values.mean()), len(values)
+    if sampling.groups is not None:
+        _, (low, high) = of_groups(values, sampling.groups, sampling.design_effect)
+        return Figure(name=name, value=value, low=low, high=high)
+    ends, added = np.array([-1.0, 0.0, 1.0]), np.array([0.5, 1.0, 0.5])
+    total = n + added.sum()
+    mean = values.sum() / total
+    squares = ((values - mean) ** 2).sum() + added @ (ends - mean) ** 2
+    half = Z * float(np.sqrt(squares * sampling.design_effect)) / total
+    low, high = max(-1.0, float(mean) - half), min(1.0, float(mean) + half)
+    return Figure(name=name, value=value, low=min(low, value), high=max(high, value))
 
 
 @dataclass(frozen=True)
@@ -101,9 +118,10 @@ def of_predictions(
 
     The p value is McNemar's mid-p, and the interval of the difference in accuracy that of
     ``paired_difference``. With groups, both come from the sums over groups (Obuchowski, Statistics
-    in Medicine 17, 1998). The other figures have intervals from a paired bootstrap, whose variance
-    is somewhat enlarged: that of the Matthews correlation by as much as Agresti and Min enlarge
-    that of the accuracy, by one patch; see ``SMOOTHING`` for the others.
+    in Medicine 17, 1998). The variance of the other figures is from how much each patch moves
+    their difference (``deviations``), and is somewhat enlarged: that of the Matthews correlation by
+    as much as Agresti and Min enlarge that of the accuracy, by one patch; see ``SMOOTHING`` for the
+    others.
     """
     right, other_right = one == labels, other == labels
     only_one, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
@@ -111,13 +129,21 @@ def of_predictions(
     p = float(mcnemar(only_one, only_other))
     if sampling.groups is not None:
         p, (low, high) = of_groups(right.astype(float) - other_right, sampling.groups)
-    errors = _bootstrap_errors(labels, one, other, n_classes, sampling)
-    z = Z if sampling.groups is None else quantile(int(sampling.groups.max()) + 1)
-    matrices = (metrics.confusion_matrix(labels, guess, n_classes) for guess in (one, other))
+    matrices = [metrics.confusion_matrix(labels, guess, n_classes) for guess in (one, other)]
     values = np.subtract(*map(metrics.of_confusion, matrices))
+    moves = np.subtract(
+        *(
+            metrics.influence(m)[:, labels, guess]
+            for m, guess in zip(matrices, (one, other), strict=True)
+        )
+    )
+    variances = np.square(deviations(moves.T, labels, sampling.groups)).sum(axis=0)
+    n_of = np.bincount(labels)[np.unique(labels)]
+    smoothing = SMOOTHING / (len(n_of) * n_of.min()) ** 2
+    variances += np.array([1 / len(labels) ** 2, smoothing, smoothing, 1 / len(labels) ** 2])
     differences = {
-        name: _figure(name, value, z * error)
-        for name, value, error in zip(OF_CONFUSION, values, errors, strict=True)
+        name: _figure(name, value, sampling.z * error)
+        for name, value, error in zip(OF_CONFUSION, values, np.sqrt(variances), strict=True)
     }
     differences["accuracy"] = Figure(name="accuracy", value=accuracy, low=low, high=high)
     return Comparison(only_one, only_other, p, differences)
@@ -128,10 +154,13 @@ def _figure(name: str, value: float, half: float) -> Figure:
     return Figure(name=name, value=float(value), low=float(low), high=float(high))
 
 
-def of_groups(difference: Floats, groups: NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
+def of_groups(
+    difference: Floats, groups: NDArray[np.int64], design_effect: float = 1.0
+) -> tuple[float, tuple[float, float]]:
     """p value and interval of a mean over patches (N,) that are independent only across groups.
 
-    The variance is that of one patch larger than what the groups show. One group shows nothing.
+    The variance is that of one patch larger than what the groups show, times the design effect. One
+    group shows nothing.
     """
     from scipy.stats import t
 
@@ -140,56 +169,10 @@ def of_groups(difference: Floats, groups: NDArray[np.int64]) -> tuple[float, tup
     g = len(sums)
     if g < 2:
         return 1.0, (-1.0, 1.0)
-    error = np.sqrt((sums**2).sum() * g / (g - 1) + 1) / n
+    error = np.sqrt(((sums**2).sum() * g / (g - 1) + 1) * design_effect) / n
     half = t.ppf(0.975, g - 1) * error
     p = 2 * t.sf(abs(mean) / error, g - 1)
     return float(p), (float(max(-1.0, mean - half)), float(min(1.0, mean + half)))
-
-
-def _bootstrap_errors(
-    labels: NDArray[np.int64],
-    one: NDArray[np.int64],
-    other: NDArray[np.int64],
-    n_classes: int,
-    sampling: Sampling,
-) -> Floats:
-    """Standard errors of the differences in the figures of a confusion matrix."""
-    # Patches of one label that both models predict alike are exchangeable: a cell.
-    cells, cell_of, n_of = np.unique(
-        (labels * n_classes + one) * n_classes + other, return_inverse=True, return_counts=True
-    )
-    true, by_one, by_other = np.unravel_index(cells, (n_classes,) * 3)
-    rng = np.random.default_rng(0)
-    found = []
-    n_groups = 1 if sampling.groups is None else int(sampling.groups.max()) + 1
-    step = max(1, AT_ONCE // (max(len(cells), n_classes**2, n_groups)))
-    for start in range(0, sampling.resamples, step):
-        size = min(step, sampling.resamples - start)
-        if sampling.groups is None:
-            counts = np.zeros((size, len(cells)))
-            for label in np.unique(true):
-                own = true == label
-                n = int(n_of[own].sum())
-                counts[:, own] = rng.multinomial(n, n_of[own] / n, size)
-        else:
-            in_groups = np.zeros((n_groups, len(cells)))
-            np.add.at(in_groups, (sampling.groups, cell_of), 1)
-            times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size)
-            counts = times.astype(float) @ in_groups
-        both = []
-        for guessed in (by_one, by_other):
-            place = np.zeros((len(cells), n_classes**2))
-            place[np.arange(len(cells)), true * n_classes + guessed] = 1
-            matrices = (counts @ place).reshape(size, n_classes, n_classes)
-            both.append(metrics.of_confusion(matrices))
-        found.append(both[0] - both[1])
-    variance = np.concatenate(found).var(axis=0, ddof=1)
-    counts_of = np.bincount(labels)[np.unique(labels)]
-    smoothing = np.full(len(OF_CONFUSION), 1 / len(labels) ** 2)
-    smoothing[1:3] = SMOOTHING / (len(counts_of) * counts_of.min()) ** 2
-    if sampling.groups is not None:
-        variance *= n_groups / max(n_groups - 1, 1)
-    return np.asarray(np.sqrt(variance + smoothing))
 
 
 def auroc_difference(

@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
-from harness.statistics.intervals import INDEPENDENT, Sampling, Z, quantile
+from harness.statistics.calibration import calibration_errors
+from harness.statistics.deviations import deviations
+from harness.statistics.intervals import INDEPENDENT, SMOOTHING, Sampling, linearized, quantile
 from harness.statistics.metrics import Floats, probabilities
 
-BINS = 15
-"""As in Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017."""
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Patches binned by confidence, the probability of the predicted class; empty bins left out."""
-
-    confidence: Floats
-    """Mean of each bin."""
-    accuracy: Floats
-    n: NDArray[np.int64]
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error: mean gap of confidence and accuracy, weighted by patches."""
-        gaps = np.abs(self.confidence - self.accuracy)
-        return float((self.n * gaps).sum() / self.n.sum())
-
-
-def bins(
-    labels: NDArray[np.int64], scores: Floats, equal_mass: bool = False, most: int = BINS
-) -> Bins:
-    """At most so many bins, of equal width or of equally many patches.
-
-    Takes labels (N,) and probabilities (N, C).
-    """
-    from scipy.stats import rankdata
-
-    confidence = scores.max(axis=1)
-    right = scores.argmax(axis=1) == labels
-    if equal_mass:
-        ranks = rankdata(confidence)  # equal ones stay together
-        number = ((ranks - 0.5) * most / len(labels)).astype(np.int64)
-    else:  # bins are closed above
-        number = np.clip(np.ceil(confidence * most).astype(np.int64) - 1, 0, most - 1)
-    n = np.bincount(number, minlength=most)
-    filled = n > 0
-    sure, correct = (np.bincount(number, x, minlength=most)[filled] for x in (confidence, right))
-    return Bins(sure / n[filled], correct / n[filled], n[filled])
+NEAR = 10
+"""Patches before and after the last one kept that are about as sure."""
 
 
 def figures(
@@ -58,42 +22,82 @@ def figures(
 ) -> dict[str, Figure]:
     """Calibration of the softmax of logits (N, C), by name.
 
-    ``ece`` and ``ece_equal_mass`` are expected calibration errors, without interval, as a bootstrap
-    of them is biased upward. ``brier`` is the mean squared distance of the probabilities to the
-    label, 0 to 2 (Brier 1950). ``nll`` is the mean negative log likelihood, in nats.
+    ``ece`` and ``ece_equal_mass`` are expected calibration errors, with what belongs to them:
+    ``calibration_errors``. The others are ``losses``.
     """
     scores = probabilities(logits)
-    own = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
-    # Of what underflows in the softmax the logarithm is still known.
-    from scipy.special import log_softmax
-
-    losses = -np.take_along_axis(
-        log_softmax(logits.astype(np.float64), axis=1), labels[:, None], axis=1
-    )
-    squares = (scores**2).sum(axis=1) - 2 * own + 1
     return {
-        "ece": Figure(name="ece", value=bins(labels, scores).error),
-        "ece_equal_mass": Figure(
-            name="ece_equal_mass", value=bins(labels, scores, equal_mass=True).error
-        ),
-        "brier": _mean("brier", squares, sampling),
-        "nll": _mean("nll", losses[:, 0], sampling),
+        **calibration_errors("ece", labels, scores, False, sampling),
+        **calibration_errors("ece_equal_mass", labels, scores, True, sampling),
+        **losses(labels, logits, sampling),
     }
 
 
-def _mean(name: str, values: Floats, sampling: Sampling) -> Figure:
-    """Mean of values that are not negative, with its interval."""
-    mean, n = values.mean(), len(values)
-    deviations, z = values - mean, Z
-    if sampling.groups is not None:
-        deviations = np.bincount(sampling.groups, deviations)
-        z = quantile(len(deviations))
-    m = len(deviations)
-    error = np.sqrt((deviations**2).sum() * m / max(m - 1, 1) * sampling.design_effect) / n
-    if m < 2:
+def losses(
+    labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
+) -> dict[str, Figure]:
+    """Mean losses of the softmax of logits (N, C), by name.
+
+    ``brier`` is the mean squared distance of the probabilities to the label, 0 to 2 (Brier 1950).
+    ``nll`` is the mean negative log likelihood, in nats.
+    """
+    from scipy.special import log_softmax
+
+    # Of what underflows in the softmax the logarithm is still known.
+    logs = log_softmax(logits.astype(np.float64), axis=1)
+    own = np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
+    second = np.partition(logs, -2, axis=1)[:, -2] if logs.shape[1] > 1 else logs[:, 0]
+    squares = np.exp(2 * logs).sum(axis=1) + 1
+    brier, if_wrong = (squares - 2 * np.exp(log) for log in (own, second))
+    return {
+        "brier": _mean_loss("brier", brier, if_wrong, labels, sampling, most=2.0),
+        "nll": _mean_loss("nll", -own, -second, labels, sampling),
+    }
+
+
+def _mean_loss(
+    name: str,
+    losses: Floats,
+    if_wrong: Floats,
+    labels: NDArray[np.int64],
+    sampling: Sampling,
+    most: float = np.inf,
+) -> Figure:
+    """Mean of losses (N,) that are not negative, with its interval; none of one patch or group.
+
+    Few patches with a large loss make the mean of a test set skewed: the interval is that of
+    Student's t after Hall's transformation, which takes the skewness off (JRSS B 54, 1992). Where
+    next to no patch is wrong, it is not seen what one costs, so ``SMOOTHING`` of a patch is added
+    to the variance and the skewness that costs as much as patches do on average when the runner-up
+    is the label, ``if_wrong`` (N,).
+    """
+    n, mean = len(losses), losses.mean()
+    found = deviations((losses - mean) / n, np.zeros_like(labels), sampling.groups)
+    if len(found) < 2:
         return Figure(name=name, value=float(mean))
-    low, high = max(0.0, mean - z * error), mean + z * error
-    return Figure(name=name, value=float(mean), low=float(low), high=float(high))
+    unseen = max(float(if_wrong.mean() - mean), 0.0) / n
+    variance, third = (float((found**power).sum() + SMOOTHING * unseen**power) for power in (2, 3))
+    low = high = mean
+    if variance > 0:
+        error, skewness = np.sqrt(variance * sampling.design_effect), third / variance**1.5
+        t = quantile(len(found))
+        low, high = (mean - error * _less_skewed(x, skewness) for x in (t, -t))
+    return Figure(
+        name=name,
+        value=float(mean),
+        low=float(max(0.0, min(low, mean))),
+        high=float(min(most, max(high, mean))),
+    )
+
+
+def _less_skewed(x: float, skewness: float) -> float:
+    """Where a mean of this skewness is as far out as a symmetric one is at x, in standard errors.
+
+    The inverse of Hall's cubic transformation x + skewness (x² / 3 + 1 / 6) + skewness² x³ / 27.
+    """
+    if abs(skewness) < 1e-6:
+        return x
+    return float(3 / skewness * (np.cbrt(1 + skewness * (x - skewness / 6)) - 1))
 
 
 def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
@@ -128,3 +132,50 @@ def risk_coverage(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> tup
     share = np.bincount(level, wrong, minlength=len(values)) / n_at
     kept = np.arange(1, len(labels) + 1)
     return kept / len(labels), np.cumsum(np.repeat(share, n_at)) / kept
+
+
+def risk(
+    labels: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    coverages: Sequence[float],
+    sampling: Sampling = INDEPENDENT,
+) -> tuple[Figure, list[Figure]]:
+    """Area under the risk-coverage curve, and the error rate at some coverages, with intervals.
+
+    Of the surest patches, as many as reach a coverage are kept (``risk_coverage``). How much each
+    patch moves a figure is that of the figure as a function of the distribution of patches: one
+    that is kept moves the error by its own, less the error rate of the patches that are about as
+    sure as the last one kept, whose place it takes.
+    """
+    scores = probabilities(logits)
+    wrong = (scores.argmax(axis=1) != labels).astype(np.float64)
+    _, curve = risk_coverage(labels, logits)
+    n = len(labels)
+    confidence = scores.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    sorted_wrong, place = wrong[order], np.empty(n, np.int64)
+    place[order] = np.arange(n)
+    # d/de of the mean over c of (errors within c) / c, in which a patch at u counts -log(u), and
+    # takes 1 / c from those behind it.
+    kept = np.arange(1, n + 1)
+    counts = np.cumsum((1 / kept)[::-1])[::-1]
+    behind = np.cumsum((sorted_wrong / kept)[::-1])[::-1]
+    moves = (sorted_wrong * counts - behind)[place]
+    area = linearized(
+        "area_under_risk_coverage",
+        float(curve.mean()),
+        (moves - moves.mean()) / n,
+        labels,
+        sampling,
+    )
+    found = []
+    for coverage in coverages:
+        last = int(np.ceil(coverage * n)) - 1
+        near = slice(max(0, last - NEAR), last + NEAR + 1)
+        marginal = sorted_wrong[near].mean() if last + 1 < n else curve[last]
+        moves = (place <= last) * (wrong - marginal) * n / (last + 1)
+        name = f"error_at_coverage_{coverage:g}"
+        found.append(
+            linearized(name, float(curve[last]), (moves - moves.mean()) / n, labels, sampling)
+        )
+    return area, found

@@ -7,10 +7,11 @@ import numpy as np
 from harness.probes import Figure
 
 
-def proportions_p(correct: int, n: int, other_correct: int, other_n: int) -> float:
+def proportions_p(correct: float, n: float, other_correct: float, other_n: float) -> float:
     """p value of the score test that two independent proportions are equal, two-sided.
 
-    It is the chi-squared test of the two by two table, without correction for continuity.
+    Counts may be effective ones, not whole. It is the chi-squared test of the two by two table,
+    without correction for continuity.
     """
     from scipy.stats import norm
 

@@ -6,6 +6,7 @@ import pytest
 from harness import Predictions
 from harness.jpeg import recompress
 from harness.plugins import load_plugins
+from harness.statistics import intervals
 from harness.statistics.intervals import wilson
 from harness.statistics.paired import paired_difference
 from harness_bias.measure.as_class import (
@@ -28,7 +29,7 @@ def one_hot(called):
     return np.eye(3, dtype=np.float32)[np.asarray(called)]
 
 
-def predictions(clean, under=None, of=None, model="m"):
+def predictions(clean, under=None, of=None, model="m", **more):
     """Predictions of a model that calls patches ``clean``, and ``under`` a (change, level)."""
     changed = under or {}
     return Predictions(
@@ -42,6 +43,7 @@ def predictions(clean, under=None, of=None, model="m"):
             one_hot(changed[name, level]) if (name, level) in changed else None
         ),
         of=lambda name: (of or {}).get(name),
+        **more,
     )
 
 
@@ -100,6 +102,9 @@ def test_robustness_is_relative_to_a_reference_as_mce_is():
     finding = robustness.measure(predictions(LABELS, mine, {robustness.REFERENCE: reference}))
     relative = finding.figure(f"error relative to {robustness.REFERENCE}").value
     assert relative == pytest.approx(((3 + 9) / (6 + 18) + 30 / 15) / 2)
+    figure = finding.figure(f"error relative to {robustness.REFERENCE}")
+    assert figure.low < relative < figure.high
+    assert f"({figure.low:.2f} to {figure.high:.2f})" in finding.summary
     partial = predictions(LABELS, {levels[0]: wrong(6)}, model=robustness.REFERENCE)
     finding = robustness.measure(predictions(LABELS, mine, {robustness.REFERENCE: partial}))
     assert finding.figures == ()  # other levels: no comparison
@@ -198,6 +203,66 @@ def test_agreement_is_kappa_of_right_and_wrong():
     assert consistency == pytest.approx(kappa)
     shared = finding.figure("also right: color-histogram").value
     assert shared == pytest.approx(((mine == LABELS) & (theirs == LABELS)).sum() / 48)
+
+    assert finding.figure("error consistency with color-histogram").low < kappa
+    assert kappa < finding.figure("error consistency with color-histogram").high
+
+
+def test_one_accuracy_has_one_interval_on_every_page():
+    """That of the leaderboard, in each probe."""
+    called = wrong(7, start=5)
+    on_board = intervals.of_predictions(LABELS, called, 3)["accuracy"]
+    expected = pytest.approx((on_board.value, on_board.low, on_board.high))
+    under = {("pixels-permuted", 1): called, ("grayscale", 1): called, ("jpeg", 80): called}
+    view = predictions(called, under)
+    for row in reliance.measure(view).table("levels").rows:
+        assert row[2:5] == expected, row
+    for figure in reliance.measure(view).figures:
+        assert (figure.value, figure.low, figure.high) == expected
+    for row in robustness.measure(view).table("levels").rows:
+        assert (row[2], *row[6:]) == expected, row
+    mean = robustness.measure(predictions(LABELS, everything(called))).figure(
+        "mean accuracy under change"
+    )
+    assert (mean.value, mean.low, mean.high) == expected
+    other = predictions(called, model="color-histogram")
+    shared = agreement.measure(predictions(LABELS, of={"color-histogram": other}))
+    figure = shared.figure("also right: color-histogram")
+    assert (figure.value, figure.low, figure.high) == expected
+
+
+def every_finding(**more):
+    """What each probe finds in one model, with all the changes it asks for."""
+    called, moved = wrong(9, start=4), wrong(20, start=10)
+    under = everything(called, macenko=moved)
+    under |= {("pixels-permuted", 1): moved, ("grayscale", 1): called}
+    under |= {("color-transfer", level): np.where(LABELS % 2, level, called) for level in range(3)}
+    others = {
+        name: predictions(wrong(14, start=8), everything(moved), model=name)
+        for name in ("color-histogram", "rgb-means", robustness.REFERENCE)
+    }
+    view = predictions(called, under, others, **more)
+    probes = (robustness, reliance, steering, agreement)
+    return {f.name: f for probe in probes for f in probe.measure(view).figures}
+
+
+def width(figure):
+    return figure.high - figure.low
+
+
+@pytest.mark.parametrize("name", sorted(every_finding()))
+def test_every_figure_has_an_interval_that_knows_groups_and_the_design_effect(name):
+    plain, wide = every_finding()[name], every_finding(design_effect=4.0)[name]
+    assert plain.low <= plain.value <= plain.high
+    assert plain.low < plain.high
+    assert wide.value == plain.value
+    assert width(wide) > 1.4 * width(plain)
+    alone = every_finding(groups=np.arange(60))[name]
+    assert width(alone) == pytest.approx(width(plain), rel=0.35)  # groups know no classes
+    together = every_finding(groups=np.arange(60) // 12)[name]  # five patients
+    assert width(together) > 1.15 * width(plain)
+    one_patient = every_finding(groups=np.zeros(60, int))[name]
+    assert one_patient.high is None or width(one_patient) >= 1
 
 
 def test_agreement_of_two_perfect_models_is_undefined_not_an_error():

@@ -141,10 +141,7 @@ class Faults:
         self.patches = (
             mock.patch("harness.plugins.load_plugins", return_value=registry),
             mock.patch("harness.supervise.Worker", InProcess),
-            *(
-                mock.patch(f"harness.{m}.write_picture")
-                for m in ("report", "mistakes", "selection")
-            ),
+            mock.patch("harness.drawing.write", return_value=[]),
         )
         with self.patched():
             self.before = {name: self.ask(self.sound, name) for name in self.asked}

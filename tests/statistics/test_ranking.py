@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
+from scipy.stats import norm, t, ttest_ind
 from statsmodels.stats.multitest import multipletests
 
-from harness.statistics import paired, ranking
-from harness.statistics.seeds import compare_runs
+from harness import Figure
+from harness.statistics import design_effect, paired, ranking
+from harness.statistics.seeds import LARGEST_SPREAD, compare_runs
 
 
 @settings(max_examples=30, deadline=None)  # theirs takes long
@@ -60,8 +61,11 @@ def test_variance_from_seeds_and_from_patches_are_told_apart():
     assert wild.difference.low < 0 < wild.difference.high
 
 
-def test_with_many_patches_it_is_welchs_test_of_accuracies():
-    """What patches add vanishes where both models are right on nearly the same ones."""
+def test_with_many_patches_it_is_a_cautious_t_test_of_accuracies():
+    """What patches add vanishes where both models are right on nearly the same ones.
+
+    Then the standard error is Welch's, and the degrees of freedom those of one model.
+    """
     rng = np.random.default_rng(2)
     n = 200_000
     hard = np.linspace(0, 1, n)
@@ -71,22 +75,45 @@ def test_with_many_patches_it_is_welchs_test_of_accuracies():
     )
     found = compare_runs(one, other)
     expected = ttest_ind(one.mean(axis=1), other.mean(axis=1), equal_var=False)
-    assert found.p == pytest.approx(expected.pvalue, rel=0.02)
-    interval = expected.confidence_interval()
-    assert found.difference.low == pytest.approx(interval.low, rel=0.02)
+    assert found.p == pytest.approx(2 * t.sf(abs(expected.statistic), 5), rel=0.02)
+    gap = found.difference
+    error = gap.value / expected.statistic
+    assert gap.high - gap.value == pytest.approx(t.ppf(0.975, 5) * abs(error), rel=0.02)
+    assert found.high90 - gap.value == pytest.approx(t.ppf(0.95, 5) * abs(error), rel=0.02)
 
 
-def test_models_with_one_training_are_compared_as_by_their_patches():
-    one, other = trainings(3, [0.8]), trainings(4, [0.86])
-    found = compare_runs(one, other)
-    _, low, high = paired.paired_difference(one[0], other[0])
-    assert found.seed_variance == 0
-    assert found.difference.low == pytest.approx(low, abs=2e-4)
-    assert found.difference.high == pytest.approx(high, abs=2e-4)
+@pytest.mark.parametrize(("s", "t"), [(1, 1), (1, 5), (5, 1)])
+def test_one_training_is_told_apart_by_large_differences_alone(s, t):
+    """How it would vary is not known, but not by more than is plausible."""
+    right = np.arange(2000) < np.array([0.5, 0.501, 0.502, 0.499, 0.5])[:, None] * 2000
+    near = compare_runs(right[:s], right[:t] | (np.arange(2000) > 1900))
+    assert near.bound == LARGEST_SPREAD
+    assert near.p > 0.3
+    far = compare_runs(right[:s], np.ones((t, 2000), bool))
+    assert far.p < 0.001
+    assert far.difference.high < 0
 
 
-@pytest.mark.parametrize(("sd", "n_other"), [(0.03, 4), (0.0, 4), (0.03, 1)])
-def test_equal_models_are_called_different_in_one_of_twenty_trials(sd, n_other):
+def test_two_seeds_are_enough_for_a_difference_that_no_spread_explains():
+    """One degree of freedom must not leave open whether 16 % is less than 100 %."""
+    others = [trainings(k, [0.6 + k / 100, 0.62 + k / 100]) for k in range(8)]
+    models = [np.ones((2, 2000), bool), *others, trainings(9, [0.1, 0.22])]
+    p = ranking.pairwise(models)
+    assert p[0, -1] < 0.001
+    ranges = ranking.rank_ranges(np.array([right.mean() for right in models]), p)
+    assert ranges[0] == (1, 1)
+    assert ranges[-1] == (10, 10)
+
+
+def test_trainings_that_vary_by_more_than_is_plausible_are_believed():
+    for others in ([0.97, 0.97], [0.97]):
+        collapsing = compare_runs(trainings(0, [0.97, 0.11]), trainings(1, others))
+        assert collapsing.bound is None or collapsing.bound > 1
+        assert collapsing.p > 0.1
+
+
+@pytest.mark.parametrize(("sd", "n_other"), [(0.03, 4), (0.0, 4), (0.03, 10), (0.03, 1)])
+def test_equal_models_are_called_different_in_at_most_one_of_twenty_trials(sd, n_other):
     """Whether trainings differ or not, and also where one model was trained only once."""
     rng = np.random.default_rng(5)
     called = []
@@ -94,7 +121,41 @@ def test_equal_models_are_called_different_in_one_of_twenty_trials(sd, n_other):
         chances = [rng.normal(0.8, sd, n) for n in (4, n_other)]
         one, other = (rng.random((len(c), 1500)) < c[:, None] for c in chances)
         called.append(compare_runs(one, other).p < 0.05)
-    assert 0.02 < np.mean(called) < 0.085
+    assert np.mean(called) < 0.06
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data(), st.integers(1, 4), st.integers(1, 4), st.floats(1, 30))
+def test_runs_compare_alike_both_ways_and_a_design_effect_casts_doubt(data, s, t, effect):
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    one, other = (rng.random((count, 40)) < rng.random() for count in (s, t))
+    groups = data.draw(st.sampled_from([None, np.arange(40) // 2]))
+    there, back = compare_runs(one, other, groups), compare_runs(other, one, groups)
+    assert back.p == pytest.approx(there.p)
+    assert back.difference.low == pytest.approx(-there.difference.high)
+    assert there.difference.low <= there.low90 <= there.difference.value <= there.high90
+    assert (there.p < 0.05) == (not there.difference.low <= 0 <= there.difference.high)
+    wide = compare_runs(one, other, groups, effect)
+    assert wide.p >= there.p * (1 - 1e-9)
+    ranks = ranking.pairwise([one, other], groups, effect)
+    assert (ranks >= ranking.pairwise([one, other], groups) * (1 - 1e-9)).all()
+
+
+@given(st.floats(0, 1), st.floats(1, 100), st.floats(1, 100))
+def test_p_grows_with_the_design_effect(p, one, other):
+    less, more = sorted((one, other))
+    assert design_effect.larger(p, 1) == p
+    assert design_effect.larger(p, more) >= design_effect.larger(p, less) - 1e-12
+    assert 0 <= design_effect.larger(p, more) <= 1
+
+
+def test_a_design_effect_divides_the_statistic_and_widens_the_interval():
+    assert design_effect.larger(2 * norm.sf(3.0), 4) == pytest.approx(2 * norm.sf(1.5))
+    gap = Figure(name="accuracy", value=0.1, low=0.05, high=0.2)
+    wide = design_effect.wider(gap, 4)
+    assert (wide.low, wide.high) == (pytest.approx(0.0), pytest.approx(0.3))
+    assert design_effect.wider(gap, 400).high == 1
+    assert design_effect.wider(gap, 1) is gap
 
 
 def test_what_only_chance_tells_apart_is_variance_of_seeds():

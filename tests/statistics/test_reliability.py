@@ -23,7 +23,7 @@ def calibrated(seed, n=4000, classes=4, temperature=1.0):
 def test_scores_agree_with_scikit_learn(seed):
     labels, logits = calibrated(seed, n=50, classes=2)
     scores = probabilities(logits)
-    found = reliability.figures(labels, logits)
+    found = reliability.losses(labels, logits)
     expected = log_loss(labels, scores, labels=[0, 1])
     assert found["nll"].value == pytest.approx(expected, abs=1e-9)
     half = brier_score_loss(labels, scores[:, 1])  # one of the two classes
@@ -38,24 +38,6 @@ def test_a_calibrated_model_has_no_calibration_error_and_a_sure_one_has():
         assert sure[name].value > 0.15
     for name in ("brier", "nll"):
         assert good[name].low < good[name].value < good[name].high < sure[name].low
-
-
-def test_the_expected_calibration_error_of_a_small_example():
-    scores = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [0.45, 0.55]])
-    labels = np.array([0, 1, 1, 0])
-    # In bins of a fifteenth: .9 in (.867, .933], .95 in (.933, 1], .55 and .6 in (.533, .6].
-    assert reliability.bins(labels, scores).error == pytest.approx(
-        (0.1 + 0.95 + 2 * abs(0.575 - 0.5)) / 4
-    )
-    equal = reliability.bins(labels, scores, equal_mass=True)
-    assert equal.n.tolist() == [1, 1, 1, 1]
-
-
-def test_a_distribution_in_equal_bins_is_even():
-    labels, logits = calibrated(1, n=1000)
-    equal = reliability.bins(labels, probabilities(logits.astype(float)), equal_mass=True)
-    assert equal.n.max() - equal.n.min() <= 1
-    assert (np.diff(equal.confidence) > 0).all()
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1, 5])
@@ -110,8 +92,45 @@ def test_with_few_groups_intervals_are_wider_by_students_t():
     for _ in range(300):
         sure = rng.normal(1, 0.3, 6)[groups] + rng.normal(0, 0.2, 240)
         logits = np.stack([sure, np.zeros(240)], axis=1).astype(np.float32)
-        found = reliability.figures(labels, logits, Sampling(groups=groups))["nll"]
+        found = reliability.losses(labels, logits, Sampling(groups=groups))["nll"]
         held.append(found.low <= 0.3267 <= found.high)
     many = np.log1p(np.exp(-(1 + np.hypot(0.3, 0.2) * rng.standard_normal(200_000))))
     assert many.mean() == pytest.approx(0.3267, abs=0.002)
     assert 0.9 < np.mean(held) < 0.99
+
+
+def test_the_interval_of_a_loss_reaches_further_up_where_few_patches_lose_much():
+    labels, logits = np.zeros(100, int), np.tile(np.array([[3.0, 0.0]], np.float32), (100, 1))
+    logits[:3] = [0, 6]
+    for figure in reliability.losses(labels, logits).values():
+        assert figure.high - figure.value > 1.3 * (figure.value - figure.low)
+
+
+def test_a_sure_model_that_is_never_wrong_may_lose_elsewhere():
+    labels, logits = np.zeros(100, int), np.tile(np.array([[9.0, 0.0]], np.float32), (100, 1))
+    found = reliability.losses(labels, logits)
+    assert found["nll"].low == 0
+    assert found["nll"].high > 0.05  # one in a hundred costs 9 nats
+    assert found["brier"].high > 0.01
+
+
+def test_the_area_and_the_errors_are_those_of_the_curve():
+    labels, logits = calibrated(5, n=300)
+    _, curve = reliability.risk_coverage(labels, logits)
+    area, at = reliability.risk(labels, logits, (0.5, 1.0))
+    assert area.value == pytest.approx(curve.mean())
+    assert [one.value for one in at] == pytest.approx([curve[149], curve[299]])
+    assert at[1].value == pytest.approx((logits.argmax(axis=1) != labels).mean())
+
+
+def test_the_spread_of_the_area_is_that_of_resampled_patches():
+    labels, logits = calibrated(6, n=800)
+    area, (half,) = reliability.risk(labels, logits, (0.5,))
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(300):
+        chosen = rng.integers(0, 800, 800)
+        curve = reliability.risk_coverage(labels[chosen], logits[chosen])[1]
+        values.append((curve.mean(), curve[399]))
+    for figure, spread in zip((area, half), np.std(values, axis=0), strict=True):
+        assert (figure.high - figure.low) / (2 * 1.96) == pytest.approx(spread, rel=0.2)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from harness import Figure, Finding, Predictions
 from harness.numbers import percent, rounded
-from harness.statistics.intervals import wilson
-from harness_bias.models.interval import in_percent
+from harness.statistics.intervals import Sampling, linearized, mean_of_shares
+from harness_bias.models.interval import in_percent, sampling
 
 HISTOGRAM, MEANS = "color-histogram", "rgb-means"
 
@@ -26,27 +26,50 @@ def measure(predictions: Predictions) -> Finding | None:
     labels = predictions.labels
     right = predictions.clean.argmax(axis=1) == labels
     by_color = histogram.clean.argmax(axis=1) == labels
+    drawn = sampling(predictions)
     figures = []
-    if (kappa := error_consistency(right, by_color)) is not None:
-        figures.append(Figure(name=f"error consistency with {HISTOGRAM}", value=kappa))
+    name = f"error consistency with {HISTOGRAM}"
+    if (kappa := consistency(name, right, by_color, labels, drawn)) is not None:
+        figures.append(kappa)
     if not right.any():
         return None
     text = ""
     for model, other in ((HISTOGRAM, histogram), (MEANS, predictions.of(MEANS))):
         if other is None or predictions.model == model:
             continue
-        shared = (other.clean.argmax(axis=1) == labels)[right]
-        low, high = wilson(int(shared.sum()), len(shared))
-        share = float(shared.mean())
-        figures.append(Figure(name=f"also right: {model}", value=share, low=low, high=high))
+        shared = (other.clean.argmax(axis=1) == labels)[right].astype(np.float64)
+        name = f"also right: {model}"
+        figures.append(mean_of_shares(name, shared, labels[right], drawn.of(right)))
         if model == HISTOGRAM:
             text = (
                 f"of its right answers, the color histogram gives {in_percent(figures[-1])} as "
                 f"well, of all patches {percent(float(by_color.mean()), 1)} %"
             )
-    if kappa is not None:
-        text += f"; error consistency {rounded(kappa, 2, (-1.0, 0.0, 1.0))}"
+    if kappa is not None and kappa.low is not None and kappa.high is not None:
+        value, low, high = (
+            rounded(one, 2, (-1.0, 0.0, 1.0)) for one in (kappa.value, kappa.low, kappa.high)
+        )
+        text += f"; error consistency {value} ({low} to {high})"
     return Finding(summary=text, figures=tuple(figures))
+
+
+def consistency(
+    name: str,
+    one: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    drawn: Sampling,
+) -> Figure | None:
+    """``error_consistency`` with its interval, from how much each patch moves it."""
+    kappa = error_consistency(one, other)
+    if kappa is None:
+        return None
+    p, q = one.mean(), other.mean()
+    expected = p * q + (1 - p) * (1 - q)
+    same = one == other
+    of_expected = (2 * q - 1) * (one - p) + (2 * p - 1) * (other - q)
+    moves = (same - same.mean() - (1 - kappa) * of_expected) / (1 - expected) / len(one)
+    return linearized(name, kappa, moves, labels, drawn, least=-1.0)
 
 
 def error_consistency(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:

@@ -5,32 +5,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Figure
+from harness import Figure, Predictions
 from harness.numbers import percent, points
+from harness.statistics.intervals import INDEPENDENT, Sampling, mean_of_shares
+from harness.statistics.paired import mean_difference
 
-Z = 1.959964
+
+def sampling(predictions: Predictions) -> Sampling:
+    """How the test patches came about: what groups there are, and the design effect."""
+    return Sampling(groups=predictions.groups, design_effect=predictions.design_effect)
 
 
-def mean_figure(name: str, per_patch: NDArray[np.float64], difference: bool = False) -> Figure:
+def mean_figure(
+    name: str,
+    per_patch: NDArray[np.float64],
+    difference: bool = False,
+    labels: NDArray[np.int64] | None = None,
+    sampling: Sampling = INDEPENDENT,
+) -> Figure:
     """Mean of a number of each patch, (N,), with its 95 % interval; none of a single patch.
 
     The numbers are shares in 0..1, or, with ``difference``, differences of shares in -1..1. The
-    interval is the normal one after patches are added at the ends of the range, so that few
-    patches that happen to be alike do not count as certain: z squared / 2 at each end (Agresti and
-    Coull, The American Statistician 52, 1998), or of differences half a one at each end and one in
-    the middle (Agresti and Min, Statistics in Medicine 24, 2005).
+    interval is that of accuracies, or of their differences, everywhere else: ``mean_of_shares``
+    and ``mean_difference``. Without ``labels``, (N,), all patches count as one class.
     """
-    value, n = float(per_patch.mean()), len(per_patch)
-    if n < 2:
-        return Figure(name=name, value=value)
-    added = {-1.0: 0.5, 0.0: 1.0, 1.0: 0.5} if difference else {0.0: Z**2 / 2, 1.0: Z**2 / 2}
-    ends, weights = np.array(list(added)), np.array(list(added.values()))
-    total = n + weights.sum()
-    mean = (per_patch.sum() + weights @ ends) / total
-    squares = ((per_patch - mean) ** 2).sum() + weights @ (ends - mean) ** 2
-    half = Z * float(np.sqrt(squares)) / total
-    low, high = max(float(mean) - half, float(ends[0])), min(float(mean) + half, 1.0)
-    return Figure(name=name, value=value, low=min(low, value), high=max(high, value))
+    if len(per_patch) < 2:
+        return Figure(name=name, value=float(per_patch.mean()))
+    if difference:
+        return mean_difference(name, per_patch, sampling)
+    strata = np.zeros(len(per_patch), np.int64) if labels is None else labels
+    return mean_of_shares(name, per_patch, strata, sampling)
 
 
 def in_percent(figure: Figure) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
 from harness.numbers import percent
-from harness.statistics.intervals import wilson
-from harness.statistics.paired import paired_difference
-from harness_bias.models.interval import in_percent
+from harness.statistics.intervals import mean_of_shares
+from harness.statistics.paired import mean_difference
+from harness_bias.models.interval import in_percent, sampling
 
 COLOR_ONLY, NO_COLOR = "pixels-permuted", "grayscale"
 
@@ -28,24 +28,26 @@ def measure(predictions: Predictions) -> Finding | None:
     needed.
     """
     labels = predictions.labels
-    clean = predictions.clean.argmax(axis=1) == labels
-    low, high = wilson(int(clean.sum()), len(clean))
+    clean = (predictions.clean.argmax(axis=1) == labels).astype(np.float64)
+    drawn = sampling(predictions)
+    accuracy = mean_of_shares("clean", clean, labels, drawn)
     rows: list[tuple[str | float | None, ...]] = [
-        ("clean", None, float(clean.mean()), low, high, 0.0, None, None)
+        ("clean", None, accuracy.value, accuracy.low, accuracy.high, 0.0, None, None)
     ]
-    figures = []
+    figures: list[Figure] = []
     for name in needs(predictions.perturbations):
         for level in predictions.perturbations[name].levels:
             logits = predictions.under(name, level)
             if logits is None:
                 continue
-            right = logits.argmax(axis=1) == labels
-            low, high = wilson(int(right.sum()), len(right))
-            accuracy = float(right.mean())
-            rows.append((name, level, accuracy, low, high, *paired_difference(clean, right)))
+            right = (logits.argmax(axis=1) == labels).astype(np.float64)
+            title = {COLOR_ONLY: "color only", NO_COLOR: "no color"}.get(name, name)
+            figure = mean_of_shares(title, right, labels, drawn)
+            drop = mean_difference("drop", clean - right, drawn)
+            accuracies = figure.value, figure.low, figure.high
+            rows.append((name, level, *accuracies, drop.value, drop.low, drop.high))
             if name in (COLOR_ONLY, NO_COLOR):
-                title = "color only" if name == COLOR_ONLY else "no color"
-                figures.append(Figure(name=title, value=accuracy, low=low, high=high))
+                figures.append(figure)
     found = {figure.name: figure for figure in figures}
     if not {"color only", "no color"} <= set(found):
         return None

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
 from harness.numbers import given, percent
-from harness.statistics.paired import paired_difference
-from harness_bias.models.interval import in_percent, in_points, mean_figure
+from harness.statistics.intervals import mean_of_shares, ratio
+from harness.statistics.paired import mean_difference
+from harness_bias.models.interval import in_percent, in_points, sampling
 
 REFERENCE = "efficientnet-b0-avg"
 """Errors are also given relative to those of this model, a plain network that everybody can train,
 as AlexNet is the reference of mCE (Hendrycks and Dietterich, ICLR 2019)."""
 Errors = dict[str, NDArray[np.float64]]
+"""By change: how wrong each patch is, summed over the levels of the change, (N,)."""
 
 
 def needs(perturbations: Mapping[str, Perturbation]) -> list[str]:
@@ -30,12 +32,16 @@ def measure(predictions: Predictions) -> Finding | None:
     all of them are stored. The relative error is that of mCE: errors summed over the levels of a
     change, divided by those of the reference model, averaged over changes.
     """
-    clean = predictions.clean.argmax(axis=1) == predictions.labels
-    rows, errors = [], _errors(predictions)
+    labels, drawn = predictions.labels, sampling(predictions)
+    clean = (predictions.clean.argmax(axis=1) == labels).astype(np.float64)
+    rows = []
     right_by_change: dict[str, list[NDArray[np.bool_]]] = {}
     for name, level, right in _right(predictions):
         right_by_change.setdefault(name, []).append(right)
-        rows.append((name, level, float(right.mean()), *paired_difference(clean, right)))
+        accuracy = mean_of_shares(name, right.astype(np.float64), labels, drawn)
+        drop = mean_difference(name, clean - right, drawn)
+        ends = accuracy.low, accuracy.high
+        rows.append((name, level, accuracy.value, drop.value, drop.low, drop.high, *ends))
     if not rows:
         return None
     worst = min(rows, key=lambda row: row[2])
@@ -46,8 +52,8 @@ def measure(predictions: Predictions) -> Finding | None:
     if not missing:
         rights = [np.mean(rights, axis=0) for rights in right_by_change.values()]
         per_patch = np.mean(rights, axis=0)
-        mean = mean_figure("mean accuracy under change", per_patch)
-        drop = mean_figure("mean drop", clean - per_patch, difference=True)
+        mean = mean_of_shares("mean accuracy under change", per_patch, labels, drawn)
+        drop = mean_difference("mean drop", clean - per_patch, drawn)
         figures += [mean, drop]
         text = (
             f"{in_percent(mean)} accuracy on average over {len(every)} kinds of change, "
@@ -56,9 +62,14 @@ def measure(predictions: Predictions) -> Finding | None:
     else:
         text += f"; no mean, as {missing} levels of changes are not stored"
     reference = predictions.of(REFERENCE)
-    if reference is not None and (relative := _relative(errors, _errors(reference))) is not None:
-        figures.append(Figure(name=f"error relative to {REFERENCE}", value=relative))
-        text += f"; its errors are {relative:.2f} times those of {REFERENCE}"
+    if reference is not None and (relative := _relative(predictions, reference)) is not None:
+        figures.append(relative)
+        text += f"; its errors are {relative.value:.2f} "
+        if relative.low is not None and relative.high is not None:
+            text += f"({relative.low:.2f} to {relative.high:.2f}) "
+        text += f"times those of {REFERENCE}"
+    accuracy = mean_of_shares("clean", clean, labels, drawn)
+    unchanged = ("clean", None, accuracy.value, 0.0, None, None, accuracy.low, accuracy.high)
     return Finding(
         summary=text,
         figures=tuple(figures),
@@ -66,8 +77,11 @@ def measure(predictions: Predictions) -> Finding | None:
             Table(
                 name="levels",
                 title="Accuracy by change and level; the drop from clean patches (paired)",
-                headings=("change", "level", "accuracy", "drop", "from", "to"),
-                rows=(("clean", None, float(clean.mean()), 0.0, None, None), *rows),
+                headings=(
+                    *("change", "level", "accuracy", "drop", "from", "to"),
+                    *("accuracy from", "accuracy to"),
+                ),
+                rows=(unchanged, *rows),
             ),
         ),
     )
@@ -84,18 +98,33 @@ def _right(predictions: Predictions) -> list[tuple[str, float, NDArray[np.bool_]
     return found
 
 
-def _errors(predictions: Predictions) -> Errors:
-    """Error rates by change, one for each level."""
-    errors: dict[str, list[float]] = {}
+def _errors(predictions: Predictions) -> tuple[Errors, dict[str, int]]:
+    """How wrong each patch is under each change, and how many levels of each are stored."""
+    errors: Errors = {}
+    levels: dict[str, int] = {}
     for name, _, right in _right(predictions):
-        errors.setdefault(name, []).append(1 - float(right.mean()))
-    return {name: np.array(rates) for name, rates in errors.items()}
+        errors[name] = errors.get(name, np.zeros(len(right))) + ~right
+        levels[name] = levels.get(name, 0) + 1
+    return errors, levels
 
 
-def _relative(errors: Errors, reference: Errors) -> float | None:
+def _relative(predictions: Predictions, reference: Predictions) -> Figure | None:
     """Mean over changes of summed errors relative to the reference's; None if they differ."""
-    if {n: len(e) for n, e in errors.items()} != {n: len(e) for n, e in reference.items()}:
+    (own, levels), (theirs, same_levels) = _errors(predictions), _errors(reference)
+    if levels != same_levels or any(wrong.sum() == 0 for wrong in theirs.values()):
         return None
-    if any(rates.sum() == 0 for rates in reference.values()):
-        return None
-    return float(np.mean([errors[name].sum() / reference[name].sum() for name in errors]))
+    n = len(predictions.labels)
+    ratios, moves, one_patch = [], [], []
+    for name, wrong in own.items():
+        rate, other_rate = wrong.mean(), theirs[name].mean()
+        ratios.append(rate / other_rate)
+        moves.append((wrong - ratios[-1] * theirs[name]) / (other_rate * n))
+        one_patch.append(levels[name] / (other_rate * n))
+    return ratio(
+        f"error relative to {REFERENCE}",
+        float(np.mean(ratios)),
+        np.mean(moves, axis=0),
+        float(np.mean(one_patch)),
+        predictions.labels,
+        sampling(predictions),
+    )

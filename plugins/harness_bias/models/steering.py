@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Finding, Perturbation, Predictions, Table
-from harness_bias.models.interval import in_points, mean_figure
+from harness_bias.models.interval import in_points, mean_figure, sampling
 
 COLOR, COMPRESSION = "color-transfer", "jpeg-as-class"
 TITLES = {COLOR: "color", COMPRESSION: "compression"}
@@ -44,7 +44,9 @@ def measure(predictions: Predictions) -> Finding | None:
         if len(stored) < 2:
             continue
         moved = _moved(predictions, stored)
-        figure = mean_figure(f"follows {title}", np.nanmean(moved, axis=1), difference=True)
+        drawn = sampling(predictions)
+        mean = np.nanmean(moved, axis=1)
+        figure = mean_figure(f"follows {title}", mean, difference=True, sampling=drawn)
         figures.append(figure)
         tables.append(_matrix(name, title, predictions, moved))
         text.append(
@@ -53,7 +55,7 @@ def measure(predictions: Predictions) -> Finding | None:
         )
         if (beyond := _beyond(predictions, stored)) is not None:
             name = f"follows {title}, not just any change of it"
-            figures.append(mean_figure(name, beyond, difference=True))
+            figures.append(mean_figure(name, beyond, difference=True, sampling=drawn))
             text[-1] += f", and {in_points(figures[-1])} than given that of a third class"
     if not text:
         return None

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from harness import signals
+from harness.boundary import contained, frozen
 from harness.child import die_with_parent
 from harness.environment import provenance
 from harness.errors import HarnessError
@@ -49,11 +51,12 @@ def run(
     store: Store,
     without: Sequence[str] = (),
     files: Sequence[Path] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Reading]:
     """Readings over seeds, faults and doses, the seeds in parallel processes.
 
     A seed that is done is in the store. ``without`` and ``files`` are those of ``load_plugins``,
-    which each process calls.
+    which each process calls, and ``refused`` says why plugins cannot be loaded.
     """
     names = [probe.name for probe in probes]
     fields = {
@@ -63,7 +66,7 @@ def run(
     }
     keys = [Key("calibration", phantom.name, f"seed-{seed}", fields) for seed in range(seeds)]
     tasks = [
-        (phantom.name, names, seed, tuple(without), tuple(files))
+        (phantom.name, names, seed, tuple(without), tuple(files), dict(refused))
         for seed in range(seeds)
         if keys[seed] not in store
     ]
@@ -106,7 +109,7 @@ def _prepare_worker() -> None:
 
 
 def _one_seed(
-    task: tuple[str, list[str], int, tuple[str, ...], tuple[Path, ...]],
+    task: tuple[str, list[str], int, tuple[str, ...], tuple[Path, ...], dict[str, str]],
 ) -> tuple[int, list[Any] | str]:
     """A seed and its readings as plain JSON, or what went wrong.
 
@@ -126,8 +129,9 @@ def _readings(
     seed: int,
     without: Sequence[str],
     files: Sequence[Path],
+    refused: Mapping[str, str],
 ) -> list[Any]:
-    registry = load_plugins(without, files)
+    registry = load_plugins(without, files, why_not=lambda name: refused.get(name, ""))
     phantom = registry.phantoms[phantom_name]
     probes = [p for p in registry.probes.values() if isinstance(p, DatasetProbe)]
     probes = [probe for probe in probes if probe.name in names]
@@ -156,18 +160,22 @@ def audit(
     train = None if splits.train is None else _measured(splits.train, wanted)
     test = _measured(splits.test, wanted)
     n_train = 0 if train is None else len(train.labels)
-    fold = (np.arange(n_train), n_train + np.arange(len(test.labels)))
+    fold = frozen(np.arange(n_train)), frozen(n_train + np.arange(len(test.labels)))
+    asked = Audit(classes=classes, train=train, test=test, folds=(fold,))
     for probe in probes:
-        yield probe, probe.measure(Audit(classes=classes, train=train, test=test, folds=(fold,)))
+        with contained():
+            finding = probe.measure(asked)
+        yield probe, finding
 
 
 def _measured(split: Split, wanted: Mapping[str, Features]) -> Measured:
     def extract(indices: Any, images: Any) -> dict[str, Any]:
-        return {name: features.extract(images) for name, features in wanted.items()}
+        images = frozen(images)
+        return {name: np.array(features.extract(images)) for name, features in wanted.items()}
 
     batches = [values for _, values in stream(split, BATCH, then=extract, threads=1)]
-    values = {name: np.concatenate([batch[name] for batch in batches]) for name in wanted}
-    return Measured(split=split, values=values)
+    values = {name: frozen(np.concatenate([part[name] for part in batches])) for name in wanted}
+    return Measured(split=split, values=MappingProxyType(values))
 
 
 def describe(

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -22,74 +23,120 @@ from typing import IO, Any
 from harness import signals
 
 Tell = Callable[[dict[str, Any]], None]
+LONGEST = 1 << 26
+"""Bytes of a line from the process at most."""
+LOST_PIPE = 71
+"""The code of a process that finds its pipes closed, or other files in their place."""
 KILLED = -9
 """The code of a process that was ended by SIGKILL."""
 
 
-def start(
-    function: str, errors: int | None = None, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a process that calls ``function``, named as "MODULE:FUNCTION".
+class NoAnswerError(Exception):
+    """What came through the pipe of a process is no answer to what was asked."""
 
-    ``errors`` is where its standard error goes, as ``subprocess.Popen`` takes it. Raises OSError.
+    def __str__(self) -> str:
+        return "wrote into the pipe that the process answers through"
+
+
+class Child:
+    """A process of ours that answers questions. Raises OSError when none can be started.
+
+    Questions have numbers, and each line that answers begins with the secret and the number of its
+    question: what else comes through the pipe, such as what a plugin writes to every descriptor it
+    finds, is no answer.
     """
-    module, _, name = function.partition(":")
-    # As ``python -m`` would, but without the working folder as a place of modules.
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from {module} import {name}; sys.exit({name}())"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=environment,
-        # To be ended with its children; and Ctrl-C is answered here.
-        process_group=0 if os.name == "posix" else None,
-    )
-    signals.groups.add(process.pid)
-    return process
 
+    def __init__(
+        self,
+        function: str,
+        errors: IO[bytes] | int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a process that calls ``function``, named as "MODULE:FUNCTION".
 
-def send(process: subprocess.Popen[bytes], message: Any) -> None:
-    """Send a line. Raises OSError when the process is gone."""
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(message).encode() + b"\n")
-    process.stdin.flush()
+        ``errors`` is where its standard error goes, as ``subprocess.Popen`` takes it.
+        """
+        module, _, name = function.partition(":")
+        # As ``python -m`` would, but without the working folder as a place of modules.
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {module} import {name}; "
+            f"sys.exit({name}())"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            # To be ended with its children; and Ctrl-C is answered here.
+            process_group=0 if os.name == "posix" else None,
+        )
+        signals.groups.add(self.process.pid)
+        self.secret = secrets.token_hex(8)
+        self.number = 0
+        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self._hear, args=(self.process.stdout,), daemon=True).start()
 
+    def ask(self, question: Any) -> None:
+        """Ask. Raises OSError when the process is gone."""
+        self.number += 1
+        assert self.process.stdin is not None
+        line = json.dumps([self.secret, self.number, question])
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
-def answers(process: subprocess.Popen[bytes]) -> queue.SimpleQueue[Any]:
-    """What the process answers, as it comes; None when there will be no more."""
-    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def answer(self, wait: float) -> dict[str, Any] | None:
+        """The next answer to the last question; None when there will be no more.
 
-    def hear(pipe: IO[bytes]) -> None:
-        for line in pipe:
-            heard.put(json.loads(line))
-        heard.put(None)
+        Raises queue.Empty when none comes within ``wait`` seconds, and NoAnswerError when
+        something else came. What is left of an earlier question is dropped.
+        """
+        while True:
+            heard = self._heard.get(timeout=wait)
+            if heard is None:
+                return None
+            number, answer = heard
+            if number > self.number or not isinstance(answer, dict):
+                raise NoAnswerError
+            if number == self.number:
+                return answer
 
-    threading.Thread(target=hear, args=(process.stdout,), daemon=True).start()
-    return heard
+    def _hear(self, pipe: IO[bytes]) -> None:
+        """Put what comes through the pipe in the queue, up to the first that is no answer."""
+        begin = self.secret.encode() + b" "
+        while line := pipe.readline(LONGEST):
+            try:
+                if not line.startswith(begin):
+                    raise ValueError
+                _, number, answer = line.split(b" ", 2)
+                self._heard.put((int(number), json.loads(answer)))
+            except ValueError:
+                self._heard.put((sys.maxsize, None))
+                return
+        self._heard.put(None)
 
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process with all that it has started."""
-    with contextlib.suppress(OSError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()
-    signals.groups.discard(process.pid)
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
+    def kill(self) -> None:
+        """End the process with all that it has started."""
+        process = self.process
         with contextlib.suppress(OSError):
-            pipe.close()
+            if os.name == "posix":
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+        process.wait()
+        signals.groups.discard(process.pid)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def how_it_died(code: int | None) -> str:
     """What a process did that ended with this code; None is one that lives but says nothing."""
     if code is None:
         return "stopped answering"
+    if code == LOST_PIPE:
+        return "closed or replaced the pipe that the process answers through"
     if code >= 0:
         return f"ended the process with exit code {code}"
     if code == KILLED:
@@ -98,13 +145,14 @@ def how_it_died(code: int | None) -> str:
     return f"crashed with {known.get(-code, f'signal {-code}')} ({signal.strsignal(-code)})"
 
 
-def channels() -> tuple[queue.SimpleQueue[str], Tell]:
-    """In the process: the lines that come in, and a function that answers.
+def channels() -> tuple[Callable[[], Any], Tell]:
+    """In the process: a function that waits for a question, and one that answers the last.
 
-    Ends the process, with all its children, when nobody is there any more to give commands.
+    Ends the process, with all its children, when nobody is there any more to ask. Only the process
+    itself answers: a copy of it, which a plugin's ``os.fork`` has made, is ended when it tries.
     """
-    commands = os.fdopen(os.dup(0), encoding="utf-8")
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    questions, out = os.dup(0), os.dup(1)
+    pipes = {fd: _pipe(fd) for fd in (questions, out)}
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -113,19 +161,44 @@ def channels() -> tuple[queue.SimpleQueue[str], Tell]:
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     lock = threading.Lock()
+    process = os.getpid()
+    asked = ("", 0)
 
     def tell(answer: dict[str, Any]) -> None:
-        line = json.dumps(answer) + "\n"
+        secret, number = asked
+        line = memoryview(f"{secret} {number} {json.dumps(answer)}\n".encode())
+        if os.getpid() != process:
+            os._exit(1)
         with lock:
-            out.write(line)
-            out.flush()
+            if _pipe(out) != pipes[out]:  # its number may be that of a file by now
+                os._exit(LOST_PIPE)
+            while line:
+                line = line[os.write(out, line) :]
+
+    def receive() -> Any:
+        nonlocal asked
+        secret, number, question = json.loads(lines.get())
+        asked = secret, number
+        return question
+
+    def lost() -> bool:
+        return _pipe(questions) != pipes[questions]
 
     # The other end interrupts with it, also where it is ignored there, as in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(commands, lines), daemon=True).start()
-    return lines, tell
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(questions, lost, lines), daemon=True).start()
+    return receive, tell
+
+
+def _pipe(descriptor: int) -> tuple[int, int] | None:
+    """What tells the pipe behind a descriptor from other files; None if it is closed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def die_with_parent() -> None:
@@ -138,9 +211,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
-def _listen(commands: IO[str], lines: queue.SimpleQueue[str]) -> None:
-    for line in commands:
-        lines.put(line)
+def _listen(questions: int, lost: Callable[[], bool], lines: queue.SimpleQueue[bytes]) -> None:
+    with contextlib.suppress(OSError), os.fdopen(questions, "rb", closefd=False) as pipe:
+        for line in pipe:
+            lines.put(line)
+    if lost():
+        os._exit(LOST_PIPE)
     if os.name == "posix" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
+from harness.boundary import contained
 from harness.errors import HarnessError
+from harness.limit import limited
 from harness.probes import DatasetProbe, ModelProbe
 from harness.progress import say
 from harness.registry import Registry, left_out
@@ -42,11 +45,17 @@ def _importable(module: str) -> bool:
         return False
 
 
-def missing(dataset: Dataset, folder: Path) -> str:
-    """What a dataset lacks; "" when it is here. Raises HarnessError when that cannot be told."""
+def missing(dataset: Dataset, folder: Path, minutes: float | None = None) -> str:
+    """What a dataset lacks; "" when it is here. Raises HarnessError when that cannot be told.
+
+    It may take so many ``minutes`` to tell.
+    """
     try:
-        return dataset.missing(folder)
-    except HarnessError:
+        with limited(minutes), contained():
+            return dataset.missing(folder)
+    except HarnessError as error:
+        if "--time-limit" in str(error):
+            raise HarnessError(f"dataset {dataset.name}: missing {error}") from error
         raise
     except PermissionError as error:
         raise HarnessError(
@@ -65,6 +74,7 @@ def datasets(
     names: Sequence[str],
     folder: Path,
     problems: dict[str, Exception] | None = None,
+    minutes: float | None = None,
 ) -> list[Dataset]:
     """The named datasets, or every one that is here; says which are not.
 
@@ -76,7 +86,7 @@ def datasets(
     for name in dict.fromkeys(names or everything):
         dataset = registry.datasets.find(name)
         try:
-            lack = missing(dataset, folder)
+            lack = missing(dataset, folder, minutes)
         except HarnessError as error:
             if names or problems is None:
                 raise
@@ -147,16 +157,20 @@ def perturbations(
     names: Sequence[str],
     probes: Sequence[ModelProbe],
     problems: dict[str, Exception],
+    minutes: float | None = None,
 ) -> list[Perturbation]:
     """The named perturbations and those that probes need.
 
-    A probe that cannot tell, or needs what there is not, is added to ``problems``.
+    A probe that cannot tell within so many ``minutes``, or needs what there is not, is added to
+    ``problems``.
     """
     known = registry.perturbations
     wanted = list(names)
     for probe in probes:
         try:
-            wanted += [known.find(name).name for name in probe.needs(known)]
+            with limited(minutes), contained():
+                needed = [*probe.needs(MappingProxyType(dict(known)))]
+            wanted += [known.find(name).name for name in needed]
         except Exception as error:
             problems[f"what the probe {probe.name} needs"] = error
     return [known.find(name) for name in dict.fromkeys(wanted)]

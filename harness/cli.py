@@ -114,6 +114,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"argument {option}: must not be empty")
     options.arguments = list(arguments)
     options.left_out = []  # datasets that are known to fail
+    options.refused = None  # plugins that cannot be loaded, once that is known
     options.said = shlex.join(["harness", *arguments])
     return options
 
@@ -154,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     plugins.add_argument(
         "--trace-hooks", action="store_true", help="say which hook of which plugin is called"
+    )
+    plugins.add_argument(
+        "--time-limit",
+        type=_minutes,
+        default=os.environ.get("HARNESS_TIME_LIMIT") or None,
+        metavar="MINUTES",
+        help="end what takes longer, and go on with the rest ($HARNESS_TIME_LIMIT; default: none)",
     )
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -211,14 +219,6 @@ def _parser() -> argparse.ArgumentParser:
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
-    limited = argparse.ArgumentParser(add_help=False)
-    limited.add_argument(
-        "--time-limit",
-        type=_minutes,
-        default=os.environ.get("HARNESS_TIME_LIMIT") or None,
-        metavar="MINUTES",
-        help="end what takes longer, and go on with the rest ($HARNESS_TIME_LIMIT; default: none)",
-    )
     fitting = argparse.ArgumentParser(add_help=False)
     fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     fitting.add_argument(
@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = added.add_parser(
         "run",
-        parents=[plugins, data, results, tables, fitting, limited],
+        parents=[plugins, data, results, tables, fitting],
         help="compute what the store lacks, then write the leaderboards",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -283,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
 
     audit = added.add_parser(
         "audit",
-        parents=[plugins, data, results, limited],
+        parents=[plugins, data, results],
         help="ask of a dataset what color, compression and clipping give away",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -330,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = added.add_parser(
         "check",
-        parents=[plugins, data, limited],
+        parents=[plugins, data],
         help="see whether a plugin, or what it offers, keeps what every plugin promises",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -371,7 +371,7 @@ def _parser() -> argparse.ArgumentParser:
 
     board = added.add_parser(
         "leaderboard",
-        parents=[plugins, results, tables, limited],
+        parents=[plugins, results, tables],
         help="write the tables again from the store",
     )
     board.set_defaults(command=commands.leaderboard)
@@ -422,7 +422,7 @@ def _parser() -> argparse.ArgumentParser:
 
     contrast = added.add_parser(
         "contrast",
-        parents=[plugins, data, results, fitting, limited],
+        parents=[plugins, data, results, fitting],
         help="train models on two versions of the same patches, and compare what comes of it",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

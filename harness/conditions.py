@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundary import frozen
 from harness.numbers import given
 from harness.perturb import perturb
 from harness.store import Key, Store
@@ -85,7 +86,8 @@ class Learned:
             [load_array(self.store.folder(key), "values.npy") for key in self.keys]
         )
         present = np.unique(self.labels)
-        typical = [self.typical(values[self.labels == label]) for label in present]
+        typical = [np.array(self.typical(values[self.labels == label])) for label in present]
         targets = np.full((self.n_classes, len(typical[0])), np.nan)
         targets[present] = typical
-        return targets
+        learned: NDArray[np.float64] = frozen(targets)
+        return learned

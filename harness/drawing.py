@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from harness.boundary import contained
 from harness.errors import HarnessError
 from harness.failures import Collected
 from harness.markup import inline
@@ -175,7 +176,7 @@ def write(
     numbers: dict[str, int] = {}
     token = _numbers.set(numbers)
     try:
-        with clean():
+        with clean(), contained():
             if (drawn := png(draw)) is None:
                 return []
     except (Exception, SystemExit) as error:

@@ -55,6 +55,7 @@ class _Execution:
         self.registry = registry
         self.worker = worker
         worker.left_out = plan.left_out
+        worker.refused = registry.refused
         self.failures = dict(plan.failures)
         self.trackers = Trackers(registry, store, self.failures, worker.minutes)
         self.failed: dict[str, Failure] = {}

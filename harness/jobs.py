@@ -13,12 +13,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints, classes
+from harness.boundary import alone, frozen
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.outputs import as_stored, kind_of
@@ -37,9 +39,6 @@ from harness.types import (
     Split,
     Splits,
 )
-
-if TYPE_CHECKING:
-    pass
 
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
@@ -138,7 +137,7 @@ def fit(
     context = FitContext(
         seed=spec.seed,
         classes=spec.dataset.classes,
-        settings=spec.settings,
+        settings=MappingProxyType(dict(spec.settings)),
         folder=workspace,
         initial_weights=spec.weights,
         after_epoch=epochs.keep if epochs else None,
@@ -146,7 +145,8 @@ def fit(
         say=say,
     )
     timer = _Timer(context.folder)
-    classifier = spec.model.fit(train, validation, context)
+    with alone():
+        classifier = spec.model.fit(train, validation, context)
     if spec.model.trained_on and spec.model.classes not in (None, spec.dataset.classes):
         _check_order(spec.model, classifier, train, context)
     classifier.save(folder)
@@ -171,8 +171,8 @@ def _check_order(model: Model, classifier: Classifier, train: Split, context: Fi
     folder = context.folder / "reversed"
     folder.mkdir(exist_ok=True)
     opposite = replace(context, classes=context.classes[::-1], folder=folder)
-    inputs = train.read(np.arange(min(4, len(train.labels))))
-    values = np.asarray(classifier.logits(inputs))
+    inputs = frozen(train.read(np.arange(min(4, len(train.labels)))))
+    values = np.array(classifier.logits(inputs))
     expected = np.asarray(model.fit(train, None, opposite).logits(inputs))[:, ::-1]
     if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-2, atol=1e-2):
         raise HarnessError(
@@ -189,7 +189,7 @@ def predict_all(
     kind = kind_of(model, classifier)
     logits = np.empty((len(split.labels), n_classes), np.float32)
     for chosen, inputs in stream(split, 64):
-        rows = classifier.logits(inputs)
+        rows = classifier.logits(frozen(inputs))
         logits[chosen] = as_stored(model.name, kind, rows, len(chosen), n_classes)
     return logits
 
@@ -300,7 +300,7 @@ def ask(
             name: load_array(path, "values.npy", mmap_mode="r")
             for name, path in stored[part].items()
         }
-        return Measured(split=split, values=values)
+        return Measured(split=split, values=MappingProxyType(values))
 
     train, test = measured("train", splits.train), measured("test", splits.test)
     assert test is not None
@@ -309,7 +309,8 @@ def ask(
     folds = []
     for _, predicted in pairs:
         rest = np.setdiff1d(all_test, predicted)
-        folds.append((np.concatenate([np.arange(n_train), n_train + rest]), n_train + predicted))
+        fitted_on = np.concatenate([np.arange(n_train), n_train + rest])
+        folds.append((frozen(fitted_on), frozen(n_train + predicted)))
     started = time.monotonic()
     finding = probe.measure(
         Audit(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundary import lent
 from harness.errors import HarnessError
 from harness.types import Perturbation
 
@@ -27,13 +28,13 @@ def perturb(
     ``targets``, float64 (C, D), is what a perturbation with ``learns`` learned of each class.
     Raises HarnessError when the perturbation changes the shape or the dtype.
     """
-    learned = () if targets is None else (targets[int(level)],)
+    learned = () if targets is None else (lent(targets[int(level)]),)
     changed = np.empty_like(images)
     for row, (patch, id_) in enumerate(zip(images, ids, strict=True)):
         identity = f"{perturbation.name}\0{level:g}\0{id_}\0{seed}"
         digest = hashlib.sha256(identity.encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-        result = perturbation.apply(patch, level, rng, *learned)
+        result = perturbation.apply(lent(patch), level, rng, *learned)
         if result.shape != patch.shape or result.dtype != np.uint8:
             raise HarnessError(
                 f"perturbation {perturbation.name!r} returned {result.dtype} {result.shape} for a "

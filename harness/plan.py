@@ -47,6 +47,8 @@ class Job:
     """Seconds it takes on this device, roughly."""
     hint: str = ""
     """How to make it shorter."""
+    guests: tuple[str, ...] = ()
+    """The plugins whose code it runs, built-in ones left out; the same for all jobs of a sweep."""
 
 
 @dataclass(frozen=True, eq=False)

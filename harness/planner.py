@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness import choose, classes, comparability, jobs, settings, sweeps
+from harness.boundary import contained
 from harness.conditions import CLEAN, Condition, Learned
 from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
@@ -53,7 +54,11 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
     for dataset in request.datasets:
         try:
             # What a plugin prints is not what a command prints.
-            with limited(request.minutes), contextlib.redirect_stdout(sys.stderr):
+            with (
+                limited(request.minutes),
+                contained(),
+                contextlib.redirect_stdout(sys.stderr),
+            ):
                 splits = dataset.load(request.data)
                 check_splits(dataset, splits)
             planners = [
@@ -76,7 +81,8 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
         for planner in planners:
             for model in request.models:
                 try:
-                    planner.predict(model, CLEAN)
+                    with limited(request.minutes), contained():
+                        planner.predict(model, CLEAN)
                     if planner is first and model.name in request.perturbed:
                         for condition in planner.conditions():
                             planner.predict(model, condition)
@@ -140,9 +146,19 @@ class _DatasetPlanner:
     def key(self, kind: str, name: str, **fields: Any) -> Key:
         return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
 
+    @property
+    def plugin(self) -> Plugin | None:
+        """The plugin that the dataset is of."""
+        return self.registry.datasets.plugin.get(self.dataset.name.removesuffix("-common"))
+
+    def guests(self, *plugins: Plugin | None) -> tuple[str, ...]:
+        """Those of some plugins, and of the dataset's, that are not built in."""
+        names = {plugin.name for plugin in (self.plugin, *plugins) if plugin}
+        return tuple(sorted(names & self.registry.guests))
+
     def described_by(self) -> str:
         """The file or the plugin that says what the dataset is."""
-        plugin = self.registry.datasets.plugin.get(self.dataset.name.removesuffix("-common"))
+        plugin = self.plugin
         if plugin is None:
             return "its plugin"
         path = Path(plugin.distribution)
@@ -172,7 +188,8 @@ class _DatasetPlanner:
             return jobs.store_dataset(described, self.splits, self.pairs, folder)
 
         key = self.key("dataset", "splits", description=described)
-        self.copy = self.plan.add(Job(key, (), f"{self.dataset.name}: list patches", compute))
+        label = f"{self.dataset.name}: list patches"
+        self.copy = self.plan.add(Job(key, (), label, compute, guests=self.guests()))
         self.plan.copies.append(self.copy)
 
     def conditions(self) -> list[Condition]:
@@ -184,6 +201,12 @@ class _DatasetPlanner:
                 if learned is None or level in learned.labels:
                     found.append(Condition(perturbation, float(level), learned=learned))
         return found
+
+    def changer(self, condition: Condition) -> Plugin | None:
+        """The plugin that changes patches under a condition."""
+        if condition.perturbation is None:
+            return None
+        return self.registry.perturbations.plugin[condition.perturbation.name]
 
     def learn(self, perturbation: Perturbation) -> Learned:
         """Plan what is learned of the classes, from all patches that models are fitted on."""
@@ -236,7 +259,8 @@ class _DatasetPlanner:
             return {**record, "probe": probe.name, "data": self.fingerprint, **provenance()}
 
         label = f"{self.dataset.name}: {probe.name} probe"
-        return self.plan.add(Job(key, (self.copy, *keys), label, compute))
+        guests = self.guests(owner)
+        return self.plan.add(Job(key, (self.copy, *keys), label, compute, guests=guests))
 
     def predict(self, model: Model | DerivedModel, condition: Condition) -> Key:
         """Plan the logits of a model, and all that they need."""
@@ -310,8 +334,9 @@ class _DatasetPlanner:
 
         clean = condition.perturbation is None
         name = f"{self.dataset.name}: {model.name}"
+        guests = self.guests(self.registry.models.plugin[model.name], self.changer(condition))
         sweep = self.sweeps.setdefault(
-            ("predict", model.name, str(clean)),
+            ("predict", model.name, str(clean), *guests),
             Sweep(f"{name} predicts" + ("" if clean else " perturbed patches"), run),
         )
         clean_key = self.key(
@@ -329,6 +354,7 @@ class _DatasetPlanner:
                 sweep=sweep,
                 part=(condition, features),
                 estimate=None if clean or features else estimate,
+                guests=guests,
             )
         )
 
@@ -461,8 +487,9 @@ class _DatasetPlanner:
         if self.splits.folds and not model.trained_on:
             label += f", fold {spec.fold + 1} of {self.splits.folds}"
         needs = (self.copy, *feature_keys.values())
+        guests = self.guests(self.registry.models.plugin[model.name])
         known = estimate if model.estimate else None
-        return self.plan.add(Job(key, needs, label, compute, estimate=known, hint=model.hint))
+        return self.plan.add(Job(key, needs, label, compute, None, None, known, model.hint, guests))
 
     def selected_on(self, model: Model) -> str:
         """The split that chooses the checkpoint of a model."""
@@ -508,14 +535,22 @@ class _DatasetPlanner:
             }
 
         clean = condition.perturbation is None
+        guests = self.guests(owner, self.changer(condition))
         sweep = self.sweeps.setdefault(
-            ("features", part, str(clean)),
+            ("features", part, str(clean), *guests),
             Sweep(f"{self.dataset.name}: features of {'' if clean else 'perturbed '}{part}", run),
         )
         learned = condition.learned.keys if condition.learned else ()
         label = f"{self.dataset.name}: {features.name} features of {part} ({condition})"
         return self.plan.add(
-            Job(key, (self.copy, *learned), label, sweep=sweep, part=(features, condition))
+            Job(
+                key,
+                (self.copy, *learned),
+                label,
+                sweep=sweep,
+                part=(features, condition),
+                guests=guests,
+            )
         )
 
 

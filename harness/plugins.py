@@ -25,6 +25,7 @@ from typing import Any, get_args
 import pluggy
 
 from harness import hookspecs, signals
+from harness.boundary import contained, received
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.files import check_text, head, read_bytes
@@ -44,6 +45,8 @@ from harness.types import (
 from harness.views import VIEWS
 
 GROUP = "harness"
+OURS = "histo-harness"
+"""The distribution of the built-in plugins."""
 NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*")
 
 KINDS: dict[type, str] = {
@@ -74,6 +77,7 @@ def load_plugins(
     without: Collection[str] = (),
     files: Sequence[Path] = (),
     trace: Callable[[str], None] | None = None,
+    why_not: Callable[[str], str] = lambda name: "",
 ) -> Registry:
     """Load every plugin of the entry-point group ``harness``, then those in ``files``.
 
@@ -81,7 +85,8 @@ def load_plugins(
     ``without`` switches plugins off by their name or their distribution's. A plugin that fails is
     left out whole and listed with its error. Raises HarnessError when two distributions offer the
     same name, when ``without`` names nothing that is installed, or when a file is not there.
-    ``trace`` is told of every hook that is called.
+    ``trace`` is told of every hook that is called. ``why_not`` is asked of each
+    plugin that is not built in, by name, why it cannot be loaded; "" when it can.
     """
     manager = pluggy.PluginManager("harness")
     manager.add_hookspecs(hookspecs)
@@ -100,7 +105,12 @@ def load_plugins(
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
         seen[plugin.name] = plugin
-        _load(registry, plugin, point.load, trace)
+        if plugin.distribution == OURS:
+            _load(registry, plugin, point.load, trace)
+            continue
+        registry.guests.add(plugin.name)
+        if _may_load(registry, plugin, why_not(plugin.name)):
+            _load(registry, plugin, point.load, trace)
     once: dict[Path, Path] = {}
     for path in files:
         once.setdefault(path.resolve(), path)
@@ -109,6 +119,9 @@ def load_plugins(
         if other := seen.get(plugin.name):
             raise _same_name("plugin", plugin.name, other, plugin)
         seen[plugin.name] = plugin
+        registry.guests.add(plugin.name)
+        if not _may_load(registry, plugin, why_not(plugin.name)):
+            continue
         if path.suffix == ".toml":
             _load_toml(registry, plugin, path)
         else:
@@ -116,6 +129,25 @@ def load_plugins(
     if trace is not None:
         _trace_calls(manager, trace)
     return registry
+
+
+def guests(without: Collection[str] = (), files: Sequence[Path] = ()) -> bool:
+    """Whether there is code of plugins that are not built in."""
+    found = [(point.name, _distribution(point)[0]) for point in entry_points(group=GROUP)]
+    scripts = any(path.suffix == ".py" for path in files)
+    return scripts or any(d != OURS and not {n, d} & set(without) for n, d in found)
+
+
+def _may_load(registry: Registry, plugin: Plugin, why_not: str) -> bool:
+    """Whether a plugin that is not built in can be loaded; otherwise it is left out."""
+    if why_not:
+        registry.refused[plugin.name] = why_not
+        why, _, printed = why_not.partition("\n")
+        error = HarnessError(f"{why}; report it to the plugin's author")
+        if printed:
+            error.add_note(f"It printed last:\n{printed}")
+        _leave_out(registry, plugin, error)
+    return not why_not
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
@@ -155,7 +187,7 @@ def _load(
     manager = registry.manager
     try:
         # What it prints is not what a command prints, and its working folder is its own business.
-        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(Path.cwd()):
+        with contained(), contextlib.redirect_stdout(sys.stderr):
             module = load()
             hooks, items = _contributions(manager, module, plugin, trace)
     except KeyboardInterrupt:
@@ -183,14 +215,19 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
             known = ", ".join(registry.readers)
             cause = left_out(str(kind), registry.plugins) or "correct it"
             raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
-        items = list(registry.readers[kind].read(path, content))
+        with contained():
+            items = list(registry.readers[kind].read(path, content))
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))
         except ValueError as error:
             raise HarnessError(f"{path}: {error}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         _leave_out(registry, replace(plugin, claims=tuple(claims)), error)
         return
+    if registry.readers.plugin[kind].name not in registry.guests:
+        registry.guests.discard(plugin.name)
     _add(registry, plugin, items)
 
 
@@ -316,7 +353,7 @@ def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:
         named.setdefault(KINDS[type(item)], []).append(item.name)
     plugin = replace(plugin, contributes={kind: tuple(names) for kind, names in named.items()})
     registry.plugins.append(plugin)
-    for item in items:
+    for item in map(received, items):
         kind = KINDS[type(item)]
         if kind == "published":
             registry.published.append((item, plugin))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundary import contained, frozen
 from harness.failures import Collected
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
@@ -63,9 +64,9 @@ def ground_truth(store: Store, dataset: str) -> GroundTruth:
         groups = np.unique(load_json(folder, "groups.json"), return_inverse=True)[1]
     return GroundTruth(
         described=verify(folder),
-        labels=load_array(folder, "labels.npy"),
-        folds=load_array(folder, "folds.npy"),
-        ids=load_json(folder, "ids.json"),
+        labels=frozen(load_array(folder, "labels.npy")),
+        folds=frozen(load_array(folder, "folds.npy")),
+        ids=tuple(load_json(folder, "ids.json")),
         groups=groups,
     )
 
@@ -225,7 +226,7 @@ def views(
     def view(run: Run) -> Predictions:
         def under(perturbation: str, level: float) -> NDArray[np.float32] | None:
             path = run.perturbed.get((perturbation, float(level)))
-            return _load(path) / np.float32(run.terms) if path else None
+            return frozen(_load(path) / np.float32(run.terms)) if path else None
 
         def of(model: str) -> Predictions | None:
             same = [other for other in known if other.record["model"] == model]
@@ -237,8 +238,8 @@ def views(
             classes=truth.classes,
             labels=truth.labels,
             ids=truth.ids,
-            clean=run.mean_logits(),
-            perturbations=perturbations,
+            clean=frozen(run.mean_logits()),
+            perturbations=MappingProxyType(dict(perturbations)),
             under=under,
             of=of,
             groups=truth.groups,
@@ -271,7 +272,7 @@ def careful(problems: Collected, minutes: float | None) -> Ask:
 
     def careful_ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
         try:
-            with limited(minutes):
+            with limited(minutes), contained():
                 return ask(probe, predictions)
         except KeyboardInterrupt:
             raise

@@ -138,6 +138,10 @@ class Registry:
     phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
     readers: Offers[Reader] = field(default_factory=lambda: Offers("kind of TOML file"))
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    """By name: why plugins were not loaded, as a process that tried hung or died."""
+    guests: set[str] = field(default_factory=set)
+    """Names of the plugins that are not built in, files among them."""
 
     def __post_init__(self) -> None:
         for offers in self.offers.values():

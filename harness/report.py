@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness import drawing, markup, numbers
@@ -117,7 +118,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "models appear of which the logits that it needs are stored.",
         *board.assumed,
     ]
-    same_patches = [result for result in board.published if not board.other_test_data(result)]
+    same_patches = tuple(r for r in board.published if not board.other_test_data(r))
     written: list[Path] = []
     for probe in board.probes:
         findings = board.findings.get(probe.name, {})
@@ -126,7 +127,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         lines.append(f"## {inline(probe.title)}")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            draw_all = partial(draw, findings, same_patches, board.truth.classes)
+            draw_all = partial(draw, MappingProxyType(findings), same_patches, board.truth.classes)
             shown = drawing.write(path, plot, draw_all, problems)
             lines += shown
             written += [path] if shown else []

@@ -33,7 +33,7 @@ def as_float32(values: Any) -> NDArray[np.float32]:
     if not np.can_cast(array.dtype, np.longdouble):
         raise TypeError(f"{array.dtype} where numbers are expected")
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        return array.astype(np.float32)  # a copy: the array may be the plugin's
 
 
 def checked_features(name: str, rows: Any, ids: Sequence[str]) -> NDArray[np.float32]:

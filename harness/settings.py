@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from harness.errors import HarnessError
 from harness.registry import suggest
@@ -43,10 +44,11 @@ def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict
     return chosen
 
 
-def resolve(model: Model, demo: bool, given: Mapping[str, Setting]) -> dict[str, Setting]:
-    """All settings of a model for one dataset: what the user gave comes first."""
+def resolve(model: Model, demo: bool, given: Mapping[str, Setting]) -> Mapping[str, Setting]:
+    """All settings of a model for one dataset, read-only: what the user gave comes first."""
     settings = {**model.settings, **model.execution}
-    return settings | (dict(model.demo_settings) if demo else {}) | dict(given)
+    settings |= dict(model.demo_settings) if demo else {}
+    return MappingProxyType(settings | dict(given))
 
 
 def deviations(model: Model, settings: Mapping[str, Setting]) -> str:

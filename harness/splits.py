@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import folds
+from harness.boundary import kept
 from harness.errors import HarnessError
 from harness.threads import one_thread_each
 from harness.types import Dataset, Split, Splits
@@ -37,8 +38,8 @@ class Subset:
 
     def __init__(self, base: Split, indices: NDArray[np.int64]) -> None:
         self.base = base
-        self.indices = indices
-        self.labels = base.labels[indices]
+        self.indices = kept(indices)
+        self.labels = kept(base.labels[indices])
 
     @property
     def ids(self) -> list[str]:
@@ -71,7 +72,7 @@ class Concat:
     def __init__(self, *parts: Split) -> None:
         self.parts = parts
         self.starts = np.cumsum([0] + [len(part.labels) for part in parts])
-        self.labels = np.concatenate([part.labels for part in parts])
+        self.labels = kept(np.concatenate([part.labels for part in parts]))
 
     @property
     def ids(self) -> list[str]:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ from harness.store import Store
 
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
+OWN_DESCRIPTORS = "let it write to no descriptor that it did not open; report it to its author"
 GRACE = 5.0
 """Seconds that it gets to end by itself."""
 
@@ -59,14 +60,17 @@ class Worker:
         self.store = store
         self.minutes = minutes
         self.estimates: dict[str, float | None] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.child: child.Child | None = None
         self.output: Output | None = None
-        self.answers: queue.SimpleQueue[Any]
         self.in_a_line = False
         self.left_out: list[str] = []
         """Datasets that the process need not try to list again."""
+        self.refused: Mapping[str, str] = {}
+        """Plugins that the process must not import, and why."""
         self.owner = ""
         """The plugin whose models the process has run."""
+        self.guests: tuple[str, ...] = ()
+        """The plugins, other than built-in ones, whose code the process has run."""
 
     def __enter__(self) -> Worker:
         return self
@@ -75,15 +79,15 @@ class Worker:
         self._stop(politely=kind is None)
 
     def _stop(self, politely: bool) -> None:
-        if self.process is None:
+        if self.child is None:
             return
         with contextlib.suppress(OSError):
             if politely or os.name != "posix":
-                self._send("end", None)
+                self.child.ask(["end", None])
             else:
-                self.process.send_signal(signal.SIGINT)
+                self.child.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(GRACE)
+            self.child.process.wait(GRACE)
         self._kill()
 
     def estimate(self, job: Job) -> float:
@@ -91,6 +95,7 @@ class Worker:
         digest = job.key.digest
         if digest not in self.estimates:
             self.estimates[digest] = None
+            self.guests = tuple(sorted({*self.guests, *job.guests}))
             with contextlib.suppress(_EndedError):
                 for answer in self._ask("estimate", digest, "estimates"):
                     self.estimates[digest] = answer["seconds"]
@@ -108,17 +113,22 @@ class Worker:
 
         ``owner`` is the plugin whose model they are about, if they are. The next plugin's get a new
         process: what a model sets for its own process, such as how numpy takes an overflow or torch
-        its gradients, is not to change another plugin's results.
+        its gradients, is not to change another plugin's results. And a process in which other than
+        built-in plugins have run, the jobs' ``guests``, does nothing that is not theirs.
         """
-        if owner and self.owner not in ("", owner):
+        guests = group[0].guests
+        if (owner and self.owner not in ("", owner)) or (self.guests and self.guests != guests):
             self._stop(politely=True)
         self.owner = owner or self.owner
+        self.guests = guests
         left = {job.key.digest: job for job in group}
         name = group[0].key.digest
         problems: list[tuple[Job, dict[str, Any]]] = []
         ended = ""
         try:
             for answer in self._ask("compute", list(left), name):
+                if answer["digest"] not in left:
+                    self._end(f"{child.NoAnswerError()}; {OWN_DESCRIPTORS}")
                 job = left.pop(answer["digest"])
                 if "why" in answer:
                     problems.append((job, answer))
@@ -148,7 +158,7 @@ class Worker:
 
     def _ask(self, command: str, given: Any, name: str) -> Iterator[dict[str, Any]]:
         """Give a command and yield what is answered; ``name`` is that of the file for output."""
-        if self.process is None:
+        if self.child is None:
             self._start()
         assert self.output is not None
         self.output.begin(self._file(name))
@@ -158,7 +168,7 @@ class Worker:
         self.output = None
         size = shutil.get_terminal_size()
         try:
-            self.process = child.start(
+            self.child = child.Child(
                 "harness.worker:work",
                 subprocess.PIPE,
                 # Bars are drawn for the terminal that it does not see.
@@ -168,14 +178,14 @@ class Worker:
             raise _EndedError(
                 f"no process can be started ({error.strerror}); end other processes, then run again"
             ) from error
-        assert self.process.stderr is not None
+        assert self.child.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
-        self.output = Output(self.process.stderr, marker.encode())
+        self.output = Output(self.child.process.stderr, marker.encode())
         self.output.begin(self._file("plan"))
-        self.answers = child.answers(self.process)
         setup = {
             "arguments": self.arguments,
             "left_out": self.left_out,
+            "refused": dict(self.refused),
             "terminal": terminal().isatty(),
             "marker": marker,
         }
@@ -191,26 +201,28 @@ class Worker:
         self, command: str, given: Any, minutes: float | None
     ) -> Iterator[dict[str, Any]]:
         """Give a command and yield what is answered until it is done."""
-        assert self.process is not None
-        dead = False
+        assert self.child is not None
+        process, dead = self.child.process, False
         watch = signals.Stopwatch()
         try:
-            self._send(command, given)
+            self.child.ask([command, given])
         except OSError:
             dead = True
         while True:
             answer: dict[str, Any] = {}
             spent = watch.seconds()
             try:
-                heard = self.answers.get(timeout=TICK)
+                heard = self.child.answer(TICK)
             except queue.Empty:
                 if dead:  # and all it said has been heard
                     self._end(self._how_it_died())
-                dead = self.process.poll() is not None
+                dead = process.poll() is not None
+            except child.NoAnswerError as error:
+                self._end(f"{error}; {OWN_DESCRIPTORS}")
             else:
                 if heard is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        self.process.wait(GRACE)
+                        process.wait(GRACE)
                     self._end(self._how_it_died())
                 answer = heard
             if "done" in answer:
@@ -222,13 +234,9 @@ class Worker:
                 continue
             if minutes is not None and spent > 60 * minutes:
                 if hasattr(signal, "SIGUSR1"):  # it prints where it is
-                    self.process.send_signal(signal.SIGUSR1)
+                    process.send_signal(signal.SIGUSR1)
                     time.sleep(TICK)
                 self._end(f"took longer than the {minutes:g} min of --time-limit")
-
-    def _send(self, command: str, given: Any) -> None:
-        assert self.process is not None
-        child.send(self.process, [command, given])
 
     def _print(self, text: str) -> None:
         file = terminal()
@@ -237,8 +245,8 @@ class Worker:
         self.in_a_line = not text.endswith("\n")
 
     def _how_it_died(self) -> str:
-        assert self.process is not None
-        code = self.process.poll()
+        assert self.child is not None
+        code = self.child.process.poll()
         if code in signals.ENDING:  # a system that ends both tells this process any moment
             time.sleep(5 * TICK)
         mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
@@ -253,10 +261,10 @@ class Worker:
 
     def _kill(self) -> None:
         """End the process with all that it has started."""
-        assert self.process is not None
-        child.kill(self.process)
-        self.process = None
-        self.owner = ""
+        assert self.child is not None
+        self.child.kill()
+        self.child = None
+        self.owner, self.guests = "", ()
 
 
 def _last_lines(printed: Printed | None) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints
+from harness.boundary import frozen
 from harness.conditions import Condition
 from harness.errors import HarnessError
 from harness.features import FeatureSplit
@@ -149,6 +150,7 @@ class _Extraction:
         self, indices: NDArray[np.int64], images: NDArray[np.uint8]
     ) -> list[NDArray[np.float32] | None]:
         ids = [self.ids[i] for i in indices]
+        images = frozen(images)
         rows: list[NDArray[np.float32] | None] = [None] * len(self.busy)
         for condition, users in self.by_condition:
             open_users = [user for user in users if user[0] not in self.errors]
@@ -156,7 +158,7 @@ class _Extraction:
                 continue
             before = time.perf_counter()
             try:
-                changed = condition.apply(images, ids)
+                changed = frozen(condition.apply(images, ids))
             except (Exception, SystemExit) as error:
                 self.errors |= {number: error for number, _ in open_users}
                 continue
@@ -281,7 +283,7 @@ class _Prediction:
             assert split is not None
             for start in range(0, len(indices), 4096):
                 chosen = indices[start : start + 4096]
-                self.put(number, chosen, classifier.logits(split.read(chosen)))
+                self.put(number, chosen, classifier.logits(frozen(split.read(chosen))))
 
     def from_patches(
         self,
@@ -296,6 +298,7 @@ class _Prediction:
 
         def change(chosen: NDArray[np.int64], images: NDArray[np.uint8]) -> dict[int, Any]:
             names = [ids[i] for i in chosen]
+            images = frozen(images)
             changed = {}
             for number, condition in enumerate(conditions):
                 if number in self.errors:
@@ -315,7 +318,7 @@ class _Prediction:
             numbers = sorted(set(changed) - set(self.errors))
             if numbers:
                 together = np.concatenate([changed[number] for number in numbers])
-                rows = classifier.logits(together)
+                rows = classifier.logits(frozen(together))
                 if np.shape(rows) != (len(together), self.n_classes):
                     checked_logits(self.name, rows, len(together), self.n_classes)  # raises
                 parts = np.split(np.asarray(rows), len(numbers))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundary import contained
 from harness.errors import HarnessError
 from harness.failures import Failure, keep_error
 from harness.limit import limited
@@ -42,8 +43,12 @@ class Trackers:
             name = implementation.plugin_name
             others = plugins - {implementation.plugin}
             try:
-                with limited(self.minutes), contextlib.redirect_stdout(sys.stderr):
-                    self.manager.subset_hook_caller(hook, others)(**facts)
+                with (
+                    limited(self.minutes),
+                    contained(),
+                    contextlib.redirect_stdout(sys.stderr),
+                ):
+                    self.manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -59,7 +64,7 @@ class Trackers:
         folder = self.store.folder(job.key)
         figures: dict[str, float] = {}
         try:
-            record = copy.deepcopy(self.store.record(job.key))
+            record = self.store.record(job.key)
             if job.key.kind == "prediction":
                 (listing,) = (need for need in job.needs if need.kind == "dataset")
                 labels = load_array(self.store.folder(listing), "labels.npy")

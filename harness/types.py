@@ -51,7 +51,8 @@ class Split(Protocol):
 
         To a model with ``features`` this gives their features, float32 (len(indices), D). Must be
         safe to call from several threads at once. Raises HarnessError naming the file when a patch
-        cannot be decoded or has another size.
+        cannot be decoded or has another size. What it gives a plugin is the plugin's own to change;
+        labels are read-only.
         """
 
 
@@ -131,8 +132,8 @@ class RemoteFile:
 class Features:
     """A fixed function from patches to vectors, computed once a dataset and shared by models.
 
-    ``extract`` takes uint8 RGB (B, H, W, 3) and returns float32 (B, D). It is called from several
-    threads at once. Raise ``version`` when its numbers change.
+    ``extract`` takes uint8 RGB (B, H, W, 3), read-only, and returns float32 (B, D). It is called
+    from several threads at once. Raise ``version`` when its numbers change.
     """
 
     name: str
@@ -163,6 +164,7 @@ class FitContext:
     seed: int
     classes: tuple[str, ...]
     settings: Mapping[str, Setting]
+    """Read-only: ``dict(settings)`` is a copy."""
     folder: Path
     """A folder of this fit's own that survives a killed run: keep checkpoints here, written and
     read with ``harness.checkpoints``, so that a damaged one costs time and no wrong result."""
@@ -184,8 +186,8 @@ class Classifier(Protocol):
     def logits(self, inputs: Any) -> NDArray[np.float32]:
         """Logits, float32 (B, C), of uint8 RGB patches (B, H, W, 3); see ``Model.outputs``.
 
-        For a model with ``features`` the inputs are those features, float32 (B, D). The answer for
-        a patch must not depend on the other patches of the batch.
+        For a model with ``features`` the inputs are those features, float32 (B, D). They are
+        read-only. The answer for a patch must not depend on the other patches of the batch.
         """
 
     def save(self, folder: Path) -> None:
@@ -292,9 +294,9 @@ class DerivedModel:
 class Perturbation:
     """A change made to test patches, at some levels.
 
-    ``apply(patch, level, rng)`` takes one uint8 RGB patch (H, W, 3) and returns one of the same
-    shape and dtype. Batches are the harness's business: ``rng`` is seeded from the perturbation,
-    the level and the patch's id, so the outcome cannot depend on batch size or order.
+    ``apply(patch, level, rng)`` takes one uint8 RGB patch (H, W, 3), read-only, and returns one of
+    the same shape and dtype. Batches are the harness's business: ``rng`` is seeded from the
+    perturbation, the level and the patch's id, so the outcome cannot depend on batch size or order.
 
     With ``learns`` and the role "steering" a patch is made to look like those of a class. The
     levels are then the dataset's labels, and ``apply(patch, level, rng, target)`` gets, as a fourth

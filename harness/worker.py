@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import faulthandler
 import io
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from harness import failures, progress
+from harness.boundary import alone
 from harness.child import Tell, channels
 from harness.plan import Job, seconds, sweep_key
 from harness.store import Store
@@ -29,7 +29,7 @@ from harness.sweeps import Finish
 
 def work() -> int:
     """Answer commands until the other end says that it is enough, or is gone."""
-    lines, tell = channels()
+    receive, tell = channels()
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # asked where it is before it is ended for taking too long
         faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -38,11 +38,11 @@ def work() -> int:
     marker = b""
     try:
         while True:
-            command, given = json.loads(lines.get())
+            command, given = receive()
             if command == "plan":
                 marker = given["marker"].encode()
                 try:
-                    jobs, store = _plan(given["arguments"], given["left_out"])
+                    jobs, store = _plan(given["arguments"], given["left_out"], given["refused"])
                 except Exception as error:
                     traceback.print_exc()
                     tell(_problem(error, Path()))
@@ -67,13 +67,16 @@ def work() -> int:
         return 130
 
 
-def _plan(arguments: Sequence[str], left_out: list[str]) -> tuple[dict[str, Job], Store]:
+def _plan(
+    arguments: Sequence[str], left_out: list[str], refused: dict[str, str]
+) -> tuple[dict[str, Job], Store]:
     """The plan, without a word: the other end has made the same and said all there is to say."""
     from harness.cli import parse
 
     progress.instead = io.StringIO()
     options = parse(arguments)
     options.left_out = left_out
+    options.refused = refused
     # A plugin may change the working folder.
     options.store = options.store.absolute()
     options.data = options.data and Path(options.data).absolute()
@@ -101,7 +104,8 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
             finishes = [group[0].compute]
         else:
             workspace = store.workspace(sweep_key(group))
-            finishes = sweep.run([job.part for job in group], workspace)
+            with alone():
+                finishes = sweep.run([job.part for job in group], workspace)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
@@ -110,7 +114,8 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
     for job, finish in zip(group, finishes, strict=True):
         try:
             with store.write(job.key) as (folder, record):
-                record |= finish(folder)
+                with alone():
+                    record |= finish(folder)
                 record["needs"] = [key.digest for key in job.needs]
         except (Exception, SystemExit) as error:
             yield job, error

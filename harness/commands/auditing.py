@@ -116,7 +116,7 @@ def calibrate(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    worker = Worker(options.arguments, store)
+    worker = Worker(options.arguments, store, options.time_limit)
     real, failures = _ask(registry, worker, datasets, data, options.probe)
     checks = []
     for dataset in datasets:
@@ -134,9 +134,8 @@ def calibrate(options: argparse.Namespace) -> int:
             else:
                 checks += [(title, table) for table in tables]
     for phantom in phantoms:
-        readings = calibrate.run(
-            phantom, probes, options.seeds, store, switched_off(options), plugin_files(options)
-        )
+        loaded = switched_off(options), plugin_files(options), registry.refused
+        readings = calibrate.run(phantom, probes, options.seeds, store, *loaded)
         page = calibrate.describe(phantom, probes, readings, real)
         for title, table in [*((table.title, table) for table in page.tables), *checks]:
             print(f"\n{title}\n\n{report.render(table, 'simple')}")

@@ -46,9 +46,12 @@ def registry_of(options: argparse.Namespace) -> Registry:
 def load_registry(options: argparse.Namespace) -> Registry:
     """What the plugins offer, without a word about broken ones."""
     from harness.plugins import load_plugins
+    from harness.trial import Trial
 
     trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
-    return load_plugins(switched_off(options), plugin_files(options), trace)
+    without, files = switched_off(options), plugin_files(options)
+    with Trial(without, files, options.time_limit, options.refused) as trial:
+        return load_plugins(without, files, trace, trial.why_not)
 
 
 def warn_of_broken(registry: Registry, store: Store | None = None) -> None:

@@ -110,14 +110,16 @@ def _run_request(
 ) -> Request:
     from harness import choose, plan, settings
 
-    data = data_folder(options)
+    data, minutes = data_folder(options), options.time_limit
     models = choose.models(registry, options.model)
-    datasets = choose.datasets(registry, options.dataset, data, problems)
+    datasets = choose.datasets(registry, options.dataset, data, problems, minutes)
     probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
     return plan.Request(
         datasets=[dataset for dataset in datasets if dataset.name not in options.left_out],
         models=models,
-        perturbations=choose.perturbations(registry, options.perturbation, probes, problems),
+        perturbations=choose.perturbations(
+            registry, options.perturbation, probes, problems, minutes
+        ),
         perturbed=choose.perturbed(models, [m.name for m in models] if options.model else ()),
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),

@@ -8,8 +8,8 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import settings as settings_
+from harness.boundary import is_read_only
 from harness.contract.held import Held, few
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import home as home_of_user
-from harness.errors import HarnessError, UnavailableError
+from harness.errors import HarnessError, UnavailableError, one_line
 from harness.registry import Plugin, Registry
 from harness.types import Classifier, Dataset, Features, FitContext, Model, Setting, Split, Splits
 
@@ -147,7 +148,7 @@ class Bench:
         assert isinstance(split, Held)
         return split
 
-    def settings(self, model: Model) -> dict[str, Setting]:
+    def settings(self, model: Model) -> Mapping[str, Setting]:
         """Those for show, as the patches are few, and what the user gave."""
         return settings_.resolve(model, True, self.given.get(model.name, {}))
 
@@ -222,6 +223,7 @@ class Bench:
             **task,
             "without": list(self.without),
             "files": [str(path.absolute()) for path in self.files],
+            "refused": self.registry.refused,
             "data": str(self.data.absolute()),
             "home": str(home_of_user()),
             "own": str(self.code_of(plugin) or work),
@@ -287,6 +289,18 @@ def compare(
     difference = apart(one, other)
     if not difference <= tolerance:  # NaN is not alike either
         raise Broken(f"{what} differ by {difference:.2g} of their spread", mend)
+
+
+@contextmanager
+def read_only(what: str) -> Iterator[None]:
+    """Around a call that gets read-only arrays, as in a run. Raises Broken if it writes to them."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not is_read_only(error):
+            raise
+        mend = "work on a copy: what a run gives is read-only"
+        raise Broken(f"{what} ({one_line(str(error))})", mend) from error
 
 
 def scramble(seed: int) -> None:

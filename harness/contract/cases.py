@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import choose, settings
+from harness.boundary import is_read_only
 from harness.contract.bench import Bench
 from harness.contract.dataset_probes import DATASET_PROBE
 from harness.contract.datasets import DATASET
@@ -87,7 +88,8 @@ class Case:
             said = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
             frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
             where = innermost(frames, self.own(bench))
-            return self._outcome("BROKEN", f"raised {said}{where}", traceback.format_exc())
+            mend = "; work on a copy: what a run gives is read-only" if is_read_only(error) else ""
+            return self._outcome("BROKEN", f"raised {said}{where}{mend}", traceback.format_exc())
         return self._outcome("ok")
 
     def _outcome(self, status: str, message: str = "", details: str = "") -> Outcome:

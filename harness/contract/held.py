@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundary import frozen, kept
 from harness.errors import HarnessError
 from harness.splits import Concat
 from harness.types import Features, Split, Splits
@@ -25,15 +26,16 @@ TRAIN, VALIDATION, TEST = 6, 2, 3
 class Held:
     """A Split whose values, patches uint8 (N, H, W, 3) or features (N, D), are in memory."""
 
-    def __init__(self, values: NDArray[Any], labels: NDArray[np.int64], ids: list[str]) -> None:
-        self.values = values
-        self.labels = labels
-        self.ids = ids
+    def __init__(self, values: NDArray[Any], labels: NDArray[np.int64], ids: Sequence[str]) -> None:
+        self.values = kept(values)
+        self.labels = kept(labels)
+        self.ids = tuple(ids)
         self.fingerprint = hashlib.sha256(values.tobytes() + labels.tobytes()).hexdigest()
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """A copy of some values."""
-        return self.values[np.asarray(indices, np.int64)]
+        values: NDArray[Any] = self.values[np.asarray(indices, np.int64)]
+        return values
 
     def only(self, chosen: NDArray[Any]) -> Held:
         """The patches at these places."""
@@ -42,7 +44,7 @@ class Held:
 
     def features(self, features: Features) -> Held:
         """The same split with features in place of patches."""
-        values = np.asarray(features.extract(self.values.copy()), np.float32)
+        values = np.array(features.extract(self.values.copy()), np.float32)
         return Held(values, self.labels, self.ids)
 
     def save(self, path: Path) -> None:
@@ -82,7 +84,7 @@ class Repeated:
 
     def __init__(self, base: Split, n: int) -> None:
         self.base = base
-        self.labels = np.resize(base.labels, n)
+        self.labels = frozen(np.resize(base.labels, n))
         self.ids = [f"{base.ids[row % len(base.labels)]} again {row}" for row in range(n)]
         self.fingerprint = f"{base.fingerprint} {n}"
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract.bench import Bench, scramble
+from harness.boundary import frozen
+from harness.contract.bench import Bench, read_only, scramble
 from harness.contract.findings import as_json, drawn
 from harness.contract.outcome import Broken, Skipped
 from harness.drawing import clean
@@ -23,7 +24,7 @@ def predictions(probe: ModelProbe, bench: Bench, stored: bool = True) -> Predict
     A probe reads logits and never asks where they came from. With ``stored`` false, only the clean
     ones are there.
     """
-    labels = np.tile(bench.test.labels, REPEATS)
+    labels = frozen(np.tile(bench.test.labels, REPEATS))
     ids = [f"{id_} {n}" for n in range(REPEATS) for id_ in bench.test.ids]
     known = bench.registry.perturbations
     needed = set(probe.needs(known)) if stored else set()
@@ -31,7 +32,8 @@ def predictions(probe: ModelProbe, bench: Bench, stored: bool = True) -> Predict
     def logits(seed: int, noise: float) -> NDArray[np.float32]:
         drawn = np.random.default_rng(seed).normal(0, noise, (len(labels), len(bench.classes)))
         drawn[np.arange(len(labels)), labels] += 2
-        return drawn.astype(np.float32)
+        made: NDArray[np.float32] = frozen(drawn.astype(np.float32))
+        return made
 
     def under(name: str, level: float) -> NDArray[np.float32] | None:
         if name not in needed:
@@ -92,6 +94,13 @@ def nothing_stored(probe: ModelProbe, bench: Bench) -> None:
         as_json(finding)
 
 
+def inputs_unchanged(probe: ModelProbe, bench: Bench) -> None:
+    """Labels and logits are left as they are."""
+    found(probe, bench)
+    with read_only("measure changed labels or logits in place"):
+        probe.measure(predictions(probe, bench))
+
+
 def columns(probe: ModelProbe, bench: Bench) -> None:
     """Each column shows a figure that the finding has, as text."""
     if not probe.columns:
@@ -124,4 +133,4 @@ def plots(probe: ModelProbe, bench: Bench) -> None:
                     drawn(name, picture)
 
 
-MODEL_PROBE = (needs, finding, nothing_stored, columns, plots)
+MODEL_PROBE = (needs, finding, nothing_stored, inputs_unchanged, columns, plots)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
-import json
 import queue
 import re
 import signal
@@ -55,7 +54,7 @@ class Checking:
 
     def _one_process(self, folder: Path) -> Iterator[Outcome]:
         """What one process says; and of what it died, if it did."""
-        process = child.start("harness.contract.supervised:work")
+        checks = child.Child("harness.contract.supervised:work")
         try:
             task = {
                 "arguments": self.arguments,
@@ -64,24 +63,26 @@ class Checking:
                 "lost": self.lost,
             }
             with contextlib.suppress(OSError):  # it is dead, as is seen below
-                child.send(process, task)
-            yield from self._exchange(process, child.answers(process), folder)
+                checks.ask(task)
+            yield from self._exchange(checks, folder)
         finally:
-            child.kill(process)
+            checks.kill()
 
-    def _exchange(
-        self,
-        process: subprocess.Popen[bytes],
-        answers: queue.SimpleQueue[Any],
-        folder: Path,
-    ) -> Iterator[Outcome]:
+    def _exchange(self, checks: child.Child, folder: Path) -> Iterator[Outcome]:
         """What the process says, until all is said, or it is dead or late."""
         watch: signals.Stopwatch | None = None
-        dead = False
+        dead, process = False, checks.process
         while self.cases is None or self.done < len(self.cases):
             answer: dict[str, Any] | None = {}
-            with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=TICK)
+            try:
+                answer = checks.answer(TICK)
+            except queue.Empty:
+                pass
+            except child.NoAnswerError as error:
+                yield self._broken(
+                    str(error), "write to no descriptor that it did not open", folder
+                )
+                return
             if answer is None or (not answer and dead):  # and all it said has been heard
                 process.wait()
                 yield self._broken(*_died(process.returncode), folder)
@@ -141,8 +142,8 @@ def work() -> None:
     from harness.cli import parse
     from harness.commands.extending import bench_of
 
-    lines, tell = child.channels()
-    task = json.loads(lines.get())
+    receive, tell = child.channels()
+    task = receive()
     stack = (Path(task["folder"]) / "stack.txt").open("w", encoding="utf-8")
     faulthandler.enable(stack)
     if hasattr(signal, "SIGUSR1"):

@@ -78,6 +78,7 @@ class Worker:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.to, self.back = self.process.stdin, self.process.stdout
+        self.asked = 0
         self.tail = bytearray()
         self.listener = threading.Thread(
             target=_keep_tail, args=(self.process.stderr, self.tail), daemon=True
@@ -109,15 +110,20 @@ class Worker:
         return np.frombuffer(data, np.float32).reshape(answer["shape"])
 
     def _ask(self, message: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        self.asked += 1
+        about = {"number": self.asked, "bytes": len(data)}
         try:
-            self.to.write(json.dumps({**message, "bytes": len(data)}).encode() + b"\n")
+            self.to.write(json.dumps({**message, **about}).encode() + b"\n")
             self.to.write(data)
             self.to.flush()
             line = self.back.readline()
             answer = json.loads(line)
             content = self.back.read(answer["bytes"])
+            strange = answer["number"] != self.asked
         except (OSError, ValueError, KeyError, TypeError):  # it is gone, or no worker at all
             self._fail(self._how_it_ended())
+        if strange:  # such as the answer of a copy of the process, which the network has forked
+            self._fail("what the process that runs the model answered is not what it was asked")
         if "error" in answer:
             unsafe = answer.get("unsafe")
             self._fail(

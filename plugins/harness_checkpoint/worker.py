@@ -62,13 +62,19 @@ def main() -> None:
     received: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=listen, args=(messages, received), daemon=True).start()
 
+    process, asked = os.getpid(), 0
+
     def answer(content: dict[str, Any], data: bytes = b"") -> None:
-        answers.write(json.dumps({**content, "bytes": len(data)}).encode() + b"\n")
+        if os.getpid() != process:  # a copy, which the network has forked
+            os._exit(1)
+        about = {"number": asked, "bytes": len(data)}
+        answers.write(json.dumps({**content, **about}).encode() + b"\n")
         answers.write(data)
         answers.flush()
 
     try:
         setup, _ = received.get()
+        asked = setup["number"]
         model = Loaded(setup)
         answer(
             {
@@ -79,6 +85,7 @@ def main() -> None:
         )
         while True:
             message, data = received.get()
+            asked = message["number"]
             logits = model.logits(data, message["shape"])
             answer({"shape": list(logits.shape)}, logits.tobytes())
     except Problem as problem:

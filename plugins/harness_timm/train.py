@@ -187,7 +187,7 @@ class _Training:
         order = np.random.default_rng((self.seed, number)).permutation(len(train.labels))
         if len(order) % recipe.batch_size == 1:
             order = order[:-1]  # batch normalization cannot learn from a single patch
-        labels = torch.from_numpy(train.labels).to(device)
+        labels = torch.tensor(train.labels).to(device)
         total = torch.zeros((), device=device)
         batches = context.progress(
             self._stream(train, order, recipe.workers),
@@ -203,7 +203,7 @@ class _Training:
         return float(total) / len(order)
 
     def _accuracy(self, split: Split, number: int, context: FitContext) -> float:
-        labels = torch.from_numpy(split.labels).to(self.device)
+        labels = torch.tensor(split.labels).to(self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.model.eval()
         order = np.arange(len(split.labels))

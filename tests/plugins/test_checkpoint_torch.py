@@ -66,6 +66,14 @@ class Net(torch.nn.Module):
         if self.mode == "chatty":
             sys.stdout.write("x" * 5_000_000)
             os.write(1, b"y" * 5_000_000 + b"\n")
+        if self.mode == "forks":
+            os.fork()
+        if self.mode == "writes":
+            for number in range(3, 64):
+                try:
+                    os.write(number, b'{"bytes": 0, "number": 1}\n')
+                except OSError:
+                    pass
         if self.mode == "input":
             input()
         if self.mode == "sleep":
@@ -213,6 +221,7 @@ def test_patches_are_resized_as_pillow_does(made, patches, interpolation):
         ("wide", r"an output of shape \(5, 6\) where \(5, 3\) is expected for 5 patches"),
         ("tuple", "an output of type tuple"),
         ("input", "the network raised EOFError"),
+        ("writes", "answered is not what it was asked"),
     ],
 )
 def test_a_model_that_fails_is_told_in_one_line(made, patches, mode, message):
@@ -230,6 +239,13 @@ def test_what_it_prints_does_no_harm(made, patches):
     classifier = made('arguments = { mode = "chatty" }\n')
     np.testing.assert_allclose(classifier.logits(patches), means(patches), atol=1e-6)
     assert len(classifier.worker().tail) <= 65536
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no fork")
+def test_a_network_that_forks_answers_once(made, patches):
+    classifier = made('arguments = { mode = "forks" }\n')
+    for part in (patches, patches[::-1], patches[:2]):
+        np.testing.assert_allclose(classifier.logits(part), means(part), atol=1e-6)
 
 
 def test_after_a_failure_the_next_call_starts_anew(made, patches):

@@ -1,0 +1,208 @@
+"""What goes between the harness and plugins: read-only, or a copy that is the receiver's own.
+
+A plugin that writes into what it is given fails with numpy's "assignment destination is read-only",
+and one that keeps what it has returned changes nothing later: neither reaches what others see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.probes import Phantom
+from harness.types import Dataset, Split, Splits
+
+if TYPE_CHECKING:
+    from harness.types import Indices
+
+COPY_CAME_BACK = 70
+"""Exit code of a copy of this process that returned from a plugin's code."""
+
+
+def frozen(values: NDArray[Any]) -> Any:
+    """A view of an array of ours, for plugins; from here on nobody writes into it, nor do we.
+
+    As whatever owns the memory is read-only then, ``setflags(write=True)`` raises ValueError.
+    """
+    owner: Any = values
+    while isinstance(owner, np.ndarray):
+        owner.flags.writeable = False
+        last, owner = owner, owner.base
+    if not last.flags.owndata:  # what owns it is no array, and may allow it
+        return frozen(np.array(values))
+    return values.view()
+
+
+def kept(values: Any) -> Any:
+    """A copy of what may be a plugin's or a caller's, frozen."""
+    return frozen(np.array(values))
+
+
+def lent(values: NDArray[Any]) -> Any:
+    """A read-only view of an array that stays the caller's to write to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+class OwnSplit:
+    """A split of a plugin: labels and ids as they were first said, and patches that are copies."""
+
+    def __init__(self, base: Split) -> None:
+        self.base = base
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels, int64 (N,), read-only."""
+        labels: NDArray[np.int64] = kept(self.base.labels)
+        return labels
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """N names."""
+        return tuple(self.base.ids)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The plugin's."""
+        return self.base.fingerprint
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Patches, uint8 (B, H, W, 3), an array of the caller's own."""
+        return np.array(self.base.read(lent(np.asarray(indices, np.int64))))
+
+
+def received(item: Any) -> Any:
+    """A contribution as the harness keeps it: nothing in it changes, nor in what it loads.
+
+    Lists become tuples and dictionaries read-only; splits of datasets and of phantoms are read
+    through ``OwnSplit``.
+    """
+    item = _settled(item)
+    if isinstance(item, Dataset):
+        load = item.load
+        return replace(item, load=lambda folder: _own_splits(load(folder)))
+    if isinstance(item, Phantom):
+        make = item.make
+
+        def made(seed: int) -> Callable[[Mapping[str, float]], Splits]:
+            plant = make(seed)
+            return lambda doses: _own_splits(plant(MappingProxyType(dict(doses))))
+
+        return replace(item, make=made)
+    return item
+
+
+def _own_splits(splits: Any) -> Any:
+    if not isinstance(splits, Splits):  # as is said where it is used
+        return splits
+    parts = {name: getattr(splits, name) for name in ("train", "validation", "test")}
+    own: dict[str, Any] = {n: part and OwnSplit(part) for n, part in parts.items()}
+    groups = None if splits.groups is None else tuple(splits.groups)
+    return replace(splits, groups=groups, warnings=tuple(splits.warnings), **own)
+
+
+def _settled(value: Any) -> Any:
+    """The same without lists and dictionaries, which whoever made them could change."""
+    if type(value) in (list, tuple):
+        return tuple(map(_settled, value))
+    if type(value) is dict:
+        return MappingProxyType({key: _settled(part) for key, part in value.items()})
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+        settled = {name: _settled(part) for name, part in found.items()}
+        changed = {name: part for name, part in settled.items() if part is not found[name]}
+        return replace(value, **changed) if changed else value
+    return value
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Around a plugin's code: what it sets for the whole process is as before afterwards.
+
+    That is the state of global generators of random numbers, the working folder, the environment,
+    how numpy takes an overflow, filters of warnings, and threads and number types of OpenCV and
+    torch. For the main thread. What computes results has a process of its own for each plugin
+    instead: see ``harness.supervise``.
+    """
+    put_back = [*_states()]
+    try:
+        with alone(), warnings.catch_warnings(), np.errstate():
+            yield
+    finally:
+        for restore, state in put_back:
+            with contextlib.suppress(Exception):
+                restore(state)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Around a plugin's code: a copy of the process (``os.fork``) that comes back is ended."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            with contextlib.suppress(OSError):
+                os.write(2, b"a copy of the process (os.fork) came back and was ended\n")
+            os._exit(COPY_CAME_BACK)
+
+
+def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
+    """What a plugin may set for the process: how to put it back, and what it is now."""
+    yield random.setstate, random.getstate()
+    if "numpy.random" in sys.modules:  # numpy loads it when it is first used
+        yield np.random.set_state, np.random.get_state()
+    with contextlib.suppress(OSError):
+        yield os.chdir, Path.cwd()
+    yield _set_environment, dict(os.environ)
+    if cv2 := sys.modules.get("cv2"):
+        yield _where_changed(cv2.getNumThreads, cv2.setNumThreads), cv2.getNumThreads()
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "get_rng_state"):  # its import has come to an end
+        assert torch is not None
+        yield torch.set_rng_state, torch.get_rng_state()
+        put_back = _where_changed(torch.get_num_threads, torch.set_num_threads)
+        yield put_back, torch.get_num_threads()
+        yield torch.set_grad_enabled, torch.is_grad_enabled()
+        yield torch.set_default_dtype, torch.get_default_dtype()
+    else:  # it may be loaded meanwhile
+        yield _default_type, "float32"
+
+
+def _where_changed(get: Callable[[], Any], put: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """For what has an effect even where it sets what is set already."""
+    return lambda value: None if get() == value else put(value)
+
+
+def _set_environment(state: Mapping[str, str]) -> None:
+    for name in [*os.environ]:
+        if name not in state:
+            del os.environ[name]
+    for name, value in state.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _default_type(name: str) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_default_dtype(getattr(torch, name))
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether an exception is that of a plugin that wrote into what it was given."""
+    return isinstance(error, ValueError | TypeError) and any(
+        text in str(error) for text in ("read-only", "readonly", "WRITEABLE", "mappingproxy")
+    )

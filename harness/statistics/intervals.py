@@ -101,8 +101,9 @@ def score_interval(
     effective = spread / variance if spread > 1e-12 and variance > 0 else n
     right, wrong, tail = value * effective, (1 - value) * effective, 2 * ndtr(-z)
     low, high = wilson(right, effective, z)
-    if right > 0 and wrong > 0:
+    if 0 < right < wrong:
         low = min(low, float(betaincinv(right, wrong + 1, tail)))
+    if 0 < wrong < right:
         high = max(high, 1 - float(betaincinv(wrong, right + 1, tail)))
     return low, high
 

@@ -156,4 +156,6 @@ def test_a_design_effect_widens(find):
     data = two_models(5, 600)
     plain, wide = (widths(find(*data, drawn(design_effect=e))[0]) for e in (1.0, 4.0))
     for name, width in plain.items():
-        assert 1.6 * width < wide[name] < 2.6 * width, name
+        # The debiased error ends at 0.
+        least = 1.0 if name.endswith("debiased") else 1.6
+        assert least * width < wide[name] < 2.6 * width, name

@@ -449,7 +449,7 @@ def test_the_page_about_errors(make, tmp_path):
     text = page.read_text()
     assert "1 of 4 test patches are wrong in all 2 models" in text
     assert "| s       | b       | a " in text
-    assert "| 50.0 (2.5–97.5) " in text  # 1 of 2, where the exact bound at 5 % is beyond Wilson's
+    assert "| 50.0 (9.5–90.5) " in text
     assert "of 1 errors: b as a 1 (50.0 % of the class)" in text
     assert "Against the published confusion matrix" in text
     content = json.loads(data.read_text())

@@ -119,14 +119,14 @@ def _other_protocol(
 
 def _with_seeds(gap: Figure, per_seed: Sequence[float], quantile: float) -> Figure:
     """A difference with the spread over seeds in its interval, where there are several."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     assert gap.low is not None
     assert gap.high is not None
     n = len(per_seed)
     if n < 2:
         return gap
-    spread = t.ppf(quantile, n - 1) * np.std(per_seed, ddof=1) * np.sqrt(1 + 1 / n)
+    spread = stdtrit(n - 1, quantile) * np.std(per_seed, ddof=1) * np.sqrt(1 + 1 / n)
     below, above = np.hypot(gap.value - gap.low, spread), np.hypot(gap.high - gap.value, spread)
     return replace(gap, low=float(gap.value - below), high=float(gap.value + above))
 

@@ -34,6 +34,13 @@ class Auroc:
         return Auroc(self.value - other.value, self.deviations - other.deviations)
 
 
+def below_each(values: Floats, others: Floats) -> Floats:
+    """How many of ``others`` lie below each of ``values``; equal ones count half."""
+    ordered = np.sort(others)
+    sides = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
+    return (sides[0] + sides[1]) / 2
+
+
 def macro_auroc(
     labels: NDArray[np.int64], scores: Floats, groups: NDArray[np.int64] | None = None
 ) -> Auroc:
@@ -45,8 +52,6 @@ def macro_auroc(
     44, 1988), summed over classes, and the patches of a class count as one sample. With
     ``groups``, numbers (N,), those of a group are added up (Obuchowski, Biometrics 53, 1997).
     """
-    from scipy.stats import rankdata
-
     n = len(labels)
     counts = np.bincount(labels, minlength=scores.shape[1])
     counted = np.flatnonzero((counts > 0) & (counts < n))
@@ -55,9 +60,8 @@ def macro_auroc(
     for label in counted:
         own = labels == label
         n_own, n_rest = int(counts[label]), n - int(counts[label])
-        ranks = rankdata(scores[:, label])
-        above = (ranks[own] - rankdata(scores[own, label])) / n_rest
-        below = 1 - (ranks[~own] - rankdata(scores[~own, label])) / n_own
+        above = below_each(scores[own, label], scores[~own, label]) / n_rest
+        below = 1 - below_each(scores[~own, label], scores[own, label]) / n_own
         areas.append(above.mean())
         parts[own] += above / (n_own * len(counted))
         parts[~own] += below / (n_rest * len(counted))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Figure
+from harness.statistics.auroc import below_each
 from harness.statistics.deviations import deviations
 from harness.statistics.intervals import INDEPENDENT, Sampling, Z
 from harness.statistics.metrics import Floats
@@ -43,13 +44,11 @@ def bins(
 
     Takes labels (N,) and probabilities (N, C).
     """
-    from scipy.stats import rankdata
-
     confidence = scores.max(axis=1)
     right = scores.argmax(axis=1) == labels
     if equal_mass:
-        ranks = rankdata(confidence)  # equal ones stay together
-        number = ((ranks - 0.5) * most / len(labels)).astype(np.int64)
+        below = below_each(confidence, confidence)  # equal ones stay together
+        number = (below * most / len(labels)).astype(np.int64)
     else:  # bins are closed above
         number = np.clip(np.ceil(confidence * most).astype(np.int64) - 1, 0, most - 1)
     n = np.bincount(number, minlength=most)

@@ -18,10 +18,10 @@ from harness.statistics.metrics import Floats
 
 def larger(p: ArrayLike, effect: float) -> Floats:
     """Two-sided p values (any shape), each of a normal statistic that is divided by the root."""
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     found = np.asarray(p, np.float64)
-    return found if effect == 1 else 2 * norm.sf(norm.isf(found / 2) / np.sqrt(effect))
+    return found if effect == 1 else 2 * ndtr(ndtri(found / 2) / np.sqrt(effect))
 
 
 def wider(figure: Figure, effect: float, least: float = -1.0, most: float = 1.0) -> Figure:

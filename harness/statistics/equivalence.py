@@ -30,11 +30,11 @@ def narrowed(figure: Figure) -> Figure:
 
     Of an interval with Student's quantile, it is somewhat wider than a 90 % one.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     assert figure.low is not None
     assert figure.high is not None
-    ratio = float(norm.ppf(0.95) / norm.ppf(0.975))
+    ratio = float(ndtri(0.95) / ndtri(0.975))
     low = figure.value - ratio * (figure.value - figure.low)
     high = figure.value + ratio * (figure.high - figure.value)
     return replace(figure, low=low, high=high)
@@ -80,17 +80,19 @@ def needed(
     error from ``n`` patches. ``accuracies`` are those of the trainings, which are compared with one
     training more, so that their variance counts 1 + 1/S times.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtrit
 
     within = abs(difference) <= margin
     tails = (0.95, 0.90) if within else (0.975, 0.80)
     room = (margin if within else abs(difference)) ** 2
-    quantiles = float(sum(norm.ppf(tails))) ** 2
+    quantiles = float(sum(ndtri(tails))) ** 2
     spread = variance(accuracies) if len(accuracies) > 1 else 0.0
     by_patches = quantiles * error**2
 
     def by_seeds(count: int) -> float:
-        return float(sum(t.ppf(tails, count - 1))) ** 2 * spread * (1 + 1 / count) if spread else 0
+        return (
+            float(sum(stdtrit(count - 1, tails))) ** 2 * spread * (1 + 1 / count) if spread else 0
+        )
 
     def patches(seeds_take: float) -> int | None:
         return math.ceil(n * by_patches / (room - seeds_take)) if seeds_take < room else None

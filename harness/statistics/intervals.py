@@ -287,16 +287,16 @@ def quantile(n_groups: int) -> float:
 
     From one group nothing is known of it, and intervals take all there is.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, n_groups - 1)) if n_groups > 1 else math.inf
+    return float(stdtrit(n_groups - 1, 0.975)) if n_groups > 1 else math.inf
 
 
 def auroc_quantile(area: Auroc, sampling: Sampling) -> float:
     """What takes the place of Z for an area: more where it hangs on few patches or groups."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     freedom = area.degrees_of_freedom + MORE_FREEDOM
     if sampling.groups is not None:
         freedom = min(freedom, max(int(sampling.groups.max()), 1))
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))

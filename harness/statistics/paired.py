@@ -33,11 +33,12 @@ def mcnemar(only_one: ArrayLike, only_other: ArrayLike) -> Floats:
     keeps to its level and misses fewer differences than the exact test (Fagerland, Lydersen and
     Laake, BMC Medical Research Methodology 13, 2013).
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     one, other = np.broadcast_arrays(only_one, only_other)
     few, n = np.minimum(one, other), one + other
-    tail = binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5) / 2
+    fewer = np.where(few > 0, bdtr(np.maximum(few - 1, 0), n, 0.5), 0)
+    tail = (fewer + bdtr(few, n, 0.5)) / 2
     return np.where(one == other, 1.0, np.minimum(2 * tail, 1.0))
 
 
@@ -162,7 +163,7 @@ def of_groups(
     The variance is that of one patch larger than what the groups show, times the design effect. One
     group shows nothing.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     n, mean = len(difference), difference.mean()
     sums = np.bincount(groups, difference - mean)
@@ -170,8 +171,8 @@ def of_groups(
     if g < 2:
         return 1.0, (-1.0, 1.0)
     error = np.sqrt(((sums**2).sum() * g / (g - 1) + 1) * design_effect) / n
-    half = t.ppf(0.975, g - 1) * error
-    p = 2 * t.sf(abs(mean) / error, g - 1)
+    half = stdtrit(g - 1, 0.975) * error
+    p = 2 * stdtr(g - 1, -abs(mean) / error)
     return float(p), (float(max(-1.0, mean - half)), float(min(1.0, mean + half)))
 
 

@@ -13,13 +13,13 @@ def proportions_p(correct: float, n: float, other_correct: float, other_n: float
     Counts may be effective ones, not whole. It is the chi-squared test of the two by two table,
     without correction for continuity.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     pooled = (correct + other_correct) / (n + other_n)
     error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n))
     if error == 0:
         return 1.0
-    return float(2 * norm.sf(abs(correct / n - other_correct / other_n) / error))
+    return float(2 * ndtr(-abs(correct / n - other_correct / other_n) / error))
 
 
 def difference(one: Figure, other: Figure) -> Figure:

@@ -23,7 +23,6 @@ from pathlib import Path
 
 TOY = Path(__file__).parents[1] / "toy"
 MODELS = ("toy-mean", "toy-features", "rgb-means")
-CLOCK = ("created", "fit_seconds", "patches_per_second", "seconds")
 
 HEAD = """
 import ctypes, multiprocessing, os, random, signal, subprocess, sys, threading, time, warnings
@@ -367,7 +366,7 @@ MODELS = [model("aaa-bad", reopen)]
         "MODELS = [model('aaa-bad', lambda *_: os.closerange(0, 3))]\n",
         False,
     ),
-    "leaves the process group": (
+    "starts a process": (
         "MODELS = [model('aaa-bad', lambda *_: subprocess.run(['true']))]\n",
         False,
     ),
@@ -523,7 +522,7 @@ class Ran:
         return {str(p.relative_to(self.folder)): p.read_bytes() for p in sorted(kept)}
 
     def rows(self, dataset: str = "toy") -> dict[str, object]:
-        """The measured rows, less what a clock decides."""
+        """The measured rows, by model: their figures."""
         path = self.folder / f"leaderboards/{dataset}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
         return {

@@ -136,7 +136,7 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
                 f"contrast: {model.name} comes fitted and is not trained here; name another model"
             )
     if options.one == options.other:
-        raise HarnessError(f"contrast: {options.one} is compared with itself; name two datasets")
+        raise HarnessError(f"contrast: {options.one} is contrasted with itself; name two datasets")
     one, other = choose.datasets(registry, [options.one, options.other], data)
     datasets, n_train = contrasting.pair(one, other, data)
     request = plan.Request(

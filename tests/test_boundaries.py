@@ -43,6 +43,8 @@ from harness.trial import Trial
 sys.path.append(str(Path(__file__).parent / "simulations"))
 import broken_plugins
 
+pytestmark = pytest.mark.once
+
 CLASSES = ("a", "b", "c")
 
 
@@ -522,7 +524,6 @@ def alone(tmp_path_factory):
     return before
 
 
-@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 @pytest.mark.parametrize("kind", HANDFUL)
 def test_broken_plugins_change_nothing_of_others(alone, tmp_path, kind):

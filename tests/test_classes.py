@@ -293,6 +293,7 @@ def in_one_patient(folder):
     (folder / "mine.toml").write_text('kind = "table"\ntable = "t.csv"\ngroup = "group"\n')
 
 
+@pytest.mark.once
 def test_a_class_in_one_patient_is_said_loudly_in_the_row_and_on_the_page(command, tmp_path):
     in_one_patient(tmp_path)
     asked = ("--plugin", "mine.toml", "--dataset", "mine")

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from harness import Dataset, HarnessError, PublishedResult, comparability, formats
 from harness.compare_published import of_result
 
+pytestmark = pytest.mark.once
+
 SCHEMA = json.loads(Path(formats.__file__).with_name("leaderboard.schema.json").read_text())
 NAMES = ("ADI", "STR", "TUM")
 DATASET = {

@@ -13,6 +13,8 @@ import pytest
 from harness import console
 from harness.errors import one_line, printable
 
+pytestmark = pytest.mark.once
+
 C_LOCALE = {
     **{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     "PYTHONIOENCODING": "",  # which tox sets

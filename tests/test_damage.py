@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once
+
 RUN = ("run", "--dataset", "toy", "--no-probes")
 BOTH = ("--model", "toy-mean", "--model", "toy-features")
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 LEFT_OUT = "plugin mine of mine.toml is left out: mine.toml: not a TOML file: line 1: "
 BROKEN = "plugin x of x.py is left out: ZeroDivisionError: division by zero"
 OFF = "switched off (--without or $HARNESS_WITHOUT): "

@@ -10,7 +10,10 @@ import pytest
 
 from harness import signals
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
+]
 
 LINE = "finished results are kept, the same command goes on from here"
 AT_IMPORT = """

@@ -14,6 +14,8 @@ from harness_bias.audit import color, compression, dynamic_range, leakage, shift
 from harness_bias.audit.enough import FEWEST
 from harness_phantom.split import kept_scans, splits
 
+pytestmark = pytest.mark.once
+
 PROBES = {
     p.name: p
     for p in load_plugins().probes.values()

@@ -36,6 +36,7 @@ def test_red_comes_first():
     assert cv2.cvtColor(image[0], cv2.COLOR_RGB2BGR)[0, 0].tolist() == [0, 0, 200]
 
 
+@pytest.mark.once
 def test_both_models_share_one_pass_over_the_patches(command):
     output = command(
         "run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", *FEW, "--no-probes"

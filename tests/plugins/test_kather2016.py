@@ -126,6 +126,7 @@ def test_another_folder_among_the_classes(tmp_path):
 
 # Of EMPTY there are slide 06 and a patch of an unknown slide. Without that patch, a model that has
 # not seen the class predicts it.
+@pytest.mark.once
 @pytest.mark.parametrize("lacking", [False, True])
 def test_models_run_with_a_class_that_a_fold_has_not_seen(command, tmp_path, lacking):
     data = DATA

@@ -387,6 +387,7 @@ def with_model(command, model):
     return ("--plugin", "knn.py", "--model", "knn", "--no-probes")
 
 
+@pytest.mark.once
 def test_models_select_on_its_own_validation_split_and_stand_beside_published_ones(command, folder):
     arguments = (
         *("run", "--dataset", "pathmnist-28", "--data", folder),
@@ -417,6 +418,7 @@ def test_models_select_on_its_own_validation_split_and_stand_beside_published_on
     assert "Everything is in the store" in command(*arguments)
 
 
+@pytest.mark.once
 def test_a_model_that_comes_fitted_may_have_been_selected_on_a_validation_split(
     command, tmp_path, arrays
 ):
@@ -433,6 +435,7 @@ def test_a_model_that_comes_fitted_may_have_been_selected_on_a_validation_split(
         assert "means-validation" not in {path.name for path in parts}
 
 
+@pytest.mark.once
 def test_selection_on_features_of_a_validation_split_can_be_audited(command, tmp_path, arrays):
     np.savez(tmp_path / "pathmnist.npz", **arrays)
     command(

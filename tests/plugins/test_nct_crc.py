@@ -310,6 +310,7 @@ def test_a_partial_copy_of_another_class_is_refused(copy):
         load(TRAIN, copy)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("form", ["folder", "zips"])
 def test_color_models_run_on_a_partial_copy(command, copy, form):
     data = copy
@@ -334,6 +335,7 @@ def test_color_models_run_on_a_partial_copy(command, copy, form):
     assert "Everything is in the store" in again
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("damage", "says"),
     [

@@ -9,6 +9,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 import coverage
 
+pytestmark = pytest.mark.once
+
 TRIALS = 150
 NOISE = 4 * np.sqrt(0.95 * 0.05 / TRIALS)  # four standard errors
 

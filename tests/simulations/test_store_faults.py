@@ -9,6 +9,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 import store_faults
 
+pytestmark = pytest.mark.once
+
 TRIALS, PARTS = 200, 4
 
 
@@ -25,7 +27,6 @@ def test_every_kind_of_file_is_among_those_that_get_damaged(faults):
     assert names >= {"held-out.npz", "epochs.npz", "estimator.skops", "figures.json"}
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_damage_changes_a_figure_or_goes_unnamed(faults, part):
     found = [faults.trial(seed) for seed in range(part, TRIALS, PARTS)]

@@ -9,6 +9,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 import verdicts
 
+pytestmark = pytest.mark.once
+
 TRIALS = 200
 NOISE = 4 * np.sqrt(0.95 * 0.05 / TRIALS)  # four standard errors
 COUNTS = [(1, 3), (2, 1), (2, 2), (2, 10), (10, 3), (5, 5)]

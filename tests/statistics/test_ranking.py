@@ -12,6 +12,7 @@ from harness.statistics import design_effect, paired, ranking
 from harness.statistics.seeds import LARGEST_SPREAD, compare_runs
 
 
+@pytest.mark.once
 @settings(max_examples=30, deadline=None)  # theirs takes long
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_agrees_with_statsmodels(p):

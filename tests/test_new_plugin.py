@@ -127,7 +127,7 @@ def test_one_file_is_enough_too(tmp_path):
 def test_a_folder_that_cannot_be_written_to_is_named(command):
     (command.folder / "file").write_text("")
     output = command("new-plugin", "mine", "--kind", "model", "--folder", "file", code=2)
-    assert "--folder file: Not a directory" in output
+    assert "--folder: file is a file, not a folder; name another" in output
     assert [path.name for path in command.folder.iterdir()] == ["file"]
 
 

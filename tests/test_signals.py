@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import textwrap
 import time
 from pathlib import Path
 
@@ -19,14 +20,16 @@ LINE = "finished results are kept, the same command goes on from here"
 AT_IMPORT = """
 import os, signal, sys
 
+AT = os.environ.pop("AT", "")
+
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
-        if name == os.environ["AT"]:
+        if name == AT:
             for number in os.environ["SIGNALS"].split(","):
                 os.kill(os.getpid(), int(number))
         return None
 
-if "AT" in os.environ:
+if AT:
     sys.meta_path.insert(0, Interrupt())
 """
 """Interrupts the command itself when it imports a module; what it starts does not inherit this."""
@@ -102,7 +105,8 @@ def test_an_interrupt_that_a_module_swallows_is_not_lost(toy, tmp_path):
         "        time.sleep(0.1)\nLast()\nwhile True:\n    time.sleep(0.02)\n",
     }.items():
         file = tmp_path / f"{name}.py"
-        file.write_text(f"import os, time\n{body}")
+        body = textwrap.indent(body, "    ")  # not where the import is tried first
+        file.write_text(f"import os, sys, time\nif sys.argv[0] != '-c':\n{body}")
         errors = ended(toy, "list", "--plugin", file)
         assert errors.endswith(f"\nharness: interrupted; {LINE}\n")
         assert "left out" not in errors

@@ -5,17 +5,19 @@ Anything that is tested and never fitted is an error, or a warning where groups 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.names import alike, folded, nearest, quoted
+from harness.names import NUMBER, alike, folded, nearest, quoted
 from harness.splits import hold_out
 from harness.types import Dataset, Split, Splits
 
+MISSING = ("nan", "na", "<na>", "n/a", "none", "null")
+"""Labels, folded, that say that there is none."""
 Pairs = Sequence[tuple[Split, NDArray[np.int64]]]
 """For each fold, what is fitted on and which test patches are predicted."""
 
@@ -48,12 +50,31 @@ def _found(name: str, other: str, counts: Mapping[str, Mapping[str, int]]) -> st
     return f"{quoted(name, [other])} ({', '.join(where)})"
 
 
-def missing_label(label: str, known: Sequence[str]) -> bool:
-    """Whether a label that was found marks patches without a label, such as -1 beside 0 and 1."""
-    others = [other for other in known if other != label]
-    numbers = [other for other in others if other.isascii() and other.isdecimal()]
-    negative = label.startswith("-") and label[1:].isdecimal()
-    return (negative and len(numbers) == len(others) > 0) or label.lower() == "nan"
+def missing_label(label: str) -> bool:
+    """Whether a label that was found marks patches without a label: a negative number, NA, None."""
+    text = folded(label)
+    return text in MISSING or (text.startswith("-") and NUMBER.fullmatch(text) is not None)
+
+
+def groups_alike(groups: Iterable[str]) -> list[list[str]]:
+    """Pairs of groups whose names a person takes for one, so that a fold may cut that one."""
+    first: dict[str, str] = {}
+    names = sorted(set(groups))
+    return [[one, name] for name in names if (one := first.setdefault(folded(name), name)) != name]
+
+
+def group_warnings(described: Mapping[str, Any]) -> list[str]:
+    """Sentences about groups that may be one, for people."""
+    pairs = described.get("groups_alike", ())
+    if not pairs:
+        return []
+    (one, other), more = pairs[0], len(pairs) - 1
+    return [
+        f"the groups {quoted(one, [other])} and {quoted(other, [one])}"
+        f"{f' and {more:,} more pairs' if more else ''} are spelled differently and count as two; "
+        "if they are one patient or slide, its patches are in several folds and intervals are too "
+        "narrow: give it one name"
+    ]
 
 
 def facts(classes: Sequence[str], splits: Splits, pairs: Pairs) -> dict[str, Any]:
@@ -81,6 +102,7 @@ def facts(classes: Sequence[str], splits: Splits, pairs: Pairs) -> dict[str, Any
             for name, n, found in zip(classes, most, tested, strict=True)
             if not found
         ],
+        "groups_alike": groups_alike(map(str, splits.groups or ())),
         "not_selected_on": {part: names for part, names in lacking.items() if names},
     }
 

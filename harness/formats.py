@@ -68,6 +68,7 @@ def about(
     ]
     if any(not entry.record.get("trained_on") for entry in board.entries):
         lines += [f"WARNING: {name(warning)}." for warning in classes.warnings(dataset)]
+    lines += [f"WARNING: {name(warning)}." for warning in classes.group_warnings(dataset)]
     lines += map(name, filter(None, [classes.untested(dataset)]))
     if dataset["source"]:
         license_ = f" License: {name(dataset['license'])}." if dataset["license"] else ""

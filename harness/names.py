@@ -13,7 +13,10 @@ LOOKALIKES = str.maketrans(
     "ABE3KMHOPCTYXSIJaeopcyxsijABEZHIKMNOPTYXo",
 )
 """Cyrillic and Greek letters that look like Latin ones."""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+NUMBER = re.compile(r"(?![+-]?\d{1,3},\d{3}$)[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d{1,2})?")
+"""A number with a decimal point or comma; not 1,000, where the comma may part thousands."""
+DECIMALS = re.compile(r"(?<![0-9.])([0-9]+)\.0+(?![0-9.])")
+"""A whole number with decimals inside a name; not part of a version such as 1.0.2."""
 SEPARATORS = re.compile(r"(?<![0-9])[\s_-]+|[\s_-]+(?![0-9])")
 """Spaces, underscores and hyphens, but for those between two digits."""
 
@@ -23,7 +26,7 @@ def folded(name: str) -> str:
 
     Names are the same but for case, Unicode form (composed or not, full-width), letters of other
     alphabets that look alike, characters that are not visible, the kind of space and hyphen and
-    whether there is any, and how a number is written (1, 01, 1.0).
+    whether there is any, and how a number is written (1, 01, 1.0, 1,0, 1e0; in a name 1, 01, 1.0).
     """
     text = unicodedata.normalize("NFKC", name)
     kinds = ((character, unicodedata.category(character)) for character in text)
@@ -34,7 +37,12 @@ def folded(name: str) -> str:
     )
     text = unicodedata.normalize("NFKC", text.translate(LOOKALIKES).casefold()).strip()
     if NUMBER.fullmatch(text):
-        return f"{Decimal(text).normalize() + 0:f}"  # + 0: there is no minus zero
+        number = Decimal(text.replace(",", "."))
+        if not number:
+            return "0"  # there is no minus zero
+        digits = f"{number:f}"
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+    text = DECIMALS.sub(r"\1", text)
     text = re.sub(r"[0-9]+", lambda digits: digits[0].lstrip("0") or "0", text)
     return SEPARATORS.sub("", text)
 

@@ -24,7 +24,8 @@ TOLERANCE = 0.01
 """How far the sum of a row of probabilities may be from 1. Those of bfloat16 are off by 0.004."""
 NEGATIVE = -1e-6
 """What is above this is no negative probability, but rounding."""
-PERCENT = 100.0
+FEW = 5
+"""Patches from which on it is no chance that all rows of a model have the same sum."""
 MANY = 20
 """Patches from which on it is no chance that every value of a model lies between 0 and 1."""
 DECLARE = 'outputs = "{0}" in a TOML file, Model(outputs="{0}") in Python'
@@ -81,9 +82,10 @@ def _what_else(values: NDArray[np.float32], sums: NDArray[np.float64]) -> str:
 def doubt(values: NDArray[np.float32]) -> str:
     """Why values (N, C) that were given as logits are probably none; "" where nothing says so.
 
-    Probabilities and percentages are never negative, and all their rows have the same sum: for
-    logits that is no chance. Values that all lie between 0 and 1 are those of a sigmoid or a
-    similarity. Logarithms of probabilities are negative, and fine.
+    Probabilities, percentages, votes and sums of probabilities are never negative, and all their
+    rows have the same sum: for logits that is no chance, unless they hardly differ from patch to
+    patch, or one class has all of every row. Values that all lie between 0 and 1 are those of a
+    sigmoid or a similarity. Logarithms of probabilities are negative, and fine.
     """
     if not len(values) or values.min() < NEGATIVE:
         return ""
@@ -98,12 +100,14 @@ def doubt(values: NDArray[np.float32]) -> str:
             "its outputs look like probabilities, not logits: none is negative and each row sums "
             f"to 1; declare them ({DECLARE.format('probabilities')}) or return logits"
         )
-    shares = (values > 0).sum(axis=1).max() > 1
-    if shares and (np.abs(sums - PERCENT) <= TOLERANCE * PERCENT).all():
+    shared = (values > 0).sum(axis=1).max() > 1
+    total, spread = float(sums.mean()), np.ptp(sums)
+    equal = np.abs(sums - total).max() <= TOLERANCE * total
+    if len(values) >= FEW and shared and equal and np.ptp(values, axis=0).max() > 2 * spread:
         return (
-            "its outputs look like percentages, not logits: none is negative and each row sums to "
-            f"100; divide them by 100 and declare them ({DECLARE.format('probabilities')}), or "
-            "return logits"
+            "its outputs look like percentages, votes or sums of probabilities, not logits: none "
+            f"is negative and each row sums to {total:.4g}; divide them by that and declare them "
+            f"({DECLARE.format('probabilities')}), or return logits"
         )
     differ = bool((values != values[0]).any())  # a constant model may be constant in that range
     if len(values) >= MANY and values.max() <= 1 and differ:

@@ -137,6 +137,7 @@ class _DatasetPlanner:
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.described = jobs.describe_dataset(dataset, splits, self.pairs, self.described_by())
         self.warn(splits.warnings)
+        self.warn(classes.group_warnings(self.described))
         self.warn(comparability.misspelled(dataset, [result for result, _ in registry.published]))
         self.check_classes()
         self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}

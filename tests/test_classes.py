@@ -192,9 +192,59 @@ def test_a_label_that_says_there_is_none(tmp_path, writer, label, others):
     parts = {"train": [*others, label], "test": others}
     with pytest.raises(HarnessError, match=f"1 patches have the label {label}, which usually"):
         dataset_of(writer(tmp_path, parts), tmp_path)
-    # Negative labels alone, such as those of two classes -1 and 1, are names as any.
-    assert not classes.missing_label("-1", ["-1"])
-    assert not classes.missing_label("-1", ["-1", "ADI"])
+
+
+LACKING = {
+    "a float": ["-1.0", "0.0", "1.0"],
+    "minus sign": ["\N{MINUS SIGN}1", "0", "1"],
+    "beside names": ["-1", "ADI", "TUM"],
+    "exponent": ["-1e0", "0", "1"],
+    "decimal comma": ["-1,0", "0", "1"],
+    "full-width": ["－1", "0", "1"],
+    "two of them": ["-1", "-2", "0", "1"],
+    **{text: [text, "ADI", "TUM"] for text in ("NA", "None", "<NA>", "null", "N/A", "NaN", "-nan")},
+}
+
+
+@pytest.mark.parametrize("writer", [as_csv, as_toml, as_parquet])
+@pytest.mark.parametrize("labels", LACKING.values(), ids=LACKING)
+def test_a_label_that_says_there_is_none_in_any_spelling_and_company(tmp_path, writer, labels):
+    text = writer(tmp_path, {"train": labels, "test": [*labels, labels[-1]]})
+    with pytest.raises(HarnessError, match=f"2 patches have the label {labels[0]}, which usually"):
+        dataset_of(text, tmp_path)
+    head, rest = text.split("\n", 1)  # who lists it says that it is a class
+    text = f"{head}\nclasses = {json.dumps(labels, ensure_ascii=False)}\n{rest}"
+    assert not planned(dataset_of(text, tmp_path))["unfitted"]
+
+
+@pytest.mark.parametrize(
+    "label", ["0", "-0.0", "1", "CD3-", "-ve", "1-2", "normal", "nano", "-", ""]
+)
+def test_a_label_that_is_a_class(label):
+    assert not classes.missing_label(label)
+
+
+def test_groups_that_a_person_takes_for_one_are_told():
+    found = classes.groups_alike(["P0", "p1", "p0", "P0", "P 1", "P2"])
+    assert found == [["P0", "p0"], ["P 1", "p1"]]
+    (told,) = classes.group_warnings({"groups_alike": found})
+    assert "the groups 'P0' and 'p0' and 1 more pairs are spelled differently and count" in told
+    assert classes.group_warnings({"groups_alike": []}) == classes.group_warnings({}) == []
+
+
+@pytest.mark.once
+def test_groups_that_are_alike_are_told_before_the_run_and_on_the_page(command, tmp_path):
+    rows = [("path", "label", "group")]
+    for number, (path, label, _) in enumerate(listed(tmp_path, {"all": ["ADI", "TUM"] * 12})):
+        rows.append((path, label, ("P0", "p0", "P1", "P2")[number // 2 % 4]))
+    with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    (tmp_path / "mine.toml").write_text('kind = "table"\ntable = "t.csv"\nfolds = 2\n')
+    asked = ("--plugin", "mine.toml", "--dataset", "mine", "--no-probes")
+    said = "the groups 'P0' and 'p0' are spelled differently and count as two"
+    output = command("run", *asked, "--model", "rgb-means")
+    assert f"WARNING: dataset mine: {said}" in output
+    assert f"WARNING: {said}" in (tmp_path / "leaderboards/mine.md").read_text()
 
 
 @pytest.mark.parametrize(("labels", "says"), [([-1, 0, 1], "-1 usually"), ([0, 1, 2], "none of")])

@@ -23,6 +23,12 @@ SAME = {
     "none of these": ("TumorStroma", "tumor_stroma"),
     "a zero in front": ("1", "01"),
     "with decimals": ("1", "1.0"),
+    "an exponent": ("1", "1e0"),
+    "decimals and an exponent": ("-10", "-1.0E+01"),
+    "as numpy writes text": ("1", "1.000000000000000000e+00"),
+    "decimal comma": ("1", "1,0"),
+    "decimals and a comma": ("0.5", ",50"),
+    "decimals in a name": ("class_1", "class_1.0"),
     "a number in a name": ("01_TUMOR", "1_tumor"),
     "sharp s": ("Größe", "GRÖSSE"),
     "minus sign": ("-1", "\N{MINUS SIGN}1"),
@@ -30,6 +36,9 @@ SAME = {
 OTHER = [
     *(("1", "-1"), ("1", "10"), ("1.0", "1.1"), ("1-2", "12"), ("grade 1 2", "grade 12")),
     *(("CD3+", "CD3-"), ("ADI", "AD"), ("tumor", "tumour"), ("<5", ">5"), ("a", "ä"), ("", "0")),
+    *(("1", "1e1"), ("1", "1,000"), ("1", "1,1"), ("v1.0.2", "v1.2"), ("v1.2", "v1.2.0.1")),
+    *(("class 1.05", "class 1"), ("class 10", "class 1.0"), ("-1", "-1e1"), ("1e", "1")),
+    (f"{10**40}", f"{10**40 + 1}"),
 ]
 
 
@@ -55,10 +64,14 @@ def test_a_number_is_the_same_however_it_is_written(number, zeros, decimals):
     sign, digits = ("-", str(-number)) if number < 0 else ("", str(number))
     written = f"{sign}{'0' * zeros}{digits}" + (f".{'0' * decimals}" if decimals else "")
     assert folded(written) == str(number)
+    assert folded(f"{number:.17e}") == str(number)
+    assert folded(written.replace(".", ",")) == str(number) or decimals == 3
+    assert folded(f"class {written}") == folded(f"class {number}")
 
 
 def test_a_long_number_costs_nothing():
     assert folded("1e999999999") == "1e999999999"
+    assert len(folded("-1e99")) == 101
 
 
 def test_what_may_have_been_meant():

@@ -42,6 +42,14 @@ def one_hot(values):
         (softmax(LOGITS / 1000, axis=1), "look like probabilities"),
         (one_hot(LOGITS), "1 for the predicted class and 0 for the others"),
         (100 * PROBABILITIES, "look like percentages"),
+        (100 * PROBABILITIES[:5], "each row sums to 100; divide them by that and declare them"),
+        (5 * PROBABILITIES, "each row sums to 5; divide them by that and declare them"),
+        (5 * softmax(LOGITS / 1000, axis=1), "each row sums to 5; divide"),
+        (bfloat16(4 * PROBABILITIES), "each row sums to 4; divide"),
+        (255 * PROBABILITIES.astype(np.float16), "each row sums to 255; divide"),
+        (0.5 * PROBABILITIES, "each row sums to 0.5; divide"),
+        (np.rint(9 * PROBABILITIES[:, :2] / PROBABILITIES[:, :2].sum(1, keepdims=True)), "votes"),
+        (sum(softmax(LOGITS * k, axis=1) for k in (1, 2, 3)), "each row sums to 3; divide"),
         (expit(LOGITS), "like those of a sigmoid"),
         (expit(LOGITS[:, :2]), "like those of a sigmoid"),
     ],
@@ -67,6 +75,9 @@ def test_what_is_probably_no_logits_is_told_with_what_to_do(values, says):
         np.concatenate([np.eye(5)[:1], LOGITS]),  # one row that is one-hot by chance
         np.concatenate([PROBABILITIES, LOGITS[:1]]),
         np.tile([0.0, 0.5, 1.0], (200, 1)),  # always the same
+        np.tile([2.0, 0.5, 1.0], (200, 1)),
+        [2.0, 0.5, 1, 3, 1] + LOGITS / 10000,  # hardly learned anything
+        5 * PROBABILITIES[:4],  # too few to tell
         expit(LOGITS[:10]),  # too few to tell
         np.zeros((0, 5)),
         np.zeros((200, 5)),
@@ -74,6 +85,15 @@ def test_what_is_probably_no_logits_is_told_with_what_to_do(values, says):
 )
 def test_logits_are_not_doubted(values):
     assert doubt(values.astype(np.float32)) == ""
+
+
+@given(st.integers(2, 12), st.integers(5, 40), st.floats(0.01, 3), st.integers(0, 9999))
+def test_sums_of_probabilities_are_doubted_and_logits_after_a_relu_are_not(c, n, spread, seed):
+    logits = spread * np.random.default_rng(seed).standard_normal((n, c))
+    assert "each row sums" not in doubt(np.maximum(logits, 0).astype(np.float32))
+    for k in (2, 5, 255):
+        votes = (k * softmax(logits, axis=1)).astype(np.float32)
+        assert f"each row sums to {k}; divide" in doubt(votes)
 
 
 @given(st.integers(2, 12), st.floats(0.01, 60), st.integers(0, 9999))

@@ -106,7 +106,7 @@ class Description:
         check_spelling(self.path, counts, f", or list both with classes = [...] in {self.path}")
         labels = sorted(set().union(*counts.values()))
         for label in labels:
-            if missing_label(label, labels):
+            if missing_label(label):
                 n = sum(count[label] for count in counts.values())
                 raise HarnessError(
                     f"{self.path}: {n:,} patches have the label {label}, which usually says that "
@@ -151,16 +151,22 @@ class Description:
         groups: Sequence[str] | None = None,
         train_shortfall: str = "",
         shortfall: str = "",
+        warnings: tuple[str, ...] = (),
     ) -> Splits:
         """Splits of train, test and perhaps validation, or of "all" to cross-validate.
 
         ``groups`` are those of the test patches; ``train_shortfall`` is what the others lack, and
-        ``shortfall`` what the test patches lack.
+        ``shortfall`` what the test patches lack. ``warnings`` are said before the run.
         """
         if "all" in parts:
             folds = self.content.get("folds", 5)
             return Splits(
-                train=None, test=parts["all"], folds=folds, groups=groups, shortfall=shortfall
+                train=None,
+                test=parts["all"],
+                folds=folds,
+                groups=groups,
+                shortfall=shortfall,
+                warnings=warnings,
             )
         return Splits(
             train=parts["train"],
@@ -169,4 +175,5 @@ class Description:
             groups=groups,
             shortfall=shortfall,
             train_shortfall=train_shortfall,
+            warnings=warnings,
         )

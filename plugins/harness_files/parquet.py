@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Dataset, HarnessError, Splits, files
+from harness.classes import missing_label
 from harness.copies import make_once
 from harness.names import alike, folded, quoted
 from harness.patches import DECODED, decode
@@ -107,6 +108,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
                 for part, name in (("train", "training"), ("validation", "validation"))
                 if part in left_out
             ),
+            warnings=_from_one(description, labels, columns[1]),
         )
 
     return description.dataset(classes, load, missing)
@@ -385,6 +387,20 @@ def _classes(
     return names, by_index | {name: number for number, name in enumerate(names)}
 
 
+def _from_one(
+    description: Description, labels: Mapping[Path, Sequence[Any]], column: str
+) -> tuple[str, ...]:
+    """A warning where labels are indices into ``classes`` and seem to count from 1; else none."""
+    seen = {label for values in labels.values() for label in values}
+    noted = any(_noted(path, column) for path in labels)
+    if not description.classes or noted or int not in map(type, seen) or 0 in seen:
+        return ()
+    return (
+        f"the column {column!r} has no 0, so no patch is of class {description.classes[0]!r}; "
+        "classes count from 0: if these labels count from 1, subtract 1 from them",
+    )
+
+
 def _noted(path: Path, column: str) -> tuple[str, ...]:
     """The names of the classes in the metadata that Hugging Face's datasets leave; () if none."""
     with _reading(path) as file:
@@ -406,8 +422,8 @@ def _numbered(
     except KeyError as error:
         label = error.args[0]
         known = [str(other) for other in numbers if isinstance(other, type(label))]
-        if label == -1:
-            mend = "-1 usually says that a patch has no label: leave such rows out"
+        if missing_label(str(label)):
+            mend = f"{label} usually says that a patch has no label: leave such rows out"
         elif near := alike(str(label), known):
             mend = f"did you mean {quoted(near[0], [str(label)])}? Correct the file"
         else:

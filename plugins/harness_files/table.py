@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Dataset, HarnessError, Splits, files
+from harness.names import folded, quoted
 from harness.patches import Files, FileSplit, check_suffix, read_file
 from harness.registry import suggest
 from harness_files.description import PARTS, TEXT, Description
@@ -226,7 +227,16 @@ def _load(
     groups = [parts[tested][name].group or "" for name in splits[tested].names]
     shared = []
     for part in ("train", "validation"):
-        both = set(groups) & {row.group for row in parts.get(part, {}).values()}
+        others = {row.group or "" for row in parts.get(part, {}).values()}
+        both = set(groups) & others
         if both:
             shared.append(f"{len(both):,} of {len(set(groups)):,} test groups are also in {part}")
+        near = {folded(name): name for name in sorted(others - both)}
+        for name in sorted(set(groups) - both):
+            if meant := near.get(folded(name)):
+                shared.append(
+                    f"the test group {quoted(name, [meant])} may be {quoted(meant, [name])} in "
+                    f"{part}"
+                )
+                break
     return description.splits(splits, groups, ", ".join(shared))

@@ -260,6 +260,15 @@ def test_groups_on_one_side_of_a_split_are_no_shortfall(tmp_path, listed):
     assert (found.train_shortfall, len(set(found.groups))) == ("", 5)
 
 
+def test_a_test_group_that_may_be_one_of_train_is_told_in_every_row(tmp_path, listed):
+    rows = [[*row[:2], f"{'p' if row[3] == 'train' else 'P'}0", row[3]] for row in listed]
+    table(tmp_path / "patches.csv", rows)
+    found = splits(write(tmp_path / "mine.toml", kind="table", table="patches.csv"))
+    assert found.train_shortfall == (
+        "the test group 'P0' may be 'p0' in train, 1 of 1 test groups are also in validation"
+    )
+
+
 def test_blanks_around_cells_are_left_out(tmp_path, listed):
     (tmp_path / "patches.csv").write_text(
         "path , label\n" + "".join(f"{row[0]}, {row[1]} \n" for row in listed)
@@ -517,6 +526,24 @@ def test_labels_of_every_kind_and_plain_bytes(tmp_path, value, kind, classes, ex
             assert label == given_label
         else:
             assert names[label] == str(given_label)
+
+
+@pytest.mark.parametrize(
+    ("first", "content", "metadata", "warns"),
+    [
+        (1, {"classes": ["a", "b", "c", "d"]}, None, True),
+        (0, {"classes": ["a", "b", "c"]}, None, False),
+        (1, {}, None, False),  # the labels are the names
+        (1, {}, noted(["a", "b", "c", "d"]), False),  # which count from 0
+    ],
+)
+def test_numbers_that_seem_to_count_from_one_are_told(tmp_path, first, content, metadata, warns):
+    rows = rows_of(9, lambda number, label: number % 3 + first)
+    parquet(tmp_path / "all.parquet", rows, metadata=metadata)
+    path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet", **content)
+    says = ["the column 'label' has no 0, so no patch is of class 'a'; classes count from 0"]
+    told = [warning.partition(": ")[0] for warning in splits(path).warnings]
+    assert told == (says if warns else [])
 
 
 def test_the_fingerprint_of_parquet_files(tmp_path):

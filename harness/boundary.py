@@ -1,4 +1,4 @@
-"""What goes between the harness and plugins: read-only, or a copy that is the receiver's own.
+"""What goes between the harness and plugins: a copy that is the receiver's own, or read-only.
 
 A plugin that writes into what it is given fails with numpy's "assignment destination is read-only",
 and one that keeps what it has returned changes nothing later: neither reaches what others see.
@@ -57,6 +57,14 @@ def lent(values: NDArray[Any]) -> Any:
     return view
 
 
+def own(values: NDArray[Any], last: bool) -> Any:
+    """An array for one of several receivers, read-only: the ``last`` one gets it, others a copy.
+
+    A view is not enough: libraries such as torch write through one that is read-only to numpy.
+    """
+    return frozen(values) if last else kept(values)
+
+
 class OwnSplit:
     """A split of a plugin: labels and ids as they were first said, and patches that are copies."""
 
@@ -82,6 +90,14 @@ class OwnSplit:
     def read(self, indices: Indices) -> NDArray[Any]:
         """Patches, uint8 (B, H, W, 3), an array of the caller's own."""
         return np.array(self.base.read(lent(np.asarray(indices, np.int64))))
+
+
+class HandedSplit(OwnSplit):
+    """A split of ours for one receiver: labels of its own, and what is read is a new array."""
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Patches or features, as the split gives them."""
+        return self.base.read(np.array(indices, np.int64))
 
 
 def received(item: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness import signals
-from harness.boundary import contained, frozen
+from harness.boundary import HandedSplit, contained, frozen, kept
 from harness.child import die_with_parent
 from harness.environment import provenance
 from harness.errors import HarnessError
@@ -161,17 +161,27 @@ def audit(
     test = _measured(splits.test, wanted)
     n_train = 0 if train is None else len(train.labels)
     fold = frozen(np.arange(n_train)), frozen(n_train + np.arange(len(test.labels)))
-    asked = Audit(classes=classes, train=train, test=test, folds=(fold,))
     for probe in probes:
+        asked = Audit(
+            classes=classes,
+            train=None if train is None else _own(train),
+            test=_own(test),
+            folds=(tuple(map(kept, fold)),),
+        )
         with contained():
             finding = probe.measure(asked)
         yield probe, finding
 
 
+def _own(part: Measured) -> Measured:
+    """The same for one probe."""
+    values = {name: kept(known) for name, known in part.values.items()}
+    return Measured(split=HandedSplit(part.split), values=MappingProxyType(values))
+
+
 def _measured(split: Split, wanted: Mapping[str, Features]) -> Measured:
     def extract(indices: Any, images: Any) -> dict[str, Any]:
-        images = frozen(images)
-        return {name: np.array(features.extract(images)) for name, features in wanted.items()}
+        return {name: np.array(f.extract(kept(images))) for name, f in wanted.items()}
 
     batches = [values for _, values in stream(split, BATCH, then=extract, threads=1)]
     values = {name: frozen(np.concatenate([part[name] for part in batches])) for name in wanted}

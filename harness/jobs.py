@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints, classes
-from harness.boundary import alone, frozen
+from harness.boundary import HandedSplit, alone, frozen
 from harness.environment import cpu
 from harness.errors import HarnessError
 from harness.outputs import as_stored, kind_of
@@ -146,7 +146,8 @@ def fit(
     )
     timer = _Timer(context.folder)
     with alone():
-        classifier = spec.model.fit(train, validation, context)
+        handed = None if validation is None else HandedSplit(validation)
+        classifier = spec.model.fit(HandedSplit(train), handed, context)
     if spec.model.trained_on and spec.model.classes not in (None, spec.dataset.classes):
         _check_order(spec.model, classifier, train, context)
     classifier.save(folder)
@@ -297,10 +298,9 @@ def ask(
         if split is None:
             return None
         values = {
-            name: load_array(path, "values.npy", mmap_mode="r")
-            for name, path in stored[part].items()
+            name: frozen(load_array(path, "values.npy")) for name, path in stored[part].items()
         }
-        return Measured(split=split, values=MappingProxyType(values))
+        return Measured(split=HandedSplit(split), values=MappingProxyType(values))
 
     train, test = measured("train", splits.train), measured("test", splits.test)
     assert test is not None

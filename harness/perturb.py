@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boundary import lent
+from harness.boundary import kept, lent
 from harness.errors import HarnessError
 from harness.types import Perturbation
 
@@ -28,7 +28,7 @@ def perturb(
     ``targets``, float64 (C, D), is what a perturbation with ``learns`` learned of each class.
     Raises HarnessError when the perturbation changes the shape or the dtype.
     """
-    learned = () if targets is None else (lent(targets[int(level)]),)
+    learned = () if targets is None else (kept(targets[int(level)]),)
     changed = np.empty_like(images)
     for row, (patch, id_) in enumerate(zip(images, ids, strict=True)):
         identity = f"{perturbation.name}\0{level:g}\0{id_}\0{seed}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boundary import contained, frozen
+from harness.boundary import contained, frozen, kept
 from harness.failures import Collected
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
@@ -236,13 +236,13 @@ def views(
         return Predictions(
             model=run.record["model"],
             classes=truth.classes,
-            labels=truth.labels,
+            labels=kept(truth.labels),
             ids=truth.ids,
             clean=frozen(run.mean_logits()),
             perturbations=MappingProxyType(dict(perturbations)),
             under=under,
             of=of,
-            groups=truth.groups,
+            groups=None if truth.groups is None else kept(truth.groups),
             design_effect=design_effect,
         )
 
@@ -254,7 +254,9 @@ Ask = Callable[[ModelProbe, Predictions], Finding | None]
 
 def ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
     """What a probe finds. Raises what it raises, and an error if what it found cannot be shown."""
-    finding = probe.measure(predictions)
+    groups = None if predictions.groups is None else kept(predictions.groups)
+    labels, clean = kept(predictions.labels), kept(predictions.clean)
+    finding = probe.measure(replace(predictions, labels=labels, clean=clean, groups=groups))
     if finding is None:
         return None
     if not isinstance(finding, Finding):

@@ -267,8 +267,10 @@ class Store:
         return os.path.lexists(self._current(dataset))
 
     def datasets(self) -> list[str]:
-        """Names of the datasets of which there is something."""
-        return [folder.name for folder in _inside(self.root / "dataset") if any(_inside(folder))]
+        """Names of the datasets of which there is something, be it predictions alone."""
+        kinds = ("dataset", "prediction")
+        found = [folder for kind in kinds for folder in _inside(self.root / kind)]
+        return sorted({folder.name for folder in found if any(_inside(folder))})
 
     def current(self, dataset: str) -> Path:
         """The result folder of the copy of a dataset that was used last.

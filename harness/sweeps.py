@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints
-from harness.boundary import frozen
+from harness.boundary import frozen, own
 from harness.conditions import Condition
 from harness.errors import HarnessError
 from harness.features import FeatureSplit
@@ -150,21 +150,22 @@ class _Extraction:
         self, indices: NDArray[np.int64], images: NDArray[np.uint8]
     ) -> list[NDArray[np.float32] | None]:
         ids = [self.ids[i] for i in indices]
-        images = frozen(images)
         rows: list[NDArray[np.float32] | None] = [None] * len(self.busy)
+        last = self.by_condition[-1][0]
         for condition, users in self.by_condition:
             open_users = [user for user in users if user[0] not in self.errors]
             if not open_users:
                 continue
             before = time.perf_counter()
             try:
-                changed = frozen(condition.apply(images, ids))
+                changed = condition.apply(own(images, last=condition is last), ids)
             except (Exception, SystemExit) as error:
                 self.errors |= {number: error for number, _ in open_users}
                 continue
             for number, features in open_users:
                 try:
-                    rows[number] = checked_features(features.name, features.extract(changed), ids)
+                    batch = own(changed, last=number == open_users[-1][0])
+                    rows[number] = checked_features(features.name, features.extract(batch), ids)
                 except (Exception, SystemExit) as error:
                     self.errors[number] = error
                 now = time.perf_counter()
@@ -298,13 +299,13 @@ class _Prediction:
 
         def change(chosen: NDArray[np.int64], images: NDArray[np.uint8]) -> dict[int, Any]:
             names = [ids[i] for i in chosen]
-            images = frozen(images)
             changed = {}
             for number, condition in enumerate(conditions):
                 if number in self.errors:
                     continue
                 try:
-                    changed[number] = condition.apply(images, names)
+                    batch = own(images, last=number == len(conditions) - 1)
+                    changed[number] = condition.apply(batch, names)
                 except (Exception, SystemExit) as error:
                     self.errors[number] = error
             return changed

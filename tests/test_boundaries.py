@@ -1,5 +1,6 @@
 """What a plugin is given or returns is read-only or a copy: nothing that it does reaches others."""
 
+import ctypes
 import os
 import random
 import signal
@@ -249,6 +250,77 @@ def test_a_probe_of_models_that_writes_into_what_it_is_given_fails(tmp_path, sli
     with pytest.raises((ValueError, TypeError), match=f"{READ_ONLY}|mappingproxy"):
         predictions.ask(ModelProbe(name="p", title="P", measure=measure), asked)
     assert (truth.labels == np.arange(12) % 3).all()
+
+
+# Where numpy's flag is no help: torch, for one, writes through a read-only view and only warns.
+
+
+def past_numpy(values):
+    ctypes.memset(values.ctypes.data, 0, values.nbytes)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_features_that_write_past_numpy_change_no_others(tmp_path, first):
+    def extracted(number, wanted):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        finishes = sweeps.extract(wanted, held("t"), folder)
+        (finish,) = (f for (used, _), f in zip(wanted, finishes, strict=True) if used is GOOD)
+        finish(folder)
+        return (folder / "values.npy").read_bytes()
+
+    bad, good = (slipping(past_numpy), CLEAN), (GOOD, CLEAN)
+    changed = GOOD, Condition(changing(past_numpy), 1.0)
+    alone = extracted(0, [good])
+    assert extracted(1, [bad, good] if first else [good, bad]) == alone
+    other = (slipping(past_numpy), changed[1])
+    assert extracted(2, [other, good] if first else [good, other]) == alone
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_perturbations_that_write_past_numpy_change_no_others(tmp_path, first):
+    bad = Condition(changing(past_numpy), 1.0)
+    (alone,) = predicted(tmp_path / "1", model(), [CLEAN])
+    found = predicted(tmp_path / "2", model(), [bad, CLEAN] if first else [CLEAN, bad])
+    assert logits(alone, tmp_path / "a") == logits(found[first], tmp_path / "b")
+
+
+def test_a_fit_that_writes_past_numpy_changes_no_labels(tmp_path):
+    def fit(train, validation, context):
+        for given in (train.labels, validation.labels, train.read(np.arange(4))):
+            past_numpy(given)
+        return Fitted(past_numpy)
+
+    of = model(fit, selects=True)
+    data = Dataset(name="d", title="D", classes=CLASSES, load=lambda folder: None)
+    spec = FitSpec(data, of, settings.resolve(of, False, {}), None, 0, "held-out", 0)
+    train, test = Concat(held("train", 60), held("more")), held("test")
+    before = [train.labels.copy(), train.read(range(60)).copy(), test.labels.copy()]
+    jobs.fit(spec, train, test, None, Store(tmp_path), Key("fit", "d", "m", {}), tmp_path)
+    after = [train.labels, train.read(range(60)), test.labels]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with np.load(tmp_path / "held-out.npz") as kept_of_it:
+        assert sorted(set(kept_of_it["labels"].tolist())) == [0, 1, 2]
+
+
+def test_a_probe_that_writes_past_numpy_changes_nothing_that_others_see(tmp_path):
+    def measure(asked):
+        for given in (asked.labels, asked.clean, asked.groups, asked.of("m").labels):
+            past_numpy(given)
+
+    store = Store(tmp_path)
+    key = Key("prediction", "d", "m", {})
+    with store.write(key) as (folder, _):
+        np.save(folder / "logits.npy", np.ones((12, 3), np.float32))
+    labels, groups = frozen(np.arange(12) % 3), frozen(np.arange(12) // 2)
+    truth = GroundTruth({"name": "d", "classes": CLASSES}, labels, held("t").ids, labels, groups)
+    (seen,) = predictions.views(truth, [Run({"model": "m", "seed": 0}, store.folder(key))], {})
+    predictions.ask(ModelProbe(name="p", title="P", measure=measure), seen)
+    for given in (truth, seen):
+        assert given.labels.tolist() == [*range(3)] * 4
+        assert given.groups.tolist() == np.repeat(np.arange(6), 2).tolist()
+    assert (seen.clean == 1).all()
 
 
 # What is returned

@@ -102,6 +102,17 @@ def test_a_damaged_pointer_to_the_current_copy_loses_no_board(toy, content):
     assert rows(toy) == before
 
 
+def test_a_dataset_whose_folder_is_gone_is_named(toy):
+    toy(*RUN, *BOTH)
+    before = rows(toy)
+    shutil.rmtree(toy.folder / "runs/dataset/toy")
+    for refused in (("leaderboard",), ("compare", "toy-mean", "toy-features")):
+        output = toy(*refused, code=2)
+        assert "runs/dataset/toy/current: is missing" in output
+    toy(*advice(output, "runs/dataset/toy/current", 0), *BOTH, "--no-probes")
+    assert rows(toy) == before
+
+
 DAMAGING = """
 from pathlib import Path
 from harness import hookimpl

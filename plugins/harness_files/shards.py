@@ -1,7 +1,8 @@
 """Files that are parts of one saved table: whether all of them are there, each once.
 
 Their names say so: ``train-00000-of-00003.parquet`` (Hugging Face's datasets, TensorFlow), or
-``part-0.parquet`` (pyarrow, Dask). Those of Spark say too little: a part without rows has no file.
+``part-0.parquet`` (pyarrow, Dask). Those of Spark say only which save they are of: a part without
+rows has no file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness import HarnessError
 
 OF = re.compile(r"(.*?)(\d+)([-_. ]?of[-_. ]?)(\d+)(.*)", re.IGNORECASE)
 PART = re.compile(r"(part[-_.]?)(\d+)()()((?:\.\w+)*)", re.IGNORECASE)
+SPARK = re.compile(r"part-\d+-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}).*", re.IGNORECASE)
 SAMPLED, BLOCK = 32, 1 << 12
 """Places of a file, and bytes at each, that tell its content from another's."""
 
@@ -49,7 +51,11 @@ def check_whole(paths: Sequence[Path], pattern: str) -> str:
     such as "1 of 3 files (train-00000-of-00003.parquet)", is "" when there is nothing.
     """
     saves: dict[tuple[object, ...], _Save] = {}
+    by_spark: dict[str, Path] = {}
     for path in paths:
+        if found := SPARK.fullmatch(path.name):
+            by_spark.setdefault(found[1].lower(), path)
+            continue
         if not (OF.fullmatch(path.name) or PART.fullmatch(path.name)):
             continue
         before, number, _, total, after = _parts(path)
@@ -66,6 +72,12 @@ def check_whole(paths: Sequence[Path], pattern: str) -> str:
                 f"{path}: is the same part as {save.files[int(number)].name}; remove one of them"
             )
         save.files[int(number)] = path
+    if len(by_spark) > 1:
+        other, path = list(by_spark.values())[:2]
+        raise HarnessError(
+            f"{path}: is a part of another save than {other.name}; remove those of one of them, or "
+            "save the table anew if rows were added to it"
+        )
     left_out = []
     for save in saves.values():
         missing = save.missing()

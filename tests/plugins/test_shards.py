@@ -119,6 +119,16 @@ def test_names_that_tell_nothing():
     assert check_whole(found, "*.parquet") == ""
 
 
+def test_two_saves_of_spark():
+    name = "part-{:05}-{}-c000.snappy.parquet"
+    one, other = "6f0d8a3e-16b5-4a33-8f0e-2b7c5d0e9a11", "0a4b1c9d-77aa-4bd1-9c55-3e21f0a86d42"
+    whole = [Path("data", name.format(number, one)) for number in (0, 4)]
+    assert check_whole(whole, "data/*.parquet") == ""
+    added = Path("data", name.format(0, other))
+    with pytest.raises(HarnessError, match="is a part of another save than part-00000-6f0d8a3e"):
+        check_whole([*whole, added], "data/*.parquet")
+
+
 def test_files_with_the_same_content(tmp_path):
     paths = [tmp_path / f"{number}.parquet" for number in range(4)]
     rng = np.random.default_rng(0)

@@ -242,11 +242,11 @@ def test_a_table_with_splits_and_groups(tmp_path, listed):
     for part, split in parts.items():
         rows = sorted(row for row in listed if row[3] == part)
         classes = sorted(COLORS)
-        assert split.ids == [f"{part}/{row[0].removesuffix('.png')}" for row in rows]
+        assert list(split.ids) == [f"{part}/{row[0].removesuffix('.png')}" for row in rows]
         assert [classes[label] for label in split.labels] == [row[1] for row in rows]
         expected = cv2.imread(str(tmp_path / rows[1][0]))[..., ::-1]
         assert (split.read([1])[0] == expected).all()
-    assert found.groups == [row[2] for row in sorted(listed) if row[3] == "test"]
+    assert list(found.groups) == [row[2] for row in sorted(listed) if row[3] == "test"]
     assert found.folds == 0
     assert found.train_shortfall == (
         "4 of 5 test groups are also in train, 3 of 5 test groups are also in validation"

@@ -24,6 +24,11 @@ forests and neighbors are counts of few votes: a zero says "none of a hundred", 
 SMALL = 10**7
 """Numbers in a feature matrix up to which linear algebra in several threads costs more, in waiting
 for each other, than it gains: logistic regression on 300 x 1,280 took 15 times as long with two."""
+ASKED = 1000
+"""Training patches, about, of which a decision function is compared with the prediction."""
+TIES = 0.2
+"""Share of them that may differ. The votes of the pairs in an SVM of nine classes tie, and are then
+broken in two ways, for up to 0.17 of the patches; scores of another order differ for more."""
 
 
 def estimator_model(
@@ -48,7 +53,8 @@ def estimator_model(
     combination of values, which ``settings`` then holds; the one with the highest likelihood of the
     held-out patches is kept, scores being scaled by a temperature first. A choice that raises
     ValueError, such as more neighbors than there are patches, is passed over as long as another
-    does not.
+    does not. A ``decision_function`` that does not score the classes in the order of ``classes_``,
+    such as that of an SVM with a column for each pair of classes, raises HarnessError.
 
     A stored estimator is read only if it holds nothing but estimators of scikit-learn, their data,
     numpy's elementwise functions, and what ``trusted`` names: the full names, such as
@@ -100,6 +106,7 @@ def _fit(
         try:
             with threadpool_limits(threads, user_api="blas"):
                 fitted.fit(values, train.labels)
+                candidate.check_scores(values[:: -(-len(values) // ASKED)])
             loss = 0.0 if validation is None else _loss(candidate, validation)
         except ValueError as error:
             wrong = error
@@ -168,13 +175,47 @@ class Fitted:
             seen = np.log(np.clip(self.estimator.predict_proba(values), SMALLEST, 1))
             unseen = np.full(len(values), np.log(SMALLEST))
         else:
-            seen = np.asarray(self.estimator.decision_function(values))
-            if seen.ndim == 1:  # of two classes, the margin of the second
-                seen = np.stack([-seen / 2, seen / 2], axis=1)
+            seen = self._scores(values)
             unseen = seen.min(axis=1) - np.ptp(seen, axis=1)  # lower than all, on their own scale
         logits = np.repeat(unseen[:, None].astype(np.float32), self.n_classes, axis=1)
         logits[:, self.estimator.classes_] = seen
         return logits
+
+    def _scores(self, values: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        """What ``decision_function`` gives, with a column for each of two classes as well."""
+        import numpy as np
+
+        scores = np.asarray(self.estimator.decision_function(values))
+        if scores.ndim == 1:  # of two classes, the margin of the second
+            scores = np.stack([-scores / 2, scores / 2], axis=1)
+        return scores
+
+    def check_scores(self, values: NDArray[np.float32]) -> None:
+        """Raise HarnessError unless the highest score is that of the class that is predicted.
+
+        ``values`` are what the estimator gets, (B, D). Probabilities are not looked at.
+        """
+        import numpy as np
+
+        if self.has_probabilities:
+            return
+        scores, known = self._scores(values), np.asarray(self.estimator.classes_)
+        kind = type(self.estimator).__name__
+        mend = (
+            "let it score each class in the order of classes_; for an SVC say "
+            "decision_function_shape='ovr'"
+        )
+        if scores.shape[1] != len(known):
+            raise HarnessError(
+                f"decision_function of {kind} has {scores.shape[1]} columns for {len(known)} "
+                f"classes; {mend}"
+            )
+        wrong = int((known[scores.argmax(axis=1)] != self.estimator.predict(values)).sum())
+        if wrong > max(2, TIES * len(values)):
+            raise HarnessError(
+                f"decision_function of {kind} is highest for another class than predict names for "
+                f"{wrong:,} of {len(values):,} training patches; {mend}"
+            )
 
     def save(self, folder: Path) -> None:
         """Write ``estimator.skops`` and ``estimator.json``."""

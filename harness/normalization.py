@@ -13,6 +13,15 @@ BYTE = 255.0
 SCALES = ((0.0, 1.0), (0.0, BYTE), (-1.0, 1.0))
 """What 0 and 255 commonly become before they are normalized."""
 IMAGENET = (0.485, 0.456, 0.406)
+CLOSE = 0.005
+"""How far published numbers may be rounded."""
+KNOWN = {
+    "ImageNet": (IMAGENET, (0.229, 0.224, 0.225)),
+    "Inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "CLIP": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+"""Mean and deviation of values from 0 to 1, as published. With values from -1 to 1 they would give
+numbers of a plausible size, though others than the network was trained on."""
 
 
 def misfit(mean: Sequence[float], std: Sequence[float], low: float = 0.0, high: float = 1.0) -> str:
@@ -27,7 +36,8 @@ def misfit(mean: Sequence[float], std: Sequence[float], low: float = 0.0, high: 
             return f"{name} = {list(values)} is not finite"
     if min(std) <= 0:
         return f"std = {list(std)} must be above 0"
-    if _fits(mean, std, low, high):
+    known = _known(mean, std) if max(abs(low), abs(high - 1)) > CLOSE else ""
+    if _fits(mean, std, low, high) and not known:
         return ""
     given = f"mean = {_listed(mean)} and std = {_listed(std)} do not fit values from {low:g} to "
     given += f"{high:g}: "
@@ -35,6 +45,8 @@ def misfit(mean: Sequence[float], std: Sequence[float], low: float = 0.0, high: 
         given += "the mean lies outside"
     elif max(std) > (high - low) / NARROWEST:
         given += "they would all become nearly the same number"
+    elif _fits(mean, std, low, high):
+        given += f"they are those of {known}, for values from 0 to 1"
     else:
         given += f"they would become numbers as large as {_largest(mean, std, low, high):.0f}"
     return given
@@ -61,6 +73,16 @@ def _fits(mean: Sequence[float], std: Sequence[float], low: float, high: float) 
         return width <= 2 or not 0 < max(mean) <= 1
     spans = [width / value for value in std]
     return all(NARROWEST <= s <= WIDEST or abs(s / BYTE - 1) < 0.01 for s in spans)
+
+
+def _known(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Whose mean and deviation these are, with the channels in either order; "" if nobody's."""
+    for name, (means, stds) in KNOWN.items():
+        for step in (1, -1):
+            pairs = zip((*mean, *std), (*means[::step], *stds[::step]), strict=True)
+            if all(abs(one - other) < CLOSE for one, other in pairs):
+                return name
+    return ""
 
 
 def _largest(mean: Sequence[float], std: Sequence[float], low: float, high: float) -> float:

@@ -148,6 +148,47 @@ def test_scores_are_chosen_on_a_scale_of_their_own(tmp_path):
     assert losses == pytest.approx([losses[0]] * 3, rel=0.02)
 
 
+@pytest.mark.parametrize("choices", [None, {"C": (1, 10)}])
+@pytest.mark.parametrize(("classes", "says"), [(3, "is highest for another"), (4, "has 6 columns")])
+def test_scores_of_pairs_of_classes_are_not_taken_for_those_of_classes(
+    classes, says, choices, tmp_path
+):
+    def made(shape):
+        def estimator(settings, seed):
+            return make_pipeline(StandardScaler(), SVC(decision_function_shape=shape))
+
+        return model(estimator, choices=choices)
+
+    def data(seed):
+        labels = np.arange(60) % classes
+        values = np.random.default_rng(seed).random((60, 5)).astype(np.float32)
+        values[:, 1] += labels
+        content = Split(seed, 60)
+        content.labels = labels
+        return FeatureSplit(content, values)
+
+    context = FitContext(seed=0, classes=CLASSES, settings={}, folder=tmp_path)
+    validation = data(2) if choices else None
+    with pytest.raises(HarnessError, match=f"{says}.*say decision_function_shape='ovr'"):
+        made("ovo").fit(data(1), validation, context)
+    fitted, seen = made("ovr").fit(data(1), validation, context), data(1)
+    assert (fitted.logits(seen.values).argmax(axis=1) == seen.labels).mean() > 0.95
+
+
+def test_ties_between_the_votes_of_pairs_are_no_mistake(tmp_path):
+    labels = np.arange(180) % 9
+    values = np.random.default_rng(0).random((180, 5)).astype(np.float32)
+    values[:, 0] += 0.1 * labels
+    content = Split(0, 180)
+    content.labels = labels
+    names = tuple("abcdefghi")
+    context = FitContext(seed=0, classes=names, settings={}, folder=tmp_path)
+    made = model(lambda settings, seed: SVC(kernel="linear"))
+    fitted = made.fit(FeatureSplit(content, values), None, context)
+    predicted = fitted.estimator.predict(values[:, MEANS])
+    assert (fitted.logits(values).argmax(axis=1) != predicted).any()
+
+
 def test_two_classes_have_a_margin_each(tmp_path):
     def binary(settings, seed):
         return LinearSVC(random_state=seed)

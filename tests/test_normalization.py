@@ -75,6 +75,19 @@ def test_what_cannot_be_is_told_with_the_range_that_would_do(mean, std, low, hig
         assert range_for(mean, std) == wanted
 
 
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize(
+    ("known", "whose"), [(IMAGENET, "ImageNet"), (HALF, "Inc"), (CLIP, "CLIP")]
+)
+def test_known_statistics_of_values_up_to_1_are_for_no_other_range(known, whose, step):
+    mean, std = ([round(value, 3) for value in values[::step]] for values in known)
+    assert f"are those of {whose}" in misfit(mean, std, -1, 1)
+    assert range_for(mean, std) == (0, 1)
+    assert misfit(mean, std, 0, 255 / 256) == ""
+    assert misfit(mean, std, 0, 255)
+    assert misfit([value + 0.02 for value in mean], std, -1, 1) == ""
+
+
 UNIT = st.lists(st.floats(0.02, 0.98), min_size=3, max_size=3)
 SPREAD = st.lists(st.floats(0.05, 0.5), min_size=3, max_size=3)
 

@@ -116,6 +116,11 @@ def test_what_a_file_says_becomes_a_model(file):
         ),
         (
             "[weights]",
+            "input = { range = [-1, 1], mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }\n[weights]",
+            r"input\.mean = .* those of Inception, .* 0 to 1; say range = \[0, 1\] in \[input\]",
+        ),
+        (
+            "[weights]",
             "input = { range = [0, 255], mean = [0.5, 0.4, 0.3], std = [1, 1, 1] }\n[weights]",
             r"input\.mean = .* as large as 255; say range = \[0, 1\] in \[input\]",
         ),

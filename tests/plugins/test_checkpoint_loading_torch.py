@@ -249,11 +249,11 @@ class LooksBeforeAndFillsIn(LooksBefore, FillsIn):
 def loaded(tmp_path, monkeypatch):
     """Compares two networks of a class, in this process."""
 
-    def compare(network, text='[weights]\nmethod = "load"\n'):
+    def compare(network, text='[weights]\nmethod = "load"\n', asked=False):
         path = tmp_path / "net.toml"
         path.write_text(TEXT + text)
 
-        def tensors(description, settings, seed, disturbed):
+        def look(description, settings, seed, disturbed):
             for seeded in (random.seed, np.random.seed, torch.manual_seed):
                 seeded(seed)
             weights = description.weights
@@ -265,9 +265,15 @@ def loaded(tmp_path, monkeypatch):
                 loading.load(torch, made, weights)
             except loading.Problem as error:
                 raise HarnessError(str(error)) from error
-            return loading.digests(torch, made), {}
+            size = (2, 3, 8, 8)
+            noise = torch.rand(size, generator=torch.Generator().manual_seed(0))
+            answers = []
+            if asked:
+                with torch.no_grad():
+                    answers = [made.eval()(noise).numpy() for _ in range(2)]
+            return loading.digests(torch, made), {}, answers
 
-        monkeypatch.setattr(verification, "_tensors", tensors)
+        monkeypatch.setattr(verification, "_look", look)
         return verification._compare(describe(path, tomllib.loads(path.read_text())), {})[0]
 
     return compare
@@ -306,6 +312,88 @@ def test_what_is_not_loaded_is_named_however_it_was_left_out(loaded, network, na
     assert "weights.missing" in str(caught.value)
     allowed = f'[weights]\nmethod = "load"\nmissing = {names}\n'
     assert f"none into {listed}" in loaded(network, allowed)
+
+
+class Scaled(nn.Module):
+    """All that it has in its state dict is loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def load(self):
+        self.load_state_dict({"scale": torch.tensor([1.0, 2.0, 3.0])})
+
+    def forward(self, x):
+        return self.top(x.mean(dim=(2, 3)) * self.scale)
+
+    def top(self, x):
+        return x
+
+
+class Plain(Scaled):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.randn(3, 3)
+
+    def top(self, x):
+        return x @ self.w
+
+
+class InList(Scaled):
+    def __init__(self):
+        super().__init__()
+        self.heads = [nn.Linear(3, 3)]
+
+    def top(self, x):
+        return self.heads[0](x)
+
+
+class MadeInForward(Scaled):
+    def top(self, x):
+        if not hasattr(self, "head"):
+            self.head = nn.Linear(3, 3)
+        return self.head(x)
+
+
+class CachedBefore(Scaled):
+    def __init__(self):
+        super().__init__()
+        self.factor = None
+
+    def load(self):
+        self.factor = self.scale.detach().clone()
+        super().load()
+
+    def top(self, x):
+        return x * self.factor
+
+
+class Dropping(Scaled):
+    def top(self, x):
+        return nn.functional.dropout(x.repeat(1, 99), training=True)[:, :3]
+
+
+@pytest.mark.parametrize("network", [Plain, InList, MadeInForward, CachedBefore])
+def test_an_answer_that_depends_on_more_than_what_is_loaded_is_told(loaded, network):
+    with pytest.raises(HarnessError, match="values that come from no file and are no parameters"):
+        loaded(network, asked=True)
+
+
+@pytest.mark.parametrize("network", [Scaled, Dropping])
+def test_an_answer_that_is_the_same_or_random_each_time_is_none_of_these(loaded, network):
+    assert loaded(network, asked=True) == "load loaded 1 of 1 tensors"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "by", "hidden"),
+    [("float32", 1e-4, False), ("float32", 0.01, True), ("bfloat16", 0.01, False)],
+)
+def test_rounding_is_no_other_answer(dtype, by, hidden):
+    answer = np.array([[3.0, -1.0]], np.float32)
+    pair, others = [answer] * 2, [answer * (1 + by)] * 2
+    assert verification._hidden(pair, others, {"w": f"{dtype}:0"}) is hidden
+    assert not verification._hidden([], others, {})  # it failed
 
 
 def test_loading_a_part_names_the_rest(loaded):

@@ -76,7 +76,7 @@ class Net(torch.nn.Module):
                     pass
         if self.mode == "input":
             input()
-        if self.mode == "sleep":
+        if self.mode == "sleep" and x.shape[2] == 8:  # not when it is looked at before
             time.sleep(600)
         return out + float(os.environ.get("NET_SHIFT", "0"))
 

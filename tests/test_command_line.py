@@ -56,7 +56,7 @@ def test_what_is_said_twice_is_done_once(toy):
     output = toy("calibrate", "--seeds", "1", *["--phantom", "toy-phantom"] * 2)
     assert output.count("Wrote leaderboards/calibration-toy-phantom.md") == 1
     said = last_line(toy, "contrast", "toy", "toy", "--model", "toy-mean")
-    assert said == "harness: error: contrast: toy is compared with itself; name two datasets"
+    assert said == "harness: error: contrast: toy is contrasted with itself; name two datasets"
 
 
 @pytest.mark.parametrize("command", [("run", "--all"), ("leaderboard",), ("compare", "a", "b")])

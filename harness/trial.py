@@ -11,10 +11,12 @@ import faulthandler
 import os
 import queue
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from harness import child, signals
 from harness.plugins import OURS, guests, load_plugins
@@ -50,7 +52,7 @@ class Trial:
         }
         self.limit = 60 * MINUTES if minutes is None else max(60 * minutes, AT_LEAST)
         self.refused = dict(refused or {})
-        self.printed = tempfile.TemporaryFile()  # noqa: SIM115
+        self.printed: IO[bytes] | None = None
         self.child: child.Child | None = None
         if refused is None and guests(without, files):
             self._start()  # it imports while this process loads what is built in
@@ -60,7 +62,8 @@ class Trial:
 
     def __exit__(self, *_: object) -> None:
         self._end()
-        self.printed.close()
+        if self.printed is not None:
+            self.printed.close()
 
     def why_not(self, name: str) -> str:
         """Why a plugin cannot be loaded, then what it printed, in further lines; "" if it can."""
@@ -73,8 +76,10 @@ class Trial:
         return self.refused.get(name, "")
 
     def _start(self) -> None:
+        with contextlib.suppress(OSError):  # without a place for it, what it prints is lost
+            self.printed = self.printed or tempfile.TemporaryFile()  # noqa: SIM115
         with contextlib.suppress(OSError):  # without it, this process will see for itself
-            self.child = child.Child("harness.trial:work", self.printed)
+            self.child = child.Child("harness.trial:work", self.printed or subprocess.DEVNULL)
             self.child.ask({**self.task, "refused": self.refused})
 
     def _end(self) -> None:
@@ -113,6 +118,8 @@ class Trial:
                 return loading, f"took longer than {self.limit:g} s to be loaded (--time-limit)"
 
     def _tail(self) -> str:
+        if self.printed is None:
+            return ""
         size = self.printed.seek(0, os.SEEK_END)
         self.printed.seek(max(0, size - TAIL))
         return self.printed.read().decode("utf-8", "replace")

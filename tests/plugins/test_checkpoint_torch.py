@@ -384,7 +384,7 @@ class Unsafe:
             r'holds more .*\(posix\.system\), .*torch\.load\("/.*net\.pth", map_location="cpu", '
             r'weights_only=False\)\["state_dict"\]; .* and say file = "net-tensors\.pth" in',
         ),
-        (None, "", r"cannot be read \(Unsupported operand .*\); it must be"),
+        (None, "", r"net\.pth: cannot be read as weights: it is a pointer of Git LFS; run git lfs"),
     ],
 )
 def test_weights_that_do_not_fit_are_told_in_one_line(made, content, more, message):

@@ -13,8 +13,8 @@ from pathlib import Path
 from harness.environment import provenance
 from harness.errors import HarnessError, one_line
 from harness.progress import say
-from harness.store import Key, Store, disk_error, file_name, write_atomically
-from harness.stored import DamagedError
+from harness.store import Key, Store, disk_error, write_atomically
+from harness.stored import DamagedError, file_name
 
 LONGEST = 300
 """Characters of what an exception says; the details have all of it."""

@@ -18,7 +18,16 @@ from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
 from harness.statistics.metrics import probabilities
 from harness.store import Store
-from harness.stored import DamagedError, Record, has, load_array, load_json, read_record, verify
+from harness.stored import (
+    DamagedError,
+    Record,
+    file_name,
+    has,
+    load_array,
+    load_json,
+    read_record,
+    verify,
+)
 from harness.types import Perturbation
 
 SETUP = (
@@ -152,7 +161,7 @@ def runs(
     def leave_out(error: DamagedError) -> None:
         if damaged is None:
             raise error
-        lost.add(error.name)
+        lost.add(error.folder.parent.name)
         damaged(error)
 
     data = read_record(store.current(dataset))["key"]["fields"]["data"]
@@ -181,7 +190,7 @@ def runs(
     for identity, condition, _, path in sorted(changed, key=lambda item: item[2]["created"]):
         if identity in found:
             found[identity].perturbed[condition] = path  # of what was learned twice, the latest
-    return [run for run in found.values() if run.record["model"] not in lost]
+    return [run for run in found.values() if file_name(run.record["model"]) not in lost]
 
 
 def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:

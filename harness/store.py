@@ -24,13 +24,12 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness import digests, store_format, stored
 from harness.errors import HarnessError
 from harness.locks import locked
 from harness.progress import say
-from harness.stored import RECORD, DamagedError, Record
+from harness.stored import RECORD, DamagedError, Record, file_name
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
@@ -66,10 +65,6 @@ class Key:
             "name": self.name,
             "fields": dict(self.fields),
         }
-
-
-LONGEST_NAME = 180
-"""Characters of a name in a path; file systems take 255, with what is added to it."""
 
 
 class Store:
@@ -292,15 +287,6 @@ class Store:
 
     def _current(self, dataset: str) -> Path:
         return self.root / "dataset" / dataset / "current"
-
-
-def file_name(name: str) -> str:
-    """A name, such as a model's, as that of a file. A long one is cut, with a digest of the whole:
-    the name of a network may have a dozen arguments in it."""
-    quoted = quote(name, safe=":+")
-    if len(quoted) <= LONGEST_NAME:
-        return quoted
-    return f"{quoted[:LONGEST_NAME]}~{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -23,6 +24,9 @@ from harness.errors import HarnessError
 RECORD = "record.json"
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 """What file managers leave in folders that somebody looks at."""
+
+LONGEST_NAME = 180
+"""Characters of a name in a path; file systems take 255, with what is added to it."""
 
 Record = dict[str, Any]
 """What is written beside a result: how it came about."""
@@ -117,10 +121,19 @@ def forget(folder: Path) -> None:
     _records.pop(os.path.abspath(folder / RECORD), None)  # noqa: PTH100
 
 
+def file_name(name: str) -> str:
+    """A name, such as a model's, as that of a file. A long one is cut, with a digest of the whole:
+    the name of a network may have a dozen arguments in it."""
+    quoted = quote(name, safe=":+")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    return f"{quoted[:LONGEST_NAME]}~{sha256(name.encode()).hexdigest()[:16]}"
+
+
 def _place(record: Record) -> tuple[str, ...]:
     """The last four folders of the path that a result belongs in."""
     key = record["key"]
-    return key["kind"], key["dataset"], quote(key["name"], safe=":+"), record["digest"]
+    return key["kind"], key["dataset"], file_name(key["name"]), record["digest"]
 
 
 def look(folder: Path) -> Record:

@@ -24,7 +24,8 @@ SIDE = 224
 """Width of the patches of noise where the network takes patches of any size."""
 
 _LOADED: dict[tuple[str, ...], tuple[str, list[str]]] = {}
-"""What was found, by the digest of a model and what runs it: it need not be loaded twice again."""
+"""What was found, by the file and digest of a model and what runs it: it need not be loaded twice
+again."""
 
 
 def loaded(description: Description, settings: Mapping[str, Setting]) -> tuple[str, list[str]]:
@@ -33,7 +34,8 @@ def loaded(description: Description, settings: Mapping[str, Setting]) -> tuple[s
     Raises HarnessError when weights were not loaded that ``weights.missing`` does not name. Asked
     once in a process.
     """
-    key = (description.initial_weights.digest, str(settings["python"]), str(settings["device"]))
+    of = str(description.path), description.initial_weights.digest
+    key = (*of, str(settings["python"]), str(settings["device"]))
     if key not in _LOADED:
         _LOADED[key] = _compare(description, settings)
     return _LOADED[key]

@@ -51,7 +51,10 @@ def test_run_all_then_again_then_killed_and_resumed(command):
     board = rows(command)
     assert set(board) == MODELS
     for name, row in board.items():
-        assert (row["n_train"], row["n_test"]) == (307, 111)
+        least, most = (
+            row[f"n_train{end}"] + (row[f"n_held_out{end}"] or 0) for end in ("", "_max")
+        )
+        assert (least, most, row["n_test"]) == (306, 307, 111)
         assert row["difference_to_reference"] is None
         assert (row.get("reliance.color only") is None) == name.endswith("+flips")
         if name in FROZEN:

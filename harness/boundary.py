@@ -1,7 +1,8 @@
 """What goes between the harness and plugins: a copy that is the receiver's own, or read-only.
 
 A plugin that writes into what it is given fails with numpy's "assignment destination is read-only",
-and one that keeps what it has returned changes nothing later: neither reaches what others see.
+or, where a library such as torch writes past numpy, changes a copy of its own. One that keeps what
+it has returned changes nothing later. None of this reaches what others see.
 """
 
 from __future__ import annotations

@@ -490,7 +490,9 @@ class _DatasetPlanner:
         needs = (self.copy, *feature_keys.values())
         guests = self.guests(self.registry.models.plugin[model.name])
         known = estimate if model.estimate else None
-        return self.plan.add(Job(key, needs, label, compute, None, None, known, model.hint, guests))
+        return self.plan.add(
+            Job(key, needs, label, compute, estimate=known, hint=model.hint, guests=guests)
+        )
 
     def selected_on(self, model: Model) -> str:
         """The split that chooses the checkpoint of a model."""

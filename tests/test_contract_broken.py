@@ -117,6 +117,13 @@ BROKEN = {
         "model:kit-nearest:inputs-unchanged",
         "changed in place",
     ),
+    "inputs changed past numpy": (
+        "        colors = images.mean(axis=(1, 2))\n",
+        "        colors = images.mean(axis=(1, 2))\n"
+        "        __import__('ctypes').memset(images.ctypes.data, 0, images.nbytes)\n",
+        "model:kit-nearest:inputs-unchanged",
+        "the array of patches was changed in place",
+    ),
     "global random numbers": (
         "rng.normal(0, 5, means.shape)",
         "np.random.normal(0, 5, means.shape)",
@@ -398,6 +405,12 @@ BROKEN = {
     "a perturbation in place": (
         NOISE,
         "    patch[:] = 0\n" + NOISE,
+        "perturbation:kit-noise:inputs-unchanged",
+        "level 5 changed its input in place",
+    ),
+    "a perturbation past numpy": (
+        NOISE,
+        NOISE + "    __import__('ctypes').memset(patch.ctypes.data, 0, patch.nbytes)\n",
         "perturbation:kit-noise:inputs-unchanged",
         "level 5 changed its input in place",
     ),

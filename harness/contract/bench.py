@@ -292,15 +292,21 @@ def compare(
 
 
 @contextmanager
-def read_only(what: str) -> Iterator[None]:
-    """Around a call that gets read-only arrays, as in a run. Raises Broken if it writes to them."""
+def unchanged(what: str, *given: NDArray[Any]) -> Iterator[None]:
+    """Around a call that gets read-only arrays, as in a run. Raises Broken if it writes to them.
+
+    Also if it writes past numpy, which raises nothing.
+    """
+    before = [values.tobytes() for values in given]
+    mend = "work on a copy: what a run gives is read-only"
     try:
         yield
     except (ValueError, TypeError) as error:
         if not is_read_only(error):
             raise
-        mend = "work on a copy: what a run gives is read-only"
         raise Broken(f"{what} ({one_line(str(error))})", mend) from error
+    if [values.tobytes() for values in given] != before:
+        raise Broken(what, mend)
 
 
 def scramble(seed: int) -> None:

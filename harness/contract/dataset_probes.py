@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.boundary import frozen
-from harness.contract.bench import Bench, read_only, scramble
+from harness.contract.bench import Bench, scramble, unchanged
 from harness.contract.findings import as_json, drawn
 from harness.contract.outcome import Broken, Skipped
 from harness.drawing import clean
@@ -62,10 +62,8 @@ def inputs_unchanged(probe: DatasetProbe, bench: Bench) -> None:
     """Values of features are left as they are."""
     found(probe, bench)
     given = audit(probe, bench)
-    for part in given.parts.values():
-        for values in part.values.values():
-            frozen(values)
-    with read_only("measure changed values in place"):
+    values = [frozen(v) for part in given.parts.values() for v in part.values.values()]
+    with unchanged("measure changed values in place", *values):
         probe.measure(given)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boundary import kept
-from harness.contract.bench import Bench, compare, read_only, shaped
+from harness.contract.bench import Bench, compare, shaped, unchanged
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.threads import one_thread_each
@@ -87,8 +87,9 @@ def threads(used: Used, bench: Bench) -> None:
 def inputs_unchanged(used: Used, bench: Bench) -> None:
     """``extract`` leaves the patches as they are."""
     extracted(used, bench)
-    with read_only("the array of patches was changed in place"):
-        used.features.extract(kept(bench.test.values))
+    given = kept(bench.test.values)
+    with unchanged("the array of patches was changed in place", given):
+        used.features.extract(given)
 
 
 def elsewhere(used: Used, bench: Bench) -> tuple[dict[str, Any], Path]:

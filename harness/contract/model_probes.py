@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boundary import frozen
-from harness.contract.bench import Bench, read_only, scramble
+from harness.contract.bench import Bench, scramble, unchanged
 from harness.contract.findings import as_json, drawn
 from harness.contract.outcome import Broken, Skipped
 from harness.drawing import clean
@@ -97,8 +97,9 @@ def nothing_stored(probe: ModelProbe, bench: Bench) -> None:
 def inputs_unchanged(probe: ModelProbe, bench: Bench) -> None:
     """Labels and logits are left as they are."""
     found(probe, bench)
-    with read_only("measure changed labels or logits in place"):
-        probe.measure(predictions(probe, bench))
+    given = predictions(probe, bench)
+    with unchanged("measure changed labels or logits in place", given.labels, given.clean):
+        probe.measure(given)
 
 
 def columns(probe: ModelProbe, bench: Bench) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.boundary import kept
 from harness.choose import lacks
-from harness.contract.bench import FIT_TOLERANCE, Bench, compare, read_only, scramble, shaped
+from harness.contract.bench import FIT_TOLERANCE, Bench, compare, scramble, shaped, unchanged
 from harness.contract.held import Held, Watched
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
@@ -188,9 +188,9 @@ def one_class_batch(model: Model, bench: Bench) -> None:
 
 def inputs_unchanged(model: Model, bench: Bench) -> None:
     """``logits`` leaves its inputs as they are."""
-    classifier, given = fitted(model, bench), test_inputs(model, bench).values
-    with read_only("the array of patches was changed in place"):
-        classifier.logits(kept(given))
+    classifier, given = fitted(model, bench), kept(test_inputs(model, bench).values)
+    with unchanged("the array of patches was changed in place", given):
+        classifier.logits(given)
 
 
 def views(model: Model, bench: Bench) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boundary import kept
-from harness.contract.bench import Bench, read_only, scramble, shaped
+from harness.contract.bench import Bench, scramble, shaped, unchanged
 from harness.contract.held import Held
 from harness.contract.outcome import Broken, Skipped
 from harness.types import Perturbation
@@ -102,8 +102,9 @@ def same_seed(perturbation: Perturbation, bench: Bench) -> None:
 def inputs_unchanged(perturbation: Perturbation, bench: Bench) -> None:
     """The patch that it is given is left as it is."""
     for level in perturbation.levels_for(bench.classes):
-        with read_only(f"level {level:g} changed its input in place"):
-            apply(perturbation, kept(bench.test.values[0]), level, bench)
+        given = kept(bench.test.values[0])
+        with unchanged(f"level {level:g} changed its input in place", given):
+            apply(perturbation, given, level, bench)
 
 
 def changes(perturbation: Perturbation, bench: Bench) -> None:

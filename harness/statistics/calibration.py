@@ -95,7 +95,8 @@ def _design_effect(gaps: Floats, labels: NDArray[np.int64], sampling: Sampling) 
     if sampling.groups is not None:
         gaps = gaps - gaps.mean()
         alone = np.square(gaps).sum()
-        effect *= max(1.0, np.square(deviations(gaps, labels, sampling.groups)).sum() / alone)
+        if alone > 0:  # or all gaps are alike
+            effect *= max(1.0, np.square(deviations(gaps, labels, sampling.groups)).sum() / alone)
     return float(min(effect, len(gaps)))
 
 

@@ -18,13 +18,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from harness import kept_pictures
 from harness.boundary import contained
 from harness.errors import HarnessError
 from harness.failures import Collected
 from harness.markup import inline
+from harness.store import Key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,19 +168,32 @@ def _installed() -> dict[str, str]:
 
 
 def write(
-    path: Path, title: str, draw: Callable[[], Any], problems: Collected, caption: str = ""
+    path: Path,
+    title: str,
+    draw: Callable[[], Any],
+    problems: Collected,
+    caption: str = "",
+    key: Key | None = None,
 ) -> list[str]:
     """Draw a picture, write it as PNG, and return Markdown that shows it.
 
-    Nothing is returned when ``draw`` returns None, as there is nothing to draw, or when it fails,
+    With the ``key`` of what it shows (``kept_pictures.key_of``) it is drawn only if the store has
+    no such picture; one whose letters depend on the installed fonts is drawn each time. Nothing is
+    returned when ``draw`` returns None, as there is nothing to draw, or when it fails,
     which is added to ``problems``. Raises OSError when the file cannot be written.
     """
     numbers: dict[str, int] = {}
     token = _numbers.set(numbers)
+    drawn: Drawn | None
     try:
-        with clean(), contained():
-            if (drawn := png(draw)) is None:
-                return []
+        if key and (kept := kept_pictures.read(problems.store, key)):
+            drawn, numbers = Drawn(kept[0]), kept[1]
+        else:
+            with clean(), contained():
+                if (drawn := png(draw)) is None:
+                    return []
+            if key and drawn.has_own_fonts and all(map(is_drawable, numbers)):
+                kept_pictures.keep(problems.store, key, drawn.png, numbers)
     except (Exception, SystemExit) as error:
         problems.add(f"picture {path.name}", error)
         return []
@@ -187,7 +202,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(drawn[0])
+        temporary.write_bytes(drawn.png)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -195,35 +210,43 @@ def write(
     if numbers:
         names = ", ".join(f"({number}) is {inline(name)}" for name, number in numbers.items())
         notes.append(f"In the picture {names}.")
-    if drawn[1]:
+    if drawn.boxes:
         notes.append(
             "Boxes in the picture stand for letters that no installed font has: "
-            f"{inline(' '.join(sorted(drawn[1])))}."
+            f"{inline(' '.join(sorted(drawn.boxes)))}."
         )
     link = f"![{inline(title.replace('-', ' '))}]({quote(path.name)})"
     return [text for text in (caption, link, " ".join(notes)) if text]
 
 
-def png(draw: Callable[[], Any]) -> tuple[bytes, frozenset[str]] | None:
-    """What ``draw`` draws as PNG, and the letters that are boxes in it; None if it returns None.
+class Drawn(NamedTuple):
+    """A picture."""
+
+    png: bytes
+    boxes: frozenset[str] = frozenset()
+    """Letters that are boxes in it, as no font has them."""
+    has_own_fonts: bool = True
+    """Whether matplotlib's own fonts have all letters."""
+
+
+def png(draw: Callable[[], Any]) -> Drawn | None:
+    """What ``draw`` draws; None if it returns None.
 
     Where letters are missing that another installed font has, it is drawn again with that font.
     """
     import matplotlib
 
-    first = _saved(draw())
-    if first is None or not first[1]:
-        return first
-    if not (fonts := fonts_for(first[1])[0]):
-        return first
-    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *fonts]}):
-        return _saved(draw())
-
-
-def _saved(picture: Any) -> tuple[bytes, frozenset[str]] | None:
-    """A picture as PNG, and the letters that its fonts do not have."""
-    if picture is None:
+    if (picture := draw()) is None:
         return None
+    data, missing = _saved(picture)
+    if missing and (fonts := fonts_for(missing)[0]):
+        with matplotlib.rc_context({"font.family": ["DejaVu Sans", *fonts]}):
+            return Drawn(*_saved(draw()), has_own_fonts=False)
+    return Drawn(data, missing, has_own_fonts=not missing)
+
+
+def _saved(picture: Any) -> tuple[bytes, frozenset[str]]:
+    """A picture as PNG, and the letters that its fonts do not have."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -15,6 +15,13 @@ def later(name: str) -> Any:
     return partial(_call, name)
 
 
+def named(function: Any) -> str | None:
+    """The name that was given to ``later``; None if the function is not from there."""
+    if isinstance(function, partial) and function.func is _call and len(function.args) == 1:
+        return None if function.keywords else str(function.args[0])
+    return None
+
+
 def _call(name: str, *arguments: Any, **keywords: Any) -> Any:
     from pkgutil import resolve_name
 

@@ -3,7 +3,7 @@ models know when they are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness import comparability, drawing, predictions, reproduction
 from harness.failures import Collected
+from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import inline
 from harness.numbers import percent
@@ -49,13 +50,20 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "## Confidence",
     ]
     written = []
-    pictures = (
-        ("reliability", _draw_reliability, "How often predictions of a confidence are right."),
-        ("coverage", _draw_coverage, "Error rate among the patches that a model is surest of."),
+    pictures: tuple[tuple[str, Callable[[Any], Any], Any, str], ...] = (
+        (
+            *("reliability", _draw_reliability, _reliabilities(board)),
+            "How often predictions of a confidence are right.",
+        ),
+        (
+            *("coverage", _draw_coverage, _coverages(board)),
+            "Error rate among the patches that a model is surest of.",
+        ),
     )
-    for plot, draw, caption in pictures:
+    for plot, draw, curves, caption in pictures:
         path = folder / f"{name}-{plot}.png"
-        shown = drawing.write(path, plot, partial(draw, board), problems, caption)
+        key = key_of(board.dataset["name"], path.stem, draw, curves)
+        shown = drawing.write(path, plot, partial(draw, curves), problems, caption, key)
         lines += shown
         written += [path] if shown else []
     risks = {
@@ -272,29 +280,49 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
     return []
 
 
-def _draw_reliability(board: Board) -> Any:
-    if not (drawn := _logits(board)):
-        return None
-    figure, axes = _axes(board)
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
+"""Of each model its name, x and y."""
+
+
+def _reliabilities(board: Board) -> tuple[int, Curves]:
+    """At most so many bins, and the confidence and accuracy in them."""
     most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
-    for entry, logits in drawn:
+    curves: Curves = []
+    for entry, logits in _logits(board):
         scores = probabilities(logits)
         bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        axes.plot(bins.confidence, bins.accuracy, marker=".", label=drawing.label(entry.name))
+        curves.append((entry.name, bins.confidence, bins.accuracy))
+    return most, curves
+
+
+def _coverages(board: Board) -> Curves:
+    """The share of patches that a model is surest of, and its error rate among them."""
+    return [
+        (entry.name, *reliability.risk_coverage(board.truth.labels, logits))
+        for entry, logits in _logits(board)
+    ]
+
+
+def _draw_reliability(found: tuple[int, Curves]) -> Any:
+    most, curves = found
+    if not curves:
+        return None
+    figure, axes = _axes(curves)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for name, confidence, accuracy in curves:
+        axes.plot(confidence, accuracy, marker=".", label=drawing.label(name))
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
 
 
-def _draw_coverage(board: Board) -> Any:
-    if not (drawn := _logits(board)):
+def _draw_coverage(curves: Curves) -> Any:
+    if not curves:
         return None
-    figure, axes = _axes(board)
-    for entry, logits in drawn:
-        coverage, risk = reliability.risk_coverage(board.truth.labels, logits)
-        axes.plot(100 * coverage, 100 * risk, label=drawing.label(entry.name))
+    figure, axes = _axes(curves)
+    for name, coverage, risk in curves:
+        axes.plot(100 * coverage, 100 * risk, label=drawing.label(name))
     axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
@@ -302,9 +330,9 @@ def _draw_coverage(board: Board) -> Any:
     return figure
 
 
-def _axes(board: Board) -> tuple[Any, Any]:
+def _axes(curves: Curves) -> tuple[Any, Any]:
     """A figure as high as its legend needs, and its axes."""
-    figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(board.entries)))
+    figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
     return figure, figure.subplots()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness import drawing, markup, numbers
 from harness.calibrate import Reading
 from harness.failures import Collected, Failure
+from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import code, csv_table, fenced, inline, visible
 from harness.numbers import percent
@@ -92,7 +93,8 @@ def write_audit(
         lines += [f"## {inline(probe.title)}", *_body(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
-            shown = drawing.write(path, plot, partial(draw, finding), problems)
+            key = key_of(dataset, path.stem, draw, asdict(finding))
+            shown = drawing.write(path, plot, partial(draw, finding), problems, key=key)
             lines += shown
             written += [path] if shown else []
     lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
@@ -119,21 +121,28 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         *board.assumed,
     ]
     same_patches = tuple(r for r in board.published if not board.other_test_data(r))
+    found = {
+        probe: {model: asdict(finding) for model, finding in by_model.items()}
+        for probe, by_model in board.findings.items()
+    }
     written: list[Path] = []
     for probe in board.probes:
         findings = board.findings.get(probe.name, {})
         if not findings:
             continue
         lines.append(f"## {inline(probe.title)}")
+        published = list(map(asdict, same_patches))
+        shows = [found[probe.name], published, board.truth.classes]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             draw_all = partial(draw, MappingProxyType(findings), same_patches, board.truth.classes)
-            shown = drawing.write(path, plot, draw_all, problems)
+            key = key_of(dataset, path.stem, draw, shows)
+            shown = drawing.write(path, plot, draw_all, problems, key=key)
             lines += shown
             written += [path] if shown else []
         for model, finding in findings.items():
             lines += [f"### {inline(model)}", *_body(finding)]
-    if not any(board.findings.values()):
+    if not any(found.values()):
         return []
     if board.changed:
         lines += ["## Published under the same changes", *_others(board), render(_published(board))]
@@ -141,10 +150,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "schema": SCHEMA,
         "dataset": dataset,
         "digest": board.dataset["digest"],
-        "findings": {
-            probe: {model: asdict(finding) for model, finding in by_model.items()}
-            for probe, by_model in board.findings.items()
-        },
+        "findings": found,
         "published": list(board.changed),
     }
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")

@@ -12,7 +12,7 @@ from harness import stored
 from harness.errors import HarnessError
 from harness.probes import Table
 from harness.registry import suggest
-from harness.store import KINDS, Store
+from harness.store import CACHES, KINDS, Store
 from harness.stored import RECORD, DamagedError, Record
 
 READ_WHOLE = ("dataset", "prediction", "finding", "failed", "calibration", "check")
@@ -105,7 +105,7 @@ def rows(items: Sequence[Item]) -> list[Row]:
             found.append(Row(item, (item,), f"failed: {item.record['why']}", item.size))
         elif item.kind in ("finding", "check") and not item.damage:
             found.append(Row(item, (item,), "ok", item.size))
-        elif item.damage and item.kind != "figures" and item.digest not in shown:
+        elif item.damage and item.kind not in CACHES and item.digest not in shown:
             found.append(Row(item, (item,), _damaged(item), item.size))
     return sorted(found, key=lambda row: (row.head.dataset, row.head.name, row.head.digest))
 
@@ -208,9 +208,12 @@ def to_remove(chosen: Sequence[Row], items: Sequence[Item]) -> list[Item]:
         gone |= {item.folder: item for item in unused}
         grown = bool(unused)
     removed = {item.digest for item in gone.values()}
-    for item in stays():  # caches of figures
+    datasets = {item.dataset for item in gone.values()}
+    for item in stays():  # caches
         of = item.record["key"]["fields"].get("prediction") if item.record else None
-        if item.kind == "figures" and (of in removed):
+        if (item.kind == "figures" and of in removed) or (
+            item.kind == "picture" and item.dataset in datasets
+        ):
             gone[item.folder] = item
     return list(gone.values())
 
@@ -233,8 +236,8 @@ def _may_be_used(item: Item, left: Sequence[Item]) -> bool:
     """Whether what stays of its dataset may need a result without saying so."""
     others = [o for o in left if o.dataset == item.dataset and o.folder != item.folder]
     if item.kind == "dataset":  # the tables need it
-        return any(other.kind not in ("figures", "dataset") for other in others)
-    return any(other.record is None and other.kind != "figures" for other in others)
+        return any(other.kind not in (*CACHES, "dataset") for other in others)
+    return any(other.record is None and other.kind not in CACHES for other in others)
 
 
 def remove(store: Store, gone: Sequence[Item]) -> None:
@@ -292,7 +295,7 @@ def counted(gone: Sequence[Item]) -> str:
     parts = []
     for kind in KINDS:
         n = sum(item.kind == kind for item in gone)
-        if n and kind != "figures":
+        if n and kind not in CACHES:
             many = names.get(kind, f"{kind}s")
             parts.append(f"{n} {many}")
     return f"{', '.join(parts)}; {size(sum(item.size for item in gone))}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from harness import drawing
 from harness.failures import Collected
 from harness.jobs import EPOCHS
+from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import inline
 from harness.numbers import percent, points
@@ -86,7 +88,9 @@ def write(
         "was reported more is chance.",
         render(_table(found)),
     ]
-    shown = drawing.write(path, "epochs", lambda: _draw(found), problems)
+    models = {model: [asdict(one) for one in some] for model, some in found.items()}
+    key = key_of(board.dataset["name"], path.stem, _draw, models)
+    shown = drawing.write(path, "epochs", partial(_draw, found), problems, key=key)
     lines += shown
     written = [path] if shown else []
     lines += board.assumed

@@ -33,9 +33,11 @@ from harness.stored import RECORD, DamagedError, Record, file_name
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
-    *("failed", "figures", "calibration", "check"),
+    *("failed", "figures", "picture", "calibration", "check"),
 )
 """Folders of a store that hold results."""
+CACHES = ("figures", "picture")
+"""Those of them that are on no row: made anew from other results when they are gone."""
 
 
 @dataclass(frozen=True)

@@ -287,9 +287,11 @@ def test_results_are_listed_and_removed(toy):
         "toy-means-train",
     ]
     assert "Everything is in the store" in toy("audit", "--dataset", "toy")
+    assert list((toy.folder / "runs/picture/toy").glob("*"))
     toy("results", "remove", "--dataset", "toy", "--yes")
     assert "Nothing is stored." in toy("results", "list")
     assert not list((toy.folder / "runs/dataset").glob("*"))
+    assert not list((toy.folder / "runs/picture").glob("*"))
     toy("leaderboard")
 
 

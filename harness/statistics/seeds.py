@@ -113,7 +113,7 @@ def _compared(
     p = 1.0
     if excess(math.log(LEAST_P)) < 0:
         p = LEAST_P
-    elif value:
+    elif excess(0.0) < 0:  # with a value of rounding alone it may not be
         p = math.exp(brentq(excess, math.log(LEAST_P), 0.0))
     ends = [_half(parts, level) for level in (0.05, 0.10)]
     low, high, low90, high90 = (

@@ -43,6 +43,7 @@ def plugin(toy):
     return write
 
 
+@pytest.mark.once
 def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     asked = ("--dataset", "toy-folds", "--model", "constant", "--model", "toy-mean")
     output = toy("run", *asked, "--no-probes", *plugin("red", "green", "blue"))
@@ -58,6 +59,7 @@ def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     assert "came fitted" not in page
 
 
+@pytest.mark.once
 def test_datasets_of_other_classes_are_not_for_it(toy, plugin):
     file = plugin("x", "y")
     output = toy("run", "--all", "--no-probes", "--without", "histo-harness", *file)

@@ -50,6 +50,7 @@ def test_an_empty_variable_is_as_none(toy):
     assert "plugin mine of mine.py" in toy("list", HARNESS_PLUGINS=" , mine.py ,")
 
 
+@pytest.mark.once
 def test_what_is_said_twice_is_done_once(toy):
     output = toy(*RUN, "--dataset", "toy", "--model", "toy-mean")
     assert output.count("Wrote leaderboards/toy.md") == 1

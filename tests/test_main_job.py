@@ -78,6 +78,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same(toy):
     assert boards == {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
 
 
+@pytest.mark.once
 def test_another_seed_setting_protocol_or_data_is_another_result(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
     toy(*arguments)
@@ -107,6 +108,7 @@ def test_another_seed_setting_protocol_or_data_is_another_result(toy):
     assert [row["n_train"] + (row["n_held_out"] or 0) for row in rows] == [60] * 3
 
 
+@pytest.mark.once
 def test_several_seeds_make_one_row_with_their_spread(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean+flips", "--no-probes")
     output = toy(*arguments, "--seed", 5, "--seeds", 3)
@@ -132,6 +134,7 @@ def test_changed_patches_are_predicted_with_the_first_seed_alone(toy):
     assert measured(toy)["toy-mean"]["toy-share.share of red"] is not None
 
 
+@pytest.mark.once
 def test_groups_are_kept_together_and_resampled(toy):
     toy("run", "--dataset", "toy-groups", "--model", "toy-mean", "--no-probes")
     content = board(toy, "toy-groups")
@@ -187,6 +190,7 @@ def test_two_models_are_compared_from_the_store(toy):
     assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 
 
+@pytest.mark.once
 def test_the_selection_is_audited_in_one_training(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     output = toy(*arguments, "--audit-selection")
@@ -207,6 +211,7 @@ def test_the_selection_is_audited_in_one_training(toy):
     assert count(toy.toy_log, "step") == steps
 
 
+@pytest.mark.once
 def test_an_audited_fit_that_was_killed_keeps_the_epochs_it_had(toy):
     arguments = ("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     process = toy.start(*arguments, "--audit-selection", TOY_SLOW_STEP="0.5")
@@ -225,6 +230,7 @@ def test_what_an_audit_of_the_selection_cannot_do_is_said(toy):
     assert "the model reported no epochs" in toy(*arguments, code=1, TOY_MUTE="1")
 
 
+@pytest.mark.once
 def test_a_temperature_makes_a_row_of_its_own(toy):
     names = ["toy-mean", "toy-features", "toy-mean+flips"]
     models = [part for name in names for part in ("--model", name)]
@@ -242,6 +248,7 @@ def test_a_temperature_makes_a_row_of_its_own(toy):
     assert "toy-mean+flips+temperature" not in rows
 
 
+@pytest.mark.once
 def test_published_results_are_compared_by_their_counts(toy):
     output = toy("compare", "published:deepcmorph", "published:efficientnet-b0-ensemble")
     assert "published:efficientnet-b0-ensemble is more accurate than published:deepcmorph" in output
@@ -309,6 +316,7 @@ def test_perturbed_predictions_are_stored_and_stay_off_the_board(toy):
     assert len({value.tobytes() for value in values}) == 3
 
 
+@pytest.mark.once
 def test_published_rows_are_never_mixed_with_measured_ones(toy):
     toy("run", "--dataset", "toy", "--model", "toy-mean")
     rows = board(toy)["rows"]
@@ -338,6 +346,7 @@ def test_published_rows_are_never_mixed_with_measured_ones(toy):
     assert "not comparable: 30 of 90" in (toy.folder / "leaderboards/toy-folds.md").read_text()
 
 
+@pytest.mark.once
 def test_the_leaderboard_is_rebuilt_from_the_store_alone(toy):
     toy("run", "--dataset", "toy", "--dataset", "toy-folds", "--model", "toy-mean+flips")
     before = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
@@ -393,6 +402,7 @@ def test_ctrl_c_says_so_and_keeps_what_is_finished(toy):
     assert list((toy.folder / "runs/features").rglob("values.npy"))
 
 
+@pytest.mark.once
 def test_a_model_that_fails_costs_the_others_nothing(toy):
     output = toy("run", *TOY, "--set", "fail=true", code=1)
     assert "failed: toy: fit toy-mean: RuntimeError: the toy model was told to fail" in output
@@ -486,6 +496,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(toy, arguments, says):
     assert not (toy.folder / "runs").exists()
 
 
+@pytest.mark.once
 def test_two_runs_do_not_share_a_store(toy):
     process = toy.start("run", *TOY, TOY_SLOW_STEP="2")
     toy.wait_for("run started", process)
@@ -497,6 +508,7 @@ def test_two_runs_do_not_share_a_store(toy):
     assert len(measured(toy)) == 2
 
 
+@pytest.mark.once
 def test_a_workspace_file_cut_short_does_not_stop_a_fit(toy):
     process = toy.start("run", *TOY, TOY_SLOW_STEP="0.3")
     toy.wait_for("step 0 of toy-mean", process)
@@ -508,6 +520,7 @@ def test_a_workspace_file_cut_short_does_not_stop_a_fit(toy):
     assert len(measured(toy)) == 2
 
 
+@pytest.mark.once
 def test_data_with_a_like_fingerprint_or_other_class_order_is_other_data(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean")
     toy(*arguments, TOY_FINGERPRINT="the same forty characters in the front, one")
@@ -551,6 +564,7 @@ def test_data_get_downloads_what_a_dataset_needs(toy):
     assert "/files/absent.zip" in toy("data", "get", "toy-absent", "--data", "other", code=2)
 
 
+@pytest.mark.once
 def test_a_broken_plugin_is_named_and_turned_into_an_exit_code(toy, make_distribution):
     toy.path.append(make_distribution("x-broken", {"broken": "import nothing_of_that_name"}))
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean")

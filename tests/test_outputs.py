@@ -362,6 +362,7 @@ def test_declared_probabilities_have_the_figures_of_their_logits(kinds):
         ]
 
 
+@pytest.mark.once
 def test_undeclared_probabilities_are_told_everywhere_and_have_no_calibration(kinds):
     output, rows = kinds("plain", "undeclared", "undeclared+flips")
     assert "WARNING: toy: undeclared: its outputs look like probabilities" in output
@@ -382,6 +383,7 @@ def test_undeclared_probabilities_are_told_everywhere_and_have_no_calibration(ki
     assert "look like probabilities" in checked
 
 
+@pytest.mark.once
 def test_a_wrong_declaration_costs_only_its_own_model(kinds):
     output, rows = kinds("plain", "wrong", code=1)
     assert 'declares outputs = "probabilities", but some are negative' in output
@@ -390,6 +392,7 @@ def test_a_wrong_declaration_costs_only_its_own_model(kinds):
     assert "some are negative" in checked
 
 
+@pytest.mark.once
 def test_scores_have_no_calibration_and_are_not_summed_with_logits(kinds):
     output, rows = kinds("svm", "svm+flips", "plain", "mixed", code=1)
     assert "the outputs of svm are scores and those of plain are logits" in output

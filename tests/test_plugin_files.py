@@ -185,6 +185,7 @@ def test_flips_are_summed_for_any_model(write):
         registry.models.find("rgb-mean+flips")
 
 
+@pytest.mark.once
 def test_a_file_that_changes_is_computed_anew(command, write):
     path = write("constant.py", MODEL.format(value=1))
     run = ("run", "--dataset", "nct-crc-he-sample", "--model", "constant", "--no-probes")

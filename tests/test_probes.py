@@ -64,6 +64,7 @@ def test_no_probes_and_single_probes(toy):
     assert "did you mean toy-share" in toy("run", *TOY, "--probe", "toy-shame", code=2)
 
 
+@pytest.mark.once
 def test_sums_over_flips_are_perturbed_only_when_named(toy):
     toy("run", "--all", "--without", "histo-harness", "--probe", "toy-share")
     assert {name for name, _ in conditions(toy, "toy-mean+flips")} == {"clean"}
@@ -72,6 +73,7 @@ def test_sums_over_flips_are_perturbed_only_when_named(toy):
     assert ("toy-noise", 50) in conditions(toy, "toy-mean+flips")
 
 
+@pytest.mark.once
 def test_a_level_that_fails_costs_only_itself(toy):
     output = toy("run", *TOY, code=1, TOY_BROKEN_NOISE="5")
     line = next(line for line in output.splitlines() if line.startswith("harness: failed:"))
@@ -126,6 +128,7 @@ def test_audit_writes_a_page_and_asks_nothing_twice(toy):
     assert (toy.folder / "leaderboards/toy-audit.md").read_text() == page
 
 
+@pytest.mark.once
 def test_one_probe_alone_leaves_what_others_found_on_the_page(command):
     command("audit", "--dataset", "nct-crc-he-sample", "--probe", "leakage")
     page = command.folder / "leaderboards/nct-crc-he-sample-audit.md"

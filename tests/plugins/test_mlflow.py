@@ -23,6 +23,7 @@ def logged(folder):
     return client, client.search_runs([experiment.experiment_id])
 
 
+@pytest.mark.once
 def test_without_being_asked_mlflow_gets_nothing(toy):
     toy(*RUN, "--no-probes", MLFLOW_TRACKING_URI="")
     toy(*RUN, "--no-probes", "--seed", 1, "--without", "mlflow", MLFLOW_TRACKING_URI="mlruns")

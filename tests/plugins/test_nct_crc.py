@@ -235,6 +235,7 @@ def test_the_normalized_zip_under_the_name_of_the_raw_one_is_told_by_its_size(wh
     )
 
 
+@pytest.mark.once
 def test_how_the_data_are_known_is_in_the_row_and_on_the_page(whole, monkeypatch, tmp_path):
     """With a published result on as many patches, from the zips and from recompressed copies."""
     registry = load_plugins()

@@ -19,7 +19,7 @@ from harness.statistics.intervals import Sampling
 from harness.store import Key, Store
 from harness.stored import load_json
 
-VERSION = 3
+VERSION = 4
 """Raised when the same logits give other figures, so that stored ones are not read back."""
 NAMES = (
     *(*metrics.OF_CONFUSION, "macro_auroc"),

@@ -18,11 +18,13 @@ class Auroc:
     value: float
     deviations: Floats
     """By independent patch or group of patches: their squares add up to the variance."""
+    unseen: float = 0.0
+    """Variance besides, as few patches of a class do not show all that it can do."""
 
     @property
     def standard_error(self) -> float:
         """Standard error, 0 for one that is perfect."""
-        return float(np.sqrt(np.square(self.deviations).sum()))
+        return float(np.sqrt(np.square(self.deviations).sum() + self.unseen))
 
     @property
     def degrees_of_freedom(self) -> float:
@@ -31,7 +33,8 @@ class Auroc:
         return float(2 * np.square(self.deviations).sum() ** 2 / fourth) if fourth else np.inf
 
     def __sub__(self, other: Auroc) -> Auroc:
-        return Auroc(self.value - other.value, self.deviations - other.deviations)
+        unseen = self.unseen + other.unseen
+        return Auroc(self.value - other.value, self.deviations - other.deviations, unseen)
 
 
 def below_each(values: Floats, others: Floats) -> Floats:
@@ -56,6 +59,7 @@ def macro_auroc(
     counts = np.bincount(labels, minlength=scores.shape[1])
     counted = np.flatnonzero((counts > 0) & (counts < n))
     areas = []
+    more = 0.0
     parts = np.zeros(n)
     for label in counted:
         own = labels == label
@@ -63,6 +67,22 @@ def macro_auroc(
         above = below_each(scores[own, label], scores[~own, label]) / n_rest
         below = 1 - below_each(scores[~own, label], scores[own, label]) / n_own
         areas.append(above.mean())
+        more += sum(map(_unseen, (above, below))) / len(counted) ** 2
         parts[own] += above / (n_own * len(counted))
         parts[~own] += below / (n_rest * len(counted))
-    return Auroc(float(np.mean(areas)) if areas else np.nan, deviations(parts, labels, groups))
+    value = float(np.mean(areas)) if areas else np.nan
+    return Auroc(value, deviations(parts, labels, groups), more)
+
+
+def _unseen(components: Floats) -> float:
+    """By how much the variance of a mean of components, from 0 to 1, is larger with one more.
+
+    One that is 1 as often as they are on average, and else 0, as in ``deviations.unseen``. One
+    component alone could have been any.
+    """
+    n, mean = len(components), components.mean()
+    if n == 1:
+        return float(mean * (1 - mean))
+    plain = components.var(ddof=1)
+    smoothed = (n * components.var() + mean * (1 - mean)) / (n + 1)
+    return float(max(smoothed - plain, 0.0) / n)

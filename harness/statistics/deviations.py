@@ -29,6 +29,30 @@ def deviations(
     return _from_mean(influence, np.where(counts[strata] > 1, strata, len(counts)))
 
 
+def unseen(
+    influence: Floats, labels: NDArray[np.int64], outcomes: Floats, shares: Floats
+) -> Floats:
+    """What to add to a variance, (K,), as few patches of a class do not show all it can do.
+
+    A class of which every patch is right, or every one wrong, shows no spread at all. To each class
+    one patch is added that is right or wrong as often as patches of all classes are, which is the
+    pseudocount of an additive smoothing towards the whole; counted is by how much more its patches
+    vary then. ``influence`` is (N, K), with ``outcomes`` (C, O, K) what it is of a patch of each
+    class with each outcome, such as right and wrong, and ``shares`` (O,) how often there are such.
+    """
+    more = np.zeros(influence.shape[1])
+    for label in np.unique(labels):
+        own = influence[labels == label]
+        n = len(own)
+        plain = own.var(axis=0, ddof=1) if n > 1 else 0.0
+        mean, square = (
+            (n * (own**power).mean(axis=0) + shares @ outcomes[label] ** power) / (n + 1)
+            for power in (1, 2)
+        )
+        more += n * np.maximum(square - mean**2 - plain, 0.0)
+    return more
+
+
 def _from_mean(values: Floats, strata: NDArray[np.int64]) -> Floats:
     n = np.bincount(strata).astype(np.float64)
     means = (_sums(values, strata).T / np.maximum(n, 1)).T

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import Auroc, macro_auroc
-from harness.statistics.deviations import deviations
+from harness.statistics.deviations import deviations, unseen
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Z = 1.959963984540054
@@ -131,14 +131,18 @@ def of_predictions(
     """The figures of ``metrics.OF_CONFUSION``, from labels and predicted labels (N,)."""
     matrix = metrics.confusion_matrix(labels, predicted, n_classes)
     values = metrics.of_confusion(matrix)
-    moves = metrics.influence(matrix)[:, labels, predicted].T
+    influence = metrics.influence(matrix)
+    moves = influence[:, labels, predicted].T
     variances = np.square(deviations(moves, labels, sampling.groups)).sum(axis=0)
+    right = np.mean(labels == predicted)
+    outcomes = right_or_wrong(influence)
+    variances += unseen(moves, labels, outcomes, np.array([right, 1 - right]))
     n_of = matrix.sum(axis=1)[matrix.sum(axis=1) > 0]
     n = float(n_of.sum())
     # Where each class counts alike, one patch of the smallest counts this much, and all patches as
     # much as so many of equal weight.
     heaviest, alike = 1 / (len(n_of) * n_of.min()), len(n_of) ** 2 / (1 / n_of).sum()
-    weights = {"accuracy": (1 / n, n), "mcc": (1 / n, n)}
+    weights = {"accuracy": (1 / n, n), "mcc": (max(1 / n, furthest(outcomes, labels)[-1]), n)}
     figures = {}
     for name, value, variance in zip(OF_CONFUSION, values, variances, strict=True):
         weight, most = weights.get(name, (heaviest, alike))
@@ -146,6 +150,22 @@ def of_predictions(
         variance += SMOOTHING * weight**2
         figures[name] = _figure(name, value, variance, most, sampling, least)
     return figures
+
+
+def right_or_wrong(influence: Floats) -> Floats:
+    """How a patch moves figures if it is right, and on average if it is wrong: (C, 2, K).
+
+    From how it moves them in each cell of the confusion matrix, (K, C, C).
+    """
+    n_classes = influence.shape[-1]
+    right = np.diagonal(influence, axis1=1, axis2=2)
+    wrong = (influence.sum(axis=2) - right) / max(n_classes - 1, 1)
+    return np.stack([right, wrong]).transpose(2, 0, 1)
+
+
+def furthest(outcomes: Floats, labels: NDArray[np.int64]) -> Floats:
+    """By how much one patch moves figures, (K,), at most, from ``right_or_wrong`` (C, 2, K)."""
+    return np.asarray(np.abs(np.diff(outcomes[np.unique(labels)], axis=1)).max(axis=(0, 1)))
 
 
 def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:

@@ -66,14 +66,27 @@ def influence(confusion: ArrayLike) -> Floats:
     of_both = _inverse(true + predicted) / seen.sum()
     f1 = 2 * right * _inverse(true + predicted)
     macro_f1 = 2 * own * of_both - (f1 * of_both)[:, None] - (f1 * of_both)[None]
-    correlation = np.zeros_like(matrix)
-    spreads = n**2 - (true**2).sum(), n**2 - (predicted**2).sum()
-    if min(spreads) > 0:
-        root = np.sqrt(spreads[0] * spreads[1])
-        value = (n_right * n - true @ predicted) / root
-        correlation = (own * n + n_right - predicted[:, None] - true[None]) / root
-        correlation -= value * ((n - true)[:, None] / spreads[0] + (n - predicted) / spreads[1])
+    correlation = _of_correlation(matrix)
     return np.stack([(own - n_right / n) / n, balanced, macro_f1, correlation])
+
+
+def _of_correlation(matrix: Floats) -> Floats:
+    """The derivatives of the Matthews correlation.
+
+    Where all patches are of one class, or are called one, it has none: then by how much one patch
+    more in a cell changes it.
+    """
+    right, true, predicted = _diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    n, n_right = true.sum(), right.sum()
+    spreads = n**2 - (true**2).sum(), n**2 - (predicted**2).sum()
+    if min(spreads) <= 0:
+        one_more = matrix + np.eye(matrix.size).reshape(matrix.size, *matrix.shape)
+        return of_confusion(one_more)[:, -1].reshape(matrix.shape)
+    root = np.sqrt(spreads[0] * spreads[1])
+    value = (n_right * n - true @ predicted) / root
+    moved = (np.eye(len(matrix)) * n + n_right - predicted[:, None] - true[None]) / root
+    moved -= value * ((n - true)[:, None] / spreads[0] + (n - predicted) / spreads[1])
+    return np.asarray(moved)
 
 
 def probabilities(logits: ArrayLike) -> Floats:

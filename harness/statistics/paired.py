@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
-from harness.statistics.deviations import deviations
+from harness.statistics.deviations import deviations, unseen
 from harness.statistics.intervals import (
     INDEPENDENT,
     Sampling,
     Z,
     auroc_quantile,
+    furthest,
+    right_or_wrong,
     wilson,
 )
 from harness.statistics.metrics import OF_CONFUSION, Bools, Floats
@@ -121,8 +123,8 @@ def of_predictions(
     ``paired_difference``. With groups, both come from the sums over groups (Obuchowski, Statistics
     in Medicine 17, 1998). The variance of the other figures is from how much each patch moves
     their difference (``deviations``), and is somewhat enlarged: that of the Matthews correlation by
-    as much as Agresti and Min enlarge that of the accuracy, by one patch; see ``SMOOTHING`` for the
-    others.
+    as much as Agresti and Min enlarge that of the accuracy, by one patch, or by ``SMOOTHING`` of
+    the one that moves it most; see there for the others.
     """
     right, other_right = one == labels, other == labels
     only_one, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
@@ -132,26 +134,29 @@ def of_predictions(
         p, (low, high) = of_groups(right.astype(float) - other_right, sampling.groups)
     matrices = [metrics.confusion_matrix(labels, guess, n_classes) for guess in (one, other)]
     values = np.subtract(*map(metrics.of_confusion, matrices))
-    moves = np.subtract(
-        *(
-            metrics.influence(m)[:, labels, guess]
-            for m, guess in zip(matrices, (one, other), strict=True)
-        )
-    )
-    variances = np.square(deviations(moves.T, labels, sampling.groups)).sum(axis=0)
+    influences = list(map(metrics.influence, matrices))
+    moves = (influences[0][:, labels, one] - influences[1][:, labels, other]).T
+    variances = np.square(deviations(moves, labels, sampling.groups)).sum(axis=0)
+    # Outcomes are that both are right, only one of them, only the other, and none.
+    first, second = map(right_or_wrong, influences)
+    outcomes = (first[:, :, None] - second[:, None]).reshape(n_classes, 4, -1)
+    shares = np.bincount(2 * ~right + ~other_right, minlength=4) / len(labels)
+    variances += unseen(moves, labels, outcomes, shares)
     n_of = np.bincount(labels)[np.unique(labels)]
     smoothing = SMOOTHING / (len(n_of) * n_of.min()) ** 2
-    variances += np.array([1 / len(labels) ** 2, smoothing, smoothing, 1 / len(labels) ** 2])
+    one_patch = max(furthest(each, labels)[-1] for each in (first, second))
+    of_mcc = max(1 / len(labels) ** 2, SMOOTHING * one_patch**2)
+    variances += np.array([1 / len(labels) ** 2, smoothing, smoothing, of_mcc])
     differences = {
-        name: _figure(name, value, sampling.z * error)
+        name: _figure(name, value, sampling.z * error, 2.0 if name == "mcc" else 1.0)
         for name, value, error in zip(OF_CONFUSION, values, np.sqrt(variances), strict=True)
     }
     differences["accuracy"] = Figure(name="accuracy", value=accuracy, low=low, high=high)
     return Comparison(only_one, only_other, p, differences)
 
 
-def _figure(name: str, value: float, half: float) -> Figure:
-    low, high = max(-2.0, value - half), min(2.0, value + half)
+def _figure(name: str, value: float, half: float, most: float = 1.0) -> Figure:
+    low, high = max(-most, value - half), min(most, value + half)
     return Figure(name=name, value=float(value), low=float(low), high=float(high))
 
 

@@ -47,8 +47,12 @@ def test_the_influence_of_a_patch_is_the_derivative_of_the_figures(seed, classes
         assert found[(slice(None), *cell)] == pytest.approx(gap / 2e-6, abs=1e-5)
 
 
-def test_figures_that_are_not_defined_move_nothing():
-    assert not metrics.influence([[5, 0], [0, 0]])[3].any()
+def test_figures_that_are_not_defined():
+    assert not metrics.influence([[5, 0], [0, 0]])[3, 0].any()
+    # One class is never predicted: one patch that is changes the correlation, which is 0 so far.
+    moved = metrics.influence([[12, 0], [1, 0]])[3]
+    assert moved[1, 1] == metrics.of_confusion([[12, 0], [1, 1]])[3] > 0.6
+    assert not moved[:, 0].any()
     assert np.isfinite(metrics.influence(np.zeros((3, 3)) + np.diag([4, 0, 0]))).all()
 
 

@@ -1,0 +1,92 @@
+"""Intervals where classes are all right or all wrong, or of one patch: where no spread is seen."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.statistics import intervals, paired
+from harness.statistics.metrics import OF_CONFUSION
+
+CELLS = {
+    "one class lost": ([10, 15, 15], [0, 0.95, 0.95]),
+    "one class of nine lost": ([12] * 9, [0, *[0.98] * 8]),
+    "two of nine lost": ([12] * 9, [0, 0, *[0.98] * 7]),
+    "three of nine lost": ([12] * 9, [0, 0, 0, *[0.97] * 6]),
+    "nearly all called one class": ([10, 10, 10], [0.03, 0.94, 0.03]),
+    "one patch": ([1, 15, 15], [0.7, 0.98, 0.98]),
+    "many classes of one patch": ([1] * 20 + [10], [0.5] * 20 + [0.9]),
+}
+
+
+def drawn(rng, labels, recall, n_classes):
+    right = rng.random(len(labels)) < np.array(recall)[labels]
+    return np.where(right, labels, (labels + 1) % n_classes)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("n_of", "recall"), CELLS.values(), ids=CELLS)
+def test_intervals_hold_the_truth_where_classes_are_nothing_alike(n_of, recall):
+    rng, n_classes = np.random.default_rng(0), len(n_of)
+    labels = np.repeat(np.arange(n_classes), n_of)
+    truth = {"accuracy": np.average(recall, weights=n_of), "balanced_accuracy": np.mean(recall)}
+    held = {name: [] for name in (*truth, "difference")}
+    for _ in range(300):
+        one, other = (drawn(rng, labels, recall, n_classes) for _ in range(2))
+        found = intervals.of_predictions(labels, one, n_classes)
+        for name, value in truth.items():
+            held[name].append(found[name].low <= value <= found[name].high)
+        gap = paired.of_predictions(labels, one, other, n_classes).differences["balanced_accuracy"]
+        held["difference"].append(gap.low <= 0 <= gap.high)
+    least = 0.80 if n_of.count(1) > 1 else 0.92  # of one patch a class, nothing covers well
+    assert min(np.mean(inside) for inside in held.values()) > least
+
+
+def logits(predicted, n_classes):
+    return np.eye(n_classes, dtype=np.float32)[predicted]
+
+
+def test_one_patch_does_not_tell_models_apart():
+    """Only one of them gets the only patch of a class right."""
+    labels = np.repeat([0, 1], [12, 1])
+    found = paired.compare(labels, logits(labels, 2), logits(np.zeros(13, int), 2))
+    assert found.p > 0.3
+    for figure in found.differences.values():
+        assert figure.low < 0 < figure.high, figure
+
+
+@pytest.mark.parametrize("n", [2, 5, 10, 15])
+def test_the_more_a_model_gets_right_the_higher_the_ends(n):
+    """A class of which all are wrong, beside others without an error."""
+    labels = np.repeat([0, 1, 2], [n, 15, 15])
+    lost = np.maximum(labels, 1)
+    one = intervals.estimate(labels, logits(lost, 3))
+    best = intervals.estimate(labels, logits(labels, 3))
+    for name in ("accuracy", "balanced_accuracy", "macro_auroc"):
+        assert one[name].low < best[name].low
+        assert one[name].high < best[name].high
+    # As wide as Wilson's of the class that is lost, at least, to one side.
+    share = n / len(labels)
+    assert one["accuracy"].high - one["accuracy"].value > share * intervals.wilson(0, n)[1] / 2
+    assert one["macro_auroc"].high - one["macro_auroc"].low > 0.05
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_of=st.lists(st.integers(1, 6), min_size=2, max_size=5),
+    seed=st.integers(0, 1000),
+    shares=st.tuples(*[st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0])] * 2),
+)
+def test_ends_are_possible_values_and_hold_the_figure(n_of, seed, shares):
+    rng, n_classes = np.random.default_rng(seed), len(n_of)
+    labels = np.repeat(np.arange(n_classes), n_of)
+    one, other = (drawn(rng, labels, [share] * n_classes, n_classes) for share in shares)
+    found = intervals.of_predictions(labels, one, n_classes)
+    gaps = paired.of_predictions(labels, one, other, n_classes).differences
+    for name in OF_CONFUSION:
+        least = -1.0 if name == "mcc" else 0.0
+        assert least <= found[name].low <= found[name].value <= found[name].high <= 1.0
+        most = 1.0 - least
+        assert -most <= gaps[name].low <= gaps[name].high <= most
+        if len(labels) > 1 and found[name].value not in (least, 1.0):
+            assert found[name].high > found[name].low

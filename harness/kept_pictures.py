@@ -6,8 +6,9 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
+from functools import cache
+from importlib import import_module
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ FILE = "picture.png"
 def key_of(dataset: str, name: str, draw: Callable[..., Any], content: Any) -> Key | None:
     """Under what a picture of ``content``, JSON with NumPy arrays, is kept.
 
-    It depends on the file in which ``draw`` is defined, and on matplotlib. None, so that it is
-    drawn each time, where that file or the content cannot be told: a function with values of its
-    own, such as a closure, or content that is not JSON.
+    It depends on matplotlib and on the code of the package that ``draw`` is from and of this one.
+    None, so that it is drawn each time, where not all of that is known: functions of plugins of
+    other distributions, which may use any module, functions with values of their own, such as
+    closures, and content that is not JSON.
     """
     if (code := _code(draw)) is None:
         return None
@@ -39,7 +41,7 @@ def key_of(dataset: str, name: str, draw: Callable[..., Any], content: Any) -> K
         name,
         {
             "content": hashlib.sha256(shown.encode()).hexdigest(),
-            "code": [code, version("histo-harness"), version("matplotlib")],
+            "code": [code, version("matplotlib")],
         },
     )
 
@@ -71,17 +73,31 @@ def keep(store: Store, key: Key, png: bytes, numbers: dict[str, int]) -> None:
 
 
 def _code(draw: Callable[..., Any]) -> str | None:
-    if (name := named(draw)) is not None:
-        spec = find_spec(name.partition(":")[0])
-        path = spec.origin if spec else None
-    elif inspect.isfunction(draw) and not draw.__closure__:
-        name, path = draw.__qualname__, draw.__code__.co_filename
-    else:
-        return None
-    try:
-        return f"{name} {hashlib.sha256(Path(path or '').read_bytes()).hexdigest()}"
-    except OSError:
-        return None
+    """The name of a function, and a digest of the code that it may use."""
+    if (name := named(draw)) is None:
+        if not inspect.isfunction(draw) or draw.__closure__ or draw.__defaults__:
+            return None
+        name = f"{draw.__module__}:{draw.__qualname__}"
+    package = name.partition(":")[0].partition(".")[0]
+    return f"{name} {_code_of(package)}" if package in _own_packages() else None
+
+
+@cache
+def _own_packages() -> frozenset[str]:
+    """The packages of this distribution."""
+    points = distribution("histo-harness").entry_points
+    return frozenset(point.module.partition(".")[0] for point in points)
+
+
+@cache
+def _code_of(package: str) -> str:
+    """A digest of the files of a package of this distribution and of the core."""
+    code = hashlib.sha256()
+    for name in sorted({"harness", package}):
+        for folder in getattr(import_module(name), "__path__", ()):
+            for path in sorted(Path(folder).rglob("*.py")):
+                code.update(path.read_bytes())
+    return code.hexdigest()
 
 
 def _digest(value: Any) -> Any:

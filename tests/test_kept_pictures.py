@@ -10,6 +10,7 @@ import pytest
 from harness import drawing, kept_pictures
 from harness.failures import Collected
 from harness.later import later
+from harness.plugins import load_plugins
 from harness.store import Store
 
 DRAW = """
@@ -31,12 +32,26 @@ NAME = "TUM"
 
 
 @pytest.fixture
-def plots(tmp_path, monkeypatch):
-    """A module of a plugin that draws, which counts how often."""
-    (tmp_path / "own_plots.py").write_text(DRAW)
+def others(tmp_path, monkeypatch):
+    """A package of others that draws, and counts how often."""
+    (tmp_path / "own_plots").mkdir()
+    (tmp_path / "own_plots" / "__init__.py").write_text(DRAW)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_plots", raising=False)
+    return anew()
+
+
+@pytest.fixture
+def plots(others, monkeypatch):
+    """The same, as if it were one of the built-in plugins."""
+    monkeypatch.setattr(kept_pictures, "_own_packages", lambda: {"harness", "own_plots"})
+    return others
+
+
+def anew():
+    """Import it as in a new process."""
+    sys.modules.pop("own_plots", None)
     importlib.invalidate_caches()
+    kept_pictures._code_of.cache_clear()
     return importlib.import_module("own_plots")
 
 
@@ -73,12 +88,27 @@ def test_a_picture_is_drawn_again_when_its_content_changes_and_only_then(
     assert len(kept(tmp_path)) == 1, "the one before is of no use any more"
 
 
-def test_a_picture_is_drawn_again_when_the_file_that_draws_it_changes(plots, write, tmp_path):
-    first = write(later("own_plots:draw"), [1, 2])
-    (tmp_path / "own_plots.py").write_text(DRAW.replace("TUM", "NORM"))
-    del sys.modules["own_plots"]
-    importlib.invalidate_caches()
-    assert write(later("own_plots:draw"), [1, 2])[0] != first[0]
+@pytest.mark.parametrize("file", ["__init__.py", "another.py"])
+def test_a_picture_is_drawn_again_when_a_file_of_the_package_changes(file, plots, write, tmp_path):
+    write(later("own_plots:draw"), [1, 2])
+    (tmp_path / "own_plots" / file).write_text(DRAW.replace("TUM", "NORM"))
+    changed = anew()
+    write(later("own_plots:draw"), [1, 2])
+    assert len(changed.drawn) == 1
+
+
+def test_pictures_of_other_plugins_are_drawn_each_time(others, write, tmp_path):
+    """What else they use, and how that changes, is not known."""
+    for draw in (others.draw, later("own_plots:draw")):
+        assert write(draw, [1, 2]) == write(draw, [1, 2])
+    assert len(others.drawn) == 4
+    assert not kept(tmp_path)
+
+
+def test_pictures_of_built_in_plugins_are_kept():
+    draws = [draw for probe in load_plugins().probes.values() for draw in probe.plots.values()]
+    assert len(draws) > 4
+    assert all(kept_pictures.key_of("toy", "p", draw, [1]) for draw in draws)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x89PNG of something else"])

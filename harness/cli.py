@@ -381,8 +381,15 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", required=True, metavar="COMMAND"
     )
     filters = argparse.ArgumentParser(add_help=False, parents=[stored])
-    filters.add_argument("--dataset", metavar="NAME", help="only results on this dataset")
-    filters.add_argument("--model", metavar="NAME", help="only results of this model")
+    for what in ("dataset", "model"):
+        filters.add_argument(
+            f"--{what}",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help=f"only results {'on' if what == 'dataset' else 'of'} this {what} (several times: "
+            "these)",
+        )
     filters.add_argument("--failed", action="store_true", help="only models that failed")
     list_results = results_commands.add_parser(
         "list",

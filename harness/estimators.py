@@ -185,6 +185,13 @@ class Fitted:
         """What ``decision_function`` gives, with a column for each of two classes as well."""
         import numpy as np
 
+        if not hasattr(self.estimator, "decision_function"):
+            kind = type(self.estimator).__name__
+            raise HarnessError(
+                f"{kind} has neither predict_proba nor decision_function, so it says nothing of "
+                "how sure it is of each class; take an estimator that has one of them, or wrap it "
+                "in sklearn.calibration.CalibratedClassifierCV"
+            )
         scores = np.asarray(self.estimator.decision_function(values))
         if scores.ndim == 1:  # of two classes, the margin of the second
             scores = np.stack([-scores / 2, scores / 2], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,13 @@ from harness.errors import HarnessError
 WANTED = "a PNG, JPEG, TIFF, WebP or BMP image"
 DECODED = 2
 """Raise it when files decode to other pixels than before, so that results are computed anew."""
+
+JPEG_DAMAGE = re.compile(
+    r"Corrupt JPEG data(?!: \d+ extraneous bytes before marker 0xd9)[^\n]*"
+    r"|Premature end of JPEG file"
+)
+"""What libjpeg prints of data that it decodes all the same, to gray or to wrong colors. It does not
+say in which file. Bytes after the last pixel (before 0xd9) do no harm."""
 
 
 def decode(
@@ -159,6 +167,15 @@ def _webp(data: bytes) -> Checked:
 def _bmp(data: bytes) -> Checked:
     (size,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    if size >= 40:
+        bits, compression = struct.unpack_from("<HI", data, 28)
+        # OpenCV takes masks of 32 bits for those of blue, green and red if the header is short.
+        taken = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+        if (bits, compression) == (32, 3) and size < 108 and data[54:66] != taken:
+            raise ValueError(
+                "is a BMP image with channels in another order than blue, green, red; convert it "
+                "to PNG"
+            )
     return width, abs(height), data, False  # negative where the first row is the top one
 
 

@@ -22,6 +22,13 @@ class Printed:
     path: Path
     tail: str
 
+    def text(self) -> str:
+        """What is kept of it."""
+        try:
+            return self.path.read_text("utf-8", "replace")
+        except OSError:  # a full disk
+            return self.tail
+
     def __str__(self) -> str:
         if self.size <= KEPT:
             return f"{_bytes(self.size)}, see {self.path}"

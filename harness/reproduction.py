@@ -107,7 +107,8 @@ def _other_protocol(
     published: PublishedResult, record: dict[str, Any], dataset: dict[str, Any]
 ) -> list[str]:
     fitted_here = not record.get("trained_on")
-    reasons = [dataset["train_shortfall"] if fitted_here else "", record["deviations"]]
+    fewer = _other_training_patches(published, dataset) if fitted_here else ""
+    reasons = [fewer, record["deviations"]]
     if fitted_here and dataset.get("folds"):
         reasons.append("fitted on test patches of other folds, too")
     if record.get("initial_weights_fallback"):
@@ -115,6 +116,16 @@ def _other_protocol(
     if len({published.selected_on, record["selected_on"]} - {"unknown"}) > 1:
         reasons.append(f"selected on {record['selected_on']}, published on {published.selected_on}")
     return [reason for reason in reasons if reason]
+
+
+def _other_training_patches(published: PublishedResult, dataset: dict[str, Any]) -> str:
+    """Why the training patches of a dataset are not the published ones of its name; "" if so."""
+    own, meant = dataset.get("n_train_own"), published.n_train
+    if dataset["train_shortfall"] or dataset["trained_on"] != published.trained_on:
+        return str(dataset["train_shortfall"])
+    if own is None or meant is None or own == meant:
+        return ""
+    return f"{own:,} {'of' if own < meant else 'in place of'} {meant:,} training patches"
 
 
 def _with_seeds(gap: Figure, per_seed: Sequence[float], quantile: float) -> Figure:

@@ -139,8 +139,8 @@ def choose(
     found: Sequence[Row],
     items: Sequence[Item],
     *,
-    dataset: str | None = None,
-    model: str | None = None,
+    datasets: Sequence[str] = (),
+    models: Sequence[str] = (),
     failed: bool = False,
     digests: Sequence[str] = (),
 ) -> list[Row]:
@@ -159,17 +159,18 @@ def choose(
         others = [known[digest] for digest in digests if digest not in shown]
         chosen += [Row(item, (item,), "", item.size) for item in others]
     filters = {
-        "dataset": (dataset, {row.head.dataset for row in found}),
-        "model": (model, {row.head.name for row in found if _is_of_model(row)}),
+        "dataset": (datasets, {row.head.dataset for row in found}),
+        "model": (models, {row.head.name for row in found if _is_of_model(row)}),
     }
-    for option, (value, there) in filters.items():
-        if value is not None and value not in there:
-            raise HarnessError(f"--{option} {value}: not in the store; {suggest(value, there)}")
+    for option, (names, there) in filters.items():
+        for name in names:
+            if name not in there:
+                raise HarnessError(f"--{option} {name}: not in the store; {suggest(name, there)}")
     return [
         row
         for row in chosen
-        if dataset in (None, row.head.dataset)
-        and (model is None or (row.head.name == model and _is_of_model(row)))
+        if (not datasets or row.head.dataset in datasets)
+        and (not models or (row.head.name in models and _is_of_model(row)))
         and (row.state.startswith("failed") or not failed)
     ]
 

@@ -209,11 +209,16 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
         if count < splits.folds:
             raise HarnessError(
                 f"class {classes[label]} has {count} test patches, too few for "
-                f"{splits.folds} folds; add patches of that class"
+                f"{splits.folds} folds; add patches of that class, or say folds = {count} "
+                "in its description"
+                if count > 1
+                else f"class {classes[label]} has one test patch, which cannot be both fitted on "
+                "and tested; add patches of that class, or leave it out"
             )
     if splits.groups is not None and (n := len(set(splits.groups))) < splits.folds:
         raise HarnessError(
-            f"the test patches come from {n} groups, too few for {splits.folds} folds"
+            f"the test patches come from {n} groups, too few for {splits.folds} folds; "
+            + (f"say folds = {n} in its description" if n > 1 else "add patches of other groups")
         )
     trained = np.zeros(len(classes), bool)
     if splits.train is not None:

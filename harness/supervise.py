@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from harness import child, signals
 from harness.failures import Failure, keep
+from harness.images import JPEG_DAMAGE
 from harness.output import Output, Printed
 from harness.plan import Job, sweep_key, title
 from harness.progress import say, terminal
@@ -139,6 +140,12 @@ class Worker:
         printed = self.output.end(GRACE) if self.output else None
         if printed:
             say(f"{title(group)}: printed {printed}")
+            if damage := JPEG_DAMAGE.search(printed.text()):
+                say(
+                    f"WARNING: {title(group)}: JPEG files with damaged data were read, which are "
+                    f"partly gray or in wrong colors ({damage[0].strip()!r}); find them with "
+                    "`jpeginfo -c`, replace them and run again"
+                )
         for job, answer in problems:
             details = answer.get("traceback", "") + _last_lines(printed)
             failure = keep(self.store, job.key.digest, answer["why"], details)

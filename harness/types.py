@@ -351,6 +351,9 @@ class PublishedResult:
     checked: str
     """"source" when it was read there, "secondary" when it was seen quoted elsewhere."""
     n: int
+    n_train: int | None = None
+    """Patches in ``trained_on``, None if not known: models fitted on fewer are not called
+    reproductions."""
     accuracy: float | None = None
     balanced_accuracy: float | None = None
     auroc: float | None = None

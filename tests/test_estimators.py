@@ -15,7 +15,12 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    RidgeClassifier,
+    SGDClassifier,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -23,6 +28,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from harness import Features, FitContext, HarnessError, estimator_model
 from harness.estimators import _loss
@@ -173,6 +179,14 @@ def test_scores_of_pairs_of_classes_are_not_taken_for_those_of_classes(
         made("ovo").fit(data(1), validation, context)
     fitted, seen = made("ovr").fit(data(1), validation, context), data(1)
     assert (fitted.logits(seen.values).argmax(axis=1) == seen.labels).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    "estimator", [LinearRegression(), VotingClassifier([("tree", DecisionTreeClassifier())])]
+)
+def test_an_estimator_without_scores_of_classes_is_refused(estimator, tmp_path):
+    with pytest.raises(HarnessError, match="has neither predict_proba nor decision_function"):
+        fit(model(lambda settings, seed: estimator), tmp_path)
 
 
 def test_ties_between_the_votes_of_pairs_are_no_mistake(tmp_path):

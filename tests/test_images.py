@@ -241,6 +241,25 @@ def test_palettes_and_black_and_white(kind):
     assert (found == (bilevel * np.uint8(255))[..., None]).all()
 
 
+def bitfields(*masks):
+    """A BMP image of 32 bits a pixel whose masks say where red, green and blue are."""
+    shifts = np.array([(mask & -mask).bit_length() - 1 for mask in masks], np.uint32)
+    pixels = (COLOR[::-1].astype(np.uint32) << shifts).sum(axis=2, dtype=np.uint32).tobytes()
+    height, width = COLOR.shape[:2]
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    start = struct.pack("<2sIHHI", b"BM", 66 + len(pixels), 0, 0, 66)
+    return start + header + struct.pack("<III", *masks) + pixels
+
+
+def test_channels_of_bmp_in_another_order_are_refused():
+    """OpenCV takes them for blue, green and red."""
+    usual = bitfields(0xFF0000, 0xFF00, 0xFF)
+    assert (decode(usual, NAME, None) == COLOR).all()
+    for masks in [(0xFF, 0xFF00, 0xFF0000), (0xFF000000, 0xFF0000, 0xFF00)]:
+        with pytest.raises(HarnessError, match=r"set/A/one: .* channels in another order"):
+            decode(bitfields(*masks), NAME, None)
+
+
 @pytest.mark.parametrize("how", ["group3", "group4", "tiff_ccitt"])
 def test_fax_compressions(how):
     bilevel = COLOR[..., 0] > 127

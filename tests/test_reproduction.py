@@ -1,5 +1,7 @@
 """Verdicts on reproduction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -10,7 +12,7 @@ from harness.reproduction import by_class, judge, of_counts
 from harness.statistics.intervals import Sampling
 from harness_published import harness_published_results
 
-DATASET = {"shortfall": "", "train_shortfall": ""}
+DATASET = {"shortfall": "", "train_shortfall": "", "trained_on": "big"}
 RECORD = {"deviations": "", "selected_on": "test", "initial_weights": "ImageNet"}
 PUBLISHED = PublishedResult(
     test_set="t",
@@ -22,6 +24,7 @@ PUBLISHED = PublishedResult(
     source="Paper",
     checked="source",
     n=7180,
+    n_train=100_000,
     accuracy=0.977,
 )
 
@@ -62,6 +65,8 @@ def test_equal_different_and_neither_are_told_apart(accuracy, expected):
     [
         ({"dataset": DATASET | {"shortfall": "111 of 7,180 test patches"}}, "111 of 7,180"),
         ({"dataset": DATASET | {"train_shortfall": "half of the patches"}}, "half of"),
+        ({"dataset": DATASET | {"n_train_own": 45}}, "45 of 100,000 training patches"),
+        ({"dataset": DATASET | {"n_train_own": 100_001}}, "100,001 in place of 100,000"),
         ({"record": RECORD | {"deviations": "epochs 5 (default 100)"}}, "epochs 5"),
         (
             {"record": RECORD | {"selected_on": "held-out"}},
@@ -77,6 +82,17 @@ def test_what_is_not_comparable_says_why(changes, because):
     found = verdict(0.9, **changes)
     assert found.verdict == "not comparable"
     assert because in found.because
+
+
+def test_the_number_of_training_patches_counts_only_where_it_is_known_and_of_the_same_set():
+    assert verdict(0.977, dataset=DATASET | {"n_train_own": 100_000}).verdict == "reproduced"
+    fewer = DATASET | {"n_train_own": 45}
+    assert verdict(0.977, dataset=fewer | {"trained_on": "another"}).verdict == "reproduced"
+    assert (
+        verdict(0.977, dataset=fewer, record=RECORD | {"trained_on": "t"}).verdict == "reproduced"
+    )
+    unknown = replace(PUBLISHED, n_train=None)
+    assert verdict(0.977, dataset=fewer, published=unknown).verdict == "reproduced"
 
 
 def test_on_other_patches_there_is_no_difference():

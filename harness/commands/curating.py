@@ -18,7 +18,7 @@ def list_results(options: argparse.Namespace) -> int:
     items = results.read(store)
     found = results.rows(items)
     chosen = results.choose(
-        found, items, dataset=options.dataset, model=options.model, failed=options.failed
+        found, items, datasets=options.dataset, models=options.model, failed=options.failed
     )
     if not chosen:
         print("Nothing is stored." if not found else "No stored result is like that.")
@@ -43,8 +43,8 @@ def remove_results(options: argparse.Namespace) -> int:
         chosen = results.choose(
             results.rows(items),
             items,
-            dataset=options.dataset,
-            model=options.model,
+            datasets=options.dataset,
+            models=options.model,
             failed=options.failed,
             digests=options.digests,
         )
@@ -63,4 +63,10 @@ def remove_results(options: argparse.Namespace) -> int:
         results.remove(store, gone)
     print(f"\nRemoved: {results.counted(gone)}.")
     say("`harness leaderboard` writes the tables without them.")
+    left = set(store.datasets())
+    for dataset in sorted({item.dataset for item in gone} - left):
+        say(
+            f"Nothing is stored of {dataset} any more, so no tables of it are written; remove "
+            f"those that are there ({dataset}.md and others) by hand."
+        )
     return OK

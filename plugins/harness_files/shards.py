@@ -2,7 +2,7 @@
 
 Their names say so: ``train-00000-of-00003.parquet`` (Hugging Face's datasets, TensorFlow), or
 ``part-0.parquet`` (pyarrow, Dask). Those of Spark say only which save they are of: a part without
-rows has no file.
+rows has no file. Files whose names end in numbers from 0 or 1 on may be parts, too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import numpy as np
 from harness import HarnessError
 
 OF = re.compile(r"(.*?)(\d+)([-_. ]?of[-_. ]?)(\d+)(.*)", re.IGNORECASE)
+NUMBERED = re.compile(r"(.*?)(\d+)()()((?:\.\w+)+)")
 PART = re.compile(r"(part[-_.]?)(\d+)()()((?:\.\w+)*)", re.IGNORECASE)
 SPARK = re.compile(r"part-\d+-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}).*", re.IGNORECASE)
+MOST = 100_000
+"""Larger numbers in names count no parts; they are dates, for example."""
 SAMPLED, BLOCK = 32, 1 << 12
 """Places of a file, and bytes at each, that tell its content from another's."""
 
@@ -35,6 +38,8 @@ class _Save:
 
     def missing(self) -> list[Path]:
         """Where the other parts should be. Parts are counted from 0, or from 1."""
+        if not self.total and max(self.files) > MOST:
+            return []
         first = 0 if 0 in self.files or (self.total and self.total not in self.files) else 1
         last = first + self.total if self.total else max(self.files)
         absent = sorted(set(range(first, last)) - set(self.files))
@@ -56,7 +61,7 @@ def check_whole(paths: Sequence[Path], pattern: str) -> str:
         if found := SPARK.fullmatch(path.name):
             by_spark.setdefault(found[1].lower(), path)
             continue
-        if not (OF.fullmatch(path.name) or PART.fullmatch(path.name)):
+        if not _parts(path):
             continue
         before, number, _, total, after = _parts(path)
         # Partitioned tables count their parts over all folders.
@@ -82,6 +87,13 @@ def check_whole(paths: Sequence[Path], pattern: str) -> str:
     for save in saves.values():
         missing = save.missing()
         known = next(iter(save.files.values())).name
+        if missing and not save.total and not PART.fullmatch(known):
+            if min(save.files) <= 1 < len(save.files):
+                left_out.append(
+                    f"{len(save.files)} files numbered up to {max(save.files)}, without "
+                    f"{missing[0].name}{_more(len(missing) - 1)}"
+                )
+            continue
         if unwanted := [p for p in missing if fnmatchcase(p.name, Path(pattern).name)]:
             raise HarnessError(
                 f"{unwanted[0]}: is missing{_more(len(unwanted) - 1)}, as the name {known} says; "
@@ -124,10 +136,14 @@ def digest(path: Path) -> bytes:
 
 
 def _parts(path: Path) -> tuple[str, ...]:
-    """The name of a part: before the number, number, "of", total, and what comes after it."""
-    found = OF.fullmatch(path.name) or PART.fullmatch(path.name)
-    assert found is not None
-    return found.groups()
+    """The name of a part: before the number, number, "of", total, and what comes after it.
+
+    Nothing if it is not the name of a part.
+    """
+    for names in (OF, PART, NUMBERED):
+        if found := names.fullmatch(path.name):
+            return found.groups()
+    return ()
 
 
 def _more(number: int) -> str:

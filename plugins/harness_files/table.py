@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,12 @@ def _rows(description: Description, folder: Path, table: Path) -> list[Row]:
             raise HarnessError(
                 f"{table}: has no column {column!r}; {suggest(column, columns)}; say which one it "
                 f"is with {key} = ... in {description.path}"
+            )
+        if column not in columns and (alike := [c for c in columns if folded(c) == folded(column)]):
+            raise HarnessError(
+                f"{table}: has a column {quoted(alike[0], [column])}, which is not taken for the "
+                f"{key} as its name is not {quoted(column, alike)}; say {key} = "
+                f"{json.dumps(alike[0])} in {description.path}, or give it another name"
             )
     if not found:
         raise HarnessError(f"{table}: lists no patches; add some")

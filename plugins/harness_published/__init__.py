@@ -11,12 +11,13 @@ from harness.toml_files import read_toml
 FILE = Path(__file__).with_name("published.toml")
 
 
-def result(test_set: str, classes: tuple[str, ...], entry: dict[str, Any]) -> PublishedResult:
+def result(content: dict[str, Any], entry: dict[str, Any]) -> PublishedResult:
     """One entry of the file as a PublishedResult."""
     confusion = entry.pop("confusion", None)
     return PublishedResult(
-        test_set=test_set,
-        classes=classes,
+        test_set=content["test_set"],
+        classes=tuple(content["classes"]),
+        n_train=content["training_sets"].get(entry["trained_on"]),
         confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
         **entry,
     )
@@ -26,5 +27,4 @@ def result(test_set: str, classes: tuple[str, ...], entry: dict[str, Any]) -> Pu
 def harness_published_results() -> list[PublishedResult]:
     """Every entry of the file."""
     content = read_toml(FILE)
-    said = content["test_set"], tuple(content["classes"])
-    return [result(*said, entry) for entry in content["result"]]
+    return [result(content, entry) for entry in content["result"]]

@@ -295,6 +295,18 @@ def test_a_table_with_columns_of_other_names_and_no_splits(tmp_path, listed):
     assert sorted(set(found.groups)) == [f"patient {n}" for n in range(9)]
 
 
+@pytest.mark.parametrize(("place", "name"), [(2, "Group"), (3, " SPLIT"), (3, "sp\u200blit")])
+def test_a_column_whose_name_is_nearly_that_of_the_split_is_not_passed_over(
+    place, name, tmp_path, listed
+):
+    header = ["path", "label", "group", "split"]
+    key, header[place] = header[place], name
+    table(tmp_path / "patches.csv", listed, header)
+    path = write(tmp_path / "mine.toml", kind="table", table="patches.csv")
+    with pytest.raises(HarnessError, match=rf"patches.csv: .* not taken for the {key} .*{key} = "):
+        described(path)
+
+
 def test_a_table_in_the_toml_file(tmp_path, listed):
     text = 'kind = "table"\nname = "inside"\n'
     for path, label, *_ in listed:

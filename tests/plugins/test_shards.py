@@ -119,6 +119,24 @@ def test_names_that_tell_nothing():
     assert check_whole(found, "*.parquet") == ""
 
 
+@pytest.mark.parametrize(
+    "text", ["train_{}.parquet", "train-{}.parquet", "{:04}.parquet", "a1_b{:03}.parquet"]
+)
+def test_numbers_from_the_start_may_be_those_of_parts(text):
+    """They may be of anything else too, such as of patients, so it is a note and no error."""
+
+    def some(*numbers):
+        return [Path("data", text.format(number)) for number in numbers]
+
+    assert check_whole(some(0, 1, 2), "data/*") == check_whole(some(1, 2), "data/*") == ""
+    missing = some(1)[0].name
+    expected = f"2 files numbered up to 2, without {missing}"
+    assert check_whole(some(0, 2), "data/*") == expected
+    assert check_whole(some(1, 5), "data/*").endswith(f"{some(2)[0].name}, and 2 more")
+    assert check_whole(some(7), "data/*") == check_whole(some(1), "data/*") == ""
+    assert check_whole(some(0, 20261126123456), "data/*") == ""
+
+
 def test_two_saves_of_spark():
     name = "part-{:05}-{}-c000.snappy.parquet"
     one, other = "6f0d8a3e-16b5-4a33-8f0e-2b7c5d0e9a11", "0a4b1c9d-77aa-4bd1-9c55-3e21f0a86d42"

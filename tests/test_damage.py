@@ -272,6 +272,7 @@ def test_results_are_listed_and_removed(toy):
     assert len(list((toy.folder / "runs/fit/toy/toy-mean").iterdir())) == fits - 1
     toy("leaderboard")
     assert set(rows(toy)) == {"toy-mean", "toy-features", "toy-mean+flips", "fails"}
+    assert list((toy.folder / "runs/picture/toy").glob("*"))
     # What is computed from it goes with it.
     output = toy("results", "remove", "--model", "toy-mean", "--dataset", "toy", "--yes")
     assert "The last 2 are computed from the others." in output
@@ -287,7 +288,6 @@ def test_results_are_listed_and_removed(toy):
         "toy-means-train",
     ]
     assert "Everything is in the store" in toy("audit", "--dataset", "toy")
-    assert list((toy.folder / "runs/picture/toy").glob("*"))
     toy("results", "remove", "--dataset", "toy", "--yes")
     assert "Nothing is stored." in toy("results", "list")
     assert not list((toy.folder / "runs/dataset").glob("*"))
@@ -311,6 +311,14 @@ def test_results_remove_says_what_it_needs(toy):
     assert "name digests, or choose with" in toy("results", "remove", code=2)
     assert "no result is 0123" in toy("results", "remove", "0123", code=2)
     assert "did you mean toy-mean?" in toy("results", "list", "--model", "toy-man", code=2)
+    toy(*RUN, "--model", "toy-features")
+    both = "--model", "toy-mean", "--model", "toy-features"
+    assert "did you mean" in toy("results", "list", *both, "--model", "toy-meen", code=2)
+    output = toy("results", "remove", *both, "--yes")
+    assert "2 fits, 2 predictions" in output
+    assert "Nothing is stored of toy any more, so no tables of it are written" in output
+    output = toy("results", "remove", "--dataset", "toy", "--yes", code=2)
+    assert "--dataset toy: not in the store" in output
     assert "no store there" in toy("results", "list", "--store", "none", code=2)
 
 

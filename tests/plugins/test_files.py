@@ -143,6 +143,22 @@ def test_a_folder_runs_from_its_toml_alone(command, tmp_path):
     assert "Everything is in the store" not in command(*arguments)
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_libjpeg_says_of_damaged_data_is_loud(damaged, command, tmp_path):
+    fill(tmp_path / "patches", 8)
+    for number, path in enumerate(sorted((tmp_path / "patches").rglob("*.png"))):
+        data = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+        if number == 3:  # its end is there, but not all before it; or there is more before it
+            data = data[: len(data) - 30] + b"\xff\xd9" if damaged else data[:-2] + b"\0\xff\xd9"
+        path.unlink()
+        path.with_suffix(".jpg").write_bytes(data)
+    path = write(tmp_path / "mine.toml", kind="folder", folder="patches")
+    said = command("run", "--plugin", path, "--dataset", "mine", *FEW)
+    assert ("JPEG files with damaged data were read" in said) == damaged
+    assert ("find them with `jpeginfo -c`" in said) == damaged
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -182,8 +182,11 @@ def mean_of_shares(
 
     Of an accuracy it is the interval that ``of_predictions`` gives.
     """
-    mean = values.mean()
-    return linearized(name, mean, (values - mean) / len(values), labels, sampling)
+    mean, n = values.mean(), len(values)
+    moves, outcomes = (values - mean) / n, np.array([[1 - mean], [-mean]]) / n
+    by_class = np.broadcast_to(outcomes, (int(labels.max()) + 1, 2, 1))
+    more = unseen(moves[:, None], labels, by_class, np.array([mean, 1 - mean]))[0]
+    return linearized(name, mean, moves, labels, sampling, more=more)
 
 
 def linearized(
@@ -193,15 +196,16 @@ def linearized(
     labels: NDArray[np.int64],
     sampling: Sampling = INDEPENDENT,
     least: float = 0.0,
-    unseen: float | None = None,
+    one_patch: float | None = None,
+    more: float = 0.0,
 ) -> Figure:
     """A figure from ``least``, 0 or -1, to 1 that each patch moves by so much, (N,).
 
     Its variance is that of ``deviations``, enlarged by ``SMOOTHING`` of a patch of N, or by that of
-    one that moves the figure by ``unseen``.
+    one that moves the figure by ``one_patch``, and by ``more``.
     """
     n = len(influence)
-    more = SMOOTHING / n**2 if unseen is None else unseen**2
+    more += SMOOTHING / n**2 if one_patch is None else one_patch**2
     variance = np.square(deviations(influence, labels, sampling.groups)).sum() + more
     return _figure(name, value, variance, n, sampling, least)
 

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from harness.probes import Figure
 from harness.statistics.calibration import calibration_errors
 from harness.statistics.deviations import deviations
-from harness.statistics.intervals import INDEPENDENT, SMOOTHING, Sampling, linearized, quantile
+from harness.statistics.intervals import (
+    INDEPENDENT,
+    SMOOTHING,
+    Sampling,
+    linearized,
+    mean_of_shares,
+    quantile,
+)
 from harness.statistics.metrics import Floats, probabilities
 
 NEAR = 10
@@ -171,10 +178,13 @@ def risk(
     found = []
     for coverage in coverages:
         last = int(np.ceil(coverage * n)) - 1
-        near = slice(max(0, last - NEAR), last + NEAR + 1)
-        marginal = sorted_wrong[near].mean() if last + 1 < n else curve[last]
-        moves = (place <= last) * (wrong - marginal) * n / (last + 1)
         name = f"error_at_coverage_{coverage:g}"
+        if last + 1 == n:  # what the accuracy lacks of 1
+            found.append(mean_of_shares(name, wrong, labels, sampling))
+            continue
+        near = slice(max(0, last - NEAR), last + NEAR + 1)
+        marginal = sorted_wrong[near].mean()
+        moves = (place <= last) * (wrong - marginal) * n / (last + 1)
         found.append(
             linearized(name, float(curve[last]), (moves - moves.mean()) / n, labels, sampling)
         )

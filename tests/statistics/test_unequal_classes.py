@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics import intervals, paired
+from harness.statistics import intervals, paired, reliability
 from harness.statistics.metrics import OF_CONFUSION
 
 CELLS = {
@@ -90,3 +90,26 @@ def test_ends_are_possible_values_and_hold_the_figure(n_of, seed, shares):
         assert -most <= gaps[name].low <= gaps[name].high <= most
         if len(labels) > 1 and found[name].value not in (least, 1.0):
             assert found[name].high > found[name].low
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_of=st.lists(st.integers(1, 20), min_size=2, max_size=5),
+    seed=st.integers(0, 1000),
+    share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    effect=st.sampled_from([1.0, 4.0]),
+    grouped=st.booleans(),
+)
+def test_an_accuracy_has_one_interval_whoever_asks(n_of, seed, share, effect, grouped):
+    """On the board, on the pages of probes, and what it lacks of 1 as an error at full coverage."""
+    rng, n_classes = np.random.default_rng(seed), len(n_of)
+    labels = np.repeat(np.arange(n_classes), n_of)
+    predicted = drawn(rng, labels, [share] * n_classes, n_classes)
+    groups = np.arange(len(labels)) // 2 if grouped else None
+    sampling = intervals.Sampling(groups=groups, design_effect=effect)
+    one = intervals.of_predictions(labels, predicted, n_classes, sampling)["accuracy"]
+    right = (labels == predicted).astype(np.float64)
+    same = intervals.mean_of_shares("accuracy", right, labels, sampling)
+    assert (same.low, same.high) == pytest.approx((one.low, one.high), abs=1e-12)
+    _, (error,) = reliability.risk(labels, logits(predicted, n_classes), [1.0], sampling)
+    assert (1 - error.high, 1 - error.low) == pytest.approx((one.low, one.high), abs=1e-12)

@@ -77,7 +77,7 @@ def consistency(
     moves = moved(one, other, one == other)
     # Where one model is next to never wrong, hardly a patch shows whether the other is, too.
     unseen = float(moved(0, 0, 1))
-    return linearized(name, kappa, moves, labels, drawn, least=-1.0, unseen=unseen)
+    return linearized(name, kappa, moves, labels, drawn, least=-1.0, one_patch=unseen)
 
 
 def error_consistency(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:

@@ -324,6 +324,46 @@ def family(accuracy, n_models, trials, rng):
     return np.mean(any_pair), np.mean(first_pair)
 
 
+UNEQUAL = {
+    "one of three lost": ([10, 15, 15], [0, 0.95, 0.95]),
+    "one of nine lost": ([12] * 9, [0, *[0.98] * 8]),
+    "two of nine lost": ([12] * 9, [0, 0, *[0.98] * 7]),
+    "three of nine lost": ([12] * 9, [0, 0, 0, *[0.97] * 6]),
+    "one of nine lost, 800 each": ([800] * 9, [0, *[0.999] * 8]),
+    "nearly all called one class": ([10, 10, 10], [0.03, 0.94, 0.03]),
+    "one of one patch": ([1, 15, 15], [0.7, 0.98, 0.98]),
+    "twenty of one patch": ([1] * 20 + [10], [0.5] * 20 + [0.9]),
+}
+"""Patches of each class, and the recalls of classes that are nothing alike."""
+
+
+def unequal(kind, trials, rng):
+    """Share of test sets of ``UNEQUAL`` whose intervals hold the truth; and by the rules before.
+
+    Of accuracy and balanced accuracy, and of the difference in the latter of two such models.
+    """
+    n_of, recall = map(np.array, UNEQUAL[kind])
+    labels, n_classes = labels_of(n_of), len(n_of)
+    truth = np.average(recall, weights=n_of), recall.mean()
+    held, held_before = [], []
+    for trial in range(trials):
+        one, other = (
+            np.where(rng.random(len(labels)) < recall[labels], labels, (labels + 1) % n_classes)
+            for _ in range(2)
+        )
+        found = intervals.of_predictions(labels, one, n_classes)
+        gap = paired.of_predictions(labels, one, other, n_classes).differences["balanced_accuracy"]
+        ends = [found["accuracy"], found["balanced_accuracy"], gap]
+        inside = [f.low <= true <= f.high for f, true in zip(ends, (*truth, 0), strict=True)]
+        held.append(inside)
+        if trial % EVERY == 0:
+            ends = before.single(metrics.confusion_matrix(labels, one, n_classes), rng)
+            held_before.append(
+                [low <= true <= high for (low, high), true in zip(ends, truth, strict=False)]
+            )
+    return np.mean(held, axis=0), np.mean(held_before, axis=0)
+
+
 SETS = {"111": SAMPLE, "7,180": N_OF}
 EPOCHS = {
     "ten equally good": ([0.8] * 10, None),
@@ -336,6 +376,8 @@ def _run(wanted):
     name, *arguments = wanted
     rng, old = np.random.default_rng(zlib.crc32(repr(wanted).encode())), {}
     *given, size, trials = arguments
+    if name == "unequal":
+        return unequal(*given, size, trials, rng)
     if name == "epochs":
         return epochs(*EPOCHS[given[0]], size, trials, rng), old
     more = {"n_of": SETS[size]}
@@ -377,6 +419,7 @@ def main():
     for kind in EPOCHS:
         for sizes in ((111,), (37, 37, 37), (7180,), (2394, 2393, 2393)):
             wanted.append(("epochs", kind, sizes, fewer))
+    wanted += [("unequal", kind, trials) for kind in UNEQUAL]
     with ProcessPoolExecutor(arguments.processes) as pool:
         done = {}
         for one, found in zip(wanted, pool.map(_run, wanted), strict=True):
@@ -392,7 +435,7 @@ def page(done, ten, trials, fewer):
     tables = {
         name: [] for name in ("figures", "differences", "losses", "calibration_error", "areas")
     }
-    tables |= {"agreement": [], "epochs": []}
+    tables |= {"agreement": [], "epochs": [], "unequal": []}
     names = [*OF_CONFUSION, "recall"]
     risks = [*LOSSES, "AURC", *(f"error at {100 * c:g} %" for c in COVERAGES)]
     errors = ("truth", "plain", "if calibrated", "debiased", "covers")
@@ -401,6 +444,12 @@ def page(done, ten, trials, fewer):
             row = _shares(found, names, old)
         elif name == "differences":
             row = [*_shares(found[0], OF_CONFUSION, old), f"{100 * found[1]:.1f}"]
+        elif name == "unequal":
+            row = [f"{100 * x:.1f}" for x in found]
+            row[:2] = [f"{x} ({100 * y:.1f})" for x, y in zip(row, old, strict=False)]
+            n_of = UNEQUAL[size][0]
+            tables[name].append([f"{sum(n_of):,}", size, *row])
+            continue
         elif name == "losses":
             row = _shares(found, risks, old)
         elif name == "calibration_error":
@@ -425,6 +474,10 @@ def page(done, ten, trials, fewer):
         "## 95 % intervals that hold the truth",
         "`recall`: mean over classes. Errors as published for EfficientNet-B0 avg, or even.",
         table("figures", "accuracy", "errors", *names),
+        "## Classes that are nothing alike",
+        "A class that is all right or all wrong shows no spread, and neither does one of a single "
+        "patch. Of equal models, the difference in balanced accuracy.",
+        table("unequal", "classes", "accuracy", "balanced_accuracy", "difference"),
         "## 95 % intervals of paired differences that hold the truth",
         "`times`: errors of the second model relative to the first. `alike`: share of "
         "predictions in which the models are coupled as closely as can be. `p < .05`: called "

@@ -22,6 +22,15 @@ def test_intervals_cover(accuracy, errors):
         assert abs(share - 0.95) < NOISE, name
 
 
+@pytest.mark.parametrize("kind", coverage.UNEQUAL)
+def test_intervals_cover_where_classes_are_nothing_alike(kind):
+    now, before = coverage.unequal(kind, 300, np.random.default_rng(0))
+    least = 0.8 if kind == "twenty of one patch" else 0.92
+    assert (now > least).all()
+    if kind == "two of nine lost":  # without which the simulation would show nothing
+        assert (before < 0.9).all()
+
+
 def test_paired_intervals_cover_and_equal_models_are_equal():
     rng = np.random.default_rng(2)
     found, different = coverage.differences(0.977, "published", 1, 0.5, TRIALS, rng)

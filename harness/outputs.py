@@ -26,8 +26,8 @@ NEGATIVE = -1e-6
 """What is above this is no negative probability, but rounding."""
 FEW = 5
 """Patches from which on it is no chance that all rows of a model have the same sum."""
-MANY = 20
-"""Patches from which on it is no chance that every value of a model lies between 0 and 1."""
+MANY = 40
+"""Values from which on it is no chance that every one of a model lies between 0 and 1."""
 DECLARE = 'outputs = "{0}" in a TOML file, Model(outputs="{0}") in Python'
 """How to say what a model returns."""
 
@@ -110,7 +110,7 @@ def doubt(values: NDArray[np.float32]) -> str:
             f"({DECLARE.format('probabilities')}), or return logits"
         )
     differ = bool((values != values[0]).any())  # a constant model may be constant in that range
-    if len(values) >= MANY and values.max() <= 1 and differ:
+    if values.size >= MANY and len(values) >= FEW and values.max() <= 1 and differ:
         return (
             "its outputs all lie between 0 and 1, like those of a sigmoid, and the softmax of such "
             "values is no confidence; return logits (what goes into the sigmoid), or declare "

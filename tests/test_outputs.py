@@ -52,6 +52,8 @@ def one_hot(values):
         (sum(softmax(LOGITS * k, axis=1) for k in (1, 2, 3)), "each row sums to 3; divide"),
         (expit(LOGITS), "like those of a sigmoid"),
         (expit(LOGITS[:, :2]), "like those of a sigmoid"),
+        (expit(LOGITS[:8]), "like those of a sigmoid"),
+        (expit(LOGITS[:20, :2]), "like those of a sigmoid"),
     ],
 )
 def test_what_is_probably_no_logits_is_told_with_what_to_do(values, says):
@@ -78,7 +80,8 @@ def test_what_is_probably_no_logits_is_told_with_what_to_do(values, says):
         np.tile([2.0, 0.5, 1.0], (200, 1)),
         [2.0, 0.5, 1, 3, 1] + LOGITS / 10000,  # hardly learned anything
         5 * PROBABILITIES[:4],  # too few to tell
-        expit(LOGITS[:10]),  # too few to tell
+        expit(LOGITS[:7]),  # too few to tell
+        expit(LOGITS[:19, :2]),  # too few to tell
         np.zeros((0, 5)),
         np.zeros((200, 5)),
     ],

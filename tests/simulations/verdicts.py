@@ -123,7 +123,7 @@ def judged(theirs, ours, n):
         accuracy=theirs,
     )
     record = {"deviations": "", "selected_on": "test", "initial_weights": "ImageNet"}
-    dataset = {"shortfall": "", "train_shortfall": ""}
+    dataset = {"shortfall": "", "train_shortfall": "", "trained_on": "big"}
     now = []
     for effect in (1, 5):
         measured = of_counts("accuracy", np.mean(ours), n / effect)

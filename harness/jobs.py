@@ -7,6 +7,7 @@ and predictions, many of which one pass over the patches gives, are in ``harness
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -94,7 +95,10 @@ def describe_dataset(
 
 
 def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
-    """Store labels, ids, folds and groups of test patches beside what is said of a dataset."""
+    """Store labels, ids, folds and groups of test patches beside what is said of a dataset.
+
+    Also how the patches of all parts were listed, of which others are not stored.
+    """
     np.save(folder / "labels.npy", splits.test.labels)
     (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)), encoding="utf-8")
     folds = np.zeros(len(splits.test.labels), np.int64)
@@ -103,7 +107,18 @@ def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folde
     np.save(folder / "folds.npy", folds)
     if splits.groups is not None:
         (folder / "groups.json").write_text(json.dumps(list(splits.groups)), encoding="utf-8")
-    return described
+    return {**described, "listing": listing(splits)}
+
+
+def listing(splits: Splits) -> dict[str, str]:
+    """By part of a dataset, SHA-256 of its ids and labels in their order."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        if part := getattr(splits, name):
+            digest = hashlib.sha256(json.dumps(list(part.ids)).encode())
+            digest.update(np.asarray(part.labels, np.int64).tobytes())
+            found[name] = digest.hexdigest()
+    return found
 
 
 def fit(

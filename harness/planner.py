@@ -189,9 +189,28 @@ class _DatasetPlanner:
             return jobs.store_dataset(described, self.splits, self.pairs, folder)
 
         key = self.key("dataset", "splits", description=described)
+        self.check_listing(key)
         label = f"{self.dataset.name}: list patches"
         self.copy = self.plan.add(Job(key, (), label, compute, guests=self.guests()))
         self.plan.copies.append(self.copy)
+
+    def check_listing(self, key: Key) -> None:
+        """Raise HarnessError if patches were listed otherwise for the store.
+
+        What is stored of them would be that of others, if their order is not always the same.
+        """
+        if key not in self.store:
+            return
+        stored = self.store.record(key).get("listing", {})
+        now = jobs.listing(self.splits)
+        if other := [part for part, digest in stored.items() if now.get(part) != digest]:
+            raise HarnessError(
+                f"dataset {self.dataset.name}: its {other[0]} patches are not the same, or not in "
+                f"the same order, as when they were listed for {self.store.root}, although its "
+                "fingerprint is; sort them in the dataset's load and let the fingerprint depend on "
+                "ids and labels, or, if they are right now, remove what is stored with `harness "
+                f"results remove --dataset {self.dataset.name}`"
+            )
 
     def conditions(self) -> list[Condition]:
         """The requested perturbations at all their levels."""

@@ -244,7 +244,7 @@ class Store:
         """Remember which copy of a dataset was used last: the leaderboard is about that one."""
         pointer, text = self._current(key.dataset), key.digest + "\n"
         try:
-            if pointer.read_bytes() == text.encode():
+            if digests.read_bytes(pointer) == text.encode():
                 return
         except OSError:
             pass
@@ -277,7 +277,7 @@ class Store:
         pointer = self._current(dataset)
         splits = self.root / "dataset" / dataset / "splits"
         try:
-            name = pointer.read_bytes().decode("ascii").strip()
+            name = digests.read_bytes(pointer).decode("ascii").strip()
             if name not in [folder.name for folder in _inside(splits)]:
                 raise ValueError("names no copy of the dataset")
         except FileNotFoundError:

@@ -28,7 +28,7 @@ def fault(root: Path) -> str:
     if os.path.lexists(root) and not root.is_dir():
         raise HarnessError(f"--store {root}: is a file, not a folder; choose another --store")
     try:
-        content = marker.read_bytes()
+        content = digests.read_bytes(marker)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:

@@ -101,7 +101,7 @@ def read_record(folder: Path) -> Record:
         known = _records.get(name)
         if known is not None and known[:2] == state:
             return known[2]
-        record = digests.unsealed(path.read_bytes())
+        record = digests.unsealed(digests.read_bytes(path))
         place = _place(record)
     except (FileNotFoundError, NotADirectoryError):
         raise DamagedError(path, "is missing", folder) from None

@@ -78,6 +78,41 @@ def disturbing(torch: Any) -> Iterator[None]:
         torch.nn.Module.load_state_dict = load
 
 
+def other_defaults(torch: Any) -> None:
+    """From here on, what stays as it is built is never the same as in another process.
+
+    Seeds that the code of the network sets have no effect, parameters that are to be constant and
+    statistics of batch normalization get noise. For a process that is there to be compared.
+    """
+    for owner in (torch, torch.random, torch.cuda):
+        for name in ("manual_seed", "manual_seed_all"):
+            if hasattr(owner, name):
+                setattr(owner, name, lambda seed: torch.default_generator)
+
+    def noisy(fill: Any) -> Any:
+        def filled(tensor: Any, *arguments: Any, **more: Any) -> Any:
+            found = fill(tensor, *arguments, **more)
+            if isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point():
+                with torch.no_grad():
+                    tensor.uniform_(0.5, 1.5)
+            return found
+
+        return filled
+
+    for name in ("constant_", "ones_", "zeros_"):
+        setattr(torch.nn.init, name, noisy(getattr(torch.nn.init, name)))
+    norm = torch.nn.modules.batchnorm._NormBase
+    reset = norm.reset_running_stats
+
+    def reset_to_noise(module: Any) -> None:
+        reset(module)
+        if module.track_running_stats:
+            for statistic in (module.running_mean, module.running_var):
+                statistic.uniform_(0.5, 1.5)
+
+    norm.reset_running_stats = reset_to_noise
+
+
 def digests(torch: Any, network: Any) -> dict[str, str]:
     """By name of each tensor of a network, its dtype and a digest of its values.
 

@@ -1,7 +1,8 @@
 """Which weights of a described model were loaded: it is built and loaded twice, and compared.
 
 Each time in a process of its own, one after the other, with other random numbers. In the second,
-all that is to be loaded is filled with noise before. What then differs was not loaded: the own
+all that is to be loaded is filled with noise before, and so is what is made as a constant or after
+a seed is set. What then differs was not loaded: the own
 weights that ``load_state_dict`` was given back, a layer made after loading, statistics of batch
 normalization that stayed at their defaults. Where all tensors are the same and yet the two answer
 noise differently, the answer depends on values that are no parameters, such as a layer in a list.

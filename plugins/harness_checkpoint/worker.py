@@ -118,6 +118,8 @@ class Loaded:
                 lambda storage: None,
                 lambda storage, place: storage if str(place).startswith("cuda") else None,
             )
+        if setup["disturbed"]:
+            loading.other_defaults(torch)
         with loading.disturbing(torch) if setup["disturbed"] else contextlib.nullcontext():
             network = self._build()
         if not isinstance(network, torch.nn.Module):

@@ -107,6 +107,8 @@ def _mismatch(key: str, value: Any, parameter: inspect.Parameter) -> str:
         return "" if not kinds <= {*NUMBERS, str, type(None)} else wanted
     if isinstance(value, str):
         return "" if str in kinds else wanted
+    if isinstance(value, list | tuple | dict | set) and kinds <= {*NUMBERS, str, type(None)}:
+        return wanted
     if isinstance(value, bool):
         return "" if bool in kinds or not kinds & {int, float} else wanted
     if isinstance(value, int | float) and kinds - {type(None)} == {bool} and value not in (0, 1):

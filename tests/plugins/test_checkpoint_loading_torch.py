@@ -721,3 +721,113 @@ def test_of_what_cannot_be_looked_into_the_key_is_believed(made, how):
     if how == "old":
         new = advised(error, made.folder)
         assert set(torch.load(made.folder / new, weights_only=True)) == set(Net_state())
+
+
+MORE = """
+import copy
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean(dim=(2, 3)))
+
+    def load_whole(self):
+        self.load_state_dict(torch.load("w.pth"))
+
+    def load_and_new_head(self):
+        self.load_whole()
+        torch.manual_seed(0)
+        self.head = nn.Linear(4, 3)
+
+    def load_and_constant_head(self):
+        self.load_whole()
+        self.head = nn.Linear(4, 3)
+        nn.init.constant_(self.head.weight, 0.5)
+        nn.init.zeros_(self.head.bias)
+
+def whole():
+    net = Net()
+    net.load_whole()
+    return net
+
+def whole_after_a_seed():
+    torch.manual_seed(1)
+    return whole()
+
+def parameters_alone():
+    net, saved = Net(), torch.load("w.pth")
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            parameter.copy_(saved[name])
+    return net
+
+def copied_before():
+    net = Net()
+    own = copy.deepcopy(net.state_dict())
+    own.update({k: v for k, v in torch.load("w.pth").items() if "running" not in k})
+    net.load_state_dict(own)
+    return net
+
+def seeded_head():
+    torch.manual_seed(42)
+    net = Net()
+    saved = torch.load("w.pth")
+    net.body.load_state_dict({k[5:]: v for k, v in saved.items() if k.startswith("body.")})
+    return net
+
+def seeded():
+    torch.manual_seed(42)
+    return Net()
+
+def other_norm():
+    net = whole()
+    net.body[1] = nn.BatchNorm2d(4)
+    return net
+"""
+
+
+@pytest.fixture
+def more(made):
+    """The same, with the networks above and weights of all their tensors."""
+    (made.folder / "more.py").write_text(MORE)
+    body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).state_dict(prefix="body.")
+    state = {**body, **nn.Linear(4, 3).state_dict(prefix="head.")}
+    torch.save({k: v + 1 for k, v in state.items()}, made.folder / "w.pth")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("network", "method", "names"),
+    [
+        ("parameters_alone", "", "body.1.running_mean, body.1.running_var"),
+        ("copied_before", "", "body.1.running_mean, body.1.running_var"),
+        ("seeded_head", "", "head.weight, head.bias"),
+        ("seeded", "", "body.0.weight, body.0.bias, body.1.weight, body.1.bias, "),
+        ("other_norm", "", "body.1.weight, body.1.bias, body.1.running_mean, body.1.running_var"),
+        ("Net", "load_and_new_head", "head.weight, head.bias"),
+        ("Net", "load_and_constant_head", "head.weight, head.bias"),
+    ],
+)
+def test_what_a_seed_or_a_constant_makes_the_same_each_time_is_not_loaded(
+    network, method, names, more
+):
+    text = f'network = "more:{network}"\n'
+    text += f'[weights]\nmethod = "{method}"\n' if method else ""
+    with pytest.raises(HarnessError, match=re.escape(f"tensors ({names}")):
+        more.fit(text)
+
+
+@pytest.mark.parametrize(
+    ("network", "method"), [("whole", ""), ("whole_after_a_seed", ""), ("Net", "load_whole")]
+)
+def test_seeds_and_constants_do_not_matter_where_all_is_loaded(network, method, more):
+    text = f'network = "more:{network}"\n'
+    text += f'[weights]\nmethod = "{method}"\n' if method else ""
+    _, said = more.fit(text)
+    assert said == (["net: load_whole loaded 9 of 9 tensors"] if method else [])

@@ -30,7 +30,7 @@ from harness.progress import say
 from harness.registry import Plugin, Registry
 from harness.splits import Subset, check_splits, fold_pairs
 from harness.store import Key, Store
-from harness.stored import Record
+from harness.stored import Record, where
 from harness.sweeps import Finish
 from harness.types import (
     Dataset,
@@ -209,7 +209,7 @@ class _DatasetPlanner:
                 f"the same order, as when they were listed for {self.store.root}, although its "
                 "fingerprint is; sort them in the dataset's load and let the fingerprint depend on "
                 "ids and labels, or, if they are right now, remove what is stored with `harness "
-                f"results remove --dataset {self.dataset.name}`"
+                f"results remove --dataset {self.dataset.name} --yes{where(self.store.root)}`"
             )
 
     def conditions(self) -> list[Condition]:

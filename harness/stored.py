@@ -50,11 +50,16 @@ class DamagedError(HarnessError):
         return unquote(self.folder.parent.name)
 
 
+plugin_files: list[Path] = []
+"""Files that this command was given with --plugin: those that it advises need them, too."""
+
+
 def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     """What to do about a damaged result: the commands that compute it again, or remove it."""
     *_, kind, dataset, name, digest = ("", "", "", *folder.absolute().parts)
     store = where(folder.parents[3])
     removed = f"`harness results remove {digest} --yes{store}` removes it"
+    store += "".join(f" --plugin {shlex.quote(str(path))}" for path in plugin_files)
     if kind == "dataset":
         return f"`harness run --dataset {shlex.quote(dataset)}{store}` lists the patches again"
     if kind == "finding":

@@ -252,3 +252,44 @@ def test_a_family_that_fails_is_named(command, tmp_path, name):
     output = command("run", "--plugin", file, "--model", name, code=2)
     base = name.removesuffix("+flips")
     assert f"the model family fam cannot make '{base}' (KeyError: '{base[-1]}')" in output
+
+
+SHUFFLES = """
+import os, random
+import numpy as np
+from harness import Dataset, Splits, hookimpl
+
+class Shuffled:
+    def __init__(self, part, n):
+        self.numbers = list(range(n))
+        random.Random(os.environ.get("ORDER")).shuffle(self.numbers)
+        self.labels = np.array(self.numbers) % 3
+        self.ids, self.fingerprint = [f"{part}/{i}" for i in self.numbers], f"{part} {n}"
+
+    def read(self, indices):
+        values = 80 * self.labels[indices][:, None, None, None]
+        return np.broadcast_to(values, (len(indices), 8, 8, 3)).astype(np.uint8)
+
+def load(folder):
+    return Splits(train=Shuffled("train", 30), test=Shuffled("test", 15))
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="shuffled", title="S", classes=("a", "b", "c"), load=load)]
+"""
+
+
+def test_a_dataset_that_is_listed_in_another_order_each_time_is_refused(toy):
+    """Otherwise the labels of one process would be those of the logits of another."""
+    (toy.folder / "shuffles.py").write_text(SHUFFLES)
+    run = ("run", "--plugin", "shuffles.py", "--dataset", "shuffled", "--no-probes", "--model")
+    toy(*run, "toy-mean", ORDER="1")
+    toy(*run, "toy-features", ORDER="1")
+    assert measured(toy, "shuffled") == ["toy-features", "toy-mean"]
+    says = "dataset shuffled: its train patches are not the same, or not in the same order"
+    output = toy(*run, "rgb-means", ORDER="2", code=2)
+    assert says in output
+    assert "rgb-means" not in measured(toy, "shuffled")
+    (advice,) = re.findall(r"`harness (results remove --dataset shuffled --yes)`", output)
+    toy(*advice.split())
+    toy(*run, "toy-mean", ORDER="2")

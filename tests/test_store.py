@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -267,6 +269,37 @@ def test_the_current_copy_is_proved(store, content):
     (store.folder(COPY) / "ids.json").write_text("()")
     with pytest.raises(DamagedError, match=r"ids\.json: is damaged"):
         store.current("d")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.parametrize("name", ["record.json", "weights.bin", "current", "store.json"])
+def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(store, name):
+    with store.write(COPY) as (folder, _):
+        (folder / "ids.json").write_text("[]")
+    store.set_current(COPY)
+    places = {"current": store.root / "dataset" / "d", "store.json": store.root}
+    path = places.get(name, store.folder(KEY)) / name
+    path.unlink()
+    os.mkfifo(path)
+
+    def read():
+        opened = Store.existing(store.root)
+        opened.find(KEY)
+        opened.current("d")
+
+    with pytest.raises(HarnessError, match=re.escape(f"{path}: ")) as caught:
+        read()
+    assert "\n" not in str(caught.value)
+    if name == "store.json":
+        Store(store.root)
+        assert path.is_file()
+
+
+def test_advice_names_the_files_that_the_command_was_given(store, monkeypatch):
+    monkeypatch.setattr(stored, "plugin_files", [Path("my data.toml")])
+    (store.folder(KEY) / "weights.bin").write_bytes(b"")
+    with pytest.raises(DamagedError, match=r"`harness run .* --plugin 'my data.toml'` computes"):
+        store.find(KEY)
 
 
 def test_a_store_of_an_older_format_is_refused(tmp_path):

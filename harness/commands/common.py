@@ -45,8 +45,11 @@ def registry_of(options: argparse.Namespace) -> Registry:
 
 def load_registry(options: argparse.Namespace) -> Registry:
     """What the plugins offer, without a word about broken ones."""
+    from harness import stored
     from harness.plugins import load_plugins
     from harness.trial import Trial
+
+    stored.plugin_files[:] = options.plugin
 
     trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
     without, files = switched_off(options), plugin_files(options)

@@ -108,7 +108,9 @@ def _mismatch(key: str, value: Any, parameter: inspect.Parameter) -> str:
     if isinstance(value, str):
         return "" if str in kinds else wanted
     if isinstance(value, list | tuple | dict | set) and kinds <= {*NUMBERS, str, type(None)}:
-        return wanted
+        # Without an annotation, a default of 224 may be given as (224, 224).
+        known = parameter.annotation is not inspect.Parameter.empty or kinds == {bool}
+        return wanted if known else ""
     if isinstance(value, bool):
         return "" if bool in kinds or not kinds & {int, float} else wanted
     if isinstance(value, int | float) and kinds - {type(None)} == {bool} and value not in (0, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from harness.registry import Registry
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.store import Store
-from harness.stored import load_array
+from harness.stored import load_array, names, read_record
 
 
 class Trackers:
@@ -49,6 +50,8 @@ class Trackers:
                     contextlib.redirect_stdout(sys.stderr),
                 ):
                     self.manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
+                if "folder" in facts:
+                    _take_away(facts["folder"])
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -73,6 +76,18 @@ class Trackers:
             self.problems.setdefault(f"{job.label}: not told to trackers", Failure(str(error)))
             return
         self.tell("harness_result_stored", record=record, folder=folder, figures=figures)
+
+
+def _take_away(folder: Path) -> None:
+    """Remove what a tracker wrote into the folder of a result. Raises HarnessError if it did."""
+    added = sorted({*names(folder)} - {*read_record(folder)["files"]})
+    for name in added:
+        (folder / name).unlink()
+    if added:
+        raise HarnessError(
+            f"it wrote {added[0]} into {folder}, where nothing but the result may be, so that is "
+            "removed; write into a folder of your own"
+        )
 
 
 def _figures(labels: NDArray[np.int64], run: Run) -> dict[str, float]:

@@ -293,3 +293,45 @@ def test_a_dataset_that_is_listed_in_another_order_each_time_is_refused(toy):
     (advice,) = re.findall(r"`harness (results remove --dataset shuffled --yes)`", output)
     toy(*advice.split())
     toy(*run, "toy-mean", ORDER="2")
+
+
+ENDS = """
+import os
+from pathlib import Path
+from harness import Dataset, ModelProbe, hookimpl
+
+def leaves(*_):
+    os._exit(0)
+
+@hookimpl
+def harness_probes():
+    return [ModelProbe(name="leaves", title="P", measure=leaves)]
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="left", title="L", classes=("a", "b", "c"), load=leaves)]
+
+@hookimpl
+def harness_result_stored(record, folder):
+    (folder / "inner").mkdir(exist_ok=True)
+    (folder / "inner" / "own.txt").write_text("42")
+
+@hookimpl
+def harness_run_started(jobs):
+    os._exit(0)
+"""
+
+
+def test_whoever_ends_the_process_or_writes_into_results_is_named_and_the_board_is_there(toy):
+    (toy.folder / "ends.py").write_text(ENDS)
+    output = toy("run", "--plugin", "ends.py", "--dataset", "left", *TOY, code=1)
+    # The others are the start of the run and the probe of each model.
+    assert re.search(
+        r"failed: dataset left \(and 3 more for the same reason\): .*it called os\._exit\(0\)",
+        output,
+    )
+    written = r"failed: harness_result_stored of the plugin ends.*: it wrote inner/own\.txt into"
+    assert re.search(written, output)
+    assert not list((toy.folder / "runs").rglob("own.txt"))
+    assert measured(toy) == ["toy-features", "toy-mean"]
+    assert "Everything is in the store" in toy("run", *TOY)

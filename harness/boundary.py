@@ -146,17 +146,19 @@ def _settled(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def contained() -> Iterator[None]:
+def contained(may_end: bool = False) -> Iterator[None]:
     """Around a plugin's code: what it sets for the whole process is as before afterwards.
 
     That is the state of global generators of random numbers, the working folder, the environment,
     how numpy takes an overflow, filters of warnings, and threads and number types of OpenCV and
     torch. For the main thread. What computes results has a process of its own for each plugin
-    instead: see ``harness.supervise``.
+    instead: see ``harness.supervise``. Unless it ``may_end`` the process, as what is loaded in one
+    of its own may, ``os._exit`` is an error of the plugin.
     """
     put_back = [*_states()]
     leave = os._exit
-    os._exit = _not_here(leave, os.getpid())  # type: ignore[assignment]
+    if not may_end:
+        os._exit = _not_here(leave, os.getpid())  # type: ignore[assignment]
     try:
         with alone(), warnings.catch_warnings(), np.errstate():
             yield

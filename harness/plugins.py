@@ -187,7 +187,7 @@ def _load(
     manager = registry.manager
     try:
         # What it prints is not what a command prints, and its working folder is its own business.
-        with contained(), contextlib.redirect_stdout(sys.stderr):
+        with contained(may_end=True), contextlib.redirect_stdout(sys.stderr):
             module = load()
             hooks, items = _contributions(manager, module, plugin, trace)
     except KeyboardInterrupt:
@@ -215,7 +215,7 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
             known = ", ".join(registry.readers)
             cause = left_out(str(kind), registry.plugins) or "correct it"
             raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
-        with contained():
+        with contained(may_end=True):
             items = list(registry.readers[kind].read(path, content))
         try:
             check_contributions(f"the reader {kind}", items, tuple(KINDS))

@@ -381,15 +381,11 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", required=True, metavar="COMMAND"
     )
     filters = argparse.ArgumentParser(add_help=False, parents=[stored])
-    for what in ("dataset", "model"):
-        filters.add_argument(
-            f"--{what}",
-            action="append",
-            default=[],
-            metavar="NAME",
-            help=f"only results {'on' if what == 'dataset' else 'of'} this {what} (several times: "
-            "these)",
-        )
+    for option, about in (
+        ("--dataset", "only results on this dataset; several times: on these"),
+        ("--model", "only results of this model; several times: of these"),
+    ):
+        filters.add_argument(option, action="append", default=[], metavar="NAME", help=about)
     filters.add_argument("--failed", action="store_true", help="only models that failed")
     list_results = results_commands.add_parser(
         "list",

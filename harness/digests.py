@@ -24,7 +24,7 @@ def of_file(path: Path) -> str:
     A change is told from the size and the time of the last change. Raises OSError.
     """
     name, status = os.path.abspath(path), path.stat()  # noqa: PTH100
-    check_regular(path)
+    _check_regular(path, status)
     state = status.st_size, status.st_mtime_ns
     known = _known.get(name)
     if known is None or known[:2] != state:
@@ -34,16 +34,16 @@ def of_file(path: Path) -> str:
     return known[2]
 
 
-def check_regular(path: Path) -> None:
-    """Raise OSError for what is no file of bytes, such as a pipe, from which reading never ends."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "is not a regular file", str(path))
-
-
 def read_bytes(path: Path) -> bytes:
     """What is in a regular file. Raises OSError."""
-    check_regular(path)
+    _check_regular(path, path.stat())
     return path.read_bytes()
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    """Raise OSError for what is no file of bytes, such as a pipe, from which reading never ends."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 def forget(folder: Path) -> dict[str, tuple[int, int, str]]:

@@ -114,7 +114,8 @@ def listing(splits: Splits) -> dict[str, str]:
     """By part of a dataset, SHA-256 of its ids and labels in their order."""
     found = {}
     for name in ("train", "validation", "test"):
-        if part := getattr(splits, name):
+        part = getattr(splits, name)
+        if part is not None:
             digest = hashlib.sha256(json.dumps(list(part.ids)).encode())
             digest.update(np.asarray(part.labels, np.int64).tobytes())
             found[name] = digest.hexdigest()

@@ -215,7 +215,7 @@ def test_a_size_that_is_given_is_the_size_that_it_sees():
         ("drop_rate=True", "argument drop_rate=True: VisionTransformer takes float"),
         ("qkv_bias=[False]", "qkv_bias=.*False.*: VisionTransformer takes bool"),
         ("qk_norm={'a':False}", "argument qk_norm=.*: VisionTransformer takes bool"),
-        ("drop_rate=[0.1]", "drop_rate="),
+        ("drop_rate=[0.1]", r"cannot build it .*change its arguments .*drop_rate"),
         ("dynamic_img_size=maybe", "takes bool"),
         ("fc_norm=on_off", "takes bool"),
         ("no_such=3", "cannot build it .*no_such.*change its arguments"),

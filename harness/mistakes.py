@@ -50,17 +50,13 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "## Confidence",
     ]
     written = []
-    pictures: tuple[tuple[str, Callable[[Any], Any], Any, str], ...] = (
-        (
-            *("reliability", _draw_reliability, _reliabilities(board)),
-            "How often predictions of a confidence are right.",
-        ),
-        (
-            *("coverage", _draw_coverage, _coverages(board)),
-            "Error rate among the patches that a model is surest of.",
-        ),
+    confidence = "How often predictions of a confidence are right."
+    coverage = "Error rate among the patches that a model is surest of."
+    pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
+        ("reliability", confidence, _draw_reliability, _reliabilities(board)),
+        ("coverage", coverage, _draw_coverage, _coverages(board)),
     )
-    for plot, draw, curves, caption in pictures:
+    for plot, caption, draw, curves in pictures:
         path = folder / f"{name}-{plot}.png"
         key = key_of(board.dataset["name"], path.stem, draw, curves)
         shown = drawing.write(path, plot, partial(draw, curves), problems, caption, key)

@@ -121,6 +121,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         *board.assumed,
     ]
     same_patches = tuple(r for r in board.published if not board.other_test_data(r))
+    published = list(map(asdict, same_patches))
     found = {
         probe: {model: asdict(finding) for model, finding in by_model.items()}
         for probe, by_model in board.findings.items()
@@ -131,7 +132,6 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
         if not findings:
             continue
         lines.append(f"## {inline(probe.title)}")
-        published = list(map(asdict, same_patches))
         shows = [found[probe.name], published, board.truth.classes]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"

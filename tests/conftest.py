@@ -14,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from harness import stored
+
 # No test is about how long it takes; and a busy machine is no reason to fail.
 hypothesis.settings.register_profile(
     "harness", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -90,6 +92,12 @@ class Command:
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         raise AssertionError(f"{line!r} never came: {self.toy_log}")
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command called in this process was given with --plugin is not in later advice."""
+    monkeypatch.setattr(stored, "plugin_files", [])
 
 
 @pytest.fixture

@@ -113,8 +113,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             option = {"settings": "set"}.get(name, name)
             parser.error(f"argument {option}: must not be empty")
     options.arguments = list(arguments)
-    options.left_out = []  # datasets that are known to fail
-    options.refused = None  # plugins that cannot be loaded, once that is known
     options.said = shlex.join(["harness", *arguments])
     return options
 
@@ -279,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         help="let each epoch predict the test patches as well, and say what choosing the epoch "
         "on them would have added to the accuracy",
     )
-    run.set_defaults(command=commands.run, plan=commands.plan_run)
+    run.set_defaults(command=commands.run)
 
     audit = added.add_parser(
         "audit",
@@ -292,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--probe", action="append", default=[], metavar="NAME", help="only this probe"
     )
-    audit.set_defaults(command=commands.audit, plan=commands.plan_audit)
+    audit.set_defaults(command=commands.audit)
 
     calibrate = added.add_parser(
         "calibrate",
@@ -313,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument(
         "--seeds", type=_positive, default=20, metavar="N", help="phantoms to make (default: 20)"
     )
-    calibrate.set_defaults(command=commands.calibrate, plan=commands.plan_audit)
+    calibrate.set_defaults(command=commands.calibrate)
 
     listing = added.add_parser(
         "list",
@@ -433,7 +431,7 @@ def _parser() -> argparse.ArgumentParser:
     contrast.add_argument("one", metavar="DATASET")
     contrast.add_argument("other", metavar="DATASET", help="e.g. nct-crc-he nct-crc-he-nonorm")
     contrast.add_argument("--model", action="append", default=[], metavar="NAME", required=True)
-    contrast.set_defaults(command=commands.contrast, plan=commands.plan_contrast)
+    contrast.set_defaults(command=commands.contrast)
 
     for_data = added.add_parser("data", help="get datasets")
     data_commands = for_data.add_subparsers(title="commands", required=True, metavar="COMMAND")

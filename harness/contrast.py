@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness import classes, compare, figures, predictions
+from harness import compare, figures, pairing, predictions
 from harness.compare import Compared
-from harness.errors import HarnessError
 from harness.markup import inline, visible
 from harness.numbers import p_value, percent, points
 from harness.plan import Plan
@@ -22,115 +19,13 @@ from harness.predictions import GroundTruth, Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page
 from harness.rows import Entry
-from harness.splits import Subset
 from harness.statistics.intervals import Sampling
 from harness.statistics.ranking import holm
 from harness.store import Store
-from harness.types import Dataset, Split, Splits
 
 SCHEMA = 1
 LONGEST = 200
 """Characters of a file's name, which some systems limit to 255 bytes."""
-
-
-def pair(one: Dataset, other: Dataset, data: Path) -> tuple[tuple[Dataset, Dataset], int]:
-    """Two datasets, with only those patches to train on and to select on that both have.
-
-    The number of those to train on comes along. Patches are the same when their ids are, but for
-    the part before the first slash where all ids of a split share it, as it then names the archive.
-    A dataset that loses patches goes by another name, NAME-common, so that its other results stay
-    what they are. Raises HarnessError unless classes and test patches are the same.
-    """
-    if one.name == other.name:
-        raise HarnessError(f"contrast: {one.name} is contrasted with itself; name two datasets")
-    if one.classes != other.classes:
-        same = set(one.classes) == set(other.classes)
-        raise HarnessError(
-            f"contrast: {one.name} and {other.name} have "
-            f"{'their classes in another order' if same else 'other classes'} "
-            f"({', '.join(one.classes)}; {', '.join(other.classes)})"
-            f"{classes.spelling(one.classes, other.classes)}; name two versions of one dataset"
-        )
-    datasets = one, other
-    loaded = [dataset.load(data) for dataset in datasets]
-    tests = [splits.test for splits in loaded]
-    same_names = list(tests[0].ids) == list(tests[1].ids)
-    if not same_names or tests[0].fingerprint != tests[1].fingerprint:
-        what = f"have other test patches{' of the same names' if same_names else ''}"
-        raise HarnessError(
-            f"contrast: {one.name} and {other.name} {what}; name two versions of one dataset that "
-            "share their test patches"
-        )
-    trains = [splits.train for splits in loaded]
-    for dataset, train in zip(datasets, trains, strict=True):
-        if train is None:
-            raise HarnessError(
-                f"contrast: {dataset.name} has no training patches of its own; name another dataset"
-            )
-    kept = [{"train": indices} for indices in _common(datasets, trains, "training")]
-    validations = [splits.validation for splits in loaded]
-    alone = [d.name for d, own in zip(datasets, validations, strict=True) if own is None]
-    if len(alone) == 1:
-        raise HarnessError(
-            f"contrast: {alone[0]} has no validation patches and the other has; name two versions "
-            "of one dataset"
-        )
-    if not alone:
-        for by_part, indices in zip(
-            kept, _common(datasets, validations, "validation"), strict=True
-        ):
-            by_part["validation"] = indices
-    chosen = [_only(*known) for known in zip(datasets, loaded, kept, strict=True)]
-    return (chosen[0], chosen[1]), len(kept[0]["train"])
-
-
-def _common(
-    datasets: Sequence[Dataset], parts: Sequence[Any], called: str
-) -> list[NDArray[np.int64]]:
-    """Where in a part of each dataset the patches are that both have, in the order of the one."""
-    one, other = datasets
-    places = [_places(*known, called) for known in zip(datasets, parts, strict=True)]
-    shared = [key for key in places[0] if key in places[1]]
-    if not shared:
-        raise HarnessError(
-            f"contrast: {one.name} and {other.name} have no {called} patch in common; their files "
-            "must have the same names"
-        )
-    kept = [np.array([at[key] for key in shared]) for at in places]
-    labels = [part.labels[indices] for part, indices in zip(parts, kept, strict=True)]
-    for first in np.flatnonzero(labels[0] != labels[1])[:1]:
-        of_one, of_other = (one.classes[found[first]] for found in labels)
-        raise HarnessError(
-            f"contrast: {shared[first]} is {of_one} in {one.name} and {of_other} in {other.name}; "
-            "correct its label"
-        )
-    return kept
-
-
-def _places(dataset: Dataset, split: Split, called: str) -> dict[str, int]:
-    """The place of each patch of a split by its id, less the archive that all ids begin with."""
-    ids = list(split.ids)
-    archives = {id_.partition("/")[0] if "/" in id_ else None for id_ in ids}
-    if len(archives) == 1 and None not in archives:
-        ids = [id_.partition("/")[2] for id_ in ids]
-    places = {id_: place for place, id_ in enumerate(ids)}
-    if len(places) < len(ids):
-        twice = next(id_ for place, id_ in enumerate(ids) if places[id_] != place)
-        raise HarnessError(
-            f"contrast: {dataset.name} has two {called} patches with the id {twice}; rename one"
-        )
-    return places
-
-
-def _only(dataset: Dataset, splits: Splits, kept: Mapping[str, NDArray[np.int64]]) -> Dataset:
-    """The dataset with some patches of some parts, or as it is if these are all, in order."""
-    fewer: dict[str, Any] = {part: Subset(getattr(splits, part), at) for part, at in kept.items()}
-    whole = {part: np.arange(len(getattr(splits, part).labels)) for part in kept}
-    if all(np.array_equal(kept[part], at) for part, at in whole.items()):
-        return replace(dataset, load=lambda folder: splits)
-    shortfall = f"{len(kept['train']):,} training patches that both versions have"
-    found = replace(splits, train_shortfall=shortfall, **fewer)
-    return replace(dataset, name=f"{dataset.name}-common", load=lambda folder: found)
 
 
 @dataclass(frozen=True)
@@ -142,6 +37,12 @@ class Contrast:
     """Training patches that both versions have; one fit gets these, less what it holds out."""
     compared: Mapping[str, Compared]
     """By model; the version named first is ``one``. Both sides have the same seeds."""
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """What the two versions are called, whether or not all their patches are used."""
+        one, other = map(pairing.base, self.datasets)
+        return one, other
 
 
 def contrast(
@@ -190,7 +91,7 @@ def _entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
 
 def tables(found: Contrast) -> list[Table]:
     """Accuracies of each model side by side, and its differences in recall by class."""
-    one, other = found.datasets
+    one, other = found.titles
     corrected = holm(np.array([_p(compared) for compared in found.compared.values()]))
     rows: list[tuple[str | float | None, ...]] = []
     for (model, compared), p in zip(found.compared.items(), corrected, strict=True):
@@ -249,7 +150,7 @@ def _ends(gap: Figure) -> str:
 
 def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
     """What was done, for the page and the terminal. ``name`` escapes the datasets' names."""
-    one, other = map(name, found.datasets)
+    one, other = map(name, found.titles)
     truth = next(iter(found.compared.values())).truth
     test = "McNemar's" if truth.groups is None else "of the differences summed over groups"
     of_first = ""
@@ -274,10 +175,10 @@ def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
 def write(found: Contrast, folder: Path) -> list[Path]:
     """Write ``<one>-against-<other>-of-<models>.md`` and ``.json``."""
     models = "-and-".join(quote(model, safe="+") for model in found.compared)
-    name = f"{'-against-'.join(found.datasets)}-of-{models}"
+    name = f"{'-against-'.join(found.titles)}-of-{models}"
     if len(name) > LONGEST:
         name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    page = [f"# {inline(' against '.join(found.datasets))}", about(found, inline)]
+    page = [f"# {inline(' against '.join(found.titles))}", about(found, inline)]
     for table in tables(found):
         page += [f"## {inline(table.title)}", render(table, "github")]
     content = {

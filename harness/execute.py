@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 
 from harness import failures
 from harness.failures import FailedModel, Failure
-from harness.plan import Job, Plan, is_late, seconds, title, together
+from harness.jobs.spec import JobSpec
+from harness.plan import Plan, is_late, title, together
 from harness.progress import duration, say
 from harness.registry import Registry
 from harness.store import Store, disk_error
@@ -43,26 +42,17 @@ class _Execution:
     """A plan under way, and what has failed by now."""
 
     def __init__(self, plan: Plan, store: Store, registry: Registry, worker: Worker) -> None:
-        # An estimate may try the model out, which is not for this process to do.
-        jobs = {
-            digest: replace(job, estimate=partial(worker.estimate, job))
-            if job.estimate and job.key.kind == "fit"
-            else job
-            for digest, job in plan.jobs.items()
-        }
-        self.plan = replace(plan, jobs=jobs)
+        self.plan = plan
         self.store = store
         self.registry = registry
         self.worker = worker
-        worker.left_out = plan.left_out
-        worker.refused = registry.refused
         self.failures = dict(plan.failures)
         self.trackers = Trackers(registry, store, self.failures, worker.minutes)
         self.failed: dict[str, Failure] = {}
         """By digest of the result; what needs it has failed for the same reason."""
         self.failed_fits: dict[str, Failure] = {}
         """By the fits of clean predictions that failed: changed patches need not be tried."""
-        self.again: dict[str, Job] = {}
+        self.again: dict[str, JobSpec] = {}
         """By digest: jobs of the last group that found an input damaged."""
         self.found_damaged: set[str] = set()
         """Those inputs."""
@@ -71,7 +61,7 @@ class _Execution:
 
     def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
         """Compute what is lacking."""
-        to_do = self.plan.to_do(self.store)
+        to_do = self.plan.to_do(self.store, self.seconds)
         for warning in self.plan.warnings:
             say(f"WARNING: {warning}")
         self.store.warn_of_damaged(job.key for job in to_do)
@@ -80,7 +70,7 @@ class _Execution:
         for job in filter(_has_row, self.plan.jobs.values()):
             about = job.key.dataset, job.key.fields["data"], job.key.name
             failures.forget_damaged(self.store, *about)
-        announce(to_do)
+        announce(to_do, self.seconds)
         for failure in self.plan.failures.values():
             if failure.model:
                 self.record(*failure.model, failure)
@@ -108,7 +98,8 @@ class _Execution:
                 last = f"{number}/{len(to_do)}"
                 head = f"[{last if len(group) == 1 else f'{number - len(group) + 1}-{last}'}] "
                 head += title(able)
-                if is_late(able[0]) and (expected := sum(seconds(job) or 0 for job in able)) > 60:
+                expected = sum(self.seconds(job) or 0 for job in able) if is_late(able[0]) else 0
+                if expected > 60:
                     head += f", about {duration(expected)}"
                 say(head)
                 if self.compute(able):  # what comes next would be computed in vain
@@ -131,14 +122,22 @@ class _Execution:
             self.trackers.tell("harness_run_ended", failures=told)
         return self.failures
 
-    def compute(self, group: Sequence[Job]) -> bool:
+    def seconds(self, job: JobSpec) -> float | None:
+        """How long a job takes, roughly; None where that is not known.
+
+        A model may be tried out for that, which is not for this process to do.
+        """
+        if job.estimated:
+            return self.worker.estimate(job)
+        if job.as_long_as and job.as_long_as in self.store:
+            return float(self.store.record(job.as_long_as)["seconds"])
+        return None
+
+    def compute(self, group: Sequence[JobSpec]) -> bool:
         """Compute a group. Returns whether the disk is full."""
         full = False
         self.again = {}
-        key, owner = group[0].key, ""
-        if key.kind == "fit" or "fits" in key.fields:
-            owner = self.registry.models.plugin[key.name].name
-        for job, problem in self.worker.compute(group, owner):
+        for job, problem in self.worker.compute(group):
             if problem is None:
                 if job.key.kind == "dataset" and not self.store.has_current(job.key.dataset):
                     self.store.set_current(job.key)  # no other copy has a board yet
@@ -159,12 +158,12 @@ class _Execution:
             self.fail(job, problem.failure, not problem.disk_is_full)
         return full
 
-    def once_more(self) -> list[Job]:
+    def once_more(self) -> list[JobSpec]:
         """What to compute so that jobs find their inputs, which they found damaged; and the jobs.
 
         This process may have seen the inputs before they were.
         """
-        found: dict[str, Job] = {}
+        found: dict[str, JobSpec] = {}
         for digest in self.found_damaged:
             forget(self.store.folder(self.plan.jobs[digest].key))
             self.plan.lacking(self.plan.jobs[digest], self.store, found)
@@ -172,7 +171,7 @@ class _Execution:
         self.found_damaged.clear()
         return [*found.values(), *self.again.values()]
 
-    def hopeless(self, job: Job) -> bool:
+    def hopeless(self, job: JobSpec) -> bool:
         """Whether what a job needs has failed; then so has the job."""
         why = next((self.failed[n.digest] for n in job.needs if n.digest in self.failed), None)
         if why is None and is_late(job):
@@ -181,7 +180,7 @@ class _Execution:
             self.fail(job, why)
         return why is not None
 
-    def fail(self, job: Job, why: Failure, with_row: bool = True) -> None:
+    def fail(self, job: JobSpec, why: Failure, with_row: bool = True) -> None:
         """Remember why a job failed."""
         self.failed[job.key.digest] = why
         if job.key.kind == "prediction" and not is_late(job) and "fits" in job.key.fields:
@@ -213,18 +212,18 @@ class _Execution:
             self.failures.setdefault("store", why)
 
 
-def _has_row(job: Job) -> bool:
+def _has_row(job: JobSpec) -> bool:
     """Whether a job's result is a row of the leaderboard."""
     fields = job.key.fields
     return job.key.kind == "prediction" and not is_late(job) and fields["view"] == "identity"
 
 
-def announce(to_do: Sequence[Job]) -> None:
+def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None]) -> None:
     """Say how much there is to do, about how long it takes, and how to shorten it."""
     if not to_do:
         say("Everything is in the store; nothing to compute.")
         return
-    models: dict[tuple[str, str], list[Job]] = {}
+    models: dict[tuple[str, str], list[JobSpec]] = {}
     for job in to_do:
         if job.key.kind == "fit":
             models.setdefault((job.key.dataset, job.key.name), []).append(job)

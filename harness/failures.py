@@ -9,12 +9,16 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.environment import provenance
 from harness.errors import HarnessError, one_line
 from harness.progress import say
 from harness.store import Key, Store, disk_error, write_atomically
 from harness.stored import DamagedError, file_name
+
+if TYPE_CHECKING:
+    from harness.registry import Registry
 
 LONGEST = 300
 """Characters of what an exception says; the details have all of it."""
@@ -161,3 +165,12 @@ def as_failure(store: Store, failed: FailedModel) -> Failure:
 def key(dataset: str, data: str, model: str) -> Key:
     """Of the record that a model failed."""
     return Key("failed", dataset, model, {"data": data})
+
+
+def warn_of_broken(registry: Registry, store: Store | None = None) -> None:
+    """Name the broken plugins, and the files with the details if there is a store for them."""
+    for plugin in registry.broken:
+        why = plugin.status
+        if store is not None:
+            why = str(keep(store, f"plugin-{plugin.name}", why, plugin.traceback))
+        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {why}")

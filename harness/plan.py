@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.failures import Failure
-from harness.jobs import EPOCHS, HELD_OUT
+from harness.jobs.fit import EPOCHS, HELD_OUT
+from harness.jobs.spec import JobSpec
 from harness.probes import DatasetProbe
 from harness.store import Key, Store
 from harness.stored import DamagedError, look, prove
-from harness.sweeps import Finish
 from harness.types import (
     Dataset,
     DerivedModel,
@@ -27,36 +27,6 @@ from harness.types import (
 
 WANTED = ("dataset", "prediction", "finding")
 """Kinds of results that are wanted for their own sake."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One result to compute.
-
-    ``compute(folder)`` writes it there and returns its record. A job of a sweep has a ``part`` of
-    it instead.
-    """
-
-    key: Key
-    needs: tuple[Key, ...]
-    label: str
-    compute: Finish | None = None
-    sweep: Sweep | None = None
-    part: Any = None
-    estimate: Callable[[], float] | None = None
-    """Seconds it takes on this device, roughly."""
-    hint: str = ""
-    """How to make it shorter."""
-    guests: tuple[str, ...] = ()
-    """The plugins whose code it runs, built-in ones left out; the same for all jobs of a sweep."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sweep:
-    """Results that one pass over the patches gives: ``run(parts, workspace)``, one for each."""
-
-    label: str
-    run: Callable[[Sequence[Any], Path], Sequence[Finish]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +55,7 @@ class Request:
 class Plan:
     """Jobs by digest, each after those it needs; and what there is to say about them."""
 
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, JobSpec] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Datasets that could not be listed."""
@@ -98,17 +68,20 @@ class Plan:
     unavailable: dict[str, Failure] = field(default_factory=dict)
     """What needs something that cannot be had on this machine."""
 
-    def add(self, job: Job) -> Key:
+    def add(self, job: JobSpec) -> Key:
         """Add a job unless it is there already."""
         self.jobs.setdefault(job.key.digest, job)
         return job.key
 
-    def to_do(self, store: Store) -> list[Job]:
+    def to_do(
+        self, store: Store, seconds: Callable[[JobSpec], float | None] = lambda job: None
+    ) -> list[JobSpec]:
         """Jobs that the store does not hold and that a wanted result needs, the quick ones first.
 
         A fit whose predictions are all stored need not be there; if it is, the tables may read what
         it kept of held-out patches and epochs, so one that is damaged is to do. Predictions of
-        clean patches come before those of perturbed ones.
+        clean patches come before those of perturbed ones. ``seconds`` estimates how long a job
+        takes.
         """
         results = [
             job
@@ -118,18 +91,18 @@ class Plan:
         branches = [(job, self.lacking(job, store)) for job in results]
         estimates = {job.key.digest: seconds(job) or 0.0 for _, b in branches for job in b.values()}
 
-        def urgency(branch: tuple[Job, dict[str, Job]]) -> tuple[bool, float]:
+        def urgency(branch: tuple[JobSpec, dict[str, JobSpec]]) -> tuple[bool, float]:
             wanted, jobs = branch
             return is_late(wanted), sum(estimates[digest] for digest in jobs)
 
-        ordered: dict[str, Job] = {}
+        ordered: dict[str, JobSpec] = {}
         for _, branch in sorted(branches, key=urgency):
             ordered |= branch  # what is there already keeps its place
         return list(ordered.values())
 
     def lacking(
-        self, job: Job, store: Store, found: dict[str, Job] | None = None
-    ) -> dict[str, Job]:
+        self, job: JobSpec, store: Store, found: dict[str, JobSpec] | None = None
+    ) -> dict[str, JobSpec]:
         """A job and all that it needs, as far as the store does not hold them, in order."""
         found = {} if found is None else found
         if job.key.digest not in found and job.key not in store:
@@ -154,18 +127,18 @@ def _is_damaged(fit: Key, store: Store) -> bool:
     return False
 
 
-def is_late(job: Job) -> bool:
+def is_late(job: JobSpec) -> bool:
     """Whether a job is about perturbed patches, whose turn comes last."""
     return bool(job.key.fields.get("perturbation", "clean") != "clean")
 
 
-def together(to_do: Sequence[Job]) -> list[list[Job]]:
+def together(to_do: Sequence[JobSpec]) -> list[list[JobSpec]]:
     """The jobs in groups that are computed together, each group after all that its jobs need."""
-    groups: dict[object, list[Job]] = {}
+    groups: dict[object, list[JobSpec]] = {}
     for job in to_do:
-        groups.setdefault(job.sweep or job.key.digest, []).append(job)
+        groups.setdefault(job.group or job.key.digest, []).append(job)
     group_of = {job.key.digest: name for name, jobs in groups.items() for job in jobs}
-    ordered: dict[object, list[Job]] = {}
+    ordered: dict[object, list[JobSpec]] = {}
 
     def place(name: object) -> None:
         if name in ordered:
@@ -181,20 +154,12 @@ def together(to_do: Sequence[Job]) -> list[list[Job]]:
     return list(ordered.values())
 
 
-def title(group: Sequence[Job]) -> str:
+def title(group: Sequence[JobSpec]) -> str:
     """What a group that is computed together is called."""
-    return group[0].sweep.label if group[0].sweep and group[1:] else group[0].label
+    return group[0].title if group[0].group and group[1:] else group[0].label
 
 
-def sweep_key(group: Sequence[Job]) -> Key:
+def sweep_key(group: Sequence[JobSpec]) -> Key:
     """Names the workspace of a pass: the same when the same results are wanted again."""
     key = group[0].key
     return Key("sweep", key.dataset, key.name, {"parts": [job.key.digest for job in group]})
-
-
-def seconds(job: Job) -> float | None:
-    """Estimate for a job, None where there is none. One that fails is none."""
-    try:
-        return job.estimate() if job.estimate else None
-    except Exception:  # the fit itself will fail in the same way, and say so
-        return None

@@ -6,40 +6,33 @@ It lists files and finds initial weights, but fits and predicts nothing.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from harness import choose, classes, comparability, jobs, settings, sweeps
+from harness import choose, classes, comparability, settings
 from harness.boundary import contained
-from harness.conditions import CLEAN, Condition, Learned
-from harness.environment import cpu, provenance
 from harness.errors import HarnessError, UnavailableError
 from harness.failures import keep_error
-from harness.features import load_features, with_features
-from harness.jobs import FitSpec
+from harness.jobs.conditions import CLEAN, Condition, Learned
+from harness.jobs.dataset import Instance, listing, load
+from harness.jobs.fit import weights_of
+from harness.jobs.spec import FeaturesSpec, JobSpec
+from harness.jobs.sums import SUM_VERSION
 from harness.limit import limited
-from harness.plan import Job, Plan, Request, Sweep
+from harness.plan import Plan, Request
 from harness.probes import DatasetProbe
-from harness.progress import say
 from harness.registry import Plugin, Registry
-from harness.splits import Subset, check_splits, fold_pairs
 from harness.store import Key, Store
-from harness.stored import Record, where
-from harness.sweeps import Finish
+from harness.stored import where
 from harness.types import (
-    Dataset,
     DerivedModel,
     Features,
     Model,
     Perturbation,
-    Split,
-    Splits,
+    Setting,
 )
 from harness.views import compose
 
@@ -59,14 +52,14 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                 contained(),
                 contextlib.redirect_stdout(sys.stderr),
             ):
-                splits = dataset.load(request.data)
-                check_splits(dataset, splits)
+                instance = load(dataset, request.data, registry.described_by(dataset.name))
+            if request.models and instance.unfit:
+                raise instance.unfit
             planners = [
-                _DatasetPlanner(registry, store, request, plan, dataset, splits, seed)
+                _DatasetPlanner(registry, store, request, plan, instance, seed)
                 for seed in request.seeds
             ]
-            for planner in planners:
-                planner.plan_dataset()
+            planners[0].plan_dataset()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -89,7 +82,7 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
-                    about = (dataset.name, planner.fingerprint, model.name)
+                    about = (dataset.name, instance.fingerprint, model.name)
                     failure = keep_error(store, "plan-" + "-".join(about), error)
                     found = plan.failures
                     if isinstance(error, UnavailableError):
@@ -101,8 +94,21 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
     return plan
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """The fits of a model on a dataset, one a fold, and what is the same for all of them."""
+
+    keys: tuple[Key, ...]
+    settings: dict[str, Setting]
+    weights: dict[str, str]
+    selected_on: str
+    features: Features | None
+    features_keys: tuple[Key, ...]
+    """Those of the patches that fits read."""
+
+
 class _DatasetPlanner:
-    """Adds to a plan what one dataset needs."""
+    """Adds to a plan what one dataset needs, for one seed."""
 
     def __init__(
         self,
@@ -110,61 +116,48 @@ class _DatasetPlanner:
         store: Store,
         request: Request,
         plan: Plan,
-        dataset: Dataset,
-        splits: Splits,
+        instance: Instance,
         seed: int,
     ) -> None:
         self.registry = registry
         self.store = store
         self.request = request
         self.plan = plan
-        self.dataset = dataset
-        self.splits = splits
+        self.instance = instance
+        self.dataset, self.splits = instance.dataset, instance.splits
         self.seed = seed
-        # A dataset that no model can be fitted on can still be audited.
-        try:
-            self.pairs = fold_pairs(splits, dataset.classes)
-        except HarnessError as error:
-            if request.models:
-                raise HarnessError(f"dataset {dataset.name}: {error}") from error
-            self.pairs = []
-        splits_there = (splits.train, splits.test, splits.validation)
-        parts = [part.fingerprint for part in splits_there if part is not None]
-        groups = [] if splits.groups is None else ["groups", *splits.groups]
-        # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
-        cut = [predicted.tobytes().hex() for _, predicted in self.pairs] if splits.folds else []
-        identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
-        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self.described = jobs.describe_dataset(dataset, splits, self.pairs, self.described_by())
-        self.warn(splits.warnings)
-        self.warn(classes.group_warnings(self.described))
-        self.warn(comparability.misspelled(dataset, [result for result, _ in registry.published]))
-        self.check_classes()
-        self.fitted: dict[str, tuple[FitSpec, Features | None, list[Key]]] = {}
-        self.sweeps: dict[tuple[str, ...], Sweep] = {}
+        self.copy = self.key("dataset", "splits", description=instance.described)
+        self.fitted: dict[str, _Fitted] = {}
         self.learned: dict[str, Learned] = {}
 
     def key(self, kind: str, name: str, **fields: Any) -> Key:
-        return Key(kind, self.dataset.name, name, {"data": self.fingerprint, **fields})
-
-    @property
-    def plugin(self) -> Plugin | None:
-        """The plugin that the dataset is of."""
-        return self.registry.datasets.plugin.get(self.dataset.name.removesuffix("-common"))
+        data = {"data": self.instance.fingerprint, **fields}
+        return Key(kind, self.dataset.name, name, data)
 
     def guests(self, *plugins: Plugin | None) -> tuple[str, ...]:
         """Those of some plugins, and of the dataset's, that are not built in."""
-        names = {plugin.name for plugin in (self.plugin, *plugins) if plugin}
+        own = self.registry.datasets.plugin.get(self.dataset.name)
+        names = {plugin.name for plugin in (own, *plugins) if plugin}
         return tuple(sorted(names & self.registry.guests))
 
-    def described_by(self) -> str:
-        """The file or the plugin that says what the dataset is."""
-        plugin = self.plugin
-        if plugin is None:
-            return "its plugin"
-        path = Path(plugin.distribution)
-        is_file = path.suffix in (".py", ".toml")
-        return path.name if is_file else f"the plugin {plugin.name}"
+    def plan_dataset(self) -> None:
+        """Plan what is stored of the dataset, and say what there is to say about it."""
+        self.warn(self.splits.warnings)
+        self.warn(classes.group_warnings(self.instance.described))
+        published = [result for result, _ in self.registry.published]
+        self.warn(comparability.misspelled(self.dataset, published))
+        self.check_classes()
+        self.check_listing()
+        self.plan.add(
+            JobSpec(
+                kind="dataset",
+                key=self.copy,
+                label=f"{self.dataset.name}: list patches",
+                data=self.instance.fingerprint,
+                guests=self.guests(),
+            )
+        )
+        self.plan.copies.append(self.copy)
 
     def check_classes(self) -> None:
         """Say what is tested and never fitted. Raises HarnessError where that can be helped."""
@@ -174,35 +167,23 @@ class _DatasetPlanner:
             if not model.trained_on
         ]
         if fitted_here:
-            classes.check(self.dataset, self.splits, self.described)
+            classes.check(self.dataset, self.splits, self.instance.described)
         if fitted_here or not self.request.models:
-            self.warn(classes.warnings(self.described))
+            self.warn(classes.warnings(self.instance.described))
 
     def warn(self, warnings: Sequence[str]) -> None:
         """Say something loudly before the run."""
         self.plan.warnings += [f"dataset {self.dataset.name}: {text}" for text in warnings]
 
-    def plan_dataset(self) -> None:
-        described = self.described
-
-        def compute(folder: Path) -> Record:
-            return jobs.store_dataset(described, self.splits, self.pairs, folder)
-
-        key = self.key("dataset", "splits", description=described)
-        self.check_listing(key)
-        label = f"{self.dataset.name}: list patches"
-        self.copy = self.plan.add(Job(key, (), label, compute, guests=self.guests()))
-        self.plan.copies.append(self.copy)
-
-    def check_listing(self, key: Key) -> None:
+    def check_listing(self) -> None:
         """Raise HarnessError if patches were listed otherwise for the store.
 
         What is stored of them would be that of others, if their order is not always the same.
         """
-        if key not in self.store:
+        if self.copy not in self.store:
             return
-        stored = self.store.record(key).get("listing", {})
-        now = jobs.listing(self.splits)
+        stored = self.store.record(self.copy).get("listing", {})
+        now = listing(self.splits)
         if other := [part for part, digest in stored.items() if now.get(part) != digest]:
             raise HarnessError(
                 f"dataset {self.dataset.name}: its {other[0]} patches are not the same, or not in "
@@ -232,55 +213,41 @@ class _DatasetPlanner:
         """Plan what is learned of the classes, from all patches that models are fitted on."""
         assert perturbation.learns is not None
         if perturbation.name not in self.learned:
-            parts = self.fitted_on()
+            source = FeaturesSpec("perturbation", perturbation.name, perturbation.learns.name)
             owner = self.registry.perturbations.plugin[perturbation.name]
-            keys = [
-                self.features(owner, perturbation.learns, part, name, CLEAN)
-                for name, part in parts.items()
-            ]
-            labels = [part.labels for part in parts.values()]
-            n_classes = len(self.dataset.classes)
-            learned = Learned(perturbation, self.store, keys, labels, n_classes)
+            keys = {
+                part: self.features(source, owner, perturbation.learns, part, CLEAN)
+                for part in self.instance.fitted_on()
+            }
+            learned = Learned(perturbation, self.store, keys, lambda: self.instance)
             self.learned[perturbation.name] = learned
         return self.learned[perturbation.name]
 
-    def fitted_on(self, selected_on: str = "none", audited: bool = False) -> dict[str, Split]:
-        """The parts of the dataset that fits, their selection and its audit read."""
-        parts: dict[str, Split] = {}
-        if self.splits.train is not None:
-            parts["train"] = self.splits.train
-        if selected_on == "validation" and self.splits.validation is not None:
-            parts["validation"] = self.splits.validation
-        if self.splits.folds or selected_on == "test" or audited:
-            parts["test"] = self.splits.test
-        return parts
-
     def ask(self, probe: DatasetProbe) -> Key:
         """Plan what a probe finds in the dataset."""
-        parts = {"test": self.splits.test}
-        if self.splits.train is not None:
-            parts["train"] = self.splits.train
+        parts = ["test"] if self.splits.train is None else ["test", "train"]
         owner = self.registry.probes.plugin[probe.name]
-        needs = {
-            name: {f.name: self.features(owner, f, part, name, CLEAN) for f in probe.features}
-            for name, part in parts.items()
+        inputs = {
+            f"{part}: {features.name}": (
+                self.features(
+                    *(FeaturesSpec("probe", probe.name, features.name), owner, features),
+                    *(part, CLEAN),
+                ),
+            )
+            for part in parts
+            for features in probe.features
         }
-        keys = [key for by_name in needs.values() for key in by_name.values()]
-        key = self.key(
-            "finding", probe.name, version=probe.version, features=[key.digest for key in keys]
+        digests = [key.digest for keys in inputs.values() for key in keys]
+        return self.plan.add(
+            JobSpec(
+                kind="finding",
+                key=self.key("finding", probe.name, version=probe.version, features=digests),
+                label=f"{self.dataset.name}: {probe.name} probe",
+                data=self.instance.fingerprint,
+                inputs={"dataset": (self.copy,), **inputs},
+                guests=self.guests(owner),
+            )
         )
-
-        def compute(folder: Path) -> Record:
-            stored = {
-                part: {name: self.store.folder(key) for name, key in by_name.items()}
-                for part, by_name in needs.items()
-            }
-            record = jobs.ask(probe, self.dataset, self.splits, self.pairs, stored, folder)
-            return {**record, "probe": probe.name, "data": self.fingerprint, **provenance()}
-
-        label = f"{self.dataset.name}: {probe.name} probe"
-        guests = self.guests(owner)
-        return self.plan.add(Job(key, (self.copy, *keys), label, compute, guests=guests))
 
     def predict(self, model: Model | DerivedModel, condition: Condition) -> Key:
         """Plan the logits of a model, and all that they need."""
@@ -294,160 +261,137 @@ class _DatasetPlanner:
             )
         if model.name not in self.fitted:
             self.fitted[model.name] = self.fit_folds(model)
-        spec, used, fits = self.fitted[model.name]
-        resolved, weights = spec.settings, spec.weights
-        once = list({fit.digest: fit for fit in fits}.values())
-        features, fitted_on = None, []
-        if used is not None:
-            owner = self.registry.models.plugin[model.name]
-            features = self.features(owner, used, self.splits.test, "test", condition)
-            needs = [need for fit in fits for need in self.plan.jobs[fit.digest].needs]
-            fitted_on = list({n.digest: n for n in needs if n.kind == "features"}.values())
-        key = self.key(
-            "prediction", model.name, fits=[fit.digest for fit in fits], **condition.as_dict()
-        )
-
-        needed = condition.learned.keys if condition.learned else ()
-        needed += (features,) if features else ()
-
-        def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
-            store, test = self.store, self.splits.test
-            by_fit: dict[Path, list[Any]] = {}
-            for fit, (_, indices) in zip(fits, self.pairs, strict=True):
-                by_fit.setdefault(store.folder(fit), []).append(indices)
-            folds = [(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()]
-            wanted = [(one, at and load_features(store, test, at)) for one, at in parts]
-            n_classes = len(self.dataset.classes)
-            common = (test, n_classes, workspace)
-            return [
-                described(finish, *part)
-                for finish, part in zip(
-                    sweeps.predict(model, resolved, folds, wanted, *common), parts, strict=True
-                )
-            ]
-
-        def described(finish: Finish, condition: Condition, features: Key | None) -> Finish:
-            def compute(folder: Path) -> Record:
-                record = finish(folder)
-                if features:
-                    record["seconds"] += self.store.record(features)["seconds"]
-                if record["outputs_doubt"] and condition == CLEAN:
-                    say(f"WARNING: {self.dataset.name}: {model.name}: {record['outputs_doubt']}")
-                return {
-                    **record,
-                    **self.describe(model, condition),
-                    "settings": {k: resolved[k] for k in model.settings},
-                    "deviations": settings.deviations(model, resolved),
-                    "initial_weights": weights.label if weights else "none",
-                    "initial_weights_digest": weights.digest if weights else "none",
-                    "initial_weights_fallback": bool(weights and weights.warning),
-                    "version": model.version,
-                    "trained_on": model.trained_on,
-                    "classes_declared": not model.trained_on or model.classes is not None,
-                    "selected_on": spec.selected_on,
-                    "device": jobs.device_name(model, resolved),
-                    "fits": [_short(self.store.record(fit)) for fit in once],
-                    "features": [_short(self.store.record(part)) for part in fitted_on],
-                }
-
-            return compute
-
+        fitted = self.fitted[model.name]
+        owner = self.registry.models.plugin[model.name]
+        features: tuple[Key, ...] = ()
+        if fitted.features is not None:
+            source = FeaturesSpec("model", model.name, fitted.features.name)
+            features = (
+                self.features(source, owner, fitted.features, "test", condition, fitted.settings),
+            )
+        fits = [fit.digest for fit in fitted.keys]
+        key = self.key("prediction", model.name, fits=fits, **condition.as_dict())
         clean = condition.perturbation is None
         name = f"{self.dataset.name}: {model.name}"
-        guests = self.guests(self.registry.models.plugin[model.name], self.changer(condition))
-        sweep = self.sweeps.setdefault(
-            ("predict", model.name, str(clean), *guests),
-            Sweep(f"{name} predicts" + ("" if clean else " perturbed patches"), run),
-        )
-        clean_key = self.key(
-            "prediction", model.name, fits=[fit.digest for fit in fits], **CLEAN.as_dict()
-        )
-
-        def estimate() -> float:
-            return float(self.store.record(clean_key)["seconds"])  # known once it is stored
-
+        guests = self.guests(owner, self.changer(condition))
+        clean_key = self.key("prediction", model.name, fits=fits, **CLEAN.as_dict())
         return self.plan.add(
-            Job(
-                key,
-                (self.copy, *fits, *fitted_on, *needed),
-                f"{name} predicts ({condition})",
-                sweep=sweep,
-                part=(condition, features),
-                estimate=None if clean or features else estimate,
+            JobSpec(
+                kind="prediction",
+                key=key,
+                label=f"{name} predicts ({condition})",
+                data=self.instance.fingerprint,
+                inputs={
+                    "dataset": (self.copy,),
+                    "fits": fitted.keys,
+                    "fitted on": fitted.features_keys,
+                    "learned": condition.needs,
+                    "features": features,
+                },
+                settings=fitted.settings,
+                weights=fitted.weights,
+                seed=self.seed,
+                selected_on=fitted.selected_on,
+                condition=condition.spec,
+                group=self.group("prediction", model.name, self.seed, clean, guests),
+                title=f"{name} predicts" + ("" if clean else " perturbed patches"),
+                as_long_as=None if clean or features else clean_key,  # known once it is stored
+                owner=owner.name,
                 guests=guests,
             )
         )
+
+    def group(self, *parts: Any) -> str:
+        """The name of jobs that one pass over the patches computes."""
+        return " ".join(map(str, (self.dataset.name, self.instance.fingerprint, *parts)))
 
     def derive(self, model: DerivedModel, condition: Condition) -> Key:
         """Plan a sum of logits."""
         members = []
         for name, view in model.terms:
-            changed = replace(condition, view=compose(view, condition.view))
-            members.append(self.predict(self.registry.models.find(name), changed))
-        key = self.key(
-            "prediction",
-            model.name,
-            sum=[member.digest for member in members],
-            version=jobs.SUM_VERSION,
-            **condition.as_dict(),
-        )
-
-        def compute(folder: Path) -> Record:
-            folders = [self.store.folder(member) for member in members]
-            records = [self.store.record(member) for member in members]
-            return {
-                **jobs.derive(folders, records, folder),
-                **self.describe(model, condition),
-                "settings": _settings(records),
-                "derived_from": [list(term) for term in model.terms],
-            }
-
-        name = f"{self.dataset.name}: {model.name} sums logits"
+            seen = replace(condition, view=compose(view, condition.view))
+            members.append(self.predict(self.registry.models.find(name), seen))
         clean = condition.perturbation is None
-        sweep = self.sweeps.setdefault(
-            ("sum", model.name, str(clean)),
-            Sweep(name + ("" if clean else " of perturbed patches"), lambda parts, _: parts),
+        name = f"{self.dataset.name}: {model.name} sums logits"
+        return self.plan.add(
+            JobSpec(
+                kind="sum",
+                key=self.key(
+                    "prediction",
+                    model.name,
+                    sum=[member.digest for member in members],
+                    version=SUM_VERSION,
+                    **condition.as_dict(),
+                ),
+                label=f"{name} ({condition})",
+                data=self.instance.fingerprint,
+                inputs={
+                    "dataset": (self.copy,),
+                    "members": tuple(members),
+                    "learned": condition.needs,
+                },
+                seed=self.seed,
+                condition=condition.spec,
+                group=self.group("sum", model.name, self.seed, clean),
+                title=name + ("" if clean else " of perturbed patches"),
+            )
         )
-        label = f"{name} ({condition})"
-        return self.plan.add(Job(key, (self.copy, *members), label, sweep=sweep, part=compute))
 
-    def describe(self, model: Model | DerivedModel, condition: Condition) -> Record:
-        plugin = self.registry.models.plugin[model.name]
-        return {
-            "model": model.name,
-            "title": model.title,
-            "plugin": f"{plugin.distribution} {plugin.version}",
-            "data": self.fingerprint,
-            "derived": isinstance(model, DerivedModel),
-            "seed": self.seed,
-            **condition.as_dict(),
-            **provenance(),
-        }
-
-    def fit_folds(self, model: Model) -> tuple[FitSpec, Features | None, list[Key]]:
-        """Plan the fits of a model, one a fold; how they are made, and on which features."""
-        given = self.request.given.get(model.name, {})
-        resolved = settings.resolve(model, self.dataset.demo, given)
+    def fit_folds(self, model: Model) -> _Fitted:
+        """Plan the fits of a model, one a fold, and the features that they need."""
+        resolved = settings.resolve(
+            model, self.dataset.demo, self.request.given.get(model.name, {})
+        )
         used = model.features_with(resolved)
-        weights = used.weights if used else None
-        if model.initial_weights:
-            weights = model.initial_weights(resolved)
+        weights = weights_of(model, resolved, used)
         if weights and weights.warning:
             self.plan.warnings.append(weights.warning)
         audited = self.request.audit_selection and model.reports_epochs
         selected_on = self.selected_on(model)
-        spec = FitSpec(self.dataset, model, resolved, weights, self.seed, selected_on, 0, audited)
-        folds = [0] * len(self.pairs) if model.trained_on else range(len(self.pairs))
-        return spec, used, [self.fit(replace(spec, fold=fold), used) for fold in folds]
+        # What the authors of a pretrained classifier selected on is not read here.
+        read = self.instance.fitted_on("none" if model.trained_on else selected_on, audited)
+        by_part: dict[str, tuple[Key, ...]] = {}
+        if used is not None:
+            source = FeaturesSpec("model", model.name, used.name)
+            owner = self.registry.models.plugin[model.name]
+            by_part = {
+                part: (self.features(source, owner, used, part, CLEAN, resolved),) for part in read
+            }
+        about = {}
+        if weights:
+            about = {name: getattr(weights, name) for name in ("digest", "label", "warning")}
+        spec = JobSpec(
+            kind="fit",
+            key=self.copy,
+            label="",
+            data=self.instance.fingerprint,
+            inputs={
+                "dataset": (self.copy,),
+                **{f"features: {part}": keys for part, keys in by_part.items()},
+            },
+            settings=dict(resolved),
+            weights=about,
+            seed=self.seed,
+            selected_on=selected_on,
+            audited=audited,
+        )
+        n_folds = len(self.instance.pairs)
+        folds = [0] * n_folds if model.trained_on else range(n_folds)
+        return _Fitted(
+            keys=tuple(self.fit(model, replace(spec, fold=fold)) for fold in folds),
+            settings=dict(resolved),
+            weights=about,
+            selected_on=selected_on,
+            features=used,
+            features_keys=tuple(key for keys in by_part.values() for key in keys),
+        )
 
-    def fit(self, spec: FitSpec, features_used: Features | None) -> Key:
-        """Plan one fit, and the features it needs."""
-        model, store = spec.model, self.store
-        train, test_indices = self.pairs[spec.fold]
+    def fit(self, model: Model, spec: JobSpec) -> Key:
+        """Plan one fit of what ``spec`` says but for the model."""
         fields = {
             "version": model.version,
             "settings": {name: spec.settings[name] for name in model.settings},
-            "weights": spec.weights.digest if spec.weights else "none",
+            "weights": spec.weights.get("digest", "none"),
             "seed": spec.seed,
             "selected_on": spec.selected_on,
             "fold": spec.fold,
@@ -457,60 +401,27 @@ class _DatasetPlanner:
         key = self.key("fit", model.name, **fields)
         audited = self.key("fit", model.name, **fields, audited=True)
         # The same fit with more kept of it: where it is there, nothing is fitted again.
-        if spec.audited or (store.exists(audited) and not store.exists(key)):
+        if spec.audited or (self.store.exists(audited) and not self.store.exists(key)):
             key = audited
-        # What the authors of a model that comes fitted selected on is not read here.
-        selected_on = "none" if model.trained_on else spec.selected_on
-        parts = self.fitted_on(selected_on, spec.audited)
-        feature_keys = {}
-        if features_used is not None:
-            owner = self.registry.models.plugin[model.name]
-            feature_keys = {
-                name: self.features(owner, features_used, part, name, CLEAN)
-                for name, part in parts.items()
-            }
-
-        def compute(folder: Path) -> Record:
-            fold_train: Any = train
-            fold_test: Any = Subset(self.splits.test, test_indices)
-            validation: Any = self.splits.validation
-            if features_used is not None:
-                stored = {
-                    parts[name].fingerprint: load_features(store, parts[name], feature_key)
-                    for name, feature_key in feature_keys.items()
-                }
-                fold_train = with_features(train, stored)
-                if spec.audited or selected_on == "test":
-                    fold_test = with_features(fold_test, stored)
-                if selected_on == "validation":
-                    validation = with_features(validation, stored)
-            record = jobs.fit(spec, fold_train, fold_test, validation, store, key, folder)
-            return {
-                **record,
-                "model": model.name,
-                "settings": dict(spec.settings),
-                "deviations": settings.deviations(model, spec.settings),
-                "seed": spec.seed,
-                "selected_on": spec.selected_on,
-                "initial_weights": spec.weights.label if spec.weights else "none",
-                "fold": spec.fold,
-                **provenance(),
-            }
-
-        def estimate() -> float:
-            assert model.estimate is not None
-            return model.estimate(len(train.labels), spec.settings)
-
         label = f"{self.dataset.name}: {'load' if model.trained_on else 'fit'} {model.name}"
         if len(self.request.seeds) > 1:
             label += f", seed {spec.seed}"
         if self.splits.folds and not model.trained_on:
             label += f", fold {spec.fold + 1} of {self.splits.folds}"
-        needs = (self.copy, *feature_keys.values())
-        guests = self.guests(self.registry.models.plugin[model.name])
-        known = estimate if model.estimate else None
+        owner = self.registry.models.plugin[model.name]
+        train, _ = self.instance.pairs[spec.fold]
         return self.plan.add(
-            Job(key, needs, label, compute, estimate=known, hint=model.hint, guests=guests)
+            replace(
+                spec,
+                key=key,
+                label=label,
+                n_fit=len(train.labels),
+                estimated=model.estimate is not None,
+                audited=key == audited,
+                hint=model.hint,
+                owner=owner.name,
+                guests=self.guests(owner),
+            )
         )
 
     def selected_on(self, model: Model) -> str:
@@ -524,67 +435,42 @@ class _DatasetPlanner:
         return "held-out" if self.splits.validation is None else "validation"
 
     def features(
-        self, owner: Plugin, features: Features, split: Split, part: str, condition: Condition
+        self,
+        source: FeaturesSpec,
+        owner: Plugin,
+        features: Features,
+        part: str,
+        condition: Condition,
+        settings: Mapping[str, Setting] = MappingProxyType({}),
     ) -> Key:
-        """Plan the features of a whole split; those of another plugin may have the same name."""
+        """Plan the features of a whole part; those of another plugin may have the same name."""
         key = Key(
             "features",
             self.dataset.name,
             f"{features.name}-{part}",
             {
-                "data": split.fingerprint,
+                "data": self.instance.part(part).fingerprint,
                 "plugin": owner.name,
                 "version": features.version,
                 **({"weights": features.weights.digest} if features.weights else {}),
                 **condition.as_dict(),
             },
         )
-
-        def run(parts: Sequence[Any], workspace: Path) -> list[Finish]:
-            finishes = sweeps.extract(parts, split, workspace)
-            return [
-                described(finish, wanted)
-                for finish, (wanted, _) in zip(finishes, parts, strict=True)
-            ]
-
-        def described(finish: Finish, wanted: Features) -> Finish:
-            return lambda folder: {
-                **finish(folder),
-                "features": wanted.name,
-                "initial_weights": wanted.weights.label if wanted.weights else "none",
-                "device": (wanted.device() if wanted.device else "") or cpu(),
-                **provenance(),
-            }
-
         clean = condition.perturbation is None
         guests = self.guests(owner, self.changer(condition))
-        sweep = self.sweeps.setdefault(
-            ("features", part, str(clean), *guests),
-            Sweep(f"{self.dataset.name}: features of {'' if clean else 'perturbed '}{part}", run),
-        )
-        learned = condition.learned.keys if condition.learned else ()
-        label = f"{self.dataset.name}: {features.name} features of {part} ({condition})"
         return self.plan.add(
-            Job(
-                key,
-                (self.copy, *learned),
-                label,
-                sweep=sweep,
-                part=(features, condition),
+            JobSpec(
+                kind="features",
+                key=key,
+                label=f"{self.dataset.name}: {features.name} features of {part} ({condition})",
+                data=self.instance.fingerprint,
+                inputs={"dataset": (self.copy,), "learned": condition.needs},
+                settings=dict(settings),
+                part=part,
+                features=source,
+                condition=condition.spec,
+                group=self.group("features", part, clean, guests),
+                title=f"{self.dataset.name}: features of {'' if clean else 'perturbed '}{part}",
                 guests=guests,
             )
         )
-
-
-def _settings(members: Sequence[Record]) -> dict[str, Any]:
-    """Settings of the members of a sum, as "MODEL.KEY"."""
-    found: dict[str, Any] = {}
-    for member in members:
-        prefix = "" if member["derived"] else f"{member['model']}."
-        found |= {f"{prefix}{key}": value for key, value in member["settings"].items()}
-    return found
-
-
-def _short(record: Record) -> Record:
-    known = ("digest", "seconds", "n", "n_selection")
-    return {name: record[name] for name in known if name in record}

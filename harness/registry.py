@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pluggy
@@ -125,13 +126,29 @@ class Models(Offers[Model | DerivedModel]):
             ) from error
 
 
+class Datasets(Offers[Dataset]):
+    """Datasets by name. Those that are made of two others are made when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("dataset")
+
+    def find(self, name: str) -> Dataset:
+        """The dataset with this name: one that a plugin lists, or a pair of ``harness.pairing``."""
+        from harness import pairing
+
+        if name not in self and (made := pairing.made_of(name, super().find)):
+            self[name] = made
+            self.plugin[name] = self.plugin[pairing.base(name)]
+        return super().find(name)
+
+
 @dataclass(frozen=True)
 class Registry:
     """Everything that the plugins offer."""
 
     manager: pluggy.PluginManager
     plugins: list[Plugin] = field(default_factory=list)
-    datasets: Offers[Dataset] = field(default_factory=lambda: Offers("dataset"))
+    datasets: Datasets = field(default_factory=Datasets)
     models: Models = field(default_factory=Models)
     perturbations: Offers[Perturbation] = field(default_factory=lambda: Offers("perturbation"))
     probes: Offers[DatasetProbe | ModelProbe] = field(default_factory=lambda: Offers("probe"))
@@ -164,6 +181,15 @@ class Registry:
     def versions(self) -> dict[str, int]:
         """The version of each model that is fitted."""
         return {n: model.version for n, model in self.models.items() if isinstance(model, Model)}
+
+    def described_by(self, dataset: str) -> str:
+        """The file or the plugin that says what a dataset is."""
+        plugin = self.datasets.plugin.get(dataset)
+        if plugin is None:
+            return "its plugin"
+        path = Path(plugin.distribution)
+        is_file = path.suffix in (".py", ".toml")
+        return path.name if is_file else f"the plugin {plugin.name}"
 
     @property
     def broken(self) -> list[Plugin]:

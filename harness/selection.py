@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import drawing
 from harness.failures import Collected
-from harness.jobs import EPOCHS
+from harness.jobs.fit import EPOCHS
 from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import inline

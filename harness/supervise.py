@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,8 +22,9 @@ from typing import Any, NoReturn
 from harness import child, signals
 from harness.failures import Failure, keep
 from harness.images import JPEG_DAMAGE
+from harness.jobs.spec import JobSpec, SessionSpec
 from harness.output import Output, Printed
-from harness.plan import Job, sweep_key, title
+from harness.plan import sweep_key, title
 from harness.progress import say, terminal
 from harness.store import Store
 
@@ -49,25 +50,19 @@ class _EndedError(Exception):
 
 
 class Worker:
-    """A process that makes the plan of the same command line, and computes its jobs.
+    """A process that computes jobs in a session.
 
     It is started when it is first needed. ``minutes`` is how long each command to it may take.
     """
 
-    def __init__(
-        self, arguments: Sequence[str], store: Store, minutes: float | None = None
-    ) -> None:
-        self.arguments = list(arguments)
+    def __init__(self, session: SessionSpec, store: Store, minutes: float | None = None) -> None:
+        self.session = session
         self.store = store
         self.minutes = minutes
         self.estimates: dict[str, float | None] = {}
         self.child: child.Child | None = None
         self.output: Output | None = None
         self.in_a_line = False
-        self.left_out: list[str] = []
-        """Datasets that the process need not try to list again."""
-        self.refused: Mapping[str, str] = {}
-        """Plugins that the process must not import, and why."""
         self.owner = ""
         """The plugin whose models the process has run."""
         self.guests: tuple[str, ...] = ()
@@ -91,43 +86,38 @@ class Worker:
             self.child.process.wait(GRACE)
         self._kill()
 
-    def estimate(self, job: Job) -> float:
-        """Seconds that a job takes. Raises RuntimeError when that cannot be told."""
+    def estimate(self, job: JobSpec) -> float | None:
+        """Seconds that a fit takes; None when that cannot be told."""
         digest = job.key.digest
         if digest not in self.estimates:
             self.estimates[digest] = None
             self.guests = tuple(sorted({*self.guests, *job.guests}))
             with contextlib.suppress(_EndedError):
-                for answer in self._ask("estimate", digest, "estimates"):
+                for answer in self._ask("estimate", job.as_json(), "estimates"):
                     self.estimates[digest] = answer["seconds"]
             if self.output:
                 self.output.end(GRACE)
-        known = self.estimates[digest]
-        if known is None:
-            raise RuntimeError("no estimate")
-        return known
+        return self.estimates[digest]
 
-    def compute(
-        self, group: Sequence[Job], owner: str = ""
-    ) -> Iterator[tuple[Job, Problem | None]]:
+    def compute(self, group: Sequence[JobSpec]) -> Iterator[tuple[JobSpec, Problem | None]]:
         """Compute jobs together and store them; yields each with what went wrong, if anything.
 
-        ``owner`` is the plugin whose model they are about, if they are. The next plugin's get a new
-        process: what a model sets for its own process, such as how numpy takes an overflow or torch
-        its gradients, is not to change another plugin's results. And a process in which other than
-        built-in plugins have run, the jobs' ``guests``, does nothing that is not theirs.
+        Models of another plugin than those before get a new process: what a model sets for its own
+        process, such as how numpy takes an overflow or torch its gradients, is not to change
+        another plugin's results. And a process in which other than built-in plugins have run, the
+        jobs' ``guests``, does nothing that is not theirs.
         """
-        guests = group[0].guests
+        owner, guests = group[0].owner, group[0].guests
         if (owner and self.owner not in ("", owner)) or (self.guests and self.guests != guests):
             self._stop(politely=True)
         self.owner = owner or self.owner
         self.guests = guests
         left = {job.key.digest: job for job in group}
         name = group[0].key.digest
-        problems: list[tuple[Job, dict[str, Any]]] = []
+        problems: list[tuple[JobSpec, dict[str, Any]]] = []
         ended = ""
         try:
-            for answer in self._ask("compute", list(left), name):
+            for answer in self._ask("compute", [job.as_json() for job in group], name):
                 if answer["digest"] not in left:
                     self._end(f"{child.NoAnswerError()}; {OWN_DESCRIPTORS}")
                 job = left.pop(answer["digest"])
@@ -157,7 +147,7 @@ class Worker:
             say(f"{title(group)}: {ended}; trying its {len(parts)} parts one by one")
             shutil.rmtree(self.store.workspace(sweep_key(group)), ignore_errors=True)
             for part in parts:
-                yield from self.compute(part, owner)
+                yield from self.compute(part)
             return
         failure = keep(self.store, name, ended, _last_lines(printed))
         for job in left.values():
@@ -188,17 +178,15 @@ class Worker:
         assert self.child.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.child.process.stderr, marker.encode())
-        self.output.begin(self._file("plan"))
+        self.output.begin(self._file("open"))
         setup = {
-            "arguments": self.arguments,
-            "left_out": self.left_out,
-            "refused": dict(self.refused),
+            "session": self.session.as_json(),
             "terminal": terminal().isatty(),
             "marker": marker,
         }
-        # No limit: this process has made the same plan, within the limit.
-        for answer in self._exchange("plan", setup, None):
-            self._end(f"cannot be planned again: {answer['why']}")
+        # No limit: this process has loaded the same plugins, within the limit.
+        for answer in self._exchange("open", setup, None):
+            self._end(answer["why"])
         self.output.end(GRACE)
 
     def _file(self, name: str) -> Path:
@@ -234,6 +222,9 @@ class Worker:
                 answer = heard
             if "done" in answer:
                 return
+            if "ready" in answer:  # what comes now counts
+                watch = signals.Stopwatch()
+                continue
             if "say" in answer:
                 self._print(answer["say"])
             elif answer:
@@ -280,9 +271,9 @@ def _last_lines(printed: Printed | None) -> str:
     return f"\nIt printed {printed}. The end of it:\n\n{printed.tail}"
 
 
-def _parts(group: Sequence[Job]) -> list[list[Job]]:
+def _parts(group: Sequence[JobSpec]) -> list[list[JobSpec]]:
     """Jobs of one pass by whose code they run: the features', or the perturbation's."""
-    parts: dict[tuple[str, str], list[Job]] = {}
+    parts: dict[tuple[str, str], list[JobSpec]] = {}
     for job in group:
         changed = job.key.fields.get("perturbation", "clean")
         parts.setdefault((job.key.name, str(changed)), []).append(job)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.jobs import HELD_OUT
+from harness.jobs.fit import HELD_OUT
 from harness.predictions import GroundTruth, Run, fit_folders
 from harness.statistics.reliability import fit_temperature
 from harness.store import Store

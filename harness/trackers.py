@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from harness.boundary import contained
 from harness.errors import HarnessError
 from harness.failures import Failure, keep_error
+from harness.jobs.spec import JobSpec
 from harness.limit import limited
-from harness.plan import Job
 from harness.predictions import Run
 from harness.progress import say
 from harness.registry import Registry
@@ -60,7 +60,7 @@ class Trackers:
                     self.problems[label] = keep_error(self.store, f"tracker-{name}", error)
                     say(f"WARNING: {label} failed: {self.problems[label]}")
 
-    def tell_stored(self, job: Job) -> None:
+    def tell_stored(self, job: JobSpec) -> None:
         """Tell that a result was stored; of a prediction, also what it comes to."""
         if not self.manager.hook.harness_result_stored.get_hookimpls():
             return

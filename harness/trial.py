@@ -14,12 +14,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from harness import child, signals
 from harness.plugins import OURS, guests, load_plugins
+from harness.progress import say
+from harness.registry import Registry
 
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
@@ -31,11 +33,25 @@ TAIL = 4000
 """Bytes of what the process printed that are kept."""
 
 
+def load(
+    without: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    minutes: float | None = None,
+    trace: bool = False,
+) -> Registry:
+    """Load plugins, after those that are not built in were tried in a process of their own.
+
+    ``minutes`` is the user's time limit. With ``trace``, each hook that is called is named.
+    """
+    say_hook = (lambda line: say(f"hook: {line}")) if trace else None
+    with Trial(without, files, minutes) as trial:
+        return load_plugins(without, files, say_hook, trial.why_not)
+
+
 class Trial:
     """Why plugins that are not built in cannot be loaded; known when it is asked for.
 
-    ``minutes`` is the user's time limit. ``refused`` has the answers by name, where they are known
-    by now; then nothing is tried.
+    ``minutes`` is the user's time limit.
     """
 
     def __init__(
@@ -43,7 +59,6 @@ class Trial:
         without: Sequence[str] = (),
         files: Sequence[Path] = (),
         minutes: float | None = None,
-        refused: Mapping[str, str] | None = None,
     ) -> None:
         described = any(path.suffix == ".toml" for path in files)
         self.task = {
@@ -51,10 +66,10 @@ class Trial:
             "files": [str(path) for path in files],
         }
         self.limit = 60 * MINUTES if minutes is None else max(60 * minutes, AT_LEAST)
-        self.refused = dict(refused or {})
+        self.refused: dict[str, str] = {}
         self.printed: IO[bytes] | None = None
         self.child: child.Child | None = None
-        if refused is None and guests(without, files):
+        if guests(without, files):
             self._start()  # it imports while this process loads what is built in
 
     def __enter__(self) -> Trial:

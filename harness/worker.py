@@ -1,4 +1,4 @@
-"""The process that computes: it makes the plan of a command line and does as it is told.
+"""The process that computes jobs. It plans nothing: it gets a session once, and jobs after.
 
 ``harness.supervise`` is at the other end.
 """
@@ -14,17 +14,18 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from harness import failures, progress
 from harness.boundary import alone
 from harness.child import Tell, channels
-from harness.plan import Job, seconds, sweep_key
-from harness.store import Store
+from harness.jobs import dispatch, fit
+from harness.jobs.session import Session
+from harness.jobs.spec import JobSpec, SessionSpec
+from harness.plan import sweep_key
 from harness.stored import DamagedError
-from harness.sweeps import Finish
 
 
 def work() -> int:
@@ -33,31 +34,28 @@ def work() -> int:
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # asked where it is before it is ended for taking too long
         faulthandler.register(signal.SIGUSR1, all_threads=True)
-    jobs: dict[str, Job] = {}
-    store: Store | None = None
+    session: Session | None = None
     marker = b""
     try:
         while True:
             command, given = receive()
-            if command == "plan":
+            if command == "open":
                 marker = given["marker"].encode()
                 try:
-                    jobs, store = _plan(given["arguments"], given["left_out"], given["refused"])
+                    with _silent():
+                        session = Session.open(SessionSpec.from_json(given["session"]))
                 except Exception as error:
                     traceback.print_exc()
                     tell(_problem(error, Path()))
                 progress.instead = cast(TextIO, _Terminal(tell, given["terminal"]))
             elif command == "estimate":
-                tell({"seconds": seconds(jobs[given]) if given in jobs else None})
+                assert session is not None
+                tell({"seconds": fit.estimate(JobSpec.from_json(given), session)})
             elif command == "compute":
-                assert store is not None
-                for digest in set(given) - set(jobs):
-                    tell(
-                        {"digest": digest, "why": "is not planned any more; run the command again"}
-                    )
-                known = [jobs[digest] for digest in given if digest in jobs]
-                for job, wrong in compute(known, store) if known else ():
-                    said = _problem(wrong, store.root) if wrong else {}
+                assert session is not None
+                jobs = [JobSpec.from_json(content) for content in given]
+                for job, wrong in compute(jobs, session, lambda: tell({"ready": True})):
+                    said = _problem(wrong, session.store.root) if wrong else {}
                     tell({"digest": job.key.digest, **said})
             else:
                 return 0
@@ -67,21 +65,14 @@ def work() -> int:
         return 130
 
 
-def _plan(
-    arguments: Sequence[str], left_out: list[str], refused: dict[str, str]
-) -> tuple[dict[str, Job], Store]:
-    """The plan, without a word: the other end has made the same and said all there is to say."""
-    from harness.cli import parse
-
-    progress.instead = io.StringIO()
-    options = parse(arguments)
-    options.left_out = left_out
-    options.refused = refused
-    # A plugin may change the working folder.
-    options.store = options.store.absolute()
-    options.data = options.data and Path(options.data).absolute()
-    plan, store = options.plan(options)
-    return plan.jobs, store
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """The other end has loaded the same, and said all there is to say."""
+    before, progress.instead = progress.instead, io.StringIO()
+    try:
+        yield
+    finally:
+        progress.instead = before
 
 
 def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
@@ -93,19 +84,23 @@ def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
     }
 
 
-def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseException | None]]:
-    """Compute jobs together and store them; yields each with what went wrong, if anything."""
-    sweep = group[0].sweep
-    finishes: Sequence[Finish]
-    workspace: Path | None = None
+def compute(
+    group: Sequence[JobSpec], session: Session, ready: Callable[[], Any] = lambda: None
+) -> Iterator[tuple[JobSpec, BaseException | None]]:
+    """Compute jobs together and store them; yields each with what went wrong, if anything.
+
+    ``ready`` is called when the dataset is listed and the work begins.
+    """
+    store = session.store
+    key = sweep_key(group) if group[0].group else group[0].key
     try:
-        if sweep is None:
-            assert group[0].compute is not None
-            finishes = [group[0].compute]
-        else:
-            workspace = store.workspace(sweep_key(group))
-            with alone():
-                finishes = sweep.run([job.part for job in group], workspace)
+        if group[0].kind != "sum":
+            with _silent(), alone():
+                session.instance(group[0])
+        ready()
+        workspace = store.workspace(key)
+        with alone():
+            finishes = dispatch(group, session, workspace)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
@@ -116,12 +111,12 @@ def compute(group: Sequence[Job], store: Store) -> Iterator[tuple[Job, BaseExcep
             with store.write(job.key) as (folder, record):
                 with alone():
                     record |= finish(folder)
-                record["needs"] = [key.digest for key in job.needs]
+                record["needs"] = [need.digest for need in job.needs]
         except (Exception, SystemExit) as error:
             yield job, error
         else:
             yield job, None
-    if workspace is not None:
+    if group[0].group:
         shutil.rmtree(workspace, ignore_errors=True)
 
 

@@ -307,12 +307,13 @@ def test_a_plugin_that_raises_in_a_hook_or_on_import_is_left_out(toy, make_distr
         assert "Traceback" in (toy.folder / file).read_text()
 
 
-def test_what_cannot_be_planned_twice_fails_in_words(toy, make_distribution):
+def test_what_cannot_be_loaded_twice_fails_in_words(toy, make_distribution):
     source = HEAD + "\nif sys.argv[0] == '-c':\n    raise OSError('only once')\n"
     toy.path.append(make_distribution("x-bad", {"bad": source}))
     arguments = ("run", "--dataset", "toy", "--no-probes", "--model", "good")
     output = toy(*arguments, code=1, BAD="")
-    assert "cannot be planned again: no model named 'good'" in output
+    assert "no model named 'good'" in output
+    assert "plugin bad of x-bad is left out: OSError: only once" in output
 
 
 def test_what_raises_where_nobody_expects_it_is_one_line(toy, make_distribution):

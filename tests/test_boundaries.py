@@ -25,16 +25,19 @@ from harness import (
     Phantom,
     PublishedResult,
     Splits,
-    jobs,
     predictions,
     settings,
-    sweeps,
 )
 from harness.boundary import contained, frozen, kept, lent, received
-from harness.conditions import CLEAN, Condition
 from harness.contract.held import Held
-from harness.features import FeatureSplit
-from harness.jobs import FitSpec
+from harness.jobs.conditions import CLEAN, Condition
+from harness.jobs.features import FeatureSplit, checked_features, extract
+from harness.jobs.finding import ask
+from harness.jobs.fit import FitSpec
+from harness.jobs.fit import fit as fit_job
+from harness.jobs.predict import predict
+from harness.jobs.session import Session, versions
+from harness.jobs.spec import SessionSpec
 from harness.plugins import load_plugins
 from harness.predictions import GroundTruth, Run
 from harness.splits import Concat, Subset
@@ -109,7 +112,7 @@ def model(fit=lambda *_: Fitted(), load=lambda *_: Fitted(), **more):
 @pytest.mark.parametrize("first", [True, False])
 def test_features_that_write_into_patches_fail_alone(tmp_path, slip, first):
     def extracted(wanted, folder):
-        finishes = sweeps.extract([(features, CLEAN) for features in wanted], held("t"), folder)
+        finishes = extract([(features, CLEAN) for features in wanted], held("t"), folder)
         return dict(zip((f.name for f in wanted), finishes, strict=True))
 
     folders = [tmp_path / name for name in ("alone", "both", "one", "two")]
@@ -164,7 +167,7 @@ def predicted(folder, of, conditions):
     if of.features is not None:
         split = FeatureSplit(held("t"), means(held("t").values))
         wanted = [(condition, split) for condition in conditions]
-    return sweeps.predict(of, {"x": 1}, folds, wanted, held("t"), 3, workspace)
+    return predict(of, {"x": 1}, folds, wanted, held("t"), 3, workspace)
 
 
 def logits(finish, folder):
@@ -201,7 +204,7 @@ def test_a_fit_that_writes_into_what_it_is_given_fails(tmp_path, slip, what):
     before = train.labels.copy()
     store = Store(tmp_path)
     with pytest.raises((ValueError, TypeError), match=f"{READ_ONLY}|mappingproxy"):
-        jobs.fit(spec, train, held("test"), None, store, Key("fit", "d", "m", {}), tmp_path)
+        fit_job(spec, train, held("test"), None, store, Key("fit", "d", "m", {}), tmp_path)
     assert (train.labels == before).all()
     assert resolved == {"x": 1}
 
@@ -227,7 +230,7 @@ def test_a_probe_of_datasets_that_writes_into_what_it_is_given_fails(tmp_path, s
     stored = {part: {"good": store.folder(key)} for part in ("train", "test")}
     pairs = [(splits.train, np.arange(12))]
     with pytest.raises((ValueError, TypeError), match=f"{READ_ONLY}|mappingproxy"):
-        jobs.ask(probe, data, splits, pairs, stored, tmp_path)
+        ask(probe, data, splits, pairs, stored, tmp_path)
 
 
 @SLIPS
@@ -264,7 +267,7 @@ def test_features_that_write_past_numpy_change_no_others(tmp_path, first):
     def extracted(number, wanted):
         folder = tmp_path / str(number)
         folder.mkdir()
-        finishes = sweeps.extract(wanted, held("t"), folder)
+        finishes = extract(wanted, held("t"), folder)
         (finish,) = (f for (used, _), f in zip(wanted, finishes, strict=True) if used is GOOD)
         finish(folder)
         return (folder / "values.npy").read_bytes()
@@ -296,7 +299,7 @@ def test_a_fit_that_writes_past_numpy_changes_no_labels(tmp_path):
     spec = FitSpec(data, of, settings.resolve(of, False, {}), None, 0, "held-out", 0)
     train, test = Concat(held("train", 60), held("more")), held("test")
     before = [train.labels.copy(), train.read(range(60)).copy(), test.labels.copy()]
-    jobs.fit(spec, train, test, None, Store(tmp_path), Key("fit", "d", "m", {}), tmp_path)
+    fit_job(spec, train, test, None, Store(tmp_path), Key("fit", "d", "m", {}), tmp_path)
     after = [train.labels, train.read(range(60)), test.labels]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -415,11 +418,11 @@ def test_one_buffer_for_every_answer_is_read_before_it_is_written_again(tmp_path
     for folder in folders:
         folder.mkdir()
     wanted = [(GOOD, CLEAN)]
-    for finish in sweeps.extract(wanted, split, folders[0]):
+    for finish in extract(wanted, split, folders[0]):
         finish(folders[1])
     lock_free = replace(GOOD, extract=lambda images: reused(images).copy())
     assert lock_free.extract(split.values[:2]).base is None
-    values = sweeps.checked_features("f", reused(split.values[:64]), split.ids[:64])
+    values = checked_features("f", reused(split.values[:64]), split.ids[:64])
     reused(split.values[64:128])
     assert (values == np.load(folders[1] / "values.npy")[:64]).all()
 
@@ -532,9 +535,16 @@ def test_loading_has_a_time_limit_and_the_others_are_loaded(tmp_path, monkeypatc
     assert status[exits.stem].status.startswith("ended the process with exit code 3 when it was")
     assert status[fine.stem].status == ""
     assert [*registry.refused] == [endless.stem, exits.stem, hook.stem]
-    with Trial(files=files, refused=registry.refused) as again:
-        assert again.child is None, "what is known is not tried again"
-        assert again.why_not(exits.stem)
+    session = SessionSpec(
+        store=str(tmp_path / "runs"),
+        data=str(tmp_path),
+        plugins={str(path): versions(registry)[str(path)] for path in files},
+        refused=registry.refused,
+    )
+    again = Session.open(session).registry  # what is known is not tried again
+    assert {plugin.name: plugin.status for plugin in again.plugins} == {
+        name: plugin.status for name, plugin in status.items()
+    }
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness import Dataset, HarnessError, Splits
-from harness.contrast import pair
+from harness.pairing import pair
+from harness.registry import Datasets, Plugin
 from harness_nct_crc import SAMPLE, TEST, TRAIN, TRAIN_RAW
 
 pytestmark = pytest.mark.once
@@ -41,10 +42,10 @@ def test_the_same_patches_in_two_versions_one_table(versions):
     command, n = versions
     models = ("--model", "color-histogram", "--model", "rgb-means")
     output = command(*ARGUMENTS, *models)
-    assert f"the {n - 1} training patches that nct-crc-he-common and nct-crc-he-nonorm" in output
+    assert f"the {n - 1} training patches that nct-crc-he and nct-crc-he-nonorm" in output
     (path,) = pages(command.folder)
     assert path.name == (
-        "nct-crc-he-common-against-nct-crc-he-nonorm-of-color-histogram-and-rgb-means.json"
+        "nct-crc-he-against-nct-crc-he-nonorm-of-color-histogram-and-rgb-means.json"
     )
     found = json.loads(path.read_text())
     assert found["n_train"] == n - 1
@@ -167,9 +168,9 @@ def plugin(command):
 
 def test_both_versions_train_and_select_on_the_same_patches(command, plugin):
     output = plugin("--model", "stripes.v1", "--model", "stripes.v1+flips", "--seeds", 2)
-    assert "the 38 training patches that gray-common and pink-common both have" in output
+    assert "the 38 training patches that gray and pink both have" in output
     (path,) = pages(command.folder)
-    assert path.name == "gray-common-against-pink-common-of-stripes.v1-and-stripes.v1+flips.json"
+    assert path.name == "gray-against-pink-of-stripes.v1-and-stripes.v1+flips.json"
     assert seeds(path, "stripes.v1") == seeds(path, "stripes.v1+flips") == [[0, 1], [0, 1]]
     fits = (command.folder / "runs/fit").glob("*/stripes.v1/*/ids.json")
     ids = [json.loads(path.read_text()) for path in fits]
@@ -182,6 +183,15 @@ def test_both_versions_train_and_select_on_the_same_patches(command, plugin):
 
 def test_where_groups_are_known_p_is_over_groups(plugin):
     assert "p is of the differences summed over groups" in plugin("--model", "stripes.v1")
+
+
+def test_what_two_versions_share_is_a_dataset_with_a_name(command, plugin):
+    plugin("--model", "stripes.v1")
+    more = ("--model", "stripes.v1", "--plugin", "mine.py", "--no-probes")
+    for name in ("gray-common-with-pink", "pink-matched-to-gray"):
+        assert "Everything is in the store" in command("run", "--dataset", name, *more)
+    output = command("run", "--dataset", "gray-common-with-pnik", *more, code=2)
+    assert "did you mean pink?" in output
 
 
 @pytest.mark.parametrize("name", ["fitted", "fitted+flips"])
@@ -209,8 +219,11 @@ def paired(one, other, data=Path()):
         )
         for name, parts in (("one", one), ("other", other))
     ]
-    datasets, n = pair(*versions, data)
-    return [dataset.load(data) for dataset in datasets], n
+    names, n = pair(*versions, data)
+    known = Datasets()
+    for dataset in versions:
+        known[dataset.name], known.plugin[dataset.name] = dataset, Plugin("p", "d", "1")
+    return [known.find(name).load(data) for name in names], n
 
 
 @pytest.mark.parametrize(

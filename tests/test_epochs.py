@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness import Dataset, Model, checkpoints
-from harness.jobs import EPOCHS, FitSpec, fit
+from harness.jobs.fit import EPOCHS, FitSpec, fit
 from harness.store import Key, Store
 
 N_EPOCHS = 5

@@ -32,7 +32,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from harness import Features, FitContext, HarnessError, estimator_model
 from harness.estimators import _loss
-from harness.features import FeatureSplit
+from harness.jobs.features import FeatureSplit
 from harness.outputs import doubt, kind_of
 
 CLASSES = ("a", "b", "never", "c")

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, log_softmax, softmax
 
-from harness import Features, HarnessError, Model, jobs, sweeps
-from harness.conditions import CLEAN, Condition
-from harness.features import FeatureSplit
+from harness import Features, HarnessError, Model
+from harness.jobs.conditions import CLEAN, Condition
+from harness.jobs.features import FeatureSplit
+from harness.jobs.fit import EPOCHS, Epochs, predict_all
+from harness.jobs.predict import predict
+from harness.jobs.sums import derive
 from harness.outputs import SMALLEST, as_stored, doubt, kind_of
 from harness.predictions import Run
 from harness.splits import Subset
@@ -201,7 +204,7 @@ def test_predictions_are_stored_by_what_they_are(tmp_path, outputs, patches):
     features = None if patches else FeatureSplit(split, split.values)
     folds = folds_of(tmp_path / "runs")
     wanted = [(CLEAN, features), (Condition(view="hflip"), features)]
-    for finish in sweeps.predict(model(outputs, patches), {}, folds, wanted, split, 5, tmp_path):
+    for finish in predict(model(outputs, patches), {}, folds, wanted, split, 5, tmp_path):
         record = finish(tmp_path)
         stored = np.load(tmp_path / "logits.npy")
         if outputs == "probabilities":
@@ -217,11 +220,11 @@ def test_held_out_logits_and_those_of_epochs_are_converted_too(tmp_path):
     split = Held(patches=True)
     expected = np.log(PROBABILITIES)
     told = model("probabilities")
-    np.testing.assert_allclose(jobs.predict_all(told, Softmax(), split, 5), expected, atol=1e-4)
-    epochs = jobs.Epochs(tmp_path, told, Subset(split, np.arange(50)), 5)
+    np.testing.assert_allclose(predict_all(told, Softmax(), split, 5), expected, atol=1e-4)
+    epochs = Epochs(tmp_path, told, Subset(split, np.arange(50)), 5)
     epochs.keep(0, Softmax(), 0.5)
     epochs.save(tmp_path)
-    with np.load(tmp_path / jobs.EPOCHS) as kept:
+    with np.load(tmp_path / EPOCHS) as kept:
         np.testing.assert_allclose(kept["logits"], expected[None, :50], atol=1e-4)
 
 
@@ -230,7 +233,7 @@ def test_folds_must_agree_on_what_they_return(tmp_path):
     kinds = iter(("logits", "scores"))
     folds = folds_of(tmp_path / "runs")
     with pytest.raises(HarnessError, match="m are logits in one fold and scores in another"):
-        sweeps.predict(made, {}, folds, [(CLEAN, None)], Held(True), 5, tmp_path)
+        predict(made, {}, folds, [(CLEAN, None)], Held(True), 5, tmp_path)
     with pytest.raises(HarnessError, match="outputs are 'softmax'; say logits, probabilities or"):
         kind_of(model(lambda classifier: "softmax"), Softmax())
 
@@ -242,7 +245,7 @@ def test_a_sum_of_scores_and_logits_is_refused(tmp_path):
         folders.append(folder)
         records.append(record)
     with pytest.raises(HarnessError, match=r"svm are scores and those of net are logits; .*common"):
-        jobs.derive(folders, records, tmp_path)
+        derive(folders, records, tmp_path)
 
 
 def run_of(root, values, **record):

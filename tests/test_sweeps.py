@@ -5,12 +5,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from harness import Features, HarnessError, Model, Perturbation, sweeps
-from harness.conditions import CLEAN, Condition
-from harness.jobs import predict_all
+from harness import Features, HarnessError, Model, Perturbation
+from harness.jobs import passes
+from harness.jobs import predict as predict_module
+from harness.jobs.conditions import CLEAN, Condition
+from harness.jobs.features import extract
+from harness.jobs.fit import predict_all
+from harness.jobs.predict import predict
 from harness.store import Key, Store
 from harness.stored import DamagedError
-from harness.sweeps import extract, predict
 
 N = 150
 
@@ -142,9 +145,9 @@ def test_large_patches_are_read_a_few_at_a_time():
         def read(self, indices):
             return np.zeros((len(indices), 2048, 2048, 3), np.uint8)
 
-    assert sweeps.batch_size(Counting()) == sweeps.BATCH
-    assert sweeps.batch_size(Large()) == 3
-    assert sweeps.batch_size(Large(), conditions=90) == 1
+    assert passes.batch_size(Counting()) == passes.BATCH
+    assert passes.batch_size(Large()) == 3
+    assert passes.batch_size(Large(), conditions=90) == 1
 
 
 def test_features_that_fail_cost_the_others_nothing(tmp_path):
@@ -178,7 +181,7 @@ def test_predictions_under_conditions_take_one_pass(tmp_path):
 
 
 def test_an_interrupted_pass_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(predict_module, "SAVE_EVERY", 0.0)
     wanted = [(CLEAN, None), (Condition(ADD, 9), None)]
     fit = fitted(tmp_path)
     folds = [(fit, np.arange(0, N, 2)), (fit, np.arange(1, N, 2))]
@@ -202,7 +205,7 @@ def broken_at_one(patch, level, rng):
 
 
 def test_what_failed_before_an_interruption_does_not_pass_for_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(predict_module, "SAVE_EVERY", 0.0)
     once = Perturbation(name="once", title="", levels=(1,), apply=broken_at_one)
     wanted = [(CLEAN, None), (Condition(once, 1), None)]
     folds = [(fitted(tmp_path), np.arange(N))]
@@ -341,7 +344,7 @@ def test_a_pass_for_features_goes_on_from_what_proves_itself(name, damage, tmp_p
 def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
     name, damage, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(predict_module, "SAVE_EVERY", 0.0)
     wanted, folds = [(CLEAN, None), (Condition(ADD, 9), None)], [(fitted(tmp_path), np.arange(N))]
     with pytest.raises(KeyboardInterrupt):
         predict(model(Sums(stop_after=2)), {}, folds, wanted, Counting(), 3, tmp_path)
@@ -364,7 +367,7 @@ def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
 
 
 def test_a_pass_is_not_gone_on_with_by_another_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(predict_module, "SAVE_EVERY", 0.0)
     fit, wanted = fitted(tmp_path), [(CLEAN, None)]
     with pytest.raises(KeyboardInterrupt):
         predict(

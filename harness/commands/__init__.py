@@ -1,11 +1,11 @@
 """What each command of ``harness`` does: call, print, say how it went."""
 
-from harness.commands.auditing import audit, calibrate, plan_audit
-from harness.commands.comparing import compare, contrast, plan_contrast
+from harness.commands.auditing import audit, calibrate
+from harness.commands.comparing import compare, contrast
 from harness.commands.curating import list_results, remove_results
 from harness.commands.downloading import get
 from harness.commands.extending import check, list_, new_plugin, plugins
-from harness.commands.running import leaderboard, plan_run, run
+from harness.commands.running import leaderboard, run
 
 __all__ = [
     "audit",
@@ -18,9 +18,6 @@ __all__ = [
     "list_",
     "list_results",
     "new_plugin",
-    "plan_audit",
-    "plan_contrast",
-    "plan_run",
     "plugins",
     "remove_results",
     "run",

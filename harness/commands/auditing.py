@@ -13,11 +13,11 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
-    load_registry,
     plugin_files,
     print_failures,
     registry_of,
     switched_off,
+    worker_for,
 )
 from harness.progress import say
 
@@ -36,14 +36,13 @@ def audit(options: argparse.Namespace) -> int:
     from harness import choose, report
     from harness.failures import Collected
     from harness.store import Store, disk_error
-    from harness.supervise import Worker
 
     registry = registry_of(options)
     data = data_folder(options)
     datasets = choose.datasets(registry, options.dataset, data)
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    worker = Worker(options.arguments, store, options.time_limit)
+    worker = worker_for(options, registry, store)
     found, failures = _ask(registry, worker, datasets, data, options.probe)
     problems = Collected(store)
     every = choose.dataset_probes(registry, ())
@@ -58,17 +57,6 @@ def audit(options: argparse.Namespace) -> int:
     failures |= problems
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)
-
-
-def plan_audit(options: argparse.Namespace) -> tuple[Plan, Store]:
-    """What ``audit`` and ``calibrate`` plan, for the process that computes it."""
-    from harness import choose
-    from harness.store import Store
-
-    registry, store, data = load_registry(options), Store(options.store), data_folder(options)
-    found = choose.datasets(registry, options.dataset, data)
-    datasets = [dataset for dataset in found if dataset.name not in options.left_out]
-    return _plan_probes(registry, store, datasets, data, options.probe), store
 
 
 def _plan_probes(
@@ -105,7 +93,6 @@ def calibrate(options: argparse.Namespace) -> int:
     from harness import calibrate, choose, report
     from harness.failures import keep_error
     from harness.store import Store, disk_error
-    from harness.supervise import Worker
 
     registry = registry_of(options)
     data = data_folder(options)
@@ -116,7 +103,7 @@ def calibrate(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    worker = Worker(options.arguments, store, options.time_limit)
+    worker = worker_for(options, registry, store)
     real, failures = _ask(registry, worker, datasets, data, options.probe)
     checks = []
     for dataset in datasets:

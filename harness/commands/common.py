@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.progress import say
 
 if TYPE_CHECKING:
     from harness.failures import Failure
     from harness.registry import Registry
     from harness.store import Store
+    from harness.supervise import Worker
 
 OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
@@ -38,6 +38,8 @@ def _listed(variable: str) -> list[str]:
 
 def registry_of(options: argparse.Namespace) -> Registry:
     """What the plugins offer; broken ones are named."""
+    from harness.failures import warn_of_broken
+
     registry = load_registry(options)
     warn_of_broken(registry)
     return registry
@@ -45,27 +47,30 @@ def registry_of(options: argparse.Namespace) -> Registry:
 
 def load_registry(options: argparse.Namespace) -> Registry:
     """What the plugins offer, without a word about broken ones."""
-    from harness import stored
-    from harness.plugins import load_plugins
-    from harness.trial import Trial
+    from harness import stored, trial
 
     stored.plugin_files[:] = options.plugin
-
-    trace = (lambda line: say(f"hook: {line}")) if options.trace_hooks else None
-    without, files = switched_off(options), plugin_files(options)
-    with Trial(without, files, options.time_limit, options.refused) as trial:
-        return load_plugins(without, files, trace, trial.why_not)
+    return trial.load(
+        *(switched_off(options), plugin_files(options), options.time_limit, options.trace_hooks)
+    )
 
 
-def warn_of_broken(registry: Registry, store: Store | None = None) -> None:
-    """Name the broken plugins, and the files with the details if there is a store for them."""
-    from harness.failures import keep
+def worker_for(options: argparse.Namespace, registry: Registry, store: Store) -> Worker:
+    """A process that computes with the same plugins and data, and into the store."""
+    from harness.jobs.session import versions
+    from harness.jobs.spec import SessionSpec
+    from harness.supervise import Worker
 
-    for plugin in registry.broken:
-        why = plugin.status
-        if store is not None:
-            why = str(keep(store, f"plugin-{plugin.name}", why, plugin.traceback))
-        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {why}")
+    known = versions(registry)
+    session = SessionSpec(
+        # A plugin may change the working folder.
+        store=str(store.root.absolute()),
+        data=str(data_folder(options).absolute()),
+        plugins={str(path): known.get(str(path), "") for path in plugin_files(options)},
+        without=tuple(switched_off(options)),
+        refused=registry.refused,
+    )
+    return Worker(session, store, options.time_limit)
 
 
 def data_folder(options: argparse.Namespace) -> Path:

@@ -12,18 +12,17 @@ from harness.commands.common import (
     existing_store,
     exit_code,
     leaderboards_folder,
-    load_registry,
     print_failures,
     print_json,
     registry_of,
+    worker_for,
 )
 from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
-    from harness.plan import Plan, Request
+    from harness.plan import Request
     from harness.registry import Registry
-    from harness.store import Store
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -87,7 +86,6 @@ def contrast(options: argparse.Namespace) -> int:
     from harness import planner, report
     from harness.execute import execute
     from harness.store import Store, disk_error
-    from harness.supervise import Worker
 
     registry = registry_of(options)
     request, n_train = _contrast_request(options, registry)
@@ -95,7 +93,7 @@ def contrast(options: argparse.Namespace) -> int:
     store = Store(options.store)
     plan = planner.build(registry, store, request)
     plan.failures |= plan.unavailable
-    worker = Worker(options.arguments, store, options.time_limit)
+    worker = worker_for(options, registry, store)
     failures = execute(plan, store, registry, worker)
     one, other = (dataset.name for dataset in request.datasets)
     names = [model.name for model in request.models]
@@ -113,19 +111,9 @@ def contrast(options: argparse.Namespace) -> int:
     return exit_code(options, registry, FAILED if failures else OK)
 
 
-def plan_contrast(options: argparse.Namespace) -> tuple[Plan, Store]:
-    """What ``contrast`` plans, for the process that computes it."""
-    from harness import planner
-    from harness.store import Store
-
-    registry, store = load_registry(options), Store(options.store)
-    return planner.build(registry, store, _contrast_request(options, registry)[0]), store
-
-
 def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[Request, int]:
     """The request, and how many patches both datasets are trained on."""
-    from harness import choose, plan, settings
-    from harness import contrast as contrasting
+    from harness import choose, pairing, plan, settings
 
     data = data_folder(options)
     models = choose.models(registry, options.model)
@@ -138,9 +126,9 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
     if options.one == options.other:
         raise HarnessError(f"contrast: {options.one} is contrasted with itself; name two datasets")
     one, other = choose.datasets(registry, [options.one, options.other], data)
-    datasets, n_train = contrasting.pair(one, other, data)
+    names, n_train = pairing.pair(one, other, data)
     request = plan.Request(
-        datasets=datasets,
+        datasets=[registry.datasets.find(name) for name in names],
         models=models,
         data=data,
         seeds=range(options.seed, options.seed + options.seeds),

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
-    from harness.contract.bench import Bench
+    pass
 
 
 def list_(options: argparse.Namespace) -> int:
@@ -47,14 +47,24 @@ def plugins(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """See whether plugins, or what they offer, keep what they promise."""
     from harness.contract import cases
-    from harness.contract.supervised import Checking
+    from harness.contract.supervised import Asked, Checking
 
     if options.promises:
         print("\n".join(cases.table()))
         return OK
     if not options.names:
         raise HarnessError("check: name a plugin, or what one offers; see harness plugins")
-    checking = Checking(options.arguments, options.time_limit)
+    asked = Asked(
+        names=options.names,
+        settings=options.settings,
+        dataset=options.dataset,
+        data=str(data_folder(options)),
+        without=switched_off(options),
+        files=[str(path) for path in plugin_files(options)],
+        minutes=options.time_limit,
+        trace=options.trace_hooks,
+    )
+    checking = Checking(asked)
     statuses: list[str] = []
     for outcome in checking:
         if console.unread():
@@ -67,15 +77,6 @@ def check(options: argparse.Namespace) -> int:
     used = f"; patches of {checking.patches}" if checking.patches else ""
     print(f"{len(statuses)} promises: {broken} broken, {skipped} skipped{used}")
     return FAILED if broken else OK
-
-
-def bench_of(options: argparse.Namespace) -> Bench:
-    """What ``check`` checks with, in the process that does; broken plugins are named."""
-    from harness.contract.bench import Bench
-
-    registry = registry_of(options)
-    without, files = switched_off(options), plugin_files(options)
-    return Bench(registry, data_folder(options), options.dataset, without, files)
 
 
 def new_plugin(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from harness.commands.common import (
     load_registry,
     print_failures,
     registry_of,
-    warn_of_broken,
+    worker_for,
 )
 from harness.errors import HarnessError
 from harness.progress import say
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
     from harness.failures import Collected
     from harness.leaderboard import Board
-    from harness.plan import Plan, Request
+    from harness.plan import Request
     from harness.registry import Registry
     from harness.statistics.selection import SelectionAudit
-    from harness.store import Store
     from harness.stored import DamagedError
 
     Pages = tuple[Board, dict[str, list[SelectionAudit]]]
@@ -51,9 +50,8 @@ def run(options: argparse.Namespace) -> int:
         )
     from harness import planner
     from harness.execute import execute
-    from harness.failures import Collected
+    from harness.failures import Collected, warn_of_broken
     from harness.store import Store
-    from harness.supervise import Worker
 
     registry = load_registry(options)
     errors: dict[str, Exception] = {}
@@ -84,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             say(f"Not run: {label}: {failure.why}")
     else:
         to_do.failures |= to_do.unavailable
-    worker = Worker(options.arguments, store, options.time_limit)
+    worker = worker_for(options, registry, store)
     failures = execute(to_do, store, registry, worker, write_clean)
     pages = _build_boards(options, registry, names, problems, damaged)
     _write_boards(options, pages, problems)
@@ -93,16 +91,6 @@ def run(options: argparse.Namespace) -> int:
     if failures or problems:
         return FAILED
     return BROKEN_PLUGIN if registry.broken else OK
-
-
-def plan_run(options: argparse.Namespace) -> tuple[Plan, Store]:
-    """What ``run`` plans, for the process that computes it."""
-    from harness import planner
-    from harness.store import Store
-
-    registry, store = load_registry(options), Store(options.store)
-    request = _run_request(options, registry, {})
-    return planner.build(registry, store, request), store
 
 
 def _run_request(
@@ -115,7 +103,7 @@ def _run_request(
     datasets = choose.datasets(registry, options.dataset, data, problems, minutes)
     probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
     return plan.Request(
-        datasets=[dataset for dataset in datasets if dataset.name not in options.left_out],
+        datasets=datasets,
         models=models,
         perturbations=choose.perturbations(
             registry, options.perturbation, probes, problems, minutes

@@ -15,30 +15,49 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness import child, progress, signals
+from harness import child, progress, signals, trial
+from harness.contract.bench import Bench
 from harness.contract.cases import cases, innermost
 from harness.contract.outcome import Broken, Outcome
 from harness.errors import HarnessError
+from harness.failures import warn_of_broken
 
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
 
 
-class Checking:
-    """Outcomes of the promises that the command line ``arguments`` of ``harness check`` is about.
+@dataclass(frozen=True)
+class Asked:
+    """What is checked, and with what: plain data, for the process that checks."""
 
-    ``minutes`` is how long each may take. After iterating, ``patches`` names the dataset whose
-    patches were used, if any were. Raises HarnessError for what is wrong with the command line.
+    names: Sequence[str]
+    """Plugins, or what they offer."""
+    settings: Sequence[str]
+    """As ``--set`` takes them."""
+    dataset: str | None
+    data: str
+    without: Sequence[str]
+    files: Sequence[str]
+    minutes: float | None
+    """How long each promise may take."""
+    trace: bool
+
+
+class Checking:
+    """Outcomes of the promises that are asked about.
+
+    After iterating, ``patches`` names the dataset whose patches were used, if any were. Raises
+    HarnessError for what is wrong with the question.
     """
 
-    def __init__(self, arguments: Sequence[str], minutes: float | None) -> None:
-        self.arguments = list(arguments)
-        self.minutes = minutes
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.minutes = asked.minutes
         self.patches = ""
         self.cases: list[tuple[str, str, str]] | None = None
         self.done = 0
@@ -57,7 +76,7 @@ class Checking:
         checks = child.Child("harness.contract.supervised:work")
         try:
             task = {
-                "arguments": self.arguments,
+                "asked": asdict(self.asked),
                 "folder": str(folder),
                 "done": self.done,
                 "lost": self.lost,
@@ -139,25 +158,25 @@ def _died(code: int) -> tuple[str, str]:
 
 def work() -> None:
     """In the process: check one promise after the other. What plugins print is standard error."""
-    from harness.cli import parse
-    from harness.commands.extending import bench_of
-
     receive, tell = child.channels()
     task = receive()
     stack = (Path(task["folder"]) / "stack.txt").open("w", encoding="utf-8")
     faulthandler.enable(stack)
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, stack, all_threads=True)
-    options = parse(task["arguments"])
+    asked = Asked(**task["asked"])
     try:
         if task["done"]:  # the process before this one has said all there is to say
             progress.instead = io.StringIO()
-        bench = bench_of(options)
+        files = [Path(path) for path in asked.files]
+        registry = trial.load(asked.without, files, asked.minutes, asked.trace)
+        warn_of_broken(registry)
+        bench = Bench(registry, Path(asked.data), asked.dataset, asked.without, files)
         progress.instead = None
         bench.folder = Path(task["folder"])
         bench.lost = task["lost"]
         bench.told = lambda making: tell({"making": making})
-        found = cases(bench, options.names, options.settings)
+        found = cases(bench, asked.names, asked.settings)
     except HarnessError as error:
         tell({"error": str(error)})
         return

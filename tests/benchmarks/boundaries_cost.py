@@ -40,10 +40,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness.boundary import received
-from harness.conditions import CLEAN
+from harness.jobs.conditions import CLEAN
 from harness.plugins import load_plugins
 from harness.splits import Concat
-from harness.sweeps import extract
+from harness.jobs.features import extract
 
 known = load_plugins()
 splits = received(known.datasets["nct-crc-he-sample"]).load(Path())

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from harness.conditions import CLEAN
+from harness.jobs.conditions import CLEAN
+from harness.jobs.features import extract
 from harness.splits import cpu_count
-from harness.sweeps import extract
 from harness_color import harness_models
 
 sys.path.append(str(Path(__file__).parent))

@@ -31,6 +31,8 @@ import numpy as np
 from harness import worker
 from harness.cli import main
 from harness.failures import keep
+from harness.jobs.session import Session
+from harness.jobs.spec import SessionSpec
 from harness.plugins import load_plugins
 from harness.supervise import Problem
 
@@ -91,8 +93,9 @@ def without_clock(content: object) -> object:
 class InProcess:
     """Stands in for the process that computes: the same code, in this one."""
 
-    def __init__(self, arguments: Sequence[str], store, minutes: float | None = None) -> None:
-        self.store, self.minutes, self.left_out = store, minutes, []
+    def __init__(self, session: SessionSpec, store, minutes: float | None = None) -> None:
+        self.store, self.minutes, self.spec = store, minutes, session
+        self.session: Session | None = None
 
     def __enter__(self) -> InProcess:
         return self
@@ -103,8 +106,9 @@ class InProcess:
     def estimate(self, job) -> float:
         return 0.0
 
-    def compute(self, group, owner: str = "") -> Iterator:
-        for job, error in worker.compute(group, self.store):
+    def compute(self, group) -> Iterator:
+        self.session = self.session or Session.open(self.spec)
+        for job, error in worker.compute(group, self.session):
             if error is None:
                 yield job, None
             else:
@@ -140,6 +144,7 @@ class Faults:
             registry = load_plugins(["bias"], [plugin])
         self.patches = (
             mock.patch("harness.plugins.load_plugins", return_value=registry),
+            mock.patch("harness.jobs.session.load_plugins", return_value=registry),
             mock.patch("harness.supervise.Worker", InProcess),
             mock.patch("harness.drawing.write", return_value=[]),
         )

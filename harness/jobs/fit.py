@@ -1,50 +1,48 @@
-"""The work behind each kind of result: list a dataset, fit, sum logits, ask a probe.
-
-Every function here computes one result into an empty folder and returns what its record says. All
-inputs come from the store or from a dataset; nothing is passed from job to job in memory. Features
-and predictions, many of which one pass over the patches gives, are in ``harness.sweeps``.
-"""
+"""Fitting a model on a fold, and what is kept of it beside the model itself."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints, classes
+from harness import checkpoints
+from harness import settings as model_settings
 from harness.boundary import HandedSplit, alone, frozen
-from harness.environment import cpu
+from harness.environment import cpu, provenance
 from harness.errors import HarnessError
+from harness.jobs.features import load_features, with_features
+from harness.jobs.passes import Finish
+from harness.jobs.spec import JobSpec
 from harness.outputs import as_stored, kind_of
-from harness.probes import Audit, DatasetProbe, Measured
 from harness.progress import progress, say
 from harness.splits import Subset, hold_out, stream
 from harness.store import Key, Store
-from harness.stored import Record, load_array
+from harness.stored import Record
 from harness.types import (
     Classifier,
     Dataset,
+    Features,
     FitContext,
     InitialWeights,
     Model,
     Setting,
     Split,
-    Splits,
 )
+
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
 
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
-SUM_VERSION = 2
-"""Of sums of logits, in their keys: raised when their records say more."""
 EPOCHS = "epochs.npz"
 """In the folder of an audited fit: logits (E, N, C) of test patches and scores (E,)."""
 
@@ -66,60 +64,65 @@ class FitSpec:
     """Whether what each epoch predicts is kept."""
 
 
-def describe_dataset(
-    dataset: Dataset, splits: Splits, pairs: Sequence[Any], described_by: str
-) -> Record:
-    """What the leaderboard says of a dataset as it is on this machine.
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """Fit a model on a fold. Inputs named "features: PART" are of parts of the dataset."""
+    (spec,) = specs
+    return [lambda folder: _fit(spec, session, folder)]
 
-    ``described_by`` is the file or plugin whose word stands for what is not verified.
-    """
-    counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
+
+def _fit(spec: JobSpec, session: Session, folder: Path) -> Record:
+    instance, model, store = session.instance(spec), session.model(spec), session.store
+    train: Any
+    train, test_indices = instance.pairs[spec.fold]
+    test: Any = Subset(instance.splits.test, test_indices)
+    validation: Any = instance.splits.validation
+    # What the authors of a pretrained classifier selected on is not read here.
+    selected_on = "none" if model.trained_on else spec.selected_on
+    parts = instance.fitted_on(selected_on, spec.audited)
+    stored = {
+        split.fingerprint: load_features(store, split, spec.inputs[f"features: {part}"][0])
+        for part, split in parts.items()
+        if f"features: {part}" in spec.inputs
+    }
+    if stored:
+        train = with_features(train, stored)
+        if spec.audited or selected_on == "test":
+            test = with_features(test, stored)
+        if selected_on == "validation":
+            validation = with_features(validation, stored)
+    how = FitSpec(
+        *(instance.dataset, model, spec.settings, session.weights(spec), spec.seed),
+        *(spec.selected_on, spec.fold, spec.audited),
+    )
     return {
-        **classes.facts(dataset.classes, splits, pairs),
-        "name": dataset.name,
-        "title": dataset.title,
-        "classes": list(dataset.classes),
-        "license": dataset.license,
-        "source": dataset.source,
-        "test_set": dataset.test_set,
-        "trained_on": dataset.trained_on,
-        "shortfall": splits.shortfall,
-        "train_shortfall": splits.train_shortfall,
-        "test_identity": splits.test_identity,
-        "train_identity": splits.train_identity,
-        "described_by": described_by,
-        "folds": splits.folds,
-        "n_test": len(splits.test.labels),
-        "test_counts": counts.tolist(),
+        **fit(how, train, test, validation, store, spec.key, folder),
+        "model": model.name,
+        "settings": dict(spec.settings),
+        "deviations": model_settings.deviations(model, spec.settings),
+        "seed": spec.seed,
+        "selected_on": spec.selected_on,
+        "initial_weights": spec.weights.get("label", "none"),
+        "fold": spec.fold,
+        **provenance(),
     }
 
 
-def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
-    """Store labels, ids, folds and groups of test patches beside what is said of a dataset.
-
-    Also how the patches of all parts were listed, of which others are not stored.
-    """
-    np.save(folder / "labels.npy", splits.test.labels)
-    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)), encoding="utf-8")
-    folds = np.zeros(len(splits.test.labels), np.int64)
-    for number, (_, predicted) in enumerate(pairs):
-        folds[predicted] = number
-    np.save(folder / "folds.npy", folds)
-    if splits.groups is not None:
-        (folder / "groups.json").write_text(json.dumps(list(splits.groups)), encoding="utf-8")
-    return {**described, "listing": listing(splits)}
+def weights_of(
+    model: Model, settings: Mapping[str, Setting], used: Features | None
+) -> InitialWeights | None:
+    """What a model with these settings starts from: weights of its own, or of its features."""
+    if model.initial_weights:
+        return model.initial_weights(settings)
+    return used.weights if used else None
 
 
-def listing(splits: Splits) -> dict[str, str]:
-    """By part of a dataset, SHA-256 of its ids and labels in their order."""
-    found = {}
-    for name in ("train", "validation", "test"):
-        part = getattr(splits, name)
-        if part is not None:
-            digest = hashlib.sha256(json.dumps(list(part.ids)).encode())
-            digest.update(np.asarray(part.labels, np.int64).tobytes())
-            found[name] = digest.hexdigest()
-    return found
+def estimate(spec: JobSpec, session: Session) -> float | None:
+    """Seconds that a fit takes on this device, roughly. None if the model cannot tell."""
+    model = session.model(spec)
+    try:
+        return model.estimate(spec.n_fit, spec.settings) if model.estimate else None
+    except Exception:  # the fit itself will fail in the same way, and say so
+        return None
 
 
 def fit(
@@ -298,84 +301,3 @@ class _Timer:
 
     def total(self) -> float:
         return self.before + time.monotonic() - self.clock
-
-
-def ask(
-    probe: DatasetProbe,
-    dataset: Dataset,
-    splits: Splits,
-    pairs: Sequence[tuple[Split, NDArray[np.int64]]],
-    stored: Mapping[str, Mapping[str, Path]],
-    folder: Path,
-) -> Record:
-    """What a probe finds in a dataset. ``stored`` has folders of features by part and name."""
-
-    def measured(part: str, split: Split | None) -> Measured | None:
-        if split is None:
-            return None
-        values = {
-            name: frozen(load_array(path, "values.npy")) for name, path in stored[part].items()
-        }
-        return Measured(split=HandedSplit(split), values=MappingProxyType(values))
-
-    train, test = measured("train", splits.train), measured("test", splits.test)
-    assert test is not None
-    n_train = 0 if splits.train is None else len(splits.train.labels)
-    all_test = np.arange(len(splits.test.labels))
-    folds = []
-    for _, predicted in pairs:
-        rest = np.setdiff1d(all_test, predicted)
-        fitted_on = np.concatenate([np.arange(n_train), n_train + rest])
-        folds.append((frozen(fitted_on), frozen(n_train + predicted)))
-    started = time.monotonic()
-    finding = probe.measure(
-        Audit(
-            classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
-        )
-    )
-    (folder / "finding.json").write_text(
-        json.dumps(asdict(finding), allow_nan=False) + "\n", encoding="utf-8"
-    )
-    return {"seconds": time.monotonic() - started}
-
-
-def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
-    """Sum stored logits; the record joins those of the members, and counts the terms.
-
-    Raises HarnessError for a sum of scores and logits, which have no common scale.
-    """
-    kinds = {record.get("outputs") == "scores": record["model"] for record in records}
-    if len(kinds) > 1:
-        raise HarnessError(
-            f"the outputs of {kinds[True]} are scores and those of {kinds[False]} are logits; they "
-            "have no common scale, so their sum means nothing; sum models of one kind"
-        )
-    total = np.sum([load_array(member, "logits.npy") for member in members], axis=0)
-    np.save(folder / "logits.npy", total.astype(np.float32))
-    fits, features = (
-        list({part["digest"]: part for record in records for part in record[kind]}.values())
-        for kind in ("fits", "features")
-    )
-    return {
-        "seconds": sum(record["seconds"] for record in records),
-        "n": len(total),
-        "fits": fits,
-        "features": features,
-        "members": [record["digest"] for record in records],
-        "terms": sum(record.get("terms", 1) for record in records),
-        "outputs": "scores" if True in kinds else "logits",
-        "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
-        "classes_declared": all(r.get("classes_declared", True) for r in records),
-        **{
-            field: _join(records, field)
-            for field in (
-                *("device", "initial_weights", "initial_weights_digest"),
-                *("selected_on", "deviations", "version", "trained_on", "outputs_doubt"),
-            )
-        },
-    }
-
-
-def _join(records: Sequence[Record], field: str) -> str:
-    known = (record.get(field) for record in records)
-    return "; ".join(dict.fromkeys(str(value) for value in known if value))

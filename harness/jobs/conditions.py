@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.boundary import frozen
+from harness.jobs.spec import ConditionSpec
 from harness.numbers import given
 from harness.perturb import perturb
 from harness.store import Key, Store
 from harness.stored import load_array
 from harness.types import Perturbation
 from harness.views import apply_view
+
+if TYPE_CHECKING:
+    from harness.jobs.dataset import Instance
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ class Condition:
             described["learned"] = [key.digest for key in self.learned.keys]
         return described
 
+    @property
+    def needs(self) -> tuple[Key, ...]:
+        """The stored features that its perturbation learned from."""
+        return self.learned.keys if self.learned else ()
+
+    @property
+    def spec(self) -> ConditionSpec:
+        """The condition as data."""
+        name = self.perturbation.name if self.perturbation else ""
+        parts = self.learned.parts if self.learned else ()
+        return ConditionSpec(name, self.level, self.view, parts)
+
     def __str__(self) -> str:
         parts = []
         if self.perturbation is not None and self.level is not None:
@@ -63,21 +79,28 @@ CLEAN = Condition()
 
 
 class Learned:
-    """What a perturbation learned of each class, from stored features of its patches."""
+    """What a perturbation learned of each class, from stored features of its patches.
+
+    ``by_part`` has the features of each part of the dataset that it learned from.
+    """
 
     def __init__(
         self,
         perturbation: Perturbation,
         store: Store,
-        keys: Sequence[Key],
-        labels: Sequence[NDArray[np.int64]],
-        n_classes: int,
+        by_part: Mapping[str, Key],
+        instance: Callable[[], Instance],
     ) -> None:
         self.typical = perturbation.typical or (lambda values: np.median(values, axis=0))
         self.store = store
-        self.keys = tuple(keys)
-        self.labels = np.concatenate(labels)
-        self.n_classes = n_classes
+        self.parts = tuple(by_part)
+        self.keys = tuple(by_part.values())
+        self.instance = instance
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of the patches that it learned from."""
+        return np.concatenate([self.instance().part(part).labels for part in self.parts])
 
     @cached_property
     def targets(self) -> NDArray[np.float64]:
@@ -87,7 +110,7 @@ class Learned:
         )
         present = np.unique(self.labels)
         typical = [np.array(self.typical(values[self.labels == label])) for label in present]
-        targets = np.full((self.n_classes, len(typical[0])), np.nan)
+        targets = np.full((len(self.instance().dataset.classes), len(typical[0])), np.nan)
         targets[present] = typical
         learned: NDArray[np.float64] = frozen(targets)
         return learned

@@ -1,177 +1,110 @@
-"""One pass over the patches for many results: features, or logits, under several conditions.
-
-Each patch is read and decoded once, however many conditions it is put under. What goes wrong with
-one condition, such as a perturbation that raises, costs only its own result.
-"""
+"""Logits of test patches under conditions, in one pass for all conditions of a model."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints
+from harness import settings as model_settings
 from harness.boundary import frozen, own
-from harness.conditions import Condition
+from harness.environment import provenance
 from harness.errors import HarnessError
-from harness.features import FeatureSplit
+from harness.jobs.conditions import CLEAN, Condition
+from harness.jobs.features import FeatureSplit, load_features
+from harness.jobs.fit import device_name
+from harness.jobs.passes import SAVE_EVERY, Errors, Finish, batch_size, proved
+from harness.jobs.spec import JobSpec
 from harness.outputs import as_stored, doubt, kind_of
 from harness.progress import progress, say
-from harness.returned import checked_features, checked_logits, malformed
-from harness.row_files import Rows
+from harness.returned import checked_logits
 from harness.splits import stream
 from harness.stored import Record, read_record, verify
-from harness.types import Classifier, Features, Model, Outputs, Setting, Split
+from harness.types import Classifier, DerivedModel, Model, Outputs, Setting, Split
 
-BATCH = 64
-"""Patches read at a time, if they are small."""
-AT_ONCE = 40 * 2**20
-"""Bytes of patches in memory at a time, a reading thread, perturbed ones counted."""
-SAVE_EVERY = 60.0
-"""Seconds between two checkpoints of a pass."""
-
-Finish = Callable[[Path], Record]
-"""Writes one result of a pass into its folder and returns its record, or raises what stopped it."""
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
 
 
-def extract(
-    wanted: Sequence[tuple[Features, Condition]], split: Split, workspace: Path
-) -> list[Finish]:
-    """Features under conditions, in one streaming pass; memory stays flat.
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """Logits of all test patches by one model under conditions, in one pass over the patches.
 
-    A pass that was killed goes on from the rows that are in ``workspace``. The ``seconds`` of a
-    record are its share of the pass.
+    Each test patch is predicted by the fit of its fold.
     """
-    work = _Extraction(wanted, split.ids)
-    work.errors.read(workspace / "failed.json")
-    n = len(split.labels)
-    files = [Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
-    size = batch_size(split)
-    able = [file for number, file in enumerate(files) if number not in work.errors]
-    done = min((file.rows() for file in able), default=n) // size * size
-    for file in able:
-        file.cut(done)
-    started = time.monotonic()
-    batches = stream(split, size, order=np.arange(done, n), then=work)
-    total = -(-(n - done) // size)
-    for _, values in progress(batches, total=total, label=_names(wanted)):
-        for number, rows in enumerate(values):
-            if rows is None or number in work.errors:
-                continue
-            try:
-                files[number].append(rows)
-            except ValueError:
-                work.errors[number] = malformed(wanted[number][0].name)
-        work.errors.write(workspace / "failed.json")
-    took = (time.monotonic() - started) * n / max(n - done, 1)
-    shares = work.busy / max(work.busy.sum(), 1e-9)
-
-    def finish(number: int) -> Finish:
-        def move(folder: Path) -> Record:
-            work.errors.raise_if_any(number)
-            files[number].move(folder / "values.npy")
-            return {"n": n, "seconds": took * shares[number]}
-
-        return move
-
-    return [finish(number) for number in range(len(wanted))]
+    first = specs[0]
+    instance, model = session.instance(first), session.model(first)
+    test = instance.splits.test
+    by_fit: dict[Path, list[NDArray[np.int64]]] = {}
+    for fit, (_, indices) in zip(first.inputs["fits"], instance.pairs, strict=True):
+        by_fit.setdefault(session.store.folder(fit), []).append(indices)
+    folds = [(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()]
+    wanted: list[tuple[Condition, FeatureSplit | None]] = []
+    for spec in specs:
+        stored = [load_features(session.store, test, key) for key in spec.inputs["features"]]
+        wanted.append((session.condition(spec), stored[0] if stored else None))
+    n_classes = len(instance.dataset.classes)
+    finishes = predict(model, first.settings, folds, wanted, test, n_classes, workspace)
+    return [
+        _described(finish, spec, model, condition, session)
+        for finish, spec, (condition, _) in zip(finishes, specs, wanted, strict=True)
+    ]
 
 
-def batch_size(split: Split, conditions: int = 1) -> int:
-    """Patches to read at a time when each is kept under so many conditions."""
-    return max(1, min(BATCH, AT_ONCE // (conditions * split.read([0]).nbytes)))
+def _described(
+    finish: Finish, spec: JobSpec, model: Model, condition: Condition, session: Session
+) -> Finish:
+    def write(folder: Path) -> Record:
+        record, store = finish(folder), session.store
+        for key in spec.inputs["features"]:
+            record["seconds"] += store.record(key)["seconds"]
+        if record["outputs_doubt"] and condition == CLEAN:
+            say(f"WARNING: {spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
+        fits = {fit.digest: fit for fit in spec.inputs["fits"]}.values()
+        return {
+            **record,
+            **describe(spec, model, condition, session),
+            "settings": {name: spec.settings[name] for name in model.settings},
+            "deviations": model_settings.deviations(model, spec.settings),
+            "initial_weights": spec.weights.get("label", "none"),
+            "initial_weights_digest": spec.weights.get("digest", "none"),
+            "initial_weights_fallback": bool(spec.weights.get("warning")),
+            "version": model.version,
+            "trained_on": model.trained_on,
+            "classes_declared": not model.trained_on or model.classes is not None,
+            "selected_on": spec.selected_on,
+            "device": device_name(model, spec.settings),
+            "fits": [_short(store.record(fit)) for fit in fits],
+            "features": [_short(store.record(part)) for part in spec.inputs["fitted on"]],
+        }
+
+    return write
 
 
-def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:
-    return ", ".join(dict.fromkeys(features.name for features, _ in wanted)) + " features"
+def describe(
+    spec: JobSpec, model: Model | DerivedModel, condition: Condition, session: Session
+) -> Record:
+    """What the record of every prediction says."""
+    plugin = session.registry.models.plugin[model.name]
+    return {
+        "model": model.name,
+        "title": model.title,
+        "plugin": f"{plugin.distribution} {plugin.version}",
+        "data": spec.data,
+        "derived": isinstance(model, DerivedModel),
+        "seed": spec.seed,
+        **condition.as_dict(),
+        **provenance(),
+    }
 
 
-class _Errors(dict[int, BaseException]):
-    """What stopped single results of a pass, by their number.
-
-    They are kept with what there is of the pass: what failed before a patch that is done must
-    neither pass for finished nor be waited for when the pass is resumed.
-    """
-
-    written = 0
-
-    def raise_if_any(self, number: int) -> None:
-        if number in self:
-            raise self[number]
-
-    def as_json(self) -> str:
-        return json.dumps({k: f"{type(e).__name__}: {e}" for k, e in self.items()})
-
-    def add_json(self, text: str) -> None:
-        self |= {int(k): HarnessError(why) for k, why in json.loads(text).items()}
-
-    def write(self, path: Path) -> None:
-        """Keep them in a file, if there are new ones."""
-        if len(self) > self.written:
-            self.written = len(self)
-            checkpoints.write(path, lambda draft: draft.write_text(self.as_json(), "utf-8"))
-
-    def read(self, path: Path) -> None:
-        """Add those of a file, if there is one that proves itself."""
-        if _proved(path):
-            self.add_json(path.read_text("utf-8"))
-
-
-def _proved(path: Path) -> bool:
-    """Whether there is a checkpoint to go on from; says so if it is damaged."""
-    why = checkpoints.damage(path)
-    if why and path.exists():
-        say(f"{path}: {why}; it is thrown away, and that part is computed again")
-    return not why
-
-
-class _Extraction:
-    """For ``stream``: each batch under each condition, through each of the features wanted."""
-
-    def __init__(self, wanted: Sequence[tuple[Features, Condition]], ids: Sequence[str]) -> None:
-        self.ids = ids
-        self.errors = _Errors()
-        self.busy = np.zeros(len(wanted))
-        self.by_condition: list[tuple[Condition, list[tuple[int, Features]]]] = []
-        for number, (features, condition) in enumerate(wanted):
-            for known, users in self.by_condition:
-                if known == condition:
-                    users.append((number, features))
-                    break
-            else:
-                self.by_condition.append((condition, [(number, features)]))
-
-    def __call__(
-        self, indices: NDArray[np.int64], images: NDArray[np.uint8]
-    ) -> list[NDArray[np.float32] | None]:
-        ids = [self.ids[i] for i in indices]
-        rows: list[NDArray[np.float32] | None] = [None] * len(self.busy)
-        last = self.by_condition[-1][0]
-        for condition, users in self.by_condition:
-            open_users = [user for user in users if user[0] not in self.errors]
-            if not open_users:
-                continue
-            before = time.perf_counter()
-            try:
-                changed = condition.apply(own(images, last=condition is last), ids)
-            except (Exception, SystemExit) as error:
-                self.errors |= {number: error for number, _ in open_users}
-                continue
-            for number, features in open_users:
-                try:
-                    batch = own(changed, last=number == open_users[-1][0])
-                    rows[number] = checked_features(features.name, features.extract(batch), ids)
-                except (Exception, SystemExit) as error:
-                    self.errors[number] = error
-                now = time.perf_counter()
-                self.busy[number] += now - before
-                before = now
-        return rows
+def _short(record: Record) -> Record:
+    known = ("digest", "seconds", "n", "n_selection")
+    return {name: record[name] for name in known if name in record}
 
 
 def predict(
@@ -234,13 +167,13 @@ class _Prediction:
         self.name = name
         self.fits = list(fits)
         self.kind: Outputs | None = None
-        self.errors = _Errors()
+        self.errors = Errors()
         self.checkpoint = workspace / "pass.npz"
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
         self.logits = np.full((k, n, n_classes), np.nan, np.float32)
         self.done = np.zeros(n, bool)
-        if not _proved(self.checkpoint):
+        if not proved(self.checkpoint):
             return
         with np.load(self.checkpoint) as stored:
             same = stored["fits"].tolist() == self.fits

@@ -1,0 +1,35 @@
+"""Jobs: what computes each kind of result, a module a kind.
+
+A job is data (``JobSpec``), and so is the session that it runs in (``SessionSpec``). ``dispatch``
+computes jobs from their specs. All inputs come from the store or from a dataset; nothing is passed
+from job to job in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.jobs import dataset, features, finding, fit, predict, sums
+from harness.jobs.passes import Finish
+from harness.jobs.session import Session
+from harness.jobs.spec import JobSpec
+
+KINDS: Mapping[str, Callable[[Sequence[JobSpec], Session, Path], list[Finish]]] = {
+    "dataset": dataset.compute,
+    "features": features.compute,
+    "fit": fit.compute,
+    "prediction": predict.compute,
+    "sum": sums.compute,
+    "finding": finding.compute,
+}
+"""By kind of job, what computes jobs of one group: a function for each that writes its result."""
+
+
+def dispatch(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """Compute jobs of one group, which are of one kind; ``workspace`` survives a killed run.
+
+    Returns for each job a function that writes its result into an empty folder and returns the
+    record, or raises what went wrong with that job alone.
+    """
+    return KINDS[specs[0].kind](specs, session, workspace)

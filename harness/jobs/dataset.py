@@ -1,0 +1,150 @@
+"""A dataset as it is on this machine, and what is stored of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import classes
+from harness.errors import HarnessError
+from harness.jobs.passes import Finish
+from harness.jobs.spec import JobSpec
+from harness.splits import check_splits, fold_pairs
+from harness.stored import Record
+from harness.types import Dataset, Split, Splits
+
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A dataset as it is on this machine."""
+
+    dataset: Dataset
+    splits: Splits
+    pairs: Sequence[tuple[Split, NDArray[np.int64]]]
+    """For each fold, the split to fit on and the indices of the test patches to predict; none if
+    no model can be fitted, which ``unfit`` says why. Such a dataset can still be audited."""
+    unfit: HarnessError | None
+    fingerprint: str
+    """Of all that results depend on: classes, patches, folds and groups."""
+    described: Record
+    """What the leaderboard says of it."""
+
+    def part(self, name: str) -> Split:
+        """The ``train``, ``validation`` or ``test`` patches, which must be there."""
+        split: Split | None = getattr(self.splits, name)
+        assert split is not None
+        return split
+
+    def fitted_on(self, selected_on: str = "none", audited: bool = False) -> dict[str, Split]:
+        """The parts of the dataset that fits, their selection and its audit read."""
+        parts: dict[str, Split] = {}
+        if self.splits.train is not None:
+            parts["train"] = self.splits.train
+        if selected_on == "validation" and self.splits.validation is not None:
+            parts["validation"] = self.splits.validation
+        if self.splits.folds or selected_on == "test" or audited:
+            parts["test"] = self.splits.test
+        return parts
+
+
+def load(dataset: Dataset, data: Path, described_by: str) -> Instance:
+    """List the patches of a dataset. Raises HarnessError when they are not what it promises.
+
+    ``described_by`` is the file or plugin whose word stands for what is not verified.
+    """
+    splits = dataset.load(data)
+    check_splits(dataset, splits)
+    unfit, pairs = None, []
+    try:
+        pairs = fold_pairs(splits, dataset.classes)
+    except HarnessError as error:
+        unfit = HarnessError(f"dataset {dataset.name}: {error}")
+    there = (splits.train, splits.test, splits.validation)
+    parts = [part.fingerprint for part in there if part is not None]
+    groups = [] if splits.groups is None else ["groups", *splits.groups]
+    # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
+    cut = [predicted.tobytes().hex() for _, predicted in pairs] if splits.folds else []
+    identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
+    return Instance(
+        dataset=dataset,
+        splits=splits,
+        pairs=pairs,
+        unfit=unfit,
+        fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        described=describe_dataset(dataset, splits, pairs, described_by),
+    )
+
+
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """Labels, ids, folds and groups of test patches, and what is said of the dataset."""
+    (spec,) = specs
+    instance = session.instance(spec)
+    return [
+        lambda folder: store_dataset(instance.described, instance.splits, instance.pairs, folder)
+    ]
+
+
+def describe_dataset(
+    dataset: Dataset, splits: Splits, pairs: Sequence[Any], described_by: str
+) -> Record:
+    """What the leaderboard says of a dataset as it is on this machine.
+
+    ``described_by`` is the file or plugin whose word stands for what is not verified.
+    """
+    counts = np.bincount(splits.test.labels, minlength=len(dataset.classes))
+    return {
+        **classes.facts(dataset.classes, splits, pairs),
+        "name": dataset.name,
+        "title": dataset.title,
+        "classes": list(dataset.classes),
+        "license": dataset.license,
+        "source": dataset.source,
+        "test_set": dataset.test_set,
+        "trained_on": dataset.trained_on,
+        "shortfall": splits.shortfall,
+        "train_shortfall": splits.train_shortfall,
+        "test_identity": splits.test_identity,
+        "train_identity": splits.train_identity,
+        "described_by": described_by,
+        "folds": splits.folds,
+        "n_test": len(splits.test.labels),
+        "test_counts": counts.tolist(),
+    }
+
+
+def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folder: Path) -> Record:
+    """Store labels, ids, folds and groups of test patches beside what is said of a dataset.
+
+    Also how the patches of all parts were listed, of which others are not stored.
+    """
+    np.save(folder / "labels.npy", splits.test.labels)
+    (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)), encoding="utf-8")
+    folds = np.zeros(len(splits.test.labels), np.int64)
+    for number, (_, predicted) in enumerate(pairs):
+        folds[predicted] = number
+    np.save(folder / "folds.npy", folds)
+    if splits.groups is not None:
+        (folder / "groups.json").write_text(json.dumps(list(splits.groups)), encoding="utf-8")
+    return {**described, "listing": listing(splits)}
+
+
+def listing(splits: Splits) -> dict[str, str]:
+    """By part of a dataset, SHA-256 of its ids and labels in their order."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        part = getattr(splits, name)
+        if part is not None:
+            digest = hashlib.sha256(json.dumps(list(part.ids)).encode())
+            digest.update(np.asarray(part.labels, np.int64).tobytes())
+            found[name] = digest.hexdigest()
+    return found

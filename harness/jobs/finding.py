@@ -1,0 +1,82 @@
+"""What a probe finds in a dataset."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.boundary import HandedSplit, frozen
+from harness.environment import provenance
+from harness.jobs.passes import Finish
+from harness.jobs.spec import JobSpec
+from harness.probes import Audit, DatasetProbe, Measured
+from harness.progress import progress
+from harness.stored import Record, load_array
+from harness.types import Dataset, Split, Splits
+
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
+
+
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """What a probe finds in a dataset. Inputs are features, named "PART: NAME"."""
+    (spec,) = specs
+    probe, instance = session.probe(spec.key.name), session.instance(spec)
+
+    def write(folder: Path) -> Record:
+        stored: dict[str, dict[str, Path]] = {"train": {}, "test": {}}
+        for name, keys in spec.inputs.items():
+            part, colon, features = name.partition(": ")
+            if colon:
+                stored[part][features] = session.store.folder(keys[0])
+        record = ask(probe, instance.dataset, instance.splits, instance.pairs, stored, folder)
+        return {**record, "probe": probe.name, "data": spec.data, **provenance()}
+
+    return [write]
+
+
+def ask(
+    probe: DatasetProbe,
+    dataset: Dataset,
+    splits: Splits,
+    pairs: Sequence[tuple[Split, NDArray[np.int64]]],
+    stored: Mapping[str, Mapping[str, Path]],
+    folder: Path,
+) -> Record:
+    """What a probe finds in a dataset. ``stored`` has folders of features by part and name."""
+
+    def measured(part: str, split: Split | None) -> Measured | None:
+        if split is None:
+            return None
+        values = {
+            name: frozen(load_array(path, "values.npy")) for name, path in stored[part].items()
+        }
+        return Measured(split=HandedSplit(split), values=MappingProxyType(values))
+
+    train, test = measured("train", splits.train), measured("test", splits.test)
+    assert test is not None
+    n_train = 0 if splits.train is None else len(splits.train.labels)
+    all_test = np.arange(len(splits.test.labels))
+    folds = []
+    for _, predicted in pairs:
+        rest = np.setdiff1d(all_test, predicted)
+        fitted_on = np.concatenate([np.arange(n_train), n_train + rest])
+        folds.append((frozen(fitted_on), frozen(n_train + predicted)))
+    started = time.monotonic()
+    finding = probe.measure(
+        Audit(
+            classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
+        )
+    )
+    (folder / "finding.json").write_text(
+        json.dumps(asdict(finding), allow_nan=False) + "\n", encoding="utf-8"
+    )
+    return {"seconds": time.monotonic() - started}

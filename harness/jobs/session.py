@@ -1,0 +1,139 @@
+"""A session that is open: plugins are loaded, and what the names in job specs mean is here."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.jobs import dataset
+from harness.jobs.conditions import Condition, Learned
+from harness.jobs.dataset import Instance
+from harness.jobs.fit import weights_of
+from harness.jobs.spec import JobSpec, SessionSpec
+from harness.plugins import load_plugins
+from harness.probes import DatasetProbe
+from harness.registry import Registry
+from harness.store import Store
+from harness.types import Features, InitialWeights, Model
+
+AGAIN = "run the command again"
+
+
+class Session:
+    """Finds what job specs name. A dataset is listed when the first job reads it, and once."""
+
+    def __init__(self, registry: Registry, store: Store, data: Path) -> None:
+        self.registry = registry
+        self.store = store
+        self.data = data
+        self.instances: dict[str, Instance] = {}
+        self.learned: dict[tuple[str, ...], Learned] = {}
+        self.sources: dict[str, tuple[Features, ...]] = {}
+
+    @classmethod
+    def open(cls, spec: SessionSpec) -> Session:
+        """Load the plugins of a session. Raises HarnessError when a file has changed since."""
+        files = [Path(path) for path in spec.plugins]
+        refused = spec.refused
+        registry = load_plugins(spec.without, files, why_not=lambda name: refused.get(name, ""))
+        now = versions(registry)
+        for path, version in spec.plugins.items():
+            if now.get(path) != version:
+                raise HarnessError(f"{path} has changed since the run began; {AGAIN}")
+        return cls(registry, Store(Path(spec.store)), Path(spec.data))
+
+    def instance(self, spec: JobSpec) -> Instance:
+        """The dataset of a job. Raises HarnessError when it is not as it was planned for."""
+        name = spec.key.dataset
+        if name not in self.instances:
+            found = self.registry.datasets.find(name)
+            described_by = self.registry.described_by(name)
+            self.instances[name] = dataset.load(found, self.data, described_by)
+        instance = self.instances[name]
+        if instance.fingerprint != spec.data:
+            raise HarnessError(f"dataset {name}: has changed since the run began; {AGAIN}")
+        return instance
+
+    def model(self, spec: JobSpec) -> Model:
+        """The model of a job. Raises HarnessError when it is another version by now."""
+        model = self.registry.models.find(spec.key.name)
+        assert isinstance(model, Model)
+        if spec.key.fields.get("version", model.version) != model.version:
+            raise HarnessError(f"model {model.name}: has changed since the run began; {AGAIN}")
+        return model
+
+    def weights(self, spec: JobSpec) -> InitialWeights | None:
+        """The initial weights of a fit. Raises HarnessError when they are others than planned."""
+        model = self.model(spec)
+        used = None if model.initial_weights else model.features_with(spec.settings)
+        found = weights_of(model, spec.settings, used)
+        if (found.digest if found else None) != spec.weights.get("digest"):
+            raise HarnessError(
+                f"model {model.name}: its initial weights have changed since the run began "
+                f"({spec.weights.get('label', 'none')} before, {found.label if found else 'none'} "
+                f"now); {AGAIN}"
+            )
+        return found
+
+    def probe(self, name: str) -> DatasetProbe:
+        """A probe of datasets."""
+        probe = self.registry.probes.find(name)
+        assert isinstance(probe, DatasetProbe)
+        return probe
+
+    def features(self, spec: JobSpec) -> Features:
+        """The features that a job extracts. Raises HarnessError when they are others by now."""
+        assert spec.features is not None
+        for found in self._features_of(spec):
+            if found.name == spec.features.name:
+                weights = found.weights.digest if found.weights else None
+                fields = spec.key.fields
+                if (found.version, weights) == (fields["version"], fields.get("weights")):
+                    return found
+        raise HarnessError(
+            f"features {spec.features.name}: have changed since the run began; {AGAIN}"
+        )
+
+    def _features_of(self, spec: JobSpec) -> tuple[Features, ...]:
+        """All features of what brings those of a job, asked for once: it may look for weights."""
+        assert spec.features is not None
+        of, by = spec.features.of, spec.features.by
+        name = repr((of, by, sorted(spec.settings.items())))
+        if name not in self.sources:
+            known: tuple[Features | None, ...]
+            if of == "model":
+                model = self.registry.models.find(by)
+                assert isinstance(model, Model)
+                known = (model.features_with(spec.settings),)
+            elif of == "probe":
+                known = self.probe(by).features
+            else:
+                known = (self.registry.perturbations.find(by).learns,)
+            self.sources[name] = tuple(features for features in known if features)
+        return self.sources[name]
+
+    def condition(self, spec: JobSpec) -> Condition:
+        """What is done to the patches."""
+        asked = spec.condition
+        if not asked.perturbation:
+            return Condition(view=asked.view)
+        perturbation = self.registry.perturbations.find(asked.perturbation)
+        keys, learned = spec.inputs["learned"], None
+        if keys:
+            name = (asked.perturbation, *(key.digest for key in keys))
+            if name not in self.learned:
+                by_part = dict(zip(asked.learned_from, keys, strict=True))
+                instance = partial(self.instance, spec)
+                self.learned[name] = Learned(perturbation, self.store, by_part, instance)
+            learned = self.learned[name]
+        return Condition(perturbation, asked.level, asked.view, learned)
+
+
+def versions(registry: Registry) -> dict[str, str]:
+    """By path, the versions of plugins that are files."""
+    return {
+        plugin.distribution: plugin.version
+        for plugin in registry.plugins
+        if Path(plugin.distribution).suffix in (".py", ".toml")
+    }

@@ -1,0 +1,94 @@
+"""Sums of stored logits: of several models, or of views of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.jobs.passes import Finish
+from harness.jobs.predict import describe
+from harness.jobs.spec import JobSpec
+from harness.stored import Record, load_array
+from harness.types import DerivedModel
+
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
+
+SUM_VERSION = 2
+"""Of sums of logits, in their keys: raised when their records say more."""
+
+
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """Sums of the logits of their members."""
+    return [_finish(spec, session) for spec in specs]
+
+
+def _finish(spec: JobSpec, session: Session) -> Finish:
+    def write(folder: Path) -> Record:
+        model = session.registry.models.find(spec.key.name)
+        assert isinstance(model, DerivedModel)
+        members = spec.inputs["members"]
+        records = [session.store.record(member) for member in members]
+        return {
+            **derive([session.store.folder(member) for member in members], records, folder),
+            **describe(spec, model, session.condition(spec), session),
+            "settings": _settings(records),
+            "derived_from": [list(term) for term in model.terms],
+        }
+
+    return write
+
+
+def _settings(members: Sequence[Record]) -> dict[str, Any]:
+    """Settings of the members of a sum, as "MODEL.KEY"."""
+    found: dict[str, Any] = {}
+    for member in members:
+        prefix = "" if member["derived"] else f"{member['model']}."
+        found |= {f"{prefix}{key}": value for key, value in member["settings"].items()}
+    return found
+
+
+def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
+    """Sum stored logits; the record joins those of the members, and counts the terms.
+
+    Raises HarnessError for a sum of scores and logits, which have no common scale.
+    """
+    kinds = {record.get("outputs") == "scores": record["model"] for record in records}
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"the outputs of {kinds[True]} are scores and those of {kinds[False]} are logits; they "
+            "have no common scale, so their sum means nothing; sum models of one kind"
+        )
+    total = np.sum([load_array(member, "logits.npy") for member in members], axis=0)
+    np.save(folder / "logits.npy", total.astype(np.float32))
+    fits, features = (
+        list({part["digest"]: part for record in records for part in record[kind]}.values())
+        for kind in ("fits", "features")
+    )
+    return {
+        "seconds": sum(record["seconds"] for record in records),
+        "n": len(total),
+        "fits": fits,
+        "features": features,
+        "members": [record["digest"] for record in records],
+        "terms": sum(record.get("terms", 1) for record in records),
+        "outputs": "scores" if True in kinds else "logits",
+        "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
+        "classes_declared": all(r.get("classes_declared", True) for r in records),
+        **{
+            field: _join(records, field)
+            for field in (
+                *("device", "initial_weights", "initial_weights_digest"),
+                *("selected_on", "deviations", "version", "trained_on", "outputs_doubt"),
+            )
+        },
+    }
+
+
+def _join(records: Sequence[Record], field: str) -> str:
+    known = (record.get(field) for record in records)
+    return "; ".join(dict.fromkeys(str(value) for value in known if value))

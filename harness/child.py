@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from harness import signals
@@ -51,15 +51,18 @@ class Child:
         function: str,
         errors: IO[bytes] | int | None = None,
         environment: Mapping[str, str] | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> None:
         """Start a process that calls ``function``, named as "MODULE:FUNCTION".
 
-        ``errors`` is where its standard error goes, as ``subprocess.Popen`` takes it.
+        ``errors`` is where its standard error goes, as ``subprocess.Popen`` takes it; ``cpus`` are
+        the cores that it is bound to from the start, where the system can do so.
         """
         module, _, name = function.partition(":")
         # As ``python -m`` would, but without the working folder as a place of modules.
+        bound = f"import os; os.sched_setaffinity(0, {list(cpus)}); " if cpus else ""
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from {module} import {name}; "
+            f"{bound}import sys; sys.path[:] = {sys.path!r}; from {module} import {name}; "
             f"sys.exit({name}())"
         )
         self.process = subprocess.Popen(

@@ -217,6 +217,14 @@ def _parser() -> argparse.ArgumentParser:
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
+    computing = argparse.ArgumentParser(add_help=False)
+    computing.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="compute with N processes at once, each with its share of cores and GPUs (default: 1; "
+        "calibrate: one for each core)",
+    )
     fitting = argparse.ArgumentParser(add_help=False)
     fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     fitting.add_argument(
@@ -245,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = added.add_parser(
         "run",
-        parents=[plugins, data, results, tables, fitting],
+        parents=[plugins, data, results, tables, computing, fitting],
         help="compute what the store lacks, then write the leaderboards",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -281,7 +289,7 @@ def _parser() -> argparse.ArgumentParser:
 
     audit = added.add_parser(
         "audit",
-        parents=[plugins, data, results],
+        parents=[plugins, data, results, computing],
         help="ask of a dataset what color, compression and clipping give away",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -294,7 +302,7 @@ def _parser() -> argparse.ArgumentParser:
 
     calibrate = added.add_parser(
         "calibrate",
-        parents=[plugins, data, results],
+        parents=[plugins, data, results, computing],
         help="measure on phantoms with planted faults how far probes can be trusted",
     )
     calibrate.add_argument("--phantom", action="append", default=[], metavar="NAME")
@@ -404,6 +412,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     remove_results.set_defaults(command=commands.remove_results)
 
+    for_stores = added.add_parser("store", help="bring stores together")
+    store_commands = for_stores.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    merge_stores = store_commands.add_parser(
+        "merge", help="copy the results of other stores, such as those of other machines, into one"
+    )
+    merge_stores.add_argument("into", type=_folder, metavar="STORE")
+    merge_stores.add_argument("sources", type=_folder, nargs="+", metavar="OTHER")
+    merge_stores.set_defaults(command=commands.merge_stores)
+
     compare = added.add_parser(
         "compare",
         parents=[plugins, stored, judged],
@@ -423,7 +440,7 @@ def _parser() -> argparse.ArgumentParser:
 
     contrast = added.add_parser(
         "contrast",
-        parents=[plugins, data, results, fitting],
+        parents=[plugins, data, results, computing, fitting],
         help="train models on two versions of the same patches, and compare what comes of it",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

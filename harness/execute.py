@@ -1,63 +1,105 @@
-"""Running a plan: one job after another, nothing finished is ever lost."""
+"""Running a plan: nothing finished is ever lost, and runs that share a store share the work."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from harness import failures
+from harness.claims import Claims
 from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
+from harness.local import Event, LocalProcesses
 from harness.plan import Plan, is_late, title, together
 from harness.progress import duration, say
 from harness.registry import Registry
 from harness.store import Store, disk_error
 from harness.stored import forget
-from harness.supervise import Worker
 from harness.trackers import Trackers
 
 LONG = 600.0
 """Seconds from which a job deserves a hint on how to shorten it."""
+TICK = 0.5
+"""Seconds between two looks at what other runs have computed."""
 
 
 def execute(
     plan: Plan,
     store: Store,
     registry: Registry,
-    worker: Worker,
+    executor: LocalProcesses,
+    minutes: float | None = None,
     when_clean: Callable[[], None] = lambda: None,
 ) -> dict[str, Failure]:
     """Compute what the store lacks. Returns, for what did not finish, its label and why.
 
-    A job that fails takes only those with it that need it. Whatever finished is in the store,
-    also when this raises KeyboardInterrupt. ``when_clean`` is called when all that is left is
-    about perturbed patches.
+    A job that fails takes only those with it that need it. What another run computes at the moment
+    is waited for. Whatever finished is in the store, also when this raises KeyboardInterrupt.
+    ``when_clean`` is called when all that is left is about perturbed patches. ``minutes`` is how
+    long a tracker may take.
     """
-    with store.locked(), worker:
-        return _Execution(plan, store, registry, worker).run(when_clean)
+    with Claims(store.root) as claims, executor:
+        store.tidy()
+        return _Execution(plan, store, registry, executor, claims, minutes).run(when_clean)
+
+
+@dataclass
+class _Group:
+    """Jobs that are computed together, under way."""
+
+    jobs: Sequence[JobSpec]
+    head: str
+    started: float = field(default_factory=time.monotonic)
+    again: list[JobSpec] = field(default_factory=list)
+    """Jobs that found an input damaged."""
+    damaged: set[str] = field(default_factory=set)
+    """Digests of those inputs."""
 
 
 class _Execution:
     """A plan under way, and what has failed by now."""
 
-    def __init__(self, plan: Plan, store: Store, registry: Registry, worker: Worker) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        registry: Registry,
+        executor: LocalProcesses,
+        claims: Claims,
+        minutes: float | None,
+    ) -> None:
         self.plan = plan
         self.store = store
         self.registry = registry
-        self.worker = worker
+        self.executor = executor
+        self.claims = claims
         self.failures = dict(plan.failures)
-        self.trackers = Trackers(registry, store, self.failures, worker.minutes)
+        self.trackers = Trackers(registry, store, self.failures, minutes)
         self.failed: dict[str, Failure] = {}
         """By digest of the result; what needs it has failed for the same reason."""
         self.failed_fits: dict[str, Failure] = {}
-        """By the fits of clean predictions that failed: changed patches need not be tried."""
-        self.again: dict[str, JobSpec] = {}
-        """By digest: jobs of the last group that found an input damaged."""
-        self.found_damaged: set[str] = set()
-        """Those inputs."""
+        """By the fits of clean predictions that failed: perturbed patches need not be tried."""
         self.retried: set[tuple[str, str]] = set()
-        """Pairs of both: a second time, it is a failure."""
+        """Pairs of a job and an input that it found damaged: a second time, it is a failure."""
+        self.waiting: deque[list[JobSpec]] = deque()
+        """Groups that are not begun, each after all that its jobs need."""
+        self.running: dict[str, _Group] = {}
+        """By digest of their first job."""
+        self.unfinished: set[str] = set()
+        """Digests of the jobs that are waiting or running."""
+        self.clean: set[str] = set()
+        """Those of them that are not about perturbed patches."""
+        self.elsewhere: dict[str, str] = {}
+        """Digests of jobs that other runs have claimed, and who."""
+        self.looked = 0.0
+        """When these were looked for."""
+        self.told_of: set[str] = set()
+        """The other runs that were named."""
+        self.total = self.begun = self.skipped = 0
+        self.full = False
+        """Whether the disk is."""
 
     def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
         """Compute what is lacking."""
@@ -74,49 +116,26 @@ class _Execution:
         for failure in self.plan.failures.values():
             if failure.model:
                 self.record(*failure.model, failure)
-        skipped = 0
         self.trackers.tell("harness_run_started", jobs=tuple(job.key.as_dict() for job in to_do))
+        self.add(to_do)
+        clean = bool(self.clean)
         try:
-            number, clean = 0, any(not is_late(job) for job in to_do)
-            groups = deque(together(to_do))
-            while groups:
-                group = groups.popleft()
-                if clean and is_late(group[0]):
-                    self.make_current()
-                    try:
-                        when_clean()
-                    except Exception as error:  # what is left to compute does not suffer
-                        why = failures.keep_error(self.store, "when-clean", error)
-                        say(f"WARNING: the tables could not be written yet: {why}")
+            while self.waiting or self.running:
+                if clean and not self.clean:
                     clean = False
-                able = [job for job in group if not self.hopeless(job)]
-                skipped += len(group) - len(able)
-                number += len(group)
-                if not able:
-                    continue
-                started = time.monotonic()
-                last = f"{number}/{len(to_do)}"
-                head = f"[{last if len(group) == 1 else f'{number - len(group) + 1}-{last}'}] "
-                head += title(able)
-                expected = sum(self.seconds(job) or 0 for job in able) if is_late(able[0]) else 0
-                if expected > 60:
-                    head += f", about {duration(expected)}"
-                say(head)
-                if self.compute(able):  # what comes next would be computed in vain
-                    skipped += len(to_do) - number
+                    self.write_tables(when_clean)
+                self.begin()
+                if event := self.executor.next(TICK):
+                    self.take(event)
+                if self.full and not self.running:  # what comes next would be computed in vain
+                    self.skipped += sum(map(len, self.waiting))
                     break
-                if self.again:
-                    again = self.once_more()
-                    groups.extendleft(reversed(together(again)))
-                    to_do += again
-                if (took := time.monotonic() - started) > 2:
-                    say(f"{head}: done in {duration(took)}")
         except KeyboardInterrupt:
             self.failures["run"] = Failure("interrupted")
             raise
         finally:
-            if skipped:
-                say(f"{skipped} further results were not computed because of that.")
+            if self.skipped:
+                say(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
             told = {label: str(failure) for label, failure in self.failures.items()}
             self.trackers.tell("harness_run_ended", failures=told)
@@ -128,66 +147,166 @@ class _Execution:
         A model may be tried out for that, which is not for this process to do.
         """
         if job.estimated:
-            return self.worker.estimate(job)
+            return self.executor.estimate(job)
         if job.as_long_as and job.as_long_as in self.store:
             return float(self.store.record(job.as_long_as)["seconds"])
         return None
 
-    def compute(self, group: Sequence[JobSpec]) -> bool:
-        """Compute a group. Returns whether the disk is full."""
-        full = False
-        self.again = {}
-        for job, problem in self.worker.compute(group):
-            if problem is None:
-                if job.key.kind == "dataset" and not self.store.has_current(job.key.dataset):
-                    self.store.set_current(job.key)  # no other copy has a board yet
-                if _has_row(job):
-                    fields = job.key.fields
-                    failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
-                self.trackers.tell_stored(job)
+    def add(self, jobs: Sequence[JobSpec], first: bool = False) -> None:
+        """Let jobs wait for their turn, before all others or after them."""
+        groups = together(jobs)
+        if first:
+            self.waiting.extendleft(reversed(groups))
+        else:
+            self.waiting.extend(groups)
+        self.unfinished |= {job.key.digest for job in jobs}
+        self.clean |= {job.key.digest for job in jobs if not is_late(job)}
+        self.total += len(jobs)
+
+    def begin(self) -> None:
+        """Begin as much as there is room for."""
+        look = time.monotonic() - self.looked > TICK
+        if look:
+            self.looked = time.monotonic()
+        waiting, self.waiting = self.waiting, deque()
+        while waiting and self.executor.has_room and not self.full:
+            group = waiting.popleft()
+            if any(need.digest in self.unfinished for job in group for need in job.needs):
+                self.waiting.append(group)
                 continue
-            pair = job.key.digest, problem.damaged
-            if problem.damaged in self.plan.jobs and pair not in self.retried:
-                self.retried.add(pair)
-                self.again[job.key.digest] = job
-                self.found_damaged.add(problem.damaged)
-                continue
-            self.failures[job.label] = problem.failure
-            say(f"{job.label}: FAILED: {problem.failure}")
-            full = full or problem.disk_is_full
-            self.fail(job, problem.failure, not problem.disk_is_full)
-        return full
+            mine, left = [], []
+            for job in group:
+                if self.is_hopeless(job):
+                    continue
+                if not self.claim(job, look):
+                    left.append(job)
+                elif job.key in self.store:  # another run has computed it meanwhile
+                    self.begun += 1
+                    self.done(job)
+                else:
+                    mine.append(job)
+            if left:
+                self.waiting.append(left)
+            if mine:
+                self.submit(mine)
+        self.waiting.extend(waiting)
+        if self.elsewhere and not self.running:
+            for who in sorted({*self.elsewhere.values()} - self.told_of):
+                say(f"Waiting for results that {who} is computing for the same store.")
+                self.told_of.add(who)
 
-    def once_more(self) -> list[JobSpec]:
-        """What to compute so that jobs find their inputs, which they found damaged; and the jobs.
-
-        This process may have seen the inputs before they were.
-        """
-        found: dict[str, JobSpec] = {}
-        for digest in self.found_damaged:
-            forget(self.store.folder(self.plan.jobs[digest].key))
-            self.plan.lacking(self.plan.jobs[digest], self.store, found)
-        self.store.warn_of_damaged(job.key for job in found.values())
-        self.found_damaged.clear()
-        return [*found.values(), *self.again.values()]
-
-    def hopeless(self, job: JobSpec) -> bool:
+    def is_hopeless(self, job: JobSpec) -> bool:
         """Whether what a job needs has failed; then so has the job."""
         why = next((self.failed[n.digest] for n in job.needs if n.digest in self.failed), None)
         if why is None and is_late(job):
             why = self.failed_fits.get(str(job.key.fields.get("fits")))
         if why is not None:
+            self.skipped += 1
+            self.begun += 1
             self.fail(job, why)
         return why is not None
 
+    def claim(self, job: JobSpec, look: bool) -> bool:
+        """Claim a job, unless another run has; whether it still has is seen when ``look``."""
+        digest = job.key.digest
+        if digest in self.elsewhere and not look:
+            return False
+        if not self.claims.take(digest):
+            self.elsewhere[digest] = self.claims.holder(digest) or "another process"
+            return False
+        self.elsewhere.pop(digest, None)
+        return True
+
+    def submit(self, jobs: Sequence[JobSpec]) -> None:
+        """Begin to compute a group."""
+        first, last = self.begun + 1, self.begun + len(jobs)
+        self.begun = last
+        numbers = str(last) if first == last else f"{first}-{last}"
+        head = f"[{numbers}/{self.total}] {title(jobs)}"
+        expected = sum(self.seconds(job) or 0 for job in jobs) if is_late(jobs[0]) else 0
+        if expected > 60:
+            head += f", about {duration(expected)}"
+        say(head)
+        self.running[jobs[0].key.digest] = _Group(jobs, head)
+        self.executor.submit(jobs)
+
+    def take(self, event: Event) -> None:
+        """Note what became of a job, or that a group has ended."""
+        if event.error is not None:
+            raise event.error
+        group, job, problem = self.running[event.group[0].key.digest], event.job, event.problem
+        if job is None:
+            del self.running[event.group[0].key.digest]
+            if group.again:
+                self.once_more(group)
+            if (took := time.monotonic() - group.started) > 2:
+                say(f"{group.head}: done in {duration(took)}")
+        elif problem is None:
+            self.done(job)
+            self.trackers.tell_stored(job)
+        elif problem.damaged in self.plan.jobs and self.is_first(job, problem.damaged):
+            group.again.append(job)
+            group.damaged.add(problem.damaged)
+        else:
+            self.failures[job.label] = problem.failure
+            say(f"{job.label}: FAILED: {problem.failure}")
+            self.full = self.full or problem.disk_is_full
+            self.fail(job, problem.failure, not problem.disk_is_full)
+
+    def is_first(self, job: JobSpec, damaged: str) -> bool:
+        """Whether a job finds an input damaged for the first time."""
+        pair = job.key.digest, damaged
+        if pair in self.retried:
+            return False
+        self.retried.add(pair)
+        return True
+
+    def once_more(self, group: _Group) -> None:
+        """Compute the inputs that were found damaged, then what found them so.
+
+        This process may have seen the inputs before they were.
+        """
+        found: dict[str, JobSpec] = {}
+        for digest in group.damaged:
+            forget(self.store.folder(self.plan.jobs[digest].key))
+            self.plan.lacking(self.plan.jobs[digest], self.store, found)
+        self.store.warn_of_damaged(job.key for job in found.values())
+        self.add([*found.values(), *group.again], first=True)
+
+    def done(self, job: JobSpec) -> None:
+        """A result is stored, by this run or another."""
+        self.settle(job)
+        if job.key.kind == "dataset" and not self.store.has_current(job.key.dataset):
+            self.store.set_current(job.key)  # no other copy has a board yet
+        if _has_row(job):
+            fields = job.key.fields
+            failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
+
+    def settle(self, job: JobSpec) -> None:
+        """Nothing waits for a job any more."""
+        digest = job.key.digest
+        self.unfinished.discard(digest)
+        self.clean.discard(digest)
+        self.claims.give_up(digest)
+
     def fail(self, job: JobSpec, why: Failure, with_row: bool = True) -> None:
         """Remember why a job failed."""
+        self.settle(job)
         self.failed[job.key.digest] = why
         if job.key.kind == "prediction" and not is_late(job) and "fits" in job.key.fields:
             self.failed_fits[str(job.key.fields["fits"])] = why
         if _has_row(job) and with_row:
             key = job.key
             self.record(key.dataset, key.fields["data"], key.name, why)
+
+    def write_tables(self, write: Callable[[], None]) -> None:
+        """Write tables while perturbed patches are still to be predicted."""
+        self.make_current()
+        try:
+            write()
+        except Exception as error:  # what is left to compute does not suffer
+            why = failures.keep_error(self.store, "when-clean", error)
+            say(f"WARNING: the tables could not be written yet: {why}")
 
     def record(self, dataset: str, data: str, model: str, why: Failure) -> None:
         """Keep why a model has no row of figures."""

@@ -25,7 +25,7 @@ from harness.types import (
     Setting,
 )
 
-WANTED = ("dataset", "prediction", "finding")
+WANTED = ("dataset", "prediction", "finding", "calibration", "check")
 """Kinds of results that are wanted for their own sake."""
 
 

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from harness import drawing, markup, numbers
-from harness.calibrate import Reading
 from harness.failures import Collected, Failure
+from harness.jobs.calibration import Reading
 from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import code, csv_table, fenced, inline, visible

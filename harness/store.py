@@ -13,10 +13,13 @@ reads nothing that does not match.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +30,6 @@ from typing import Any
 
 from harness import digests, store_format, stored
 from harness.errors import HarnessError
-from harness.locks import locked
 from harness.progress import say
 from harness.stored import RECORD, DamagedError, Record, file_name
 
@@ -38,6 +40,8 @@ KINDS = (
 """Folders of a store that hold results."""
 CACHES = ("figures", "picture")
 """Those of them that are on no row: made anew from other results when they are gone."""
+ABANDONED = 24 * 3600.0
+"""Seconds after which a result that is being written is no longer waited for."""
 
 
 @dataclass(frozen=True)
@@ -180,14 +184,7 @@ class Store:
 
         A result that is there already stays, unless it is damaged.
         """
-        unfinished = self.root / "unfinished"
-        for leftover in unfinished.glob(
-            f"{key.digest}.*.tmp"
-        ):  # of a run that was killed while writing
-            shutil.rmtree(leftover, ignore_errors=True)
-        staging = unfinished / f"{key.digest}.{os.getpid()}.tmp"
-        try:
-            staging.mkdir(parents=True)
+        with self._staged(key) as staging:
             record: Record = {}
             yield staging, record
             # Hashed while they are in the page cache.
@@ -196,6 +193,29 @@ class Store:
             whole = digests.sealed({**about, **record, "files": files})
             (staging / RECORD).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
             _sync(staging / RECORD)
+        shutil.rmtree(self.root / "unfinished" / key.digest, ignore_errors=True)
+
+    def adopt(self, folder: Path) -> bool:
+        """Copy a result of another store; False if it is there. Raises DamagedError."""
+        key = Key(**stored.verify(folder)["key"])
+        if key in self:
+            return False
+        with self._staged(key) as staging:
+            for name in (*stored.names(folder), RECORD):
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(folder / name, staging / name)
+                _sync(staging / name)
+        stored.verify(self.folder(key))
+        return True
+
+    @contextmanager
+    def _staged(self, key: Key) -> Iterator[Path]:
+        """Yield an empty folder, which is the result at the end."""
+        unfinished = self.root / "unfinished"
+        staging = unfinished / f"{key.digest}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            staging.mkdir(parents=True)
+            yield staging
             target = self.folder(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             if key not in self:
@@ -208,9 +228,15 @@ class Store:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             self.damaged.pop(key.digest, None)
-            shutil.rmtree(unfinished / key.digest, ignore_errors=True)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what processes that are gone have left while they were writing."""
+        for leftover in (self.root / "unfinished").glob("*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(leftover, ignore_errors=True)
 
     def remove(self, folder: Path) -> None:
         """Remove a result, or what is in its place: at once, whatever ends this process."""
@@ -219,30 +245,20 @@ class Store:
         stored.forget(folder)
         unfinished = self.root / "unfinished"
         unfinished.mkdir(exist_ok=True)
-        removed = unfinished / f"{folder.name}.{os.getpid()}.removed.tmp"
-        shutil.rmtree(removed, ignore_errors=True)
+        removed = unfinished / f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
         folder.rename(removed)
         if removed.is_dir() and not removed.is_symlink():
             shutil.rmtree(removed, ignore_errors=True)
         else:
             removed.unlink(missing_ok=True)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs off this store. Raises HarnessError when one is under way."""
-        protects = f"two runs with --store {self.root} at once"
-        try:
-            with locked(self.root / "lock", wait=False, protects=protects):
-                yield
-        except BlockingIOError:
-            raise HarnessError(
-                f"{self.root}: another run is using this store; wait until it has ended, or "
-                "choose another --store"
-            ) from None
-
     def set_current(self, key: Key) -> None:
         """Remember which copy of a dataset was used last: the leaderboard is about that one."""
-        pointer, text = self._current(key.dataset), key.digest + "\n"
+        self.point_to(key.dataset, key.digest)
+
+    def point_to(self, dataset: str, digest: str) -> None:
+        """Remember that the instance of a dataset with this digest was used last."""
+        pointer, text = self._current(dataset), digest + "\n"
         try:
             if digests.read_bytes(pointer) == text.encode():
                 return

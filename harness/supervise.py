@@ -14,9 +14,10 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from harness import child, signals
@@ -52,39 +53,67 @@ class _EndedError(Exception):
 class Worker:
     """A process that computes jobs in a session.
 
-    It is started when it is first needed. ``minutes`` is how long each command to it may take.
+    It is started when it is first needed. ``minutes`` is how long each command to it may take. It
+    is bound to the cores ``cpus``, if they are given, has ``environment`` added to its environment
+    and, with ``bars``, draws bars if this process may.
     """
 
-    def __init__(self, session: SessionSpec, store: Store, minutes: float | None = None) -> None:
+    def __init__(
+        self,
+        session: SessionSpec,
+        store: Store,
+        minutes: float | None = None,
+        *,
+        cpus: Sequence[int] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        bars: bool = True,
+    ) -> None:
         self.session = session
+        self.cpus = cpus
+        self.environment = environment
+        self.bars = bars
         self.store = store
         self.minutes = minutes
         self.estimates: dict[str, float | None] = {}
         self.child: child.Child | None = None
         self.output: Output | None = None
         self.in_a_line = False
+        self.closed = False
+        """Whether nothing is to be computed any more."""
         self.owner = ""
         """The plugin whose models the process has run."""
         self.guests: tuple[str, ...] = ()
         """The plugins, other than built-in ones, whose code the process has run."""
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop(politely=kind is None)
-
-    def _stop(self, politely: bool) -> None:
-        if self.child is None:
+    def stop(self, politely: bool) -> None:
+        """End the process; if not ``politely``, what it computes is interrupted."""
+        self.closed = self.closed or not politely
+        if (started := self.child) is None:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if politely or os.name != "posix":
-                self.child.ask(["end", None])
+                started.ask(["end", None])
             else:
-                self.child.process.send_signal(signal.SIGINT)
+                started.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.child.process.wait(GRACE)
+            started.process.wait(GRACE)
         self._kill()
+
+    def cost(self, job: JobSpec) -> int:
+        """What it takes to compute a job here: 0 for nothing, more for a new process."""
+        if self.child is None:
+            return 1
+        return 2 if self._must_renew(job) else 0
+
+    def _must_renew(self, job: JobSpec) -> bool:
+        """Whether a job needs another process than that of the jobs before.
+
+        What a model sets for its own process, such as how numpy takes an overflow or torch its
+        gradients, is not to change another plugin's results. And a process in which other than
+        built-in plugins have run, the jobs' ``guests``, does nothing that is not theirs.
+        """
+        other_owner = job.owner and self.owner not in ("", job.owner)
+        return bool(other_owner or (self.guests and self.guests != job.guests))
 
     def estimate(self, job: JobSpec) -> float | None:
         """Seconds that a fit takes; None when that cannot be told."""
@@ -100,18 +129,11 @@ class Worker:
         return self.estimates[digest]
 
     def compute(self, group: Sequence[JobSpec]) -> Iterator[tuple[JobSpec, Problem | None]]:
-        """Compute jobs together and store them; yields each with what went wrong, if anything.
-
-        Models of another plugin than those before get a new process: what a model sets for its own
-        process, such as how numpy takes an overflow or torch its gradients, is not to change
-        another plugin's results. And a process in which other than built-in plugins have run, the
-        jobs' ``guests``, does nothing that is not theirs.
-        """
-        owner, guests = group[0].owner, group[0].guests
-        if (owner and self.owner not in ("", owner)) or (self.guests and self.guests != guests):
-            self._stop(politely=True)
-        self.owner = owner or self.owner
-        self.guests = guests
+        """Compute jobs together and store them; yields each with what went wrong, if anything."""
+        if self._must_renew(group[0]):
+            self.stop(politely=True)
+        self.owner = group[0].owner or self.owner
+        self.guests = group[0].guests
         left = {job.key.digest: job for job in group}
         name = group[0].key.digest
         problems: list[tuple[JobSpec, dict[str, Any]]] = []
@@ -127,6 +149,8 @@ class Worker:
                     yield job, None
         except _EndedError as error:
             ended = str(error)
+        if self.closed:
+            return
         printed = self.output.end(GRACE) if self.output else None
         if printed:
             say(f"{title(group)}: printed {printed}")
@@ -162,6 +186,8 @@ class Worker:
         yield from self._exchange(command, given, self.minutes)
 
     def _start(self) -> None:
+        if self.closed:
+            raise _EndedError("interrupted")
         self.output = None
         size = shutil.get_terminal_size()
         try:
@@ -169,7 +195,13 @@ class Worker:
                 "harness.worker:work",
                 subprocess.PIPE,
                 # Bars are drawn for the terminal that it does not see.
-                {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)},
+                {
+                    **os.environ,
+                    **self.environment,
+                    "COLUMNS": str(size.columns),
+                    "LINES": str(size.lines),
+                },
+                self.cpus,
             )
         except OSError as error:
             raise _EndedError(
@@ -181,7 +213,7 @@ class Worker:
         self.output.begin(self._file("open"))
         setup = {
             "session": self.session.as_json(),
-            "terminal": terminal().isatty(),
+            "terminal": self.bars and terminal().isatty(),
             "marker": marker,
         }
         # No limit: this process has loaded the same plugins, within the limit.
@@ -196,21 +228,22 @@ class Worker:
         self, command: str, given: Any, minutes: float | None
     ) -> Iterator[dict[str, Any]]:
         """Give a command and yield what is answered until it is done."""
-        assert self.child is not None
-        process, dead = self.child.process, False
+        started = self.child
+        assert started is not None
+        process, dead = started.process, False
         watch = signals.Stopwatch()
         try:
-            self.child.ask([command, given])
+            started.ask([command, given])
         except OSError:
             dead = True
         while True:
             answer: dict[str, Any] = {}
             spent = watch.seconds()
             try:
-                heard = self.child.answer(TICK)
+                heard = started.answer(TICK)
             except queue.Empty:
                 if dead:  # and all it said has been heard
-                    self._end(self._how_it_died())
+                    self._end(_how_it_died(started))
                 dead = process.poll() is not None
             except child.NoAnswerError as error:
                 self._end(f"{error}; {OWN_DESCRIPTORS}")
@@ -218,7 +251,7 @@ class Worker:
                 if heard is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(GRACE)
-                    self._end(self._how_it_died())
+                    self._end(_how_it_died(started))
                 answer = heard
             if "done" in answer:
                 return
@@ -242,14 +275,6 @@ class Worker:
         file.flush()
         self.in_a_line = not text.endswith("\n")
 
-    def _how_it_died(self) -> str:
-        assert self.child is not None
-        code = self.child.process.poll()
-        if code in signals.ENDING:  # a system that ends both tells this process any moment
-            time.sleep(5 * TICK)
-        mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
-        return f"{child.how_it_died(code)}; {mend}"
-
     def _end(self, why: str) -> NoReturn:
         """End the process and raise."""
         if self.in_a_line:
@@ -259,10 +284,18 @@ class Worker:
 
     def _kill(self) -> None:
         """End the process with all that it has started."""
-        assert self.child is not None
-        self.child.kill()
-        self.child = None
+        started, self.child = self.child, None
+        if started is not None:  # nobody else has done so meanwhile
+            started.kill()
         self.owner, self.guests = "", ()
+
+
+def _how_it_died(started: child.Child) -> str:
+    code = started.process.poll()
+    if code in signals.ENDING:  # a system that ends both tells this process any moment
+        time.sleep(5 * TICK)
+    mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
+    return f"{child.how_it_died(code)}; {mend}"
 
 
 def _last_lines(printed: Printed | None) -> str:

@@ -94,7 +94,7 @@ def compute(
     store = session.store
     key = sweep_key(group) if group[0].group else group[0].key
     try:
-        if group[0].kind != "sum":
+        if group[0].data and group[0].kind != "sum":
             with _silent(), alone():
                 session.instance(group[0])
         ready()

@@ -57,8 +57,10 @@ def test_a_real_dataset_stands_beside_the_phantoms(toy):
 
 def test_a_phantom_that_fails_is_one_line(toy):
     arguments = ("calibrate", "--phantom", "toy-phantom", "--seeds", 1)
-    output = toy(*arguments, code=2, TOY_BROKEN_PHANTOM="1")
+    output = toy(*arguments, code=1, TOY_BROKEN_PHANTOM="1")
     assert "toy-phantom, seed 0: RuntimeError: the toy phantom was told to fail" in output
+    assert "Not written: the page of toy-phantom, of which seeds failed" in output
+    assert "Traceback" not in output
 
 
 def test_a_dataset_that_fails_costs_the_phantoms_nothing(toy):

@@ -497,15 +497,73 @@ def test_a_mistake_is_one_line_that_says_what_to_do(toy, arguments, says):
 
 
 @pytest.mark.once
-def test_two_runs_do_not_share_a_store(toy):
+def test_two_runs_share_the_work_of_one_store(toy):
+    first = toy.start("run", *TOY, TOY_SLOW_STEP="1")
+    toy.wait_for("step 0 of toy-mean", first)
+    output = toy("run", *TOY)
+    assert "Waiting for results that process" in output
+    assert first.wait(timeout=60) == 0, first.communicate()
+    first.communicate()
+    steps = [line for line in toy.toy_log if line.startswith("step")]
+    assert sorted(steps) == sorted(set(steps)), "each fit was made once"
+    assert len(measured(toy)) == 2
+    assert not list((toy.folder / "runs/claims").iterdir())
+    assert "Everything is in the store" in toy("run", *TOY)
+
+
+@pytest.mark.once
+def test_what_a_killed_run_was_computing_is_computed_by_another_at_once(toy):
     process = toy.start("run", *TOY, TOY_SLOW_STEP="2")
-    toy.wait_for("run started", process)
-    output = toy("run", *TOY, code=2)
-    assert "runs: another run is using this store" in output
+    toy.wait_for("step 0 of toy-mean", process)
+    removing = ("results", "remove", "--model", "toy-mean", "--yes")
+    assert f"process {process.pid} on" in toy(*removing, code=2)
     process.kill()
     process.communicate()
-    toy("run", *TOY)
+    output = toy("run", *TOY)
+    assert "Waiting" not in output
     assert len(measured(toy)) == 2
+
+
+@pytest.mark.once
+def test_stores_of_two_machines_make_one_board(toy, new_toy, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = new_toy(tmp_path / "other")
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+    other("run", "--dataset", "toy", "--model", "toy-features", "--no-probes")
+    other("run", "--dataset", "toy-folds", "--model", "toy-features", "--no-probes")
+    output = toy("store", "merge", "runs", "other/runs")
+    assert "other/runs into runs: " in output
+    assert "1 were there" in output, "the dataset"
+    toy("leaderboard")
+    assert set(measured(toy)) == {"toy-mean", "toy-features"}
+    assert "Everything is in the store" in toy("run", *TOY)
+    assert (toy.folder / "leaderboards/toy-folds.md").exists()
+    assert "into itself" in toy("store", "merge", "runs", "other/../runs", code=2)
+    assert "--store nowhere: no store there" in toy("store", "merge", "runs", "nowhere", code=2)
+
+
+@pytest.mark.once
+def test_several_processes_compute_what_one_does(toy, new_toy, tmp_path):
+    models = ("--model", "toy-mean", "--model", "toy-features", "--model", "toy-mean+flips")
+    more = ("--dataset", "toy", "--dataset", "toy-folds", *models, "--perturbation", "toy-noise")
+    toy("run", *more, "--jobs", 1)
+    (tmp_path / "other").mkdir()
+    other = new_toy(tmp_path / "other")
+    other("run", *more, "--jobs", 3)
+    stored = [
+        {
+            path.relative_to(command.folder): path.read_bytes()
+            for path in (command.folder / "runs/prediction").rglob("logits.npy")
+        }
+        for command in (toy, other)
+    ]
+    assert stored[0].keys() == stored[1].keys()
+    assert stored[0] == stored[1]
+    boards = [without_times(command)["rows"] for command in (toy, other)]
+    for rows in boards:
+        for row in rows:
+            row["device"] = None  # one has fewer cores
+    assert boards[0] == boards[1]
 
 
 @pytest.mark.once

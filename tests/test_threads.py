@@ -9,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from harness.local import shares
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness.splits import stream
@@ -148,16 +149,29 @@ def test_passes_that_overlap_and_passes_that_are_left_put_everything_back():
     assert found["after"] == found["before"]
 
 
-def test_processes_of_calibration_have_one_thread_whatever_they_load():
-    found = run(
-        """
-        from harness.calibrate import _prepare_worker
-        _prepare_worker()
-        import scipy.linalg, sklearn.utils._openmp_helpers, cv2, joblib
-        told(seen=[*seen(), *seen("openmp"), cv2.getNumThreads(), joblib.cpu_count()])
-        """
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot bind to cores")
+def test_each_of_several_processes_has_the_threads_of_its_share_of_cores():
+    n = len(os.sched_getaffinity(0))
+    assert shares(1) == [(None, {})]
+    found = shares(n)
+    assert sorted(core for cores, _ in found for core in cores) == sorted(os.sched_getaffinity(0))
+    cores, environment = found[-1]
+    code = f"""
+import os; os.sched_setaffinity(0, {cores})
+import json, numpy, scipy.linalg, sklearn.utils._openmp_helpers, cv2, joblib
+from threadpoolctl import threadpool_info
+from harness.splits import cpu_count
+threads = [library["num_threads"] for library in threadpool_info()]
+print(json.dumps([*threads, cv2.getNumThreads(), joblib.cpu_count(), cpu_count()]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **MANY, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert set(found["seen"]) == {1}
+    assert set(json.loads(done.stdout)) == {1}
 
 
 def test_torch_keeps_its_threads_where_it_consumes_and_has_one_where_we_read():

@@ -2,7 +2,7 @@
 
 from harness.commands.auditing import audit, calibrate
 from harness.commands.comparing import compare, contrast
-from harness.commands.curating import list_results, remove_results
+from harness.commands.curating import list_results, merge_stores, remove_results
 from harness.commands.downloading import get
 from harness.commands.extending import check, list_, new_plugin, plugins
 from harness.commands.running import leaderboard, run
@@ -17,6 +17,7 @@ __all__ = [
     "leaderboard",
     "list_",
     "list_results",
+    "merge_stores",
     "new_plugin",
     "plugins",
     "remove_results",

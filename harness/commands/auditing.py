@@ -11,29 +11,25 @@ from harness.commands.common import (
     FAILED,
     OK,
     data_folder,
+    executor_for,
     exit_code,
     leaderboards_folder,
-    plugin_files,
     print_failures,
     registry_of,
-    switched_off,
-    worker_for,
 )
 from harness.progress import say
 
 if TYPE_CHECKING:
-    from harness.failures import Failure
     from harness.plan import Plan
-    from harness.probes import Finding
     from harness.registry import Registry
     from harness.store import Store
-    from harness.supervise import Worker
     from harness.types import Dataset
 
 
 def audit(options: argparse.Namespace) -> int:
     """Ask probes about datasets and write what they found."""
     from harness import choose, report
+    from harness.execute import execute
     from harness.failures import Collected
     from harness.store import Store, disk_error
 
@@ -42,8 +38,10 @@ def audit(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data)
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    worker = worker_for(options, registry, store)
-    found, failures = _ask(registry, worker, datasets, data, options.probe)
+    plan = _plan_probes(registry, store, datasets, data, options.probe)
+    executor = executor_for(options, registry, store)
+    failures = execute(plan, store, registry, executor, options.time_limit)
+    found = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
     problems = Collected(store)
     every = choose.dataset_probes(registry, ())
     for dataset, findings in found.items():
@@ -70,29 +68,16 @@ def _plan_probes(
     return planner.build(registry, store, request)
 
 
-def _ask(
-    registry: Registry,
-    worker: Worker,
-    datasets: Sequence[Dataset],
-    data: Path,
-    names: Sequence[str],
-) -> tuple[dict[str, dict[str, Finding]], dict[str, Failure]]:
-    """Ask the named probes; all that is known of each dataset by now, and what failed."""
-    from harness import report
-    from harness.execute import execute
-
-    store = worker.store
-    plan = _plan_probes(registry, store, datasets, data, names)
-    failures = execute(plan, store, registry, worker)
-    everything = _plan_probes(registry, store, datasets, data, ())
-    return report.load_findings(store, everything, failures), failures
-
-
 def calibrate(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
     from harness import calibrate, choose, report
-    from harness.failures import keep_error
+    from harness.execute import execute
+    from harness.jobs.calibration import Reading, check_job, seed_job, versions
+    from harness.jobs.dataset import load
+    from harness.probes import table_from
+    from harness.splits import cpu_count
     from harness.store import Store, disk_error
+    from harness.stored import load_json
 
     registry = registry_of(options)
     data = data_folder(options)
@@ -103,35 +88,46 @@ def calibrate(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    worker = worker_for(options, registry, store)
-    real, failures = _ask(registry, worker, datasets, data, options.probe)
-    checks = []
+    plan = _plan_probes(registry, store, datasets, data, options.probe)
+    checks = {}
     for dataset in datasets:
+        instance = load(dataset, data, registry.described_by(dataset.name))
         for probe in probes:
-            if probe.check is None:
-                continue
-            title = f"{probe.name} on {dataset.name}"
-            try:
-                tables = calibrate.check(probe, dataset.name, dataset.load(data), store)
-            except OSError as error:
-                raise disk_error(error, store.root) from error
-            except Exception as error:
-                name = f"check-{dataset.name}-{probe.name}"
-                failures[f"known changes: {title}"] = keep_error(store, name, error)
-            else:
-                checks += [(title, table) for table in tables]
+            if probe.check is not None:
+                title = f"{probe.name} on {dataset.name}"
+                checks[title] = plan.add(check_job(probe, instance))
+    seeds = {
+        phantom.name: [plan.add(seed_job(phantom, probes, seed)) for seed in range(options.seeds)]
+        for phantom in phantoms
+    }
+    executor = executor_for(options, registry, store, options.jobs or cpu_count())
+    failures = execute(plan, store, registry, executor, options.time_limit)
+    real = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
+    tables = [
+        (title, table_from(content))
+        for title, key in checks.items()
+        if key in store
+        for content in load_json(store.folder(key), "tables.json")
+    ]
     for phantom in phantoms:
-        loaded = switched_off(options), plugin_files(options), registry.refused
-        readings = calibrate.run(phantom, probes, options.seeds, store, *loaded)
+        keys = [key for key in seeds[phantom.name] if key in store]
+        if len(keys) < options.seeds:
+            say(f"Not written: the page of {phantom.name}, of which seeds failed")
+            continue
+        readings = [
+            Reading(**reading)
+            for key in keys
+            for reading in load_json(store.folder(key), "readings.json")
+        ]
         page = calibrate.describe(phantom, probes, readings, real)
-        for title, table in [*((table.title, table) for table in page.tables), *checks]:
+        for title, table in [*((table.title, table) for table in page.tables), *tables]:
             print(f"\n{title}\n\n{report.render(table, 'simple')}")
         if options.probe:
             say("Not written: the page is about all probes; leave out --probe")
             continue
-        made = (calibrate.versions(probes), options.said)
+        made = (versions(probes), options.said)
         try:
-            written = report.write_calibration(phantom, page, readings, checks, *made, folder)
+            written = report.write_calibration(phantom, page, readings, tables, *made, folder)
         except OSError as error:
             raise disk_error(error, folder) from error
         say(f"Wrote {', '.join(map(str, written))}")

@@ -14,9 +14,9 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.failures import Failure
+    from harness.local import LocalProcesses
     from harness.registry import Registry
     from harness.store import Store
-    from harness.supervise import Worker
 
 OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
@@ -55,11 +55,13 @@ def load_registry(options: argparse.Namespace) -> Registry:
     )
 
 
-def worker_for(options: argparse.Namespace, registry: Registry, store: Store) -> Worker:
-    """A process that computes with the same plugins and data, and into the store."""
+def executor_for(
+    options: argparse.Namespace, registry: Registry, store: Store, jobs: int | None = None
+) -> LocalProcesses:
+    """Processes that compute with the same plugins and data, and into the store."""
     from harness.jobs.session import versions
     from harness.jobs.spec import SessionSpec
-    from harness.supervise import Worker
+    from harness.local import LocalProcesses
 
     known = versions(registry)
     session = SessionSpec(
@@ -70,7 +72,7 @@ def worker_for(options: argparse.Namespace, registry: Registry, store: Store) ->
         without=tuple(switched_off(options)),
         refused=registry.refused,
     )
-    return Worker(session, store, options.time_limit)
+    return LocalProcesses(session, store, options.time_limit, jobs or options.jobs or 1)
 
 
 def data_folder(options: argparse.Namespace) -> Path:

@@ -9,13 +9,13 @@ from harness.commands.common import (
     FAILED,
     OK,
     data_folder,
+    executor_for,
     existing_store,
     exit_code,
     leaderboards_folder,
     print_failures,
     print_json,
     registry_of,
-    worker_for,
 )
 from harness.errors import HarnessError
 from harness.progress import say
@@ -93,8 +93,8 @@ def contrast(options: argparse.Namespace) -> int:
     store = Store(options.store)
     plan = planner.build(registry, store, request)
     plan.failures |= plan.unavailable
-    worker = worker_for(options, registry, store)
-    failures = execute(plan, store, registry, worker)
+    executor = executor_for(options, registry, store)
+    failures = execute(plan, store, registry, executor, options.time_limit)
     one, other = (dataset.name for dataset in request.datasets)
     names = [model.name for model in request.models]
     found = contrasting.contrast(store, plan, (one, other), names, n_train)

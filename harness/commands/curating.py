@@ -1,12 +1,14 @@
-"""``harness results list`` and ``harness results remove``."""
+"""``harness results list``, ``harness results remove`` and ``harness store merge``."""
 
 from __future__ import annotations
 
 import argparse
 
-from harness.commands.common import OK, existing_store
+from harness.claims import Claims
+from harness.commands.common import FAILED, OK, existing_store
 from harness.errors import HarnessError
 from harness.progress import say
+from harness.stored import where
 
 
 def list_results(options: argparse.Namespace) -> int:
@@ -38,7 +40,11 @@ def remove_results(options: argparse.Namespace) -> int:
             "results remove: name digests, or choose with --dataset, --model or --failed; "
             "see harness results list"
         )
-    with store.locked():
+    with Claims(store.root) as claims:
+        if others := claims.others():
+            raise HarnessError(
+                f"{store.root}: {others[0]} is using this store; wait until it has ended"
+            )
         items = results.read(store)
         chosen = results.choose(
             results.rows(items),
@@ -70,3 +76,25 @@ def remove_results(options: argparse.Namespace) -> int:
             f"those that are there ({dataset}.md and others) by hand."
         )
     return OK
+
+
+def merge_stores(options: argparse.Namespace) -> int:
+    """Copy results of other stores into one."""
+    from harness.merging import merge
+    from harness.store import Store
+
+    if options.into.resolve() in [path.resolve() for path in options.sources]:
+        raise HarnessError(f"store merge: {options.into} into itself; name two stores")
+    sources = [Store.existing(path) for path in options.sources]
+    into = Store(options.into)
+    damaged = 0
+    for source in sources:
+        found = merge(
+            into, source, lambda error: say(f"WARNING: {error.path}: {error.why}; left behind")
+        )
+        damaged += found.damaged
+        said = f"{found.copied} results copied, {found.there} were there"
+        said += f", {found.damaged} are damaged and left behind" if found.damaged else ""
+        print(f"{source.root} into {into.root}: {said}.")
+    say(f"`harness leaderboard{where(into.root)}` writes the tables.")
+    return FAILED if damaged else OK

@@ -14,13 +14,13 @@ from harness.commands.common import (
     OK,
     USAGE,
     data_folder,
+    executor_for,
     existing_store,
     exit_code,
     leaderboards_folder,
     load_registry,
     print_failures,
     registry_of,
-    worker_for,
 )
 from harness.errors import HarnessError
 from harness.progress import say
@@ -82,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
             say(f"Not run: {label}: {failure.why}")
     else:
         to_do.failures |= to_do.unavailable
-    worker = worker_for(options, registry, store)
-    failures = execute(to_do, store, registry, worker, write_clean)
+    executor = executor_for(options, registry, store)
+    failures = execute(to_do, store, registry, executor, options.time_limit, write_clean)
     pages = _build_boards(options, registry, names, problems, damaged)
     _write_boards(options, pages, problems)
     _print_boards(options, pages)

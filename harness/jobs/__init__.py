@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.jobs import dataset, features, finding, fit, predict, sums
+from harness.jobs import calibration, dataset, features, finding, fit, predict, sums
 from harness.jobs.passes import Finish
 from harness.jobs.session import Session
 from harness.jobs.spec import JobSpec
@@ -22,6 +22,8 @@ KINDS: Mapping[str, Callable[[Sequence[JobSpec], Session, Path], list[Finish]]] 
     "prediction": predict.compute,
     "sum": sums.compute,
     "finding": finding.compute,
+    "calibration": calibration.compute,
+    "check": calibration.check,
 }
 """By kind of job, what computes jobs of one group: a function for each that writes its result."""
 

@@ -10,14 +10,12 @@ from harness.jobs import dataset
 from harness.jobs.conditions import Condition, Learned
 from harness.jobs.dataset import Instance
 from harness.jobs.fit import weights_of
-from harness.jobs.spec import JobSpec, SessionSpec
+from harness.jobs.spec import CHANGED, JobSpec, SessionSpec
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness.registry import Registry
 from harness.store import Store
 from harness.types import Features, InitialWeights, Model
-
-AGAIN = "run the command again"
 
 
 class Session:
@@ -40,7 +38,7 @@ class Session:
         now = versions(registry)
         for path, version in spec.plugins.items():
             if now.get(path) != version:
-                raise HarnessError(f"{path} has changed since the run began; {AGAIN}")
+                raise HarnessError(f"{path} {CHANGED}")
         return cls(registry, Store(Path(spec.store)), Path(spec.data))
 
     def instance(self, spec: JobSpec) -> Instance:
@@ -52,7 +50,7 @@ class Session:
             self.instances[name] = dataset.load(found, self.data, described_by)
         instance = self.instances[name]
         if instance.fingerprint != spec.data:
-            raise HarnessError(f"dataset {name}: has changed since the run began; {AGAIN}")
+            raise HarnessError(f"dataset {name}: {CHANGED}")
         return instance
 
     def model(self, spec: JobSpec) -> Model:
@@ -60,7 +58,7 @@ class Session:
         model = self.registry.models.find(spec.key.name)
         assert isinstance(model, Model)
         if spec.key.fields.get("version", model.version) != model.version:
-            raise HarnessError(f"model {model.name}: has changed since the run began; {AGAIN}")
+            raise HarnessError(f"model {model.name}: {CHANGED}")
         return model
 
     def weights(self, spec: JobSpec) -> InitialWeights | None:
@@ -72,7 +70,7 @@ class Session:
             raise HarnessError(
                 f"model {model.name}: its initial weights have changed since the run began "
                 f"({spec.weights.get('label', 'none')} before, {found.label if found else 'none'} "
-                f"now); {AGAIN}"
+                f"now); run the command again"
             )
         return found
 
@@ -91,9 +89,7 @@ class Session:
                 fields = spec.key.fields
                 if (found.version, weights) == (fields["version"], fields.get("weights")):
                     return found
-        raise HarnessError(
-            f"features {spec.features.name}: have changed since the run began; {AGAIN}"
-        )
+        raise HarnessError(f"features {spec.features.name}: {CHANGED}")
 
     def _features_of(self, spec: JobSpec) -> tuple[Features, ...]:
         """All features of what brings those of a job, asked for once: it may look for weights."""

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from harness.store import Key
 from harness.types import Setting
 
-Kind = Literal["dataset", "features", "fit", "prediction", "sum", "finding", "calibration"]
-"""What computes a job: a module of ``harness.jobs`` each."""
+Kind = Literal["dataset", "features", "fit", "prediction", "sum", "finding", "calibration", "check"]
+"""What computes a job: see ``harness.jobs.KINDS``."""
+CHANGED = "has changed since the run began; run the command again"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 import harness_nct_crc
 import harness_phantom
 from harness import Audit, Measured, Splits
-from harness.calibrate import audit, versions
+from harness.jobs.calibration import audit, versions
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness_bias.audit import color, compression, leakage, shift

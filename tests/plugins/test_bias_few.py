@@ -6,7 +6,7 @@ import pytest
 import harness_nct_crc
 import harness_phantom
 from harness import Audit, Measured
-from harness.calibrate import audit
+from harness.jobs.calibration import audit
 from harness.jpeg import recompress
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe

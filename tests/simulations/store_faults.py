@@ -93,15 +93,15 @@ def without_clock(content: object) -> object:
 class InProcess:
     """Stands in for the process that computes: the same code, in this one."""
 
-    def __init__(self, session: SessionSpec, store, minutes: float | None = None) -> None:
-        self.store, self.minutes, self.spec = store, minutes, session
+    def __init__(self, session: SessionSpec, store, *_, **options) -> None:
+        self.store, self.spec = store, session
         self.session: Session | None = None
 
-    def __enter__(self) -> InProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self, politely: bool) -> None:
         pass
+
+    def cost(self, job) -> int:
+        return 0
 
     def estimate(self, job) -> float:
         return 0.0
@@ -145,7 +145,7 @@ class Faults:
         self.patches = (
             mock.patch("harness.plugins.load_plugins", return_value=registry),
             mock.patch("harness.jobs.session.load_plugins", return_value=registry),
-            mock.patch("harness.supervise.Worker", InProcess),
+            mock.patch("harness.local.Worker", InProcess),
             mock.patch("harness.drawing.write", return_value=[]),
         )
         with self.patched():

@@ -1,0 +1,168 @@
+"""What dataset probes read on phantoms in which known faults are planted, and on known changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.boundary import HandedSplit, contained, frozen, kept
+from harness.environment import provenance
+from harness.errors import HarnessError
+from harness.jobs.dataset import Instance
+from harness.jobs.passes import Finish
+from harness.jobs.spec import CHANGED, JobSpec
+from harness.probes import Audit, DatasetProbe, Finding, Measured, Phantom
+from harness.progress import progress
+from harness.splits import Concat, stream
+from harness.store import Key
+from harness.stored import Record
+from harness.threads import one_thread_each
+from harness.types import Features, Split, Splits
+
+if TYPE_CHECKING:
+    from harness.jobs.session import Session
+
+CLEAN, ALL = "none", "all"
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one probe said of one phantom."""
+
+    fault: str
+    dose: float
+    seed: int
+    probe: str
+    reading: float | None
+    flag: bool | None
+
+
+def seed_job(phantom: Phantom, probes: Sequence[DatasetProbe], seed: int) -> JobSpec:
+    """The job of what probes read on the phantom of a seed, with every fault at every dose."""
+    fields = {
+        "version": phantom.version,
+        "faults": {fault.name: [list(fault.doses), list(fault.raises)] for fault in phantom.faults},
+        "probes": versions(probes),
+    }
+    return JobSpec(
+        kind="calibration",
+        key=Key("calibration", phantom.name, f"seed-{seed}", fields),
+        label=f"{phantom.name}, seed {seed}",
+        seed=seed,
+        names=tuple(probe.name for probe in probes),
+    )
+
+
+def check_job(probe: DatasetProbe, instance: Instance) -> JobSpec:
+    """The job of how well a probe measures known changes that it makes to real patches."""
+    fields = {"data": _all(instance).fingerprint, "probe": versions([probe])}
+    name = instance.dataset.name
+    return JobSpec(
+        kind="check",
+        key=Key("check", name, probe.name, fields),
+        label=f"known changes: {probe.name} on {name}",
+        data=instance.fingerprint,
+    )
+
+
+def _all(instance: Instance) -> Split:
+    splits = instance.splits
+    return splits.test if splits.train is None else Concat(splits.train, splits.test)
+
+
+def versions(probes: Sequence[DatasetProbe]) -> dict[str, list[Any]]:
+    """What makes readings of probes comparable: their versions and those of their features."""
+    return {p.name: [p.version, *(f"{f.name} {f.version}" for f in p.features)] for p in probes}
+
+
+def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """What probes read on one phantom."""
+    (spec,) = specs
+    phantom = session.registry.phantoms.find(spec.key.dataset)
+    probes = [session.probe(name) for name in spec.names]
+    if json.loads(json.dumps(spec.key.fields)) != json.loads(
+        json.dumps(seed_job(phantom, probes, spec.seed).key.fields)
+    ):
+        raise HarnessError(f"phantom {phantom.name}: {CHANGED}")
+
+    def write(folder: Path) -> Record:
+        with one_thread_each():
+            plant = phantom.make(spec.seed)
+            readings = [
+                asdict(Reading(fault, dose, spec.seed, probe.name, finding.reading, finding.flag))
+                for fault, dose, doses in _doses(phantom)
+                for probe, finding in audit(plant(doses), phantom.classes, probes)
+            ]
+        (folder / "readings.json").write_text(json.dumps(readings), encoding="utf-8")
+        return provenance()
+
+    return [write]
+
+
+def check(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+    """What a probe measures of known changes to real patches."""
+    (spec,) = specs
+    probe, split = session.probe(spec.key.name), _all(session.instance(spec))
+    assert probe.check is not None
+
+    def write(folder: Path) -> Record:
+        assert probe.check is not None
+        with one_thread_each():
+            tables = [asdict(table) for table in probe.check(split, progress)]
+        content = json.dumps(tables, allow_nan=False)
+        (folder / "tables.json").write_text(content, encoding="utf-8")
+        return provenance()
+
+    return [write]
+
+
+def _doses(phantom: Phantom) -> Iterator[tuple[str, float, Mapping[str, float]]]:
+    """Name, dose and doses by fault: no fault, each alone, all together at dose 1."""
+    yield CLEAN, 0.0, {}
+    for fault in phantom.faults:
+        for dose in fault.doses:
+            yield fault.name, dose, {fault.name: dose}
+    yield ALL, 1.0, {fault.name: 1.0 for fault in phantom.faults if fault.raises}
+
+
+def audit(
+    splits: Splits, classes: tuple[str, ...], probes: Sequence[DatasetProbe]
+) -> Iterator[tuple[DatasetProbe, Finding]]:
+    """Ask probes about splits that fit into memory and have a fixed test part."""
+    wanted = {features.name: features for probe in probes for features in probe.features}
+    train = None if splits.train is None else _measured(splits.train, wanted)
+    test = _measured(splits.test, wanted)
+    n_train = 0 if train is None else len(train.labels)
+    fold = frozen(np.arange(n_train)), frozen(n_train + np.arange(len(test.labels)))
+    for probe in probes:
+        asked = Audit(
+            classes=classes,
+            train=None if train is None else _own(train),
+            test=_own(test),
+            folds=(tuple(map(kept, fold)),),
+        )
+        with contained():
+            finding = probe.measure(asked)
+        yield probe, finding
+
+
+def _own(part: Measured) -> Measured:
+    """The same for one probe."""
+    values = {name: kept(known) for name, known in part.values.items()}
+    return Measured(split=HandedSplit(part.split), values=MappingProxyType(values))
+
+
+def _measured(split: Split, wanted: Mapping[str, Features]) -> Measured:
+    def extract(indices: Any, images: Any) -> dict[str, Any]:
+        return {name: np.array(f.extract(kept(images))) for name, f in wanted.items()}
+
+    batches = [values for _, values in stream(split, BATCH, then=extract, threads=1)]
+    values = {name: frozen(np.concatenate([part[name] for part in batches])) for name in wanted}
+    return Measured(split=split, values=MappingProxyType(values))

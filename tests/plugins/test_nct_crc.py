@@ -13,11 +13,13 @@ import pytest
 import harness_nct_crc
 from harness import HarnessError, PublishedResult, RemoteFile, formats, planner, verified
 from harness.download import fetch
+from harness.jobs.session import Session
 from harness.jpeg import recompress
 from harness.leaderboard import build
 from harness.plan import Request
 from harness.plugins import load_plugins
 from harness.store import Store
+from harness.worker import compute
 from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
 
 FEW = ("--set", "trees=3", "--no-probes")
@@ -260,10 +262,9 @@ def test_how_the_data_are_known_is_in_the_row_and_on_the_page(whole, monkeypatch
         store = Store(tmp_path / "runs")
         request = Request(datasets=[registry.datasets["nct-crc-he"]], models=[model], data=whole)
         plan = planner.build(registry, store, request)
+        session = Session(registry, store, whole)
         for job in plan.to_do(store):
-            with store.write(job.key) as (folder, record):
-                finish = job.compute or job.sweep.run([job.part], folder)[0]
-                record |= finish(folder)
+            assert [error for _, error in compute([job], session)] == [None]
         store.set_current(plan.copies[0])
         board = build(store, "nct-crc-he", [paper])
         (found,) = (r for r in board.rows if r["result"] == "measured")

@@ -156,6 +156,9 @@ def together(to_do: Sequence[JobSpec]) -> list[list[JobSpec]]:
 
 def title(group: Sequence[JobSpec]) -> str:
     """What a group that is computed together is called."""
+    names = list(dict.fromkeys(job.key.name for job in group))
+    if group[0].kind == "prediction" and names[1:]:
+        return f"{group[0].key.dataset}: {', '.join(names)} predict perturbed patches"
     return group[0].title if group[0].group and group[1:] else group[0].label
 
 

@@ -275,6 +275,9 @@ class _DatasetPlanner:
         name = f"{self.dataset.name}: {model.name}"
         guests = self.guests(owner, self.changer(condition))
         clean_key = self.key("prediction", model.name, fits=fits, **CLEAN.as_dict())
+        together = (
+            [owner.name] if model.features is None and not clean else [owner.name, model.name]
+        )
         return self.plan.add(
             JobSpec(
                 kind="prediction",
@@ -293,7 +296,8 @@ class _DatasetPlanner:
                 seed=self.seed,
                 selected_on=fitted.selected_on,
                 condition=condition.spec,
-                group=self.group("prediction", model.name, self.seed, clean, guests),
+                # Patches are perturbed once for all models of a plugin.
+                group=self.group("prediction", *together, self.seed, clean, guests),
                 title=f"{name} predicts" + ("" if clean else " perturbed patches"),
                 as_long_as=None if clean or features else clean_key,  # known once it is stored
                 owner=owner.name,

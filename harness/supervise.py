@@ -138,8 +138,10 @@ class Worker:
         name = group[0].key.digest
         problems: list[tuple[JobSpec, dict[str, Any]]] = []
         ended = ""
+        models = len({job.key.name for job in group if job.kind == "prediction"})
+        given = [job.as_json() for job in group]
         try:
-            for answer in self._ask("compute", [job.as_json() for job in group], name):
+            for answer in self._ask("compute", given, name, max(models, 1)):
                 if answer["digest"] not in left:
                     self._end(f"{child.NoAnswerError()}; {OWN_DESCRIPTORS}")
                 job = left.pop(answer["digest"])
@@ -177,13 +179,17 @@ class Worker:
         for job in left.values():
             yield job, Problem(failure)
 
-    def _ask(self, command: str, given: Any, name: str) -> Iterator[dict[str, Any]]:
-        """Give a command and yield what is answered; ``name`` is that of the file for output."""
+    def _ask(self, command: str, given: Any, name: str, times: int = 1) -> Iterator[dict[str, Any]]:
+        """Give a command and yield what is answered; ``name`` is that of the file for output.
+
+        It may take the time limit, or ``times`` as long.
+        """
         if self.child is None:
             self._start()
         assert self.output is not None
         self.output.begin(self._file(name))
-        yield from self._exchange(command, given, self.minutes)
+        limit = None if self.minutes is None else self.minutes * times
+        yield from self._exchange(command, given, limit)
 
     def _start(self) -> None:
         if self.closed:
@@ -305,9 +311,12 @@ def _last_lines(printed: Printed | None) -> str:
 
 
 def _parts(group: Sequence[JobSpec]) -> list[list[JobSpec]]:
-    """Jobs of one pass by whose code they run: the features', or the perturbation's."""
-    parts: dict[tuple[str, str], list[JobSpec]] = {}
-    for job in group:
-        changed = job.key.fields.get("perturbation", "clean")
-        parts.setdefault((job.key.name, str(changed)), []).append(job)
+    """Jobs of one pass by whose code they run: the model's or the features', if there are several,
+    else the perturbation's."""
+    names = [job.key.name for job in group]
+    if len(set(names)) == 1:
+        names = [str(job.key.fields.get("perturbation", "clean")) for job in group]
+    parts: dict[str, list[JobSpec]] = {}
+    for name, job in zip(names, group, strict=True):
+        parts.setdefault(name, []).append(job)
     return list(parts.values())

@@ -1,6 +1,7 @@
 """One pass for many results: every patch decoded once, mistakes kept apart, resumed when killed."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from harness.jobs import predict as predict_module
 from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import extract
 from harness.jobs.fit import predict_all
-from harness.jobs.predict import predict
+from harness.jobs.predict import Task, predict, predict_together
 from harness.store import Key, Store
 from harness.stored import DamagedError
 
@@ -285,7 +286,7 @@ def test_features_of_varying_width_are_refused(tmp_path):
 
 
 def test_a_checkpoint_cut_short_is_no_obstacle(tmp_path):
-    (tmp_path / "pass.npz").write_bytes(b"PK\x03\x04 cut short")
+    (tmp_path / "sums.npz").write_bytes(b"PK\x03\x04 cut short")
     folds = [(fitted(tmp_path), np.arange(N))]
     (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
     _, values = stored(finish, tmp_path / "result", "logits.npy")
@@ -339,7 +340,7 @@ def test_a_pass_for_features_goes_on_from_what_proves_itself(name, damage, tmp_p
         third(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["pass.npz", "pass.npz.sha256"])
+@pytest.mark.parametrize("name", ["sums.npz", "sums.npz.sha256"])
 @pytest.mark.parametrize("damage", [*DAMAGES, None], ids=named)
 def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
     name, damage, tmp_path, monkeypatch, capsys
@@ -359,8 +360,8 @@ def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
     split = Counting()
     finishes = predict(model(Sums()), {}, folds, wanted, split, 3, tmp_path)
     assert split.reads == once(), "all of it is computed again"
-    if (tmp_path / "pass.npz").exists() and damage is not None:
-        assert f"{tmp_path / 'pass.npz'}: " in capsys.readouterr().err
+    if (tmp_path / "sums.npz").exists() and damage is not None:
+        assert f"{tmp_path / 'sums.npz'}: " in capsys.readouterr().err
     for number, added in enumerate((0, 9)):
         _, values = stored(finishes[number], tmp_path / f"result {number}", "logits.npy")
         assert (values == (split.images + np.uint8(added)).reshape(N, -1)[:, :3]).all()
@@ -384,8 +385,66 @@ def test_a_pass_is_not_gone_on_with_by_another_fit(tmp_path, monkeypatch):
 def test_a_fit_that_is_damaged_is_not_loaded(tmp_path):
     fit = fitted(tmp_path)
     (fit / "added.npy").write_bytes(b"")
+    folds = [(fit, np.arange(N))]
+    (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
     with pytest.raises(DamagedError, match=r"added\.npy: does not belong here"):
-        predict(model(Sums()), {}, [(fit, np.arange(N))], [(CLEAN, None)], Counting(), 3, tmp_path)
+        finish(tmp_path)
+
+
+def test_many_models_share_a_pass_in_which_patches_are_perturbed_once(tmp_path):
+    perturbed = Counter()
+
+    def counting(patch, level, rng):
+        perturbed[level] += 1
+        return add(patch, level, rng)
+
+    class Raises(Sums):
+        def logits(self, inputs):
+            if self.calls == 1:
+                raise ValueError("in the second batch")
+            return super().logits(inputs)
+
+    class Unloadable:
+        def __call__(self, folder, settings):
+            raise OSError("cannot be loaded")
+
+    counted = Perturbation(name="add", title="", levels=(1, 9), apply=counting)
+    conditions = [Condition(counted, 1), Condition(counted, 9)]
+    (tmp_path / "fits").mkdir()
+    folds = [(fitted(tmp_path / "fits"), np.arange(N))]
+    models = [replace(model(Sums()), name=f"sums {number}") for number in range(5)]
+    models[1] = replace(model(Raises()), name="raises")
+    models[2] = replace(models[2], name="unloadable", load=Unloadable())
+    tasks = [Task(made, {}, folds, [(one, None) for one in conditions]) for made in models]
+    tasks[4] = replace(tasks[4], wanted=[(conditions[1], None), (Condition(BROKEN, 1), None)])
+    split = Counting()
+    found = predict_together(tasks, split, 3, tmp_path)
+    assert split.reads == once()
+    assert perturbed == {1: N, 9: N}
+    for number, message in ((1, "in the second batch"), (2, "cannot be loaded")):
+        for finish in found[number]:
+            with pytest.raises((ValueError, OSError), match=message):
+                finish(tmp_path)
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        found[4][1](tmp_path)
+    sums = [(task, k, level) for task in (0, 3) for k, level in ((0, 1), (1, 9))] + [(4, 0, 9)]
+    for task, k, level in sums:
+        record, values = stored(found[task][k], tmp_path / f"{task} {k}", "logits.npy")
+        assert (values == (split.images + np.uint8(level)).reshape(N, -1)[:, :3]).all()
+        assert record["seconds"] > 0
+
+
+def test_models_that_memory_may_not_hold_together_have_passes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict_module, "TOGETHER", 0)
+    (tmp_path / "fits").mkdir()
+    folds = [(fitted(tmp_path / "fits"), np.arange(N))]
+    models = [replace(model(Sums()), name=f"sums {number}") for number in range(3)]
+    tasks = [Task(made, {}, folds, [(CLEAN, None)]) for made in models]
+    pretrained = replace(models[0], name="pretrained", trained_on="elsewhere")
+    tasks.append(Task(pretrained, {}, folds, [(CLEAN, None)]))
+    split = Counting()
+    predict_together(tasks, split, 3, tmp_path)
+    assert split.reads[1] == 2, "fits without files need no memory; a pretrained one goes alone"
 
 
 def test_held_out_logits_are_checked_like_those_of_test_patches():

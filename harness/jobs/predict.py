@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,35 +25,50 @@ from harness.outputs import as_stored, doubt, kind_of
 from harness.progress import progress, say
 from harness.returned import checked_logits
 from harness.splits import stream
-from harness.stored import Record, read_record, verify
+from harness.stored import Record, file_name, read_record, verify
 from harness.types import Classifier, DerivedModel, Model, Outputs, Setting, Split
 
 if TYPE_CHECKING:
     from harness.jobs.session import Session
 
+TOGETHER = 2**30
+"""Bytes of the files of fits that are loaded at a time."""
+
 
 def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
-    """Logits of all test patches by one model under conditions, in one pass over the patches.
+    """Logits of all test patches by models under conditions, in one pass over the patches.
 
     Each test patch is predicted by the fit of its fold.
     """
-    first = specs[0]
-    instance, model = session.instance(first), session.model(first)
-    test = instance.splits.test
-    by_fit: dict[Path, list[NDArray[np.int64]]] = {}
-    for fit, (_, indices) in zip(first.inputs["fits"], instance.pairs, strict=True):
-        by_fit.setdefault(session.store.folder(fit), []).append(indices)
-    folds = [(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()]
-    wanted: list[tuple[Condition, FeatureSplit | None]] = []
+    instance = session.instance(specs[0])
+    test, n_classes = instance.splits.test, len(instance.dataset.classes)
+    by_model: dict[str, list[JobSpec]] = {}
     for spec in specs:
-        stored = [load_features(session.store, test, key) for key in spec.inputs["features"]]
-        wanted.append((session.condition(spec), stored[0] if stored else None))
-    n_classes = len(instance.dataset.classes)
-    finishes = predict(model, first.settings, folds, wanted, test, n_classes, workspace)
-    return [
-        _described(finish, spec, model, condition, session)
-        for finish, spec, (condition, _) in zip(finishes, specs, wanted, strict=True)
-    ]
+        by_model.setdefault(spec.key.name, []).append(spec)
+    tasks = []
+    for wanted in by_model.values():
+        by_fit: dict[Path, list[NDArray[np.int64]]] = {}
+        for fit, (_, indices) in zip(wanted[0].inputs["fits"], instance.pairs, strict=True):
+            by_fit.setdefault(session.store.folder(fit), []).append(indices)
+        inputs: list[tuple[Condition, FeatureSplit | None]] = []
+        for spec in wanted:
+            stored = [load_features(session.store, test, key) for key in spec.inputs["features"]]
+            inputs.append((session.condition(spec), stored[0] if stored else None))
+        tasks.append(
+            Task(
+                model=session.model(wanted[0]),
+                settings=wanted[0].settings,
+                folds=[(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()],
+                wanted=inputs,
+            )
+        )
+    finishes: dict[str, Finish] = {}
+    found = predict_together(tasks, test, n_classes, workspace)
+    for wanted, task, of_task in zip(by_model.values(), tasks, found, strict=True):
+        for spec, (condition, _), finish in zip(wanted, task.wanted, of_task, strict=True):
+            described = _described(finish, spec, task.model, condition, session)
+            finishes[spec.key.digest] = described
+    return [finishes[spec.key.digest] for spec in specs]
 
 
 def _described(
@@ -107,6 +123,18 @@ def _short(record: Record) -> Record:
     return {name: record[name] for name in known if name in record}
 
 
+@dataclass(frozen=True)
+class Task:
+    """What one model predicts in a pass."""
+
+    model: Model
+    settings: Mapping[str, Setting]
+    folds: Sequence[tuple[Path, NDArray[np.int64]]]
+    """Folders of fits, and the test patches that each predicts."""
+    wanted: Sequence[tuple[Condition, FeatureSplit | None]]
+    """Conditions; for a model with features, with the features of the test patches under each."""
+
+
 def predict(
     model: Model,
     settings: Mapping[str, Setting],
@@ -116,71 +144,173 @@ def predict(
     n_classes: int,
     workspace: Path,
 ) -> list[Finish]:
-    """Logits of every test patch under conditions, each by the model of its fold.
+    """``predict_together`` of one model."""
+    task = Task(model, settings, folds, wanted)
+    return predict_together([task], test, n_classes, workspace)[0]
+
+
+def predict_together(
+    tasks: Sequence[Task], test: Split, n_classes: int, workspace: Path
+) -> list[list[Finish]]:
+    """Logits of every test patch under conditions, each by the model of its fold; by task.
 
     The records say what kind of ``outputs`` is stored, "logits" or "scores", and what speaks
-    against it: ``outputs_doubt``. For a model with features, each condition comes with the features
-    of the test patches under it. A pass over patches is checkpointed in ``workspace`` and goes on
-    from there.
+    against it: ``outputs_doubt``. Each patch is decoded once and perturbed once under each
+    condition, whatever the number of models. A pass over patches is checkpointed in ``workspace``
+    and goes on from there. What goes wrong with one model costs the others nothing.
     """
-    fits = [str(read_record(fitted)["sha256"]) for fitted, _ in folds]
-    work = _Prediction(model.name, len(wanted), len(test.labels), n_classes, workspace, fits)
-    started = time.monotonic()
-    size = batch_size(test, len(wanted))
-    for fitted, indices in folds:
-        verify(fitted)
-        classifier = model.load(fitted, settings)
-        work.declare(kind_of(model, classifier))
-        if model.features is not None:
-            work.from_features(classifier, indices, [split for _, split in wanted])
-        else:
-            work.from_patches(classifier, indices, [one for one, _ in wanted], test, size)
-    seconds = work.seconds_before + time.monotonic() - started
+    works = [_Prediction(task, len(test.labels), n_classes, workspace) for task in tasks]
+    for work in works:
+        if work.task.model.features is not None:
+            work.from_features()
+    patches = [work for work in works if work.task.model.features is None]
+    for together in _passes(patches):
+        _from_patches(together, test)
+    return [[work.finish(number) for number in range(len(work.task.wanted))] for work in works]
 
-    def finish(number: int) -> Finish:
-        def write(folder: Path) -> Record:
-            work.errors.raise_if_any(number)
-            logits = work.logits[number]
-            np.save(folder / "logits.npy", logits)
-            return {
-                "seconds": seconds / len(wanted),
-                "n": len(test.labels),
-                "terms": 1,
-                "outputs": "scores" if work.kind == "scores" else "logits",
-                "outputs_doubt": doubt(logits) if work.kind == "logits" else "",
-            }
 
-        return write
+def _passes(works: Sequence[_Prediction]) -> list[list[_Prediction]]:
+    """Those that predict the same patches in each fold, as many as memory may hold at a time.
 
-    return [finish(number) for number in range(len(wanted))]
+    Pretrained classifiers, whose weights need not be among their stored files, go alone.
+    """
+    found: dict[tuple[object, ...], list[_Prediction]] = {}
+    sizes: dict[tuple[object, ...], int] = {}
+    for number, work in enumerate(works):
+        shape: tuple[object, ...] = tuple(indices.tobytes() for _, indices in work.task.folds)
+        if work.task.model.trained_on:
+            shape = (*shape, number)
+        if sizes.setdefault(shape, 0) + work.size > TOGETHER:
+            found[*shape, number] = found.pop(shape, [])
+            sizes[shape] = 0
+        found.setdefault(shape, []).append(work)
+        sizes[shape] += work.size
+    return [together for together in found.values() if together]
+
+
+def _from_patches(works: Sequence[_Prediction], test: Split) -> None:
+    """Predict patches, decoding each once and perturbing it once under each condition."""
+    conditions: list[Condition] = []
+    for work in works:
+        conditions += [one for one, _ in work.task.wanted if one not in conditions]
+    for work in works:
+        work.places = [conditions.index(one) for one, _ in work.task.wanted]
+    size = batch_size(test, len(conditions))
+    ids = test.ids
+    broken: dict[int, BaseException] = {}
+    """By condition: what its perturbation raised."""
+
+    def change(chosen: NDArray[np.int64], images: NDArray[np.uint8]) -> dict[int, Any]:
+        names = [ids[i] for i in chosen]
+        changed = {}
+        for place, condition in enumerate(conditions):
+            if place in broken or not any(work.wants(place) for work in works):
+                continue
+            try:
+                batch = own(images, last=place == len(conditions) - 1)
+                changed[place] = condition.apply(batch, names)
+            except (Exception, SystemExit) as error:
+                broken[place] = error
+        return changed
+
+    ways = f", {len(conditions)} ways" if conditions[1:] else ""
+    called = works[0].name if len(works) == 1 else f"{len(works)} models"
+    for fold in range(len(works[0].task.folds)):
+        indices = works[0].task.folds[fold][1]
+        able = [work for work in works if work.load(fold)]
+        # Whole batches are skipped, so that what is left comes in the same batches as ever.
+        starts = [
+            start
+            for start in range(0, len(indices), size)
+            if not all(work.done[indices[start]] for work in able)
+        ]
+        order = np.concatenate([indices[s : s + size] for s in starts] or [indices[:0]])
+        batches = stream(test, size, order=order, then=change)
+        verb = f"{called} predict{'s' if len(works) == 1 else ''}{ways}"
+        waited = time.monotonic()
+        for chosen, changed in progress(batches, total=len(starts), label=verb):
+            open_ones = [work for work in able if not work.done[chosen[0]]]
+            share = (time.monotonic() - waited) / max(len(open_ones), 1)
+            for work in open_ones:
+                work.seconds += share
+            for work in open_ones:
+                work.take(chosen, changed, broken)
+            if not any(work.is_open for work in able):
+                break
+            waited = time.monotonic()
+        for work in works:
+            work.classifier = None
 
 
 class _Prediction:
-    """Logits (K, N, C) of a pass, NaN where it has not come yet.
+    """Logits (K, N, C) of a task, NaN where they have not come yet.
 
-    ``fits`` are digests of the fits that predict: a pass of others is not gone on with.
+    They are kept in ``workspace`` with digests of the fits that predict: a pass of others is not
+    gone on with.
     """
 
-    def __init__(
-        self, name: str, k: int, n: int, n_classes: int, workspace: Path, fits: Sequence[str]
-    ) -> None:
-        self.name = name
-        self.fits = list(fits)
+    def __init__(self, task: Task, n: int, n_classes: int, workspace: Path) -> None:
+        self.task = task
+        self.name = task.model.name
+        self.classifier: Classifier | None = None
+        self.places: list[int] = []
+        """By number of a condition of this task, its place among those of the pass."""
         self.kind: Outputs | None = None
         self.errors = Errors()
-        self.checkpoint = workspace / "pass.npz"
-        self.seconds_before = 0.0
-        self.started = self.saved = time.monotonic()
-        self.logits = np.full((k, n, n_classes), np.nan, np.float32)
+        self.checkpoint = workspace / f"{file_name(self.name)}.npz"
+        self.seconds = 0.0
+        self.saved = time.monotonic()
+        self.logits = np.full((len(task.wanted), n, n_classes), np.nan, np.float32)
         self.done = np.zeros(n, bool)
+        self.fits: list[str] = []
+        self.size = 0
+        """Bytes of the files of a fit."""
+        try:
+            records = [read_record(fitted) for fitted, _ in task.folds]
+        except HarnessError as error:
+            self.fail(error)
+            return
+        self.fits = [str(record["sha256"]) for record in records]
+        self.size = max(sum(f["size"] for f in record["files"].values()) for record in records)
         if not proved(self.checkpoint):
             return
         with np.load(self.checkpoint) as stored:
             same = stored["fits"].tolist() == self.fits
             if same and stored["logits"].shape == self.logits.shape:
                 self.logits, self.done = stored["logits"], stored["done"]
-                self.seconds_before = float(stored["seconds"])
+                self.seconds = float(stored["seconds"])
                 self.errors.add_json(str(stored["failed"]))
+
+    def fail(self, error: BaseException) -> None:
+        """Note what stopped everything that has not failed by now."""
+        for number in range(len(self.task.wanted)):
+            self.errors.setdefault(number, error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything has not failed by now."""
+        return len(self.errors) < len(self.task.wanted)
+
+    def wants(self, place: int) -> bool:
+        """Whether patches under a condition of the pass are needed."""
+        return any(at == place and k not in self.errors for k, at in enumerate(self.places))
+
+    def load(self, fold: int) -> bool:
+        """Load the model of a fold. Returns whether there is anything to predict with it."""
+        if not self.is_open:
+            return False
+        fitted = self.task.folds[fold][0]
+        started = time.monotonic()
+        try:
+            verify(fitted)
+            self.classifier = self.task.model.load(fitted, self.task.settings)
+            self.declare(kind_of(self.task.model, self.classifier))
+        except (Exception, SystemExit) as error:
+            self.fail(error)
+            return False
+        finally:
+            self.seconds += time.monotonic() - started
+        return True
 
     def declare(self, kind: Outputs) -> None:
         """What the classifier of a fold returns. Raises HarnessError if others return another."""
@@ -196,7 +326,7 @@ class _Prediction:
         if time.monotonic() - self.saved < SAVE_EVERY:
             return
         about: dict[str, Any] = {
-            "seconds": self.seconds_before + time.monotonic() - self.started,
+            "seconds": self.seconds,
             "failed": self.errors.as_json(),
             "fits": self.fits,
         }
@@ -206,70 +336,73 @@ class _Prediction:
         )
         self.saved = time.monotonic()
 
-    def from_features(
+    def from_features(self) -> None:
+        """Predict all patches from their features under each condition."""
+        for fold, (_, indices) in enumerate(self.task.folds):
+            if not self.load(fold):
+                return
+            started = time.monotonic()
+            for number, (_, split) in enumerate(self.task.wanted):
+                assert split is not None
+                for start in range(0, len(indices), 4096):
+                    chosen = indices[start : start + 4096]
+                    self.answer([number], chosen, split.read(chosen))
+            self.seconds += time.monotonic() - started
+
+    def take(
         self,
-        classifier: Classifier,
-        indices: NDArray[np.int64],
-        splits: Sequence[FeatureSplit | None],
+        chosen: NDArray[np.int64],
+        changed: Mapping[int, NDArray[np.uint8]],
+        broken: Mapping[int, BaseException],
     ) -> None:
-        """Predict some patches from their features under each condition."""
-        for number, split in enumerate(splits):
-            assert split is not None
-            for start in range(0, len(indices), 4096):
-                chosen = indices[start : start + 4096]
-                self.put(number, chosen, classifier.logits(frozen(split.read(chosen))))
+        """Predict some patches under the conditions of the task. ``broken`` says why one is not
+        among the ``changed``."""
+        started = time.monotonic()
+        for number, place in enumerate(self.places):
+            if place in broken:
+                self.errors.setdefault(number, broken[place])
+        numbers = [n for n, at in enumerate(self.places) if n not in self.errors and at in changed]
+        if numbers:
+            patches = np.concatenate([changed[self.places[number]] for number in numbers])
+            self.answer(numbers, chosen, patches)
+        self.done[chosen] = True
+        self.seconds += time.monotonic() - started
+        self.save()
 
-    def from_patches(
-        self,
-        classifier: Classifier,
-        indices: NDArray[np.int64],
-        conditions: Sequence[Condition],
-        test: Split,
-        size: int,
-    ) -> None:
-        """Predict some patches under each condition, decoding each once, ``size`` at a time."""
-        ids = test.ids
-
-        def change(chosen: NDArray[np.int64], images: NDArray[np.uint8]) -> dict[int, Any]:
-            names = [ids[i] for i in chosen]
-            changed = {}
-            for number, condition in enumerate(conditions):
-                if number in self.errors:
-                    continue
-                try:
-                    batch = own(images, last=number == len(conditions) - 1)
-                    changed[number] = condition.apply(batch, names)
-                except (Exception, SystemExit) as error:
-                    self.errors[number] = error
-            return changed
-
-        # Whole batches are skipped, so that what is left comes in the same batches as ever.
-        starts = [s for s in range(0, len(indices), size) if not self.done[indices[s]]]
-        order = np.concatenate([indices[s : s + size] for s in starts] or [indices[:0]])
-        batches = stream(test, size, order=order, then=change)
-        label = f"{self.name} predicts" + (f", {len(conditions)} ways" if conditions[1:] else "")
-        for chosen, changed in progress(batches, total=len(starts), label=label):
-            numbers = sorted(set(changed) - set(self.errors))
-            if numbers:
-                together = np.concatenate([changed[number] for number in numbers])
-                rows = classifier.logits(frozen(together))
-                if np.shape(rows) != (len(together), self.n_classes):
-                    checked_logits(self.name, rows, len(together), self.n_classes)  # raises
-                parts = np.split(np.asarray(rows), len(numbers))
-                for number, part in zip(numbers, parts, strict=True):
-                    self.put(number, chosen, part)
-            self.done[chosen] = True
-            self.save()
-
-    def put(self, number: int, chosen: NDArray[np.int64], rows: Any) -> None:
-        """Keep the logits of some patches under one condition, or why they cannot be kept."""
+    def answer(self, numbers: Sequence[int], chosen: NDArray[np.int64], inputs: Any) -> None:
+        """Predict some patches under some conditions, of which ``inputs`` has one after another."""
+        assert self.classifier is not None
+        n_classes = self.logits.shape[2]
         try:
-            assert self.kind is not None
-            rows = as_stored(self.name, self.kind, rows, len(chosen), self.n_classes)
-            self.logits[number, chosen] = rows
-        except HarnessError as error:
-            self.errors[number] = error
+            rows = self.classifier.logits(frozen(inputs))
+            if np.shape(rows) != (len(inputs), n_classes):
+                checked_logits(self.name, rows, len(inputs), n_classes)  # raises
+        except (Exception, SystemExit) as error:
+            for number in numbers:
+                self.errors[number] = error
+            return
+        parts = np.split(np.asarray(rows), len(numbers))
+        for number, part in zip(numbers, parts, strict=True):
+            try:
+                assert self.kind is not None
+                part = as_stored(self.name, self.kind, part, len(chosen), n_classes)
+                self.logits[number, chosen] = part
+            except HarnessError as error:
+                self.errors[number] = error
 
-    @property
-    def n_classes(self) -> int:
-        return self.logits.shape[2]
+    def finish(self, number: int) -> Finish:
+        """What writes the result of a condition."""
+
+        def write(folder: Path) -> Record:
+            self.errors.raise_if_any(number)
+            logits = self.logits[number]
+            np.save(folder / "logits.npy", logits)
+            return {
+                "seconds": self.seconds / len(self.task.wanted),
+                "n": len(logits),
+                "terms": 1,
+                "outputs": "scores" if self.kind == "scores" else "logits",
+                "outputs_doubt": doubt(logits) if self.kind == "logits" else "",
+            }
+
+        return write

@@ -259,6 +259,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("--all", action="store_true", help="every dataset and model that can run here")
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be computed, about how long fitting takes, and what is missing",
+    )
     run.add_argument("--dataset", action="append", default=[], metavar="NAME")
     run.add_argument("--model", action="append", default=[], metavar="NAME")
     run.add_argument(

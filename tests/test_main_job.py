@@ -525,6 +525,26 @@ def test_what_a_killed_run_was_computing_is_computed_by_another_at_once(toy):
 
 
 @pytest.mark.once
+def test_a_dry_run_says_what_would_be_computed_and_stores_nothing(toy):
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
+    output = toy(*arguments, "--perturbation", "toy-noise", "--dry-run")
+    rows = [line.split() for line in output.splitlines()]
+    assert ["toy", "toy-mean", "1", "1", "2"] in rows
+    assert ["toy", "(toy-means", "features)", "2", "2"] in rows
+    assert "how long 2 of 2 fits take is not known. Nothing was computed." in output
+    assert list(toy.folder.iterdir()) == []
+    toy(*arguments, "--no-probes")
+    before = sorted(toy.folder.rglob("*"))
+    rows = [
+        line.split()
+        for line in toy(*arguments, "--perturbation", "toy-noise", "--dry-run").splitlines()
+    ]
+    assert ["toy", "toy-mean", "2"] in rows
+    assert sorted(toy.folder.rglob("*")) == before
+    assert "Everything is in the store" in toy(*arguments, "--no-probes", "--dry-run")
+
+
+@pytest.mark.once
 def test_stores_of_two_machines_make_one_board(toy, new_toy, tmp_path):
     (tmp_path / "other").mkdir()
     other = new_toy(tmp_path / "other")

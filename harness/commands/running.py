@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.common import (
@@ -26,9 +27,8 @@ from harness.errors import HarnessError
 from harness.progress import say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.failures import Collected
+    from harness.jobs.spec import JobSpec
     from harness.leaderboard import Board
     from harness.plan import Request
     from harness.registry import Registry
@@ -61,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
     except HarnessError:
         warn_of_broken(registry)
         raise
+    if options.dry_run:
+        return _dry_run(options, registry, request)
     store = Store(options.store)
     problems = Collected(store)
     for label, error in errors.items():
@@ -91,6 +93,46 @@ def run(options: argparse.Namespace) -> int:
     if failures or problems:
         return FAILED
     return BROKEN_PLUGIN if registry.broken else OK
+
+
+def _dry_run(options: argparse.Namespace, registry: Registry, request: Request) -> int:
+    """Print what would be computed, and what cannot be. Nothing is stored."""
+    from tempfile import TemporaryDirectory
+
+    from harness import dry_run, planner
+    from harness.failures import warn_of_broken
+    from harness.progress import duration
+    from harness.report import render
+    from harness.store import Store
+
+    warn_of_broken(registry)
+    with TemporaryDirectory(prefix="harness-") as empty:
+        store = Store(options.store if options.store.is_dir() else Path(empty))
+        plan = planner.build(registry, store, request)
+        with executor_for(options, registry, Store(Path(empty))) as executor:
+
+            def seconds(job: JobSpec) -> float | None:
+                return executor.estimate(job) if job.estimated else None
+
+            to_do = plan.to_do(store, seconds)
+            for warning in plan.warnings:
+                say(f"WARNING: {warning}")
+            for label, failure in (plan.failures | plan.unavailable).items():
+                say(f"Not run: {label}: {failure.why}")
+            if not to_do:
+                print("Everything is in the store; nothing to compute.")
+                return FAILED if plan.failures else OK
+            print(render(dry_run.table(to_do, seconds), "simple"))
+            fits = [job for job in to_do if job.kind == "fit"]
+            known = [found for job in fits if (found := seconds(job)) is not None]
+    unknown = len(fits) - len(known)
+    print(
+        f"\n{len(to_do)} results to compute"
+        + (f"; fitting takes about {duration(sum(known))} with one process" if known else "")
+        + (f"; how long {unknown} of {len(fits)} fits take is not known" if unknown else "")
+        + ". Nothing was computed."
+    )
+    return FAILED if plan.failures else OK
 
 
 def _run_request(

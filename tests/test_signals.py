@@ -72,7 +72,7 @@ def test_ctrl_c_while_the_command_starts(at_import, module):
         (("run", "--dataset", "toy", "--model", "toy-mean"), "harness.leaderboard"),
         (("run", "--dataset", "toy", "--model", "toy-mean"), "matplotlib.figure"),
         (("audit", "--dataset", "toy"), "harness.execute"),
-        (("calibrate", "--phantom", "toy-phantom", "--seeds", "1"), "multiprocessing.pool"),
+        (("calibrate", "--phantom", "toy-phantom", "--seeds", "1"), "harness.calibrate"),
         (("check", "toy-mean"), "harness.contract.supervised"),
         (("data", "get", "toy-absent"), "harness.download"),
         (("compare", "published:toy-deep", "published:dino"), "harness.compare_published"),

@@ -20,6 +20,11 @@ from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
 from harness.statistics.equivalence import MARGIN
 
+LISTED = (
+    *("datasets", "models", "families", "readers", "perturbations", "probes", "phantoms"),
+    "published",
+)
+"""What ``harness list`` lists."""
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
@@ -331,6 +336,15 @@ def _parser() -> argparse.ArgumentParser:
         parents=[plugins, data],
         help="datasets, models, perturbations, probes and published results",
     )
+    listing.add_argument(
+        "kinds",
+        nargs="*",
+        type=_kind,
+        metavar="KIND",
+        help=f"only these: {', '.join(LISTED)}",
+    )
+    listing.add_argument("--model", metavar="NAME", help="one model, with its settings")
+    listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=commands.list_)
 
     shown = added.add_parser("plugins", parents=[plugins], help="what is installed, what failed")
@@ -464,6 +478,12 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
     get.set_defaults(command=commands.get)
     return parser
+
+
+def _kind(text: str) -> str:
+    if text not in LISTED:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LISTED)}")
+    return text
 
 
 def _path(text: str) -> Path:

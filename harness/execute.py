@@ -121,7 +121,7 @@ class _Execution:
         clean = bool(self.clean)
         try:
             while self.waiting or self.running:
-                if clean and not self.clean:
+                if clean and not self.clean and self.unfinished:
                     clean = False
                     self.write_tables(when_clean)
                 self.begin()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,108 +13,179 @@ from harness.errors import HarnessError
 from harness.numbers import given, percent
 from harness.probes import DatasetProbe
 from harness.registry import Registry
-from harness.types import Dataset, Perturbation
+from harness.types import Dataset, DerivedModel, Model
+
+Rows = list[dict[str, str]]
 
 
-def offers(registry: Registry, folder: Path) -> str:
-    """Datasets, models, perturbations, probes, phantoms and published results.
-
-    ``folder`` is where datasets are looked for.
-    """
+def text(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> str:
+    """Tables of what plugins offer, of some kinds or all. ``folder`` is where datasets are."""
     shown: list[str] = []
-
-    def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
-        shown.append(title)
-        shown.append(markup.table(headings, rows, "simple") if rows else "(none)")
-
-    def source(known: Any, name: str) -> str:
-        plugin = known.plugin[name]
-        return f"{plugin.name} ({plugin.distribution} {plugin.version})"
-
-    datasets, models = registry.datasets, registry.models
-    show(
-        "Datasets",
-        ["name", "title", "plugin", "status"],
-        [
-            [name, d.title, source(datasets, name), _status(d, folder)]
-            for name, d in datasets.items()
-        ],
-    )
-    show(
-        "Models",
-        ["name", "title", "plugin", "status"],
-        [
-            [name, m.title, source(models, name), lacks(registry, name) or "ready"]
-            for name, m in models.items()
-        ],
-    )
-    families, readers = models.families, registry.readers
-    show(
-        "Model families",
-        ["name", "title", "example", "plugin"],
-        [
-            [f"{name}:...", f.title, f.example, source(families, name)]
-            for name, f in families.items()
-        ],
-    )
-    show(
-        "Kinds of TOML file, for --plugin",
-        ["kind", "title", "plugin"],
-        [[name, r.title, source(readers, name)] for name, r in readers.items()],
-    )
-    perturbations = registry.perturbations
-
-    def levels(perturbation: Perturbation) -> str:
-        if perturbation.learns:
-            return "one a class"
-        return ", ".join(map(given, perturbation.levels))
-
-    show(
-        "Perturbations",
-        ["name", "title", "for", "levels", "plugin"],
-        [
-            [name, p.title, p.role, levels(p), source(perturbations, name)]
-            for name, p in perturbations.items()
-        ],
-    )
-    show(
-        "Probes",
-        ["name", "title", "asks of", "plugin"],
-        [
-            [
-                name,
-                p.title,
-                "dataset" if isinstance(p, DatasetProbe) else "model",
-                source(registry.probes, name),
-            ]
-            for name, p in registry.probes.items()
-        ],
-    )
-    show(
-        "Phantoms",
-        ["name", "title", "faults", "plugin"],
-        [
-            [name, p.title, ", ".join(f.name for f in p.faults), source(registry.phantoms, name)]
-            for name, p in registry.phantoms.items()
-        ],
-    )
-    show(
-        "Published results",
-        ["model", "test set", "under", "accuracy %", "balanced %", "plugin", "source"],
-        [
-            [
-                result.name,
-                result.test_set,
-                result.perturbation + ("" if result.level is None else f" {given(result.level)}"),
-                "" if result.accuracy is None else percent(result.accuracy),
-                "" if result.balanced_accuracy is None else percent(result.balanced_accuracy),
-                f"{plugin.name} ({plugin.distribution})",
-                result.source,
-            ]
-            for result, plugin in registry.published
-        ],
-    )
+    for kind in kinds or KINDS:
+        title, rows_of = KINDS[kind]
+        rows = rows_of(registry, folder)
+        shown += [title, _table(rows)]
     return "\n" + "\n\n".join(shown)
+
+
+def _table(rows: Rows) -> str:
+    if not rows:
+        return "(none)"
+    return markup.table(list(rows[0]), [list(row.values()) for row in rows], "simple")
+
+
+def as_json(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> dict[str, Rows]:
+    """The same for programs."""
+    return {kind: KINDS[kind][1](registry, folder) for kind in kinds or KINDS}
+
+
+def model(registry: Registry, name: str) -> str:
+    """What there is to say about one model."""
+    found = registry.models.find(name)
+    lines = [f"{found.name}: {found.title}", _source(registry.models, found.name)]
+    lines.append(lacks(registry, found.name) or "ready")
+    if isinstance(found, DerivedModel):
+        terms = ", ".join(
+            member if view == "identity" else f"{member} ({view})" for member, view in found.terms
+        )
+        lines.append(f"sum of the logits of {terms}")
+    rows = settings(found)
+    return "\n".join(lines) + (f"\n\nSettings, for --set\n\n{_table(rows)}" if rows else "")
+
+
+def settings(model: Model | DerivedModel) -> Rows:
+    """The settings of a model: a row each, with its default and what it is on demo datasets."""
+    if isinstance(model, DerivedModel):
+        return []
+    return [
+        {
+            "setting": name,
+            "default": str(default),
+            "on demo datasets": str(model.demo_settings.get(name, default)),
+            "type": type(default).__name__,
+            "changes": "the model" if name in model.settings else "how it is computed",
+        }
+        for name, default in {**model.settings, **model.execution}.items()
+    ]
+
+
+def _source(known: Any, name: str) -> str:
+    plugin = known.plugin[name]
+    return f"{plugin.name} ({plugin.distribution} {plugin.version})"
+
+
+def _datasets(registry: Registry, folder: Path) -> Rows:
+    return [
+        {
+            "name": name,
+            "title": dataset.title,
+            "plugin": _source(registry.datasets, name),
+            "status": _status(dataset, folder),
+        }
+        for name, dataset in registry.datasets.items()
+    ]
+
+
+def _models(registry: Registry, folder: Path) -> Rows:
+    return [
+        {
+            "name": name,
+            "title": model.title,
+            "plugin": _source(registry.models, name),
+            "status": lacks(registry, name) or "ready",
+        }
+        for name, model in registry.models.items()
+    ]
+
+
+def _families(registry: Registry, folder: Path) -> Rows:
+    families = registry.models.families
+    return [
+        {
+            "name": f"{name}:...",
+            "title": family.title,
+            "example": family.example,
+            "plugin": _source(families, name),
+        }
+        for name, family in families.items()
+    ]
+
+
+def _readers(registry: Registry, folder: Path) -> Rows:
+    readers = registry.readers
+    return [
+        {"kind": name, "title": reader.title, "plugin": _source(readers, name)}
+        for name, reader in readers.items()
+    ]
+
+
+def _perturbations(registry: Registry, folder: Path) -> Rows:
+    known = registry.perturbations
+    return [
+        {
+            "name": name,
+            "title": one.title,
+            "for": one.role,
+            "levels": "one a class" if one.learns else ", ".join(map(given, one.levels)),
+            "plugin": _source(known, name),
+        }
+        for name, one in known.items()
+    ]
+
+
+def _probes(registry: Registry, folder: Path) -> Rows:
+    return [
+        {
+            "name": name,
+            "title": probe.title,
+            "asks of": "dataset" if isinstance(probe, DatasetProbe) else "model",
+            "plugin": _source(registry.probes, name),
+        }
+        for name, probe in registry.probes.items()
+    ]
+
+
+def _phantoms(registry: Registry, folder: Path) -> Rows:
+    return [
+        {
+            "name": name,
+            "title": phantom.title,
+            "faults": ", ".join(fault.name for fault in phantom.faults),
+            "plugin": _source(registry.phantoms, name),
+        }
+        for name, phantom in registry.phantoms.items()
+    ]
+
+
+def _published(registry: Registry, folder: Path) -> Rows:
+    return [
+        {
+            "model": result.name,
+            "test set": result.test_set,
+            "under": result.perturbation
+            + ("" if result.level is None else f" {given(result.level)}"),
+            "accuracy %": "" if result.accuracy is None else percent(result.accuracy),
+            "balanced %": ""
+            if result.balanced_accuracy is None
+            else percent(result.balanced_accuracy),
+            "plugin": f"{plugin.name} ({plugin.distribution})",
+            "source": result.source,
+        }
+        for result, plugin in registry.published
+    ]
+
+
+KINDS: Mapping[str, tuple[str, Callable[[Registry, Path], Rows]]] = {
+    "datasets": ("Datasets", _datasets),
+    "models": ("Models", _models),
+    "families": ("Model families", _families),
+    "readers": ("Kinds of TOML file, for --plugin", _readers),
+    "perturbations": ("Perturbations", _perturbations),
+    "probes": ("Probes", _probes),
+    "phantoms": ("Phantoms", _phantoms),
+    "published": ("Published results", _published),
+}
+"""What can be listed: its title, and what makes the rows."""
 
 
 def _status(dataset: Dataset, folder: Path) -> str:

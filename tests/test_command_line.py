@@ -1,5 +1,6 @@
 """Command lines at their edges: empty texts, files for folders, what may not be read or written."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -58,6 +59,28 @@ def test_what_is_said_twice_is_done_once(toy):
     assert output.count("Wrote leaderboards/calibration-toy-phantom.md") == 1
     said = last_line(toy, "contrast", "toy", "toy", "--model", "toy-mean")
     assert said == "harness: error: contrast: toy is contrasted with itself; name two datasets"
+
+
+def test_what_there_is_can_be_listed_by_kind_and_as_json(toy):
+    output = toy("list", "perturbations", "models")  # in this order
+    assert output.index("Perturbations") < output.index("Models")
+    assert "Datasets" not in output
+    found = json.loads(toy("list", "--json"))
+    assert [*found] == list(cli.LISTED)
+    assert {"toy", "toy-folds"} < {row["name"] for row in found["datasets"]}
+    assert toy("list", "moddels", code=2).endswith("phantoms, published\n")
+
+
+def test_a_model_is_listed_with_its_settings(toy):
+    rows = [line.split() for line in toy("list", "--model", "toy-mean").splitlines()]
+    assert ["steps", "3", "2", "int", "the", "model"] in rows
+    assert ["workers", "1", "1", "int", "how", "it", "is", "computed"] in rows
+    assert "sum of the logits of toy-mean, toy-mean (vflip)" in toy(
+        "list", "--model", "toy-mean+flips"
+    )
+    found = json.loads(toy("list", "--model", "toy-mean", "--json"))
+    assert [row["setting"] for row in found["settings"]] == ["steps", "scale", "fail", "workers"]
+    assert "did you mean toy-mean" in toy("list", "--model", "toy-maen", code=2)
 
 
 @pytest.mark.parametrize("command", [("run", "--all"), ("leaderboard",), ("compare", "a", "b")])

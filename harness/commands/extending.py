@@ -24,11 +24,20 @@ if TYPE_CHECKING:
 
 
 def list_(options: argparse.Namespace) -> int:
-    """Print everything that plugins offer."""
+    """Print what plugins offer: everything, some kinds, or one model with its settings."""
     from harness import listing
 
-    registry = registry_of(options)
-    print(listing.offers(registry, data_folder(options)))
+    registry, data = registry_of(options), data_folder(options)
+    if options.model:
+        found = registry.models.find(options.model)
+        if options.json:
+            print_json({"name": found.name, "settings": listing.settings(found)})
+        else:
+            print(listing.model(registry, options.model))
+    elif options.json:
+        print_json(listing.as_json(registry, data, options.kinds))
+    else:
+        print(listing.text(registry, data, options.kinds))
     return exit_code(options, registry)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from harness.claims import Claims
 from harness.commands.common import FAILED, OK, existing_store
 from harness.errors import HarnessError
 from harness.progress import say
-from harness.stored import where
 
 
 def list_results(options: argparse.Namespace) -> int:
@@ -32,6 +30,7 @@ def list_results(options: argparse.Namespace) -> int:
 def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
     from harness import results
+    from harness.claims import Claims
     from harness.report import render
 
     store = existing_store(options)
@@ -82,6 +81,7 @@ def merge_stores(options: argparse.Namespace) -> int:
     """Copy results of other stores into one."""
     from harness.merging import merge
     from harness.store import Store
+    from harness.stored import where
 
     if options.into.resolve() in [path.resolve() for path in options.sources]:
         raise HarnessError(f"store merge: {options.into} into itself; name two stores")

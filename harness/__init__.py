@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Predictions,
         Table,
     )
+    from harness.session import Session as Session
     from harness.types import (
         Classifier,
         Dataset,
@@ -74,6 +75,7 @@ __all__ = [
     "PublishedResult",
     "Reader",
     "RemoteFile",
+    "Session",
     "Setting",
     "Split",
     "Splits",
@@ -92,7 +94,7 @@ if not TYPE_CHECKING:
         from importlib import import_module
 
         if name in __all__:
-            for module in ("types", "probes", "hookspecs", "views", "estimators"):
+            for module in ("types", "probes", "hookspecs", "views", "estimators", "session"):
                 found = getattr(import_module(f"harness.{module}"), name, None)
                 if found is not None:
                     globals()[name] = found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -52,6 +53,13 @@ class Compared:
     design_effect: float = 1.0
     margin: float = MARGIN
     """Difference in accuracy within which they count as equal."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(text(self))
+
+    def _repr_html_(self) -> str:
+        """What the command prints, for a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def difference(self) -> Figure:

@@ -56,6 +56,19 @@ class Board:
         """Why a published result is about other test patches than those here; "" if it is not."""
         return comparability.other_test_data(result, self.dataset, self.published)
 
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame with all fields of all rows. Raises HarnessError without pandas."""
+        from harness.shown import dataframe
+
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return dataframe({name: [row.get(name) for row in self.rows] for name in names})
+
+    def _repr_html_(self) -> str:
+        """The table that the command prints, for a notebook."""
+        from harness import formats
+
+        return formats.table(self, "html")
+
     @property
     def assumed(self) -> list[str]:
         """A sentence for pages about the design effect, if there is one."""

@@ -203,6 +203,9 @@ class Worker:
                 # Bars are drawn for the terminal that it does not see.
                 {
                     **os.environ,
+                    # As the command sets them; a notebook has its own.
+                    "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
+                    "MPLBACKEND": "agg",
                     **self.environment,
                     "COLUMNS": str(size.columns),
                     "LINES": str(size.lines),

@@ -59,20 +59,17 @@ def executor_for(
     options: argparse.Namespace, registry: Registry, store: Store, jobs: int | None = None
 ) -> LocalProcesses:
     """Processes that compute with the same plugins and data, and into the store."""
-    from harness.jobs.session import versions
-    from harness.jobs.spec import SessionSpec
-    from harness.local import LocalProcesses
+    from harness.session import Session
 
-    known = versions(registry)
-    session = SessionSpec(
-        # A plugin may change the working folder.
-        store=str(store.root.absolute()),
-        data=str(data_folder(options).absolute()),
-        plugins={str(path): known.get(str(path), "") for path in plugin_files(options)},
-        without=tuple(switched_off(options)),
-        refused=registry.refused,
+    session = Session(
+        data=data_folder(options),
+        plugins=plugin_files(options),
+        without=switched_off(options),
+        time_limit=options.time_limit,
+        jobs=jobs or options.jobs or 1,
     )
-    return LocalProcesses(session, store, options.time_limit, jobs or options.jobs or 1)
+    session.registry = registry
+    return session.executor(store)
 
 
 def data_folder(options: argparse.Namespace) -> Path:

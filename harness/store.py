@@ -182,8 +182,12 @@ class Store:
     def write(self, key: Key) -> Iterator[tuple[Path, Record]]:
         """Yield an empty folder and a record to fill; both appear as the result at the end.
 
-        A result that is there already stays, unless it is damaged.
+        A result that is there already stays, unless it is damaged. Whoever computes a result has
+        claimed it, so what is half written of it is of a process that is gone.
         """
+        if key.kind not in CACHES:
+            for leftover in (self.root / "unfinished").glob(f"{key.digest}.*.tmp"):
+                shutil.rmtree(leftover, ignore_errors=True)
         with self._staged(key) as staging:
             record: Record = {}
             yield staging, record

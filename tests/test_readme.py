@@ -37,3 +37,12 @@ def test_every_command_of_the_readme_exists(command):
     text = command("--help")
     for name in set(re.findall(r"^\| `harness ([\w-]+)", README, re.MULTILINE)):
         assert re.search(rf"^\s+{name}\s", text, re.MULTILINE), name
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
+    (source,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(source, names)
+    assert names["found"].confusion.shape == (9, 9)
+    assert names["found"].confusion.sum() == 111

@@ -22,7 +22,7 @@ from harness import failures, progress
 from harness.boundary import alone
 from harness.child import Tell, channels
 from harness.jobs import dispatch, fit
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.plan import sweep_key
 from harness.stored import DamagedError
@@ -34,7 +34,7 @@ def work() -> int:
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # asked where it is before it is ended for taking too long
         faulthandler.register(signal.SIGUSR1, all_threads=True)
-    session: Session | None = None
+    session: OpenSession | None = None
     marker = b""
     try:
         while True:
@@ -43,7 +43,7 @@ def work() -> int:
                 marker = given["marker"].encode()
                 try:
                     with _silent():
-                        session = Session.open(SessionSpec.from_json(given["session"]))
+                        session = OpenSession.open(SessionSpec.from_json(given["session"]))
                 except Exception as error:
                     traceback.print_exc()
                     tell(_problem(error, Path()))
@@ -85,7 +85,7 @@ def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
 
 
 def compute(
-    group: Sequence[JobSpec], session: Session, ready: Callable[[], Any] = lambda: None
+    group: Sequence[JobSpec], session: OpenSession, ready: Callable[[], Any] = lambda: None
 ) -> Iterator[tuple[JobSpec, BaseException | None]]:
     """Compute jobs together and store them; yields each with what went wrong, if anything.
 

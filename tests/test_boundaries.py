@@ -36,7 +36,7 @@ from harness.jobs.finding import ask
 from harness.jobs.fit import FitSpec
 from harness.jobs.fit import fit as fit_job
 from harness.jobs.predict import predict
-from harness.jobs.session import Session, versions
+from harness.jobs.session import OpenSession, versions
 from harness.jobs.spec import SessionSpec
 from harness.plugins import load_plugins
 from harness.predictions import GroundTruth, Run
@@ -542,7 +542,7 @@ def test_loading_has_a_time_limit_and_the_others_are_loaded(tmp_path, monkeypatc
         plugins={str(path): versions(registry)[str(path)] for path in files},
         refused=registry.refused,
     )
-    again = Session.open(session).registry  # what is known is not tried again
+    again = OpenSession.open(session).registry  # what is known is not tried again
     assert {plugin.name: plugin.status for plugin in again.plugins} == {
         name: plugin.status for name, plugin in status.items()
     }

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from harness.jobs import calibration, dataset, features, finding, fit, predict, sums
 from harness.jobs.passes import Finish
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec
 
-KINDS: Mapping[str, Callable[[Sequence[JobSpec], Session, Path], list[Finish]]] = {
+KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], list[Finish]]] = {
     "dataset": dataset.compute,
     "features": features.compute,
     "fit": fit.compute,
@@ -28,7 +28,7 @@ KINDS: Mapping[str, Callable[[Sequence[JobSpec], Session, Path], list[Finish]]] 
 """By kind of job, what computes jobs of one group: a function for each that writes its result."""
 
 
-def dispatch(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Compute jobs of one group, which are of one kind; ``workspace`` survives a killed run.
 
     Returns for each job a function that writes its result into an empty folder and returns the

@@ -26,7 +26,7 @@ from harness.threads import one_thread_each
 from harness.types import Features, Split, Splits
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 CLEAN, ALL = "none", "all"
 BATCH = 64
@@ -82,7 +82,7 @@ def versions(probes: Sequence[DatasetProbe]) -> dict[str, list[Any]]:
     return {p.name: [p.version, *(f"{f.name} {f.version}" for f in p.features)] for p in probes}
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What probes read on one phantom."""
     (spec,) = specs
     phantom = session.registry.phantoms.find(spec.key.dataset)
@@ -106,7 +106,7 @@ def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list
     return [write]
 
 
-def check(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def check(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What a probe measures of known changes to real patches."""
     (spec,) = specs
     probe, split = session.probe(spec.key.name), _all(session.instance(spec))

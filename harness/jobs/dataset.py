@@ -21,7 +21,7 @@ from harness.stored import Record
 from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def load(dataset: Dataset, data: Path, described_by: str) -> Instance:
     )
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Labels, ids, folds and groups of test patches, and what is said of the dataset."""
     (spec,) = specs
     instance = session.instance(spec)

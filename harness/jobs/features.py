@@ -24,11 +24,11 @@ from harness.stored import Record, load_array
 from harness.types import Features, Split
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
     from harness.types import Indices
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Features of a part of a dataset under conditions, in one pass over its patches."""
     part = session.instance(specs[0]).part(specs[0].part)
     wanted = [(session.features(spec), session.condition(spec)) for spec in specs]

@@ -23,10 +23,10 @@ from harness.stored import Record, load_array
 from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What a probe finds in a dataset. Inputs are features, named "PART: NAME"."""
     (spec,) = specs
     probe, instance = session.probe(spec.key.name), session.instance(spec)

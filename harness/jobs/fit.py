@@ -39,7 +39,7 @@ from harness.types import (
 )
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
@@ -64,13 +64,13 @@ class FitSpec:
     """Whether what each epoch predicts is kept."""
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Fit a model on a fold. Inputs named "features: PART" are of parts of the dataset."""
     (spec,) = specs
     return [lambda folder: _fit(spec, session, folder)]
 
 
-def _fit(spec: JobSpec, session: Session, folder: Path) -> Record:
+def _fit(spec: JobSpec, session: OpenSession, folder: Path) -> Record:
     instance, model, store = session.instance(spec), session.model(spec), session.store
     train: Any
     train, test_indices = instance.pairs[spec.fold]
@@ -116,7 +116,7 @@ def weights_of(
     return used.weights if used else None
 
 
-def estimate(spec: JobSpec, session: Session) -> float | None:
+def estimate(spec: JobSpec, session: OpenSession) -> float | None:
     """Seconds that a fit takes on this device, roughly. None if the model cannot tell."""
     model = session.model(spec)
     try:

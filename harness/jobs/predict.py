@@ -29,13 +29,13 @@ from harness.stored import Record, file_name, read_record, verify
 from harness.types import Classifier, DerivedModel, Model, Outputs, Setting, Split
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 TOGETHER = 2**30
 """Bytes of the files of fits that are loaded at a time."""
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Logits of all test patches by models under conditions, in one pass over the patches.
 
     Each test patch is predicted by the fit of its fold.
@@ -72,7 +72,7 @@ def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list
 
 
 def _described(
-    finish: Finish, spec: JobSpec, model: Model, condition: Condition, session: Session
+    finish: Finish, spec: JobSpec, model: Model, condition: Condition, session: OpenSession
 ) -> Finish:
     def write(folder: Path) -> Record:
         record, store = finish(folder), session.store
@@ -102,7 +102,7 @@ def _described(
 
 
 def describe(
-    spec: JobSpec, model: Model | DerivedModel, condition: Condition, session: Session
+    spec: JobSpec, model: Model | DerivedModel, condition: Condition, session: OpenSession
 ) -> Record:
     """What the record of every prediction says."""
     plugin = session.registry.models.plugin[model.name]

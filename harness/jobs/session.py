@@ -18,7 +18,7 @@ from harness.store import Store
 from harness.types import Features, InitialWeights, Model
 
 
-class Session:
+class OpenSession:
     """Finds what job specs name. A dataset is listed when the first job reads it, and once."""
 
     def __init__(self, registry: Registry, store: Store, data: Path) -> None:
@@ -30,7 +30,7 @@ class Session:
         self.sources: dict[str, tuple[Features, ...]] = {}
 
     @classmethod
-    def open(cls, spec: SessionSpec) -> Session:
+    def open(cls, spec: SessionSpec) -> OpenSession:
         """Load the plugins of a session. Raises HarnessError when a file has changed since."""
         files = [Path(path) for path in spec.plugins]
         refused = spec.refused

@@ -16,18 +16,18 @@ from harness.stored import Record, load_array
 from harness.types import DerivedModel
 
 if TYPE_CHECKING:
-    from harness.jobs.session import Session
+    from harness.jobs.session import OpenSession
 
 SUM_VERSION = 2
 """Of sums of logits, in their keys: raised when their records say more."""
 
 
-def compute(specs: Sequence[JobSpec], session: Session, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Sums of the logits of their members."""
     return [_finish(spec, session) for spec in specs]
 
 
-def _finish(spec: JobSpec, session: Session) -> Finish:
+def _finish(spec: JobSpec, session: OpenSession) -> Finish:
     def write(folder: Path) -> Record:
         model = session.registry.models.find(spec.key.name)
         assert isinstance(model, DerivedModel)

@@ -11,7 +11,7 @@ import pytest
 
 from harness import HarnessError, planner
 from harness.execute import execute
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.local import LocalProcesses
 from harness.plan import Request
@@ -91,11 +91,11 @@ def test_each_job_through_json_and_a_fresh_process_gives_the_same_bytes(plan, tm
 
 ONE_JOB = """
 import json, sys
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.worker import compute
 session, job = json.load(sys.stdin)
-session = Session.open(SessionSpec.from_json(session))
+session = OpenSession.open(SessionSpec.from_json(session))
 for _, error in compute([JobSpec.from_json(job)], session):
     if error:
         raise error
@@ -110,7 +110,7 @@ def test_a_session_is_plain_json():
 def test_what_has_changed_since_the_plan_is_not_computed_under_its_key(plan, tmp_path, monkeypatch):
     made, session, _, _ = plan(tmp_path / "runs")
     jobs = {job.kind: job for job in made.jobs.values()}
-    opened = Session.open(session)
+    opened = OpenSession.open(session)
     fit, features = jobs["fit"], jobs["features"]
     for job, find, says in (
         (replace(fit, data="other"), opened.instance, "dataset toy-folds: has changed"),
@@ -127,7 +127,7 @@ def test_what_has_changed_since_the_plan_is_not_computed_under_its_key(plan, tmp
     file = tmp_path / "mine.py"
     file.write_text("")
     with pytest.raises(HarnessError, match=r"mine\.py has changed since the run began"):
-        Session.open(replace(session, plugins={str(file): "00000000"}))
+        OpenSession.open(replace(session, plugins={str(file): "00000000"}))
 
 
 def with_version(job, version):

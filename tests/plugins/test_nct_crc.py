@@ -13,7 +13,7 @@ import pytest
 import harness_nct_crc
 from harness import HarnessError, PublishedResult, RemoteFile, formats, planner, verified
 from harness.download import fetch
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jpeg import recompress
 from harness.leaderboard import build
 from harness.plan import Request
@@ -262,7 +262,7 @@ def test_how_the_data_are_known_is_in_the_row_and_on_the_page(whole, monkeypatch
         store = Store(tmp_path / "runs")
         request = Request(datasets=[registry.datasets["nct-crc-he"]], models=[model], data=whole)
         plan = planner.build(registry, store, request)
-        session = Session(registry, store, whole)
+        session = OpenSession(registry, store, whole)
         for job in plan.to_do(store):
             assert [error for _, error in compute([job], session)] == [None]
         store.set_current(plan.copies[0])

@@ -31,7 +31,7 @@ import numpy as np
 from harness import worker
 from harness.cli import main
 from harness.failures import keep
-from harness.jobs.session import Session
+from harness.jobs.session import OpenSession
 from harness.jobs.spec import SessionSpec
 from harness.plugins import load_plugins
 from harness.supervise import Problem
@@ -95,7 +95,7 @@ class InProcess:
 
     def __init__(self, session: SessionSpec, store, *_, **options) -> None:
         self.store, self.spec = store, session
-        self.session: Session | None = None
+        self.session: OpenSession | None = None
 
     def stop(self, politely: bool) -> None:
         pass
@@ -107,7 +107,7 @@ class InProcess:
         return 0.0
 
     def compute(self, group) -> Iterator:
-        self.session = self.session or Session.open(self.spec)
+        self.session = self.session or OpenSession.open(self.spec)
         for job, error in worker.compute(group, self.session):
             if error is None:
                 yield job, None

@@ -364,7 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--dataset",
         metavar="NAME",
-        help="check with a few patches of this dataset (default: the first one for show)",
+        help="check with a few patches of this dataset (default: the first demo dataset)",
     )
     check.add_argument(
         "--set",

@@ -180,9 +180,9 @@ def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:
             with_seeds = "a test that adds the spread over seeds"
             tests.append(f"where there are several seeds {with_seeds}" if tests else with_seeds)
         said.append(
-            "A rank of 1–3 says that the data leave these ranks open: pairs of models are compared "
-            f"on the same patches ({'; '.join(tests)}), Holm's correction holds the chance that "
-            "any pair is wrongly told apart to 5 %."
+            "Models that share ranks, such as 1–3, are not statistically distinguishable "
+            f"(Holm-adjusted): pairs of models are compared on the same patches "
+            f"({'; '.join(tests)}), and the chance that any pair is wrongly told apart is 5 %."
         )
         if 0 < len(alone) < len(ranked):
             said.append(

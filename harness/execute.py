@@ -362,5 +362,5 @@ def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None
         text += f"; how long fitting {', '.join(unknown)} takes is not known"
     changed = sum(is_late(job) and job.key.kind == "prediction" for job in to_do)
     if changed:
-        text += f"; {changed} of them are predictions of changed patches"
+        text += f"; {changed} of them are predictions of perturbed patches"
     say(f"{text}.")

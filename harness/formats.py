@@ -61,7 +61,7 @@ def about(
             "predicted by a model that has not seen it"
         )
         if any(entry.record.get("trained_on") for entry in board.entries):
-            how += ", but for models that came fitted"
+            how += ", but for pretrained classifiers"
     lines = [
         f"{name(dataset['title'])}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
         f"classes, models fitted on {_fitted_on(board)}. Evaluation: {how}."

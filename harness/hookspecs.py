@@ -77,7 +77,7 @@ def harness_models() -> Iterable[Model | DerivedModel | ModelFamily]:
     """Models to fit, sums of logits of other models, and families of models.
 
     Return a ``Model`` for what is fitted, a ``DerivedModel`` for a sum of stored logits, which
-    costs nothing, and a ``ModelFamily`` for models without number, each made when it is named as
+    costs nothing, and a ``ModelFamily`` for a family of models, each made when it is named as
     ``FAMILY:REST``. A scikit-learn estimator becomes a Model by ``estimator_model``.
 
     Example:
@@ -224,7 +224,7 @@ def harness_phantoms() -> Iterable[Phantom]:
 
 @hookspec
 def harness_published_results() -> Iterable[PublishedResult]:
-    """Figures from the literature to stand beside measured ones.
+    """Figures from the literature, for reference beside measured ones.
 
     Return a ``PublishedResult`` for each figure, with its source down to the table. It joins the
     leaderboard of each dataset whose ``test_set`` has the same name; a measured model of the same
@@ -307,7 +307,7 @@ def harness_run_started(jobs: tuple[Mapping[str, Any], ...]) -> None:
 def harness_result_stored(
     record: Mapping[str, Any], folder: Path, figures: Mapping[str, float]
 ) -> None:
-    """A result was stored: ``record`` says how it came about, ``folder`` holds it.
+    """A result was stored: ``record`` says its provenance, ``folder`` holds it.
 
     Read there, do not write.
 

@@ -214,7 +214,7 @@ def collect(
     models = [group[0].record["model"] for group in together]
     for group in together:
         name, digest = group[0].record["model"], group[0].record["digest"]
-        # Changed patches are predicted by the first training alone.
+        # Perturbed patches are predicted by the first training alone.
         asked = {probe.name: ask(probe, view_of[id(group[0])]) for probe in probes}
         entries.append(
             Entry(

@@ -51,7 +51,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     ]
     written = []
     confidence = "How often predictions of a confidence are right."
-    coverage = "Error rate among the patches that a model is surest of."
+    coverage = "Error rate among the patches that a model is most confident about."
     pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
         ("reliability", confidence, _draw_reliability, _reliabilities(board)),
         ("coverage", coverage, _draw_coverage, _coverages(board)),
@@ -119,8 +119,8 @@ def _risks(risks: Mapping[str, Risks]) -> list[str]:
     rows = tuple((model, *map(_interval, (area, *at))) for model, (area, at) in risks.items())
     headings = ("model", "area under the curve", *(f"at {percent(c, 0)} %" for c in COVERAGES))
     return [
-        "Error rate, %, among the patches that a model is surest of: the mean over all coverages "
-        "(area under the risk-coverage curve), and at some; with 95 % intervals.",
+        "Error rate, %, among the patches that a model is most confident about: the mean over all "
+        "coverages (area under the risk-coverage curve), and at some; with 95 % intervals.",
         render(Table(name="risk", title="", headings=headings, rows=rows)),
     ]
 
@@ -292,7 +292,7 @@ def _reliabilities(board: Board) -> tuple[int, Curves]:
 
 
 def _coverages(board: Board) -> Curves:
-    """The share of patches that a model is surest of, and its error rate among them."""
+    """The share of patches that a model is most confident about, and its error rate among them."""
     return [
         (entry.name, *reliability.risk_coverage(board.truth.labels, logits))
         for entry, logits in _logits(board)
@@ -319,7 +319,7 @@ def _draw_coverage(curves: Curves) -> Any:
     figure, axes = _axes(curves)
     for name, coverage, risk in curves:
         axes.plot(100 * coverage, 100 * risk, label=drawing.label(name))
-    axes.set(xlabel="coverage, % of patches, surest first", ylabel="error rate, %")
+    axes.set(xlabel="coverage, % of patches, by confidence, descending", ylabel="error rate, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)

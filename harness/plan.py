@@ -41,7 +41,7 @@ class Request:
     probes: Sequence[DatasetProbe] = ()
     data: Path = Path("data")
     seeds: Sequence[int] = (0,)
-    """Each model is trained with each. Changed patches are predicted with the first alone."""
+    """Each model is trained with each. Perturbed patches are predicted with the first alone."""
     protocol: Literal["held-out", "published"] = "held-out"
     audit_selection: bool = False
     """Keep what each epoch of a fit predicts, where a model reports its epochs."""

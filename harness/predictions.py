@@ -61,7 +61,7 @@ class GroundTruth:
 
 
 def trained_on(record: Record, described: Record) -> str:
-    """What a model was trained on: the dataset's patches, or what a model came fitted on."""
+    """What a model was trained on: the dataset's patches, or those of a pretrained one."""
     return str(record.get("trained_on") or described["trained_on"])
 
 

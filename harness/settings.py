@@ -1,4 +1,4 @@
-"""Settings of a model: defaults, what a dataset for show calls for, and what the user says."""
+"""Settings of a model: defaults, what a demo dataset calls for, and what the user says."""
 
 from __future__ import annotations
 

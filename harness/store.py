@@ -1,7 +1,7 @@
 """The store: every finished result in a folder of its own, found by what it depends on.
 
     <store>/store.json                                   the format
-    <store>/<kind>/<dataset>/<name>/<digest>/record.json  how the result came about, and digests
+    <store>/<kind>/<dataset>/<name>/<digest>/record.json  provenance of the result, and digests
     <store>/<kind>/<dataset>/<name>/<digest>/...          the result
     <store>/dataset/<dataset>/current                    the copy that was used last
     <store>/unfinished/<digest>/                         checkpoints of a fit under way
@@ -142,7 +142,7 @@ class Store:
         return self.folder(key)
 
     def record(self, key: Key) -> Record:
-        """How a stored result came about. Raises DamagedError, also when there is none."""
+        """The provenance of a stored result. Raises DamagedError, also when there is none."""
         return stored.read_record(self.folder(key))
 
     def records(

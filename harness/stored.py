@@ -29,7 +29,7 @@ LONGEST_NAME = 180
 """Characters of a name in a path; file systems take 255, with what is added to it."""
 
 Record = dict[str, Any]
-"""What is written beside a result: how it came about."""
+"""What is written beside a result: its provenance."""
 
 _records: dict[str, tuple[int, int, Record]] = {}
 """By path: size, time of the last change in ns, and content, of the records this process read."""

@@ -37,7 +37,7 @@ def contract(
 
     ``name`` is a plugin's (its entry point, its distribution or the stem of its file) or that of
     something a plugin offers. ``plugin_file`` is a .py or .toml file to load as a plugin first.
-    ``dataset`` names the dataset whose patches are used, by default the first one for show;
+    ``dataset`` names the dataset whose patches are used, by default the first demo dataset;
     ``data`` is the folder with data (``$HARNESS_DATA``, or ``data``); ``settings`` are those of
     ``--set``, such as ``["epochs=1"]``. The test has a case for each promise and contribution.
     Without its data a dataset is skipped, and the whole test if it is the one named. Raises
@@ -70,7 +70,7 @@ def contract(
 
 @pytest.fixture(scope="session")
 def patches() -> Splits:
-    """A few real patches of each class of the first dataset for show: Splits with a validation."""
+    """A few real patches of each class of the first demo dataset: Splits with a validation."""
     from harness.contract.cases import bench_for
 
     return bench_for().patches

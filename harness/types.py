@@ -224,10 +224,10 @@ class Model:
     """What it is fitted on instead of patches, or a function that finds it, within seconds, from
     the settings."""
     trained_on: str = ""
-    """For a model that comes fitted, whose ``fit`` reads no patch: the data its authors fitted it
+    """For a pretrained classifier, whose ``fit`` reads no patch: the data its authors fitted it
     on, as published results call them, or "unknown"."""
     classes: tuple[str, ...] | None = None
-    """For a model that comes fitted: the classes that it knows, in any order. Datasets with others
+    """For a pretrained classifier: the classes that it knows, in any order. Datasets with others
     are not for it."""
     outputs: Outputs | Callable[[Any], Outputs] = "logits"
     """What the ``logits`` of its classifiers returns, "logits", "probabilities" or "scores", or a
@@ -235,7 +235,7 @@ class Model:
     as their logarithms. Scores, such as the margins of a support vector machine, are no
     probabilities on any scale: their rows have no calibration figures."""
     selected_on: str = "unknown"
-    """For a model that comes fitted: the split that its authors chose the checkpoint on, if known:
+    """For a pretrained classifier: the split that its authors chose the checkpoint on, if known:
     "none", "held-out", "validation" or "test"."""
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""
@@ -264,7 +264,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFamily:
-    """Models without number, each made when it is named: ``<name>:<rest>``.
+    """A family of models, each made when it is named: ``<name>:<rest>``.
 
     ``make(rest)`` returns the Model or DerivedModel of that full name, or raises HarnessError. Of a
     name that can be written in several ways it may give the model one way, and then keeps to it.

@@ -1,4 +1,4 @@
-"""Models that come fitted: one fit for all folds, no training patches in their row."""
+"""Pretrained classifiers: one fit for all folds, no training patches in their row."""
 
 import json
 
@@ -49,14 +49,14 @@ def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     output = toy("run", *asked, "--no-probes", *plugin("red", "green", "blue"))
     assert "toy-folds: load constant\n" in output
     assert "fit toy-mean, fold 1 of 3" in output
-    assert "has not seen it, but for models that came fitted" in " ".join(output.split())
+    assert "has not seen it, but for pretrained classifiers" in " ".join(output.split())
     board = json.loads((toy.folder / "leaderboards/toy-folds.json").read_text())
     row = next(row for row in board["rows"] if row["model"] == "constant")
     assert (row["trained_on"], row["selected_on"], row["n_train"]) == ("elsewhere", "test", None)
     assert len(list((toy.folder / "runs/fit/toy-folds/constant").iterdir())) == 1
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes", "--store", "other")
     page = (toy.folder / "leaderboards/toy-folds.md").read_text()
-    assert "came fitted" not in page
+    assert "pretrained" not in page
 
 
 @pytest.mark.once

@@ -197,7 +197,7 @@ def test_what_two_versions_share_is_a_dataset_with_a_name(command, plugin):
 @pytest.mark.parametrize("name", ["fitted", "fitted+flips"])
 def test_models_that_come_fitted_are_refused(plugin, name):
     output = plugin("--model", name, code=2)
-    assert "contrast: fitted comes fitted and is not trained here" in output
+    assert "contrast: fitted is pretrained and not trained here" in output
 
 
 class Listed:

@@ -121,7 +121,7 @@ def _contrast_request(options: argparse.Namespace, registry: Registry) -> tuple[
     for model in fitted:
         if model.trained_on:
             raise HarnessError(
-                f"contrast: {model.name} comes fitted and is not trained here; name another model"
+                f"contrast: {model.name} is pretrained and not trained here; name another model"
             )
     if options.one == options.other:
         raise HarnessError(f"contrast: {options.one} is contrasted with itself; name two datasets")

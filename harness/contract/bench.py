@@ -103,7 +103,7 @@ class Bench:
     def source(self) -> tuple[Dataset, Splits]:
         """The dataset whose patches are used, and a few of them, in memory.
 
-        The named dataset, or the first one for show that can be read. Raises HarnessError when the
+        The named dataset, or the first demo dataset that can be read. Raises HarnessError when the
         named one cannot be used, and Skipped when there is none.
         """
         if self.dataset_name is not None:
@@ -119,7 +119,7 @@ class Bench:
                     return dataset, few(dataset.load(self.data), dataset.classes)
             except Exception:  # its own promises tell
                 continue
-        raise Skipped("no dataset for show gives patches to check with; name one with --dataset")
+        raise Skipped("no demo dataset gives patches to check with; name one with --dataset")
 
     @property
     def looked(self) -> bool:
@@ -149,7 +149,7 @@ class Bench:
         return split
 
     def settings(self, model: Model) -> Mapping[str, Setting]:
-        """Those for show, as the patches are few, and what the user gave."""
+        """Demo settings, as the patches are few, and what the user gave."""
         return settings_.resolve(model, True, self.given.get(model.name, {}))
 
     def inputs(self, model: Model) -> Splits:

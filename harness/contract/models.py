@@ -306,7 +306,7 @@ def resumes(model: Model, bench: Bench) -> None:
     """A fit that was killed can be called again with the same folder."""
     fitted(model, bench)
     if model.trained_on:
-        raise Skipped("comes fitted")
+        raise Skipped("is pretrained")
     _, reads, _ = first_fit(model, bench)
     if not reads:
         raise Skipped("its fit reads no training patch in this process")
@@ -366,10 +366,10 @@ def comes_fitted(model: Model, bench: Bench) -> None:
     """With ``trained_on``, ``fit`` reads no patch."""
     fitted(model, bench)
     if not model.trained_on:
-        raise Skipped("it does not come fitted")
+        raise Skipped("it is not pretrained")
     if reads := first_fit(model, bench)[1]:
         raise Broken(
-            f"fit read training patches {reads} times, though the model comes fitted on "
+            f"fit read training patches {reads} times, though the model was trained on "
             f"{model.trained_on}",
             "return the network as it is, or leave out trained_on",
         )

@@ -58,7 +58,7 @@ class FitSpec:
     weights: InitialWeights | None
     seed: int
     selected_on: str
-    """none, held-out, validation or test; for a model that comes fitted, what its authors did."""
+    """none, held-out, validation or test; for a pretrained classifier, what its authors did."""
     fold: int
     audited: bool = False
     """Whether what each epoch predicts is kept."""
@@ -137,7 +137,7 @@ def fit(
     """Fit a model on a fold and save it. ``own_validation`` is the dataset's, if it has one."""
     validation: Split | None = None
     if spec.model.trained_on:
-        pass  # it comes fitted
+        pass  # it is pretrained
     elif spec.selected_on == "validation":
         validation = own_validation
     elif spec.selected_on == "held-out":

@@ -33,7 +33,7 @@ itself."""
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the patches of a test set came about, as far as it matters for intervals."""
+    """How the patches of a test set were sampled, as far as it matters for intervals."""
 
     groups: NDArray[np.int64] | None = None
     """Number of the group (patient, slide) of each patch, (N,), from 0 without gaps. Patches of

@@ -127,7 +127,7 @@ def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> f
 
 
 def risk_coverage(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Error among the patches that a model is surest of: coverage (N,) and error rate (N,).
+    """Error among the most confident predictions: coverage (N,) and error rate (N,).
 
     Of equally sure ones each is as likely to come first. Geifman and El-Yaniv, Selective
     Classification for Deep Neural Networks, NeurIPS 2017.
@@ -149,10 +149,10 @@ def risk(
 ) -> tuple[Figure, list[Figure]]:
     """Area under the risk-coverage curve, and the error rate at some coverages, with intervals.
 
-    Of the surest patches, as many as reach a coverage are kept (``risk_coverage``). How much each
-    patch moves a figure is that of the figure as a function of the distribution of patches: one
-    that is kept moves the error by its own, less the error rate of the patches that are about as
-    sure as the last one kept, whose place it takes.
+    Of the most confident predictions, as many as reach a coverage are kept (``risk_coverage``). How
+    much each patch moves a figure is that of the figure as a function of the distribution of
+    patches: one that is kept moves the error by its own, less the error rate of the patches that
+    are about as sure as the last one kept, whose place it takes.
     """
     scores = probabilities(logits)
     wrong = (scores.argmax(axis=1) != labels).astype(np.float64)

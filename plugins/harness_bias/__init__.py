@@ -70,7 +70,7 @@ def _dataset_probes() -> list[DatasetProbe]:
     return [
         probe(
             "color",
-            "Color: how much of the class it gives away, and tint that is no tissue's",
+            "Color: how much of the class it gives away, and a cast not explained by H&E stains",
             *(COLOR, RANGE),
             plots=("color-signatures", "tint"),
         ),

@@ -28,7 +28,7 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Model]:
 
 
 def model(description: Description) -> Model:
-    """A described model; it comes fitted, so its ``fit`` reads no patch."""
+    """A described pretrained classifier; its ``fit`` reads no patch."""
     return Model(
         name=description.name,
         title=description.title,

@@ -27,7 +27,7 @@ PARAMETERS = (
     *("initial_weights", "initial_weights_digest", "version", "device"),
 )
 SAME = "harness.trained_model"
-"""Tag of what predictions of clean and of changed patches by the same model share."""
+"""Tag of what predictions of clean and of perturbed patches by the same model share."""
 
 
 class Log:
@@ -159,6 +159,6 @@ def harness_result_stored(
 
 
 def _trained(record: Mapping[str, Any]) -> str:
-    """The same for clean and changed patches: the model and its fits."""
+    """The same for clean and perturbed patches: the model and its fits."""
     parts = [record["data"], record["model"], *(fit["digest"] for fit in record["fits"])]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

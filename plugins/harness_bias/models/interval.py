@@ -12,7 +12,7 @@ from harness.statistics.paired import mean_difference
 
 
 def sampling(predictions: Predictions) -> Sampling:
-    """How the test patches came about: what groups there are, and the design effect."""
+    """How the test patches were sampled: what groups there are, and the design effect."""
     return Sampling(groups=predictions.groups, design_effect=predictions.design_effect)
 
 

@@ -64,6 +64,8 @@ class Claims:
 
     def take(self, digest: str) -> bool:
         """Claim a result; False if another run has claimed it. Raises HarnessError."""
+        if digest in self.mine:
+            return True
         path = self.folder / digest
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

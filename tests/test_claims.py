@@ -22,6 +22,7 @@ def root(tmp_path):
 def test_a_result_is_claimed_once_until_it_is_given_up(root):
     with Claims(root) as one, Claims(root) as other:
         assert one.take("a")
+        assert one.take("a"), "it has it"
         assert not other.take("a")
         assert other.take("b")
         one.give_up("a")

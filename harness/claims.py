@@ -29,7 +29,7 @@ BEAT = 10.0
 LEASE = 120.0
 """Seconds without a touch after which a claim is taken over: more than a file server may need to
 show a touch to others."""
-LONG_GONE = 24 * 3600.0
+LONG_GONE = 30 * 60.0
 """Seconds since the last touch, by whatever clock, after which nobody waits to see it touched."""
 
 
@@ -38,10 +38,12 @@ class Claims:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder = root / FOLDER
+        self.folder = root.absolute() / FOLDER  # a tracker may change the working folder
         self.mine: set[str] = set()
         self._seen: dict[Path, tuple[int, float]] = {}
         """By claim of others: when it was touched last, and since when this run knows."""
+        self._judged: dict[Path, int] = {}
+        """By claim that was found abandoned: when it was touched last."""
         self._over = threading.Event()
 
     def __enter__(self) -> Claims:
@@ -72,8 +74,7 @@ class Claims:
             if not _create(path):
                 if not self._abandoned(path):
                     return False
-                self._remove(path)
-                if not _create(path):  # another run was quicker
+                if not self._remove(path) or not _create(path):  # another run was quicker
                     return False
         except OSError as error:
             raise disk_error(error, self.root) from error
@@ -82,6 +83,8 @@ class Claims:
 
     def give_up(self, digest: str) -> None:
         """Let others claim a result, which is stored now or cannot be computed here."""
+        if digest not in self.mine:
+            return
         self.mine.discard(digest)
         with contextlib.suppress(OSError):
             (self.folder / digest).unlink()
@@ -102,7 +105,11 @@ class Claims:
     def _paths(self) -> list[Path]:
         """The claims of others."""
         try:
-            return [path for path in self.folder.iterdir() if path.name not in self.mine]
+            return [
+                path
+                for path in self.folder.iterdir()
+                if path.name not in self.mine and not path.name.startswith(".")
+            ]
         except OSError:
             return []
 
@@ -112,6 +119,7 @@ class Claims:
             touched = path.stat().st_mtime_ns
         except FileNotFoundError:
             return True
+        self._judged[path] = touched
         found = _read(path)
         if found and found["machine"] == _machine() and not _is_alive(found["pid"]):
             return True
@@ -124,13 +132,21 @@ class Claims:
             return False
         return time.monotonic() - known[1] > LEASE
 
-    def _remove(self, path: Path) -> None:
+    def _remove(self, path: Path) -> bool:
         """Remove an abandoned claim: of several runs that want to, one does."""
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(aside)
-            aside.unlink()
+        judged = self._judged.pop(path, None)
         self._seen.pop(path, None)
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        same = aside.stat().st_mtime_ns == judged
+        if not same:  # another run has taken it over meanwhile
+            with contextlib.suppress(OSError):
+                os.link(aside, path)
+        aside.unlink()
+        return same
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
@@ -146,8 +162,12 @@ def _create(path: Path) -> bool:
     except FileExistsError:
         return False
     about = {"pid": os.getpid(), "host": socket.gethostname(), "machine": _machine()}
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(about))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(about))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

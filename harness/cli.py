@@ -117,7 +117,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         if "" in (value if isinstance(value, list | tuple) else [value]):
             option = {"settings": "set"}.get(name, name)
             parser.error(f"argument {option}: must not be empty")
-    options.arguments = list(arguments)
     options.said = shlex.join(["harness", *arguments])
     return options
 

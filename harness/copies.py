@@ -36,7 +36,7 @@ def make_once(
     try:
         lock = path.with_name(f".{path.name}.lock")
         protects = f"two runs that make {path.name} at once"
-        with locked(lock, wait=True, protects=protects) as alone:
+        with locked(lock, protects=protects) as alone:
             if why := _fault(path, made_of):
                 if path.exists():
                     say(f"{path}: {why}; it is made anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from harness import failures
 from harness.claims import Claims
+from harness.errors import HarnessError
 from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
 from harness.local import Event, LocalProcesses
@@ -41,7 +43,6 @@ def execute(
     long a tracker may take.
     """
     with Claims(store.root) as claims, executor:
-        store.tidy()
         return _Execution(plan, store, registry, executor, claims, minutes).run(when_clean)
 
 
@@ -97,6 +98,8 @@ class _Execution:
         """When these were looked for."""
         self.told_of: set[str] = set()
         """The other runs that were named."""
+        self.half_written = store.half_written()
+        """By digest: what is of processes that are gone, once this run has claimed the result."""
         self.total = self.begun = self.skipped = 0
         self.full = False
         """Whether the disk is."""
@@ -121,7 +124,7 @@ class _Execution:
         clean = bool(self.clean)
         try:
             while self.waiting or self.running:
-                if clean and not self.clean and self.unfinished:
+                if clean and not self.clean and self.unfinished and not self.full:
                     clean = False
                     self.write_tables(when_clean)
                 self.begin()
@@ -164,19 +167,29 @@ class _Execution:
         self.total += len(jobs)
 
     def begin(self) -> None:
-        """Begin as much as there is room for."""
+        """Begin as much as there is room for: whole groups, or parts where nothing else is left."""
+        self.begin_groups(whole=True)
+        if not self.running and self.elsewhere:
+            self.begin_groups(whole=False)
+
+    def begin_groups(self, whole: bool) -> None:
+        """Begin groups whose needs are there, or, if not ``whole``, those jobs of them."""
         look = time.monotonic() - self.looked > TICK
         if look:
             self.looked = time.monotonic()
         waiting, self.waiting = self.waiting, deque()
         while waiting and self.executor.has_room and not self.full:
             group = waiting.popleft()
-            if any(need.digest in self.unfinished for job in group for need in job.needs):
+            must_wait = [
+                job for job in group if any(need.digest in self.unfinished for need in job.needs)
+            ]
+            if must_wait and (whole or len(must_wait) == len(group)):
                 self.waiting.append(group)
                 continue
-            mine, left = [], []
+            waits = {job.key.digest for job in must_wait}
+            mine, left = [], must_wait
             for job in group:
-                if self.is_hopeless(job):
+                if job.key.digest in waits or self.is_hopeless(job):
                     continue
                 if not self.claim(job, look):
                     left.append(job)
@@ -211,10 +224,18 @@ class _Execution:
         digest = job.key.digest
         if digest in self.elsewhere and not look:
             return False
-        if not self.claims.take(digest):
+        try:
+            taken = self.claims.take(digest)
+        except HarnessError as error:  # the disk is full, or may not be written to
+            self.full = True
+            self.failures.setdefault(job.label, Failure(str(error)))
+            return False
+        if not taken:
             self.elsewhere[digest] = self.claims.holder(digest) or "another process"
             return False
         self.elsewhere.pop(digest, None)
+        for leftover in self.half_written.pop(digest, ()):
+            shutil.rmtree(leftover, ignore_errors=True)
         return True
 
     def submit(self, jobs: Sequence[JobSpec]) -> None:
@@ -270,6 +291,8 @@ class _Execution:
         for digest in group.damaged:
             forget(self.store.folder(self.plan.jobs[digest].key))
             self.plan.lacking(self.plan.jobs[digest], self.store, found)
+        for digest in found.keys() & self.unfinished:  # another group has found the same
+            del found[digest]
         self.store.warn_of_damaged(job.key for job in found.values())
         self.add([*found.values(), *group.again], first=True)
 
@@ -287,6 +310,7 @@ class _Execution:
         digest = job.key.digest
         self.unfinished.discard(digest)
         self.clean.discard(digest)
+        self.elsewhere.pop(digest, None)
         self.claims.give_up(digest)
 
     def fail(self, job: JobSpec, why: Failure, with_row: bool = True) -> None:

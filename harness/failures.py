@@ -128,8 +128,9 @@ def forget(store: Store, dataset: str, data: str, model: str) -> None:
 def forget_damaged(store: Store, dataset: str, data: str, model: str) -> None:
     """A record that is damaged is of no use where a run tries the model in any case."""
     failed = key(dataset, data, model)
-    if failed not in store and store.exists(failed):
-        error = store.damaged[failed.digest]
+    if failed in store or not store.exists(failed):
+        return
+    if error := store.damaged.get(failed.digest):
         say(f"WARNING: {error.path}: {error.why}; it said why {model} failed, and is removed")
         store.remove(store.folder(failed))
 

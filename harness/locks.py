@@ -17,10 +17,10 @@ _warned: set[Path] = set()
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool, protects: str) -> Iterator[bool]:
+def locked(path: Path, *, protects: str) -> Iterator[bool]:
     """Hold a lock on the file ``path``, which is created; yields whether it is held.
 
-    With ``wait``, another process that holds it is waited for; otherwise BlockingIOError is raised.
+    Another process that holds it is waited for.
     On a file system without locks the work goes on without: a warning names the folder, once, and
     says what is not safe there, in the words of ``protects`` ("two runs that ... at once"). The
     system releases the lock when the process ends, however it ends.
@@ -32,7 +32,7 @@ def locked(path: Path, *, wait: bool, protects: str) -> Iterator[bool]:
         return
     with path.open("a", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise

@@ -57,8 +57,6 @@ class Plan:
 
     jobs: dict[str, JobSpec] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    """Datasets that could not be listed."""
     copies: list[Key] = field(default_factory=list)
     """The dataset results that this plan is about."""
     findings: dict[tuple[str, str], Key] = field(default_factory=dict)

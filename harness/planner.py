@@ -17,7 +17,7 @@ from harness.boundary import contained
 from harness.errors import HarnessError, UnavailableError
 from harness.failures import keep_error
 from harness.jobs.conditions import CLEAN, Condition, Learned
-from harness.jobs.dataset import Instance, listing, load
+from harness.jobs.dataset import Instance, check_listing, load
 from harness.jobs.fit import weights_of
 from harness.jobs.spec import FeaturesSpec, JobSpec
 from harness.jobs.sums import SUM_VERSION
@@ -26,7 +26,6 @@ from harness.plan import Plan, Request
 from harness.probes import DatasetProbe
 from harness.registry import Plugin, Registry
 from harness.store import Key, Store
-from harness.stored import where
 from harness.types import (
     DerivedModel,
     Features,
@@ -65,7 +64,6 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
         except BaseException as error:
             if len(request.datasets) == 1 and isinstance(error, HarnessError):
                 raise
-            plan.left_out.append(dataset.name)
             plan.failures[f"dataset {dataset.name}"] = keep_error(
                 store, f"dataset-{dataset.name}", error
             )
@@ -137,8 +135,7 @@ class _DatasetPlanner:
     def guests(self, *plugins: Plugin | None) -> tuple[str, ...]:
         """Those of some plugins, and of the dataset's, that are not built in."""
         own = self.registry.datasets.plugin.get(self.dataset.name)
-        names = {plugin.name for plugin in (own, *plugins) if plugin}
-        return tuple(sorted(names & self.registry.guests))
+        return self.registry.guests_of(own, *plugins)
 
     def plan_dataset(self) -> None:
         """Plan what is stored of the dataset, and say what there is to say about it."""
@@ -147,7 +144,7 @@ class _DatasetPlanner:
         published = [result for result, _ in self.registry.published]
         self.warn(comparability.misspelled(self.dataset, published))
         self.check_classes()
-        self.check_listing()
+        check_listing(self.instance, self.copy, self.store)
         self.plan.add(
             JobSpec(
                 kind="dataset",
@@ -174,24 +171,6 @@ class _DatasetPlanner:
     def warn(self, warnings: Sequence[str]) -> None:
         """Say something loudly before the run."""
         self.plan.warnings += [f"dataset {self.dataset.name}: {text}" for text in warnings]
-
-    def check_listing(self) -> None:
-        """Raise HarnessError if patches were listed otherwise for the store.
-
-        What is stored of them would be that of others, if their order is not always the same.
-        """
-        if self.copy not in self.store:
-            return
-        stored = self.store.record(self.copy).get("listing", {})
-        now = listing(self.splits)
-        if other := [part for part, digest in stored.items() if now.get(part) != digest]:
-            raise HarnessError(
-                f"dataset {self.dataset.name}: its {other[0]} patches are not the same, or not in "
-                f"the same order, as when they were listed for {self.store.root}, although its "
-                "fingerprint is; sort them in the dataset's load and let the fingerprint depend on "
-                "ids and labels, or, if they are right now, remove what is stored with `harness "
-                f"results remove --dataset {self.dataset.name} --yes{where(self.store.root)}`"
-            )
 
     def conditions(self) -> list[Condition]:
         """The requested perturbations at all their levels."""
@@ -421,12 +400,17 @@ class _DatasetPlanner:
                 label=label,
                 n_fit=len(train.labels),
                 estimated=model.estimate is not None,
-                audited=key == audited,
+                audited=spec.audited or (key == audited and self.reads_patches(spec)),
                 hint=model.hint,
                 owner=owner.name,
                 guests=self.guests(owner),
             )
         )
+
+    @staticmethod
+    def reads_patches(fit: JobSpec) -> bool:
+        """Whether a fit reads patches and not features, which it was planned with."""
+        return not any(name.startswith("features: ") for name in fit.inputs)
 
     def selected_on(self, model: Model) -> str:
         """The split that chooses the checkpoint of a model."""

@@ -191,6 +191,10 @@ class Registry:
         is_file = path.suffix in (".py", ".toml")
         return path.name if is_file else f"the plugin {plugin.name}"
 
+    def guests_of(self, *plugins: Plugin | None) -> tuple[str, ...]:
+        """Names of those of some plugins that are not built in."""
+        return tuple(sorted({plugin.name for plugin in plugins if plugin} & self.guests))
+
     @property
     def broken(self) -> list[Plugin]:
         """Plugins that were left out because of an error."""

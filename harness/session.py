@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError
 from harness.statistics.equivalence import MARGIN
@@ -45,31 +44,45 @@ class Session:
         store: str | Path | None = None,
         data: str | Path | None = None,
         *,
-        plugins: Iterable[str | Path] = (),
+        plugins: Iterable[Any] = (),
         without: Iterable[str] = (),
         time_limit: float | None = None,
         jobs: int = 1,
     ) -> None:
         self.store_path = Path(store or os.environ.get("HARNESS_STORE") or "runs")
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
-        self.plugins = [Path(path) for path in plugins]
-        self.without = list(without)
+        self.plugins = [Path(path) for path in _several("plugins", plugins)]
+        self.without = _several("without", without)
+        if jobs < 1:
+            raise HarnessError(f"jobs: {jobs} is less than 1")
+        if time_limit is not None and not time_limit > 0:
+            raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         self.time_limit = time_limit
         self.jobs = jobs
         self._instances: dict[str, Instance] = {}
+        self._registry: Registry | None = None
+        self._contents: list[bytes] = []
+        """Of the plugin files, when they were loaded."""
 
     def __repr__(self) -> str:
         return f"harness.Session(store={str(self.store_path)!r}, data={str(self.data)!r})"
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
-        """What the plugins offer. Those that are broken are named in a warning."""
+        """What the plugins offer; files that were edited since are loaded again.
+
+        Plugins that are broken are named in a warning.
+        """
         from harness import trial
         from harness.failures import warn_of_broken
 
-        registry = trial.load(self.without, self.plugins, self.time_limit)
-        warn_of_broken(registry)
-        return registry
+        contents = [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
+        if self._registry is None or contents != self._contents:
+            self._registry = trial.load(self.without, self.plugins, self.time_limit)
+            self._contents = contents
+            self._instances.clear()
+            warn_of_broken(self._registry)
+        return self._registry
 
     def run(
         self,
@@ -96,18 +109,31 @@ class Session:
         from harness.plan import Request
         from harness.store import Store
 
+        if protocol not in ("held-out", "published"):
+            raise HarnessError(f"protocol: {protocol!r} is neither 'held-out' nor 'published'")
+        if audit_selection and protocol == "published":
+            raise HarnessError(
+                "audit_selection compares the protocols in one training; leave out protocol"
+            )
+        try:
+            chosen_seeds = tuple(int(seed) for seed in seeds)
+        except TypeError:
+            raise HarnessError(f"seeds: {seeds!r} is no list of whole numbers") from None
+        if not chosen_seeds or min(chosen_seeds) < 0:
+            raise HarnessError("seeds: give whole numbers from 0 on, at least one")
         registry, minutes = self.registry, self.time_limit
         problems: dict[str, Exception] = {}
-        chosen = choose.models(registry, _names("models", models))
+        chosen = choose.models(registry, _several("models", models, least=1))
+        probes, perturbations = _several("probes", probes), _several("perturbations", perturbations)
         asked = choose.model_probes(registry, probes) if probes else []
         assigned = [f"{name}={value}" for name, value in (settings or {}).items()]
         request = Request(
-            datasets=choose.datasets(registry, _names("datasets", datasets), self.data),
+            datasets=choose.datasets(registry, _several("datasets", datasets, 1), self.data),
             models=chosen,
             perturbations=choose.perturbations(registry, perturbations, asked, problems, minutes),
             perturbed=[model.name for model in chosen],
             data=self.data,
-            seeds=tuple(seeds),
+            seeds=chosen_seeds,
             protocol=protocol,
             audit_selection=audit_selection,
             given=model_settings.parse(assigned, choose.fitted(registry, chosen)),
@@ -120,20 +146,19 @@ class Session:
         found = {label: str(failure) for label, failure in failures.items()}
         return {**{label: str(error) for label, error in problems.items()}, **found}
 
-    def executor(self, store: Store) -> LocalProcesses:
+    def executor(self, store: Store, registry: Registry | None = None) -> LocalProcesses:
         """Processes that compute with the plugins and data of this session, into a store."""
         from harness.jobs.session import versions
         from harness.jobs.spec import SessionSpec
         from harness.local import LocalProcesses
 
-        known = versions(self.registry)
         spec = SessionSpec(
             # A plugin may change the working folder.
             store=str(store.root.absolute()),
             data=str(self.data.absolute()),
-            plugins={str(path): known.get(str(path), "") for path in self.plugins},
+            plugins=versions(registry or self.registry),
             without=tuple(self.without),
-            refused=self.registry.refused,
+            refused=(registry or self.registry).refused,
         )
         return LocalProcesses(spec, store, self.time_limit, self.jobs)
 
@@ -229,6 +254,9 @@ class Session:
             digests = ", ".join(str(runs[0].record["digest"]) for runs in ways)
             raise HarnessError(f"{model} was run in several ways; name a result: {digests}")
         by_seed = {run.record["seed"]: run for run in ways[0]}
+        for run in ways[0]:
+            if run.record["digest"] == model:
+                by_seed = {run.record["seed"]: run}
         chosen = by_seed.get(min(by_seed) if seed is None else seed)
         if chosen is None:
             raise HarnessError(
@@ -307,8 +335,11 @@ class Session:
         return store
 
 
-def _names(what: str, names: Sequence[str]) -> Sequence[str]:
-    """Names that were given as a list, of which there is at least one."""
-    if isinstance(names, str) or not names:
-        raise HarnessError(f"{what}: give a list of names, such as [{names or '...'!r}]")
-    return names
+def _several(what: str, names: Iterable[str], least: int = 0) -> list[str]:
+    """Names that were given as a list, and are not one text, which is a list of letters."""
+    if isinstance(names, str | Path):
+        raise HarnessError(f"{what}: give a list, such as [{str(names)!r}]")
+    found = list(names)
+    if len(found) < least:
+        raise HarnessError(f"{what}: give a list of names, at least one")
+    return found

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -62,19 +61,6 @@ def leave() -> int:
         file=sys.stderr,
     )
     return 128 + number
-
-
-@contextlib.contextmanager
-def inherited_ignored() -> Iterator[None]:
-    """Processes that are started in here ignore Ctrl-C from their first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Stopwatch:

@@ -13,12 +13,10 @@ reads nothing that does not match.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,8 +38,6 @@ KINDS = (
 """Folders of a store that hold results."""
 CACHES = ("figures", "picture")
 """Those of them that are on no row: made anew from other results when they are gone."""
-ABANDONED = 24 * 3600.0
-"""Seconds after which a result that is being written is no longer waited for."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +178,8 @@ class Store:
     def write(self, key: Key) -> Iterator[tuple[Path, Record]]:
         """Yield an empty folder and a record to fill; both appear as the result at the end.
 
-        A result that is there already stays, unless it is damaged. Whoever computes a result has
-        claimed it, so what is half written of it is of a process that is gone.
+        A result that is there already stays, unless it is damaged.
         """
-        if key.kind not in CACHES:
-            for leftover in (self.root / "unfinished").glob(f"{key.digest}.*.tmp"):
-                shutil.rmtree(leftover, ignore_errors=True)
         with self._staged(key) as staging:
             record: Record = {}
             yield staging, record
@@ -235,12 +227,12 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def tidy(self) -> None:
-        """Remove what processes that are gone have left while they were writing."""
-        for leftover in (self.root / "unfinished").glob("*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(leftover, ignore_errors=True)
+    def half_written(self) -> dict[str, list[Path]]:
+        """By digest of a result: what processes have begun to write, some of which are gone."""
+        found: dict[str, list[Path]] = {}
+        for path in (self.root / "unfinished").glob("*.tmp"):
+            found.setdefault(path.name.partition(".")[0], []).append(path)
+        return found
 
     def remove(self, folder: Path) -> None:
         """Remove a result, or what is in its place: at once, whatever ends this process."""
@@ -250,7 +242,10 @@ class Store:
         unfinished = self.root / "unfinished"
         unfinished.mkdir(exist_ok=True)
         removed = unfinished / f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
-        folder.rename(removed)
+        try:
+            folder.rename(removed)
+        except FileNotFoundError:  # another process has removed it
+            return
         if removed.is_dir() and not removed.is_symlink():
             shutil.rmtree(removed, ignore_errors=True)
         else:
@@ -314,7 +309,7 @@ class Store:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
         _sync(temporary)

@@ -216,6 +216,8 @@ class Worker:
             raise _EndedError(
                 f"no process can be started ({error.strerror}); end other processes, then run again"
             ) from error
+        if self.closed:  # meanwhile
+            self._end("interrupted")
         assert self.child.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.child.process.stderr, marker.encode())

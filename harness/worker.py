@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -94,11 +95,16 @@ def compute(
     store = session.store
     key = sweep_key(group) if group[0].group else group[0].key
     try:
+        for job in group:
+            session.check(job)
         if group[0].data and group[0].kind != "sum":
-            with _silent(), alone():
+            # What a plugin prints while it lists patches was seen when the run was planned.
+            nobody = io.StringIO()
+            with _silent(), alone(), redirect_stdout(nobody), redirect_stderr(nobody):
                 session.instance(group[0])
         ready()
-        workspace = store.workspace(key)
+        keeps = group[0].group or group[0].kind == "fit"
+        workspace = store.workspace(key) if keeps else store.root
         with alone():
             finishes = dispatch(group, session, workspace)
     except KeyboardInterrupt:

@@ -295,6 +295,16 @@ def test_a_dataset_that_is_listed_in_another_order_each_time_is_refused(toy):
     toy(*run, "toy-mean", ORDER="2")
 
 
+def test_a_dataset_that_each_process_lists_in_another_order_has_no_figures(toy):
+    """Each model's plugin has a process of its own."""
+    (toy.folder / "shuffles.py").write_text(SHUFFLES)
+    models = ("--model", "toy-mean", "--model", "rgb-means")
+    run = ("run", "--plugin", "shuffles.py", "--dataset", "shuffled", "--no-probes", *models)
+    output = toy(*run, code=1)  # without a seed
+    assert "patches are not the same, or not in the same order, as when they were" in output
+    assert len(measured(toy, "shuffled")) < 2
+
+
 ENDS = """
 import os
 from pathlib import Path

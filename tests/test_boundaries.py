@@ -180,9 +180,8 @@ def logits(finish, folder):
 @pytest.mark.parametrize("features", [None, GOOD])
 def test_a_model_that_writes_into_its_inputs_fails(tmp_path, slip, features):
     of = model(load=lambda *_: Fitted(slip), features=features)
-    (finish,) = predicted(tmp_path, of, [CLEAN])
     with pytest.raises(ValueError, match=READ_ONLY):
-        finish(tmp_path)
+        predicted(tmp_path, of, [CLEAN])
 
 
 @SLIPS

@@ -232,9 +232,8 @@ def test_folds_must_agree_on_what_they_return(tmp_path):
     made = model(lambda classifier: next(kinds))
     kinds = iter(("logits", "scores"))
     folds = folds_of(tmp_path / "runs")
-    (finish,) = predict(made, {}, folds, [(CLEAN, None)], Held(True), 5, tmp_path)
     with pytest.raises(HarnessError, match="m are logits in one fold and scores in another"):
-        finish(tmp_path)
+        predict(made, {}, folds, [(CLEAN, None)], Held(True), 5, tmp_path)
     with pytest.raises(HarnessError, match="outputs are 'softmax'; say logits, probabilities or"):
         kind_of(model(lambda classifier: "softmax"), Softmax())
 

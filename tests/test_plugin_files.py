@@ -338,3 +338,9 @@ def test_features_of_two_plugins_may_have_one_name(command, make_distribution):
         folder = command.folder / f"runs/prediction/edited-3/on-features-{value}"
         (file,) = folder.rglob("logits.npy")
         assert set(np.load(file).flat) == {value}
+
+
+def test_a_file_that_is_named_in_two_ways_is_one_plugin(toy):
+    (toy.folder / "mine.py").write_text("from harness import hookimpl\n")
+    run = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+    toy(*run, "--plugin", "mine.py", HARNESS_PLUGINS=str(toy.folder / "mine.py"))

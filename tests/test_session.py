@@ -94,8 +94,19 @@ def test_without_pandas_it_is_said_what_to_install(session, monkeypatch):
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda s: s.run(DATASET, ["rgb-means"]), "datasets: give a list of names"),
+        (lambda s: s.run(DATASET, ["rgb-means"]), "datasets: give a list, such as"),
         (lambda s: s.run([DATASET], []), "models: give a list of names"),
+        (lambda s: s.run([DATASET], ["rgb-means"], seeds=()), "seeds: give whole numbers"),
+        (lambda s: s.run([DATASET], ["rgb-means"], seeds=3), "seeds: 3 is no list"),
+        (lambda s: s.run([DATASET], ["rgb-means"], protocol="publised"), "protocol: 'publised'"),
+        (
+            lambda s: s.run([DATASET], ["x"], protocol="published", audit_selection=True),
+            "leave out protocol",
+        ),
+        (lambda s: s.run([DATASET], ["rgb-means"], perturbations="blur"), "perturbations: give"),
+        (lambda s: harness.Session(plugins="mine.py"), "plugins: give a list"),
+        (lambda s: harness.Session(jobs=0), "jobs: 0 is less than 1"),
+        (lambda s: harness.Session(time_limit=0), "time_limit: 0 is not"),
         (lambda s: s.run([DATASET], ["rgb-mean"]), "did you mean rgb-means"),
         (lambda s: s.run([DATASET], ["rgb-means"], settings={"tree": 3}), "did you mean trees"),
         (lambda s: s.leaderboard("nct"), "nothing of nct is in"),

@@ -72,20 +72,15 @@ def test_a_failed_write_leaves_nothing_but_the_workspace(tmp_path):
     assert [path.name for path in (tmp_path / "unfinished").iterdir()] == [key.digest]
 
 
-def test_the_leftovers_of_a_killed_write_go_away(tmp_path):
+def test_the_leftovers_of_a_killed_write_are_found(tmp_path):
     store, key = Store(tmp_path), Key("fit", "d", "m", {})
     leftover = tmp_path / "unfinished" / f"{key.digest}.1.tmp"
     leftover.mkdir(parents=True)
     (leftover / "half").write_text("")
-    with store.write(key):
-        pass
-    assert list((tmp_path / "unfinished").iterdir()) == []
-    leftover.mkdir()
-    store.tidy()  # what was begun a moment ago may be another run's
-    assert leftover.exists()
-    os.utime(leftover, (1000, 1000))
-    store.tidy()
-    assert not leftover.exists()
+    assert store.half_written() == {key.digest: [leftover]}
+    with store.write(key), store.write(Key("fit", "d", "other", {})):
+        assert len(store.half_written()) == 2
+    assert store.half_written() == {key.digest: [leftover]}, "a run that claims it removes it"
 
 
 def test_the_same_result_twice_is_no_error(tmp_path):

@@ -385,10 +385,8 @@ def test_a_pass_is_not_gone_on_with_by_another_fit(tmp_path, monkeypatch):
 def test_a_fit_that_is_damaged_is_not_loaded(tmp_path):
     fit = fitted(tmp_path)
     (fit / "added.npy").write_bytes(b"")
-    folds = [(fit, np.arange(N))]
-    (finish,) = predict(model(Sums()), {}, folds, [(CLEAN, None)], Counting(), 3, tmp_path)
     with pytest.raises(DamagedError, match=r"added\.npy: does not belong here"):
-        finish(tmp_path)
+        predict(model(Sums()), {}, [(fit, np.arange(N))], [(CLEAN, None)], Counting(), 3, tmp_path)
 
 
 def test_many_models_share_a_pass_in_which_patches_are_perturbed_once(tmp_path):

@@ -21,8 +21,9 @@ from harness.progress import say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
+    from harness.probes import DatasetProbe
     from harness.registry import Registry
-    from harness.store import Store
+    from harness.store import Key, Store
     from harness.types import Dataset
 
 
@@ -72,8 +73,7 @@ def calibrate(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
     from harness import calibrate, choose, report
     from harness.execute import execute
-    from harness.jobs.calibration import Reading, check_job, seed_job, versions
-    from harness.jobs.dataset import load
+    from harness.jobs.calibration import Reading, seed_job, versions
     from harness.probes import table_from
     from harness.splits import cpu_count
     from harness.store import Store, disk_error
@@ -89,18 +89,16 @@ def calibrate(options: argparse.Namespace) -> int:
     folder = leaderboards_folder(options)
     store = Store(options.store)
     plan = _plan_probes(registry, store, datasets, data, options.probe)
-    checks = {}
-    for dataset in datasets:
-        instance = load(dataset, data, registry.described_by(dataset.name))
-        for probe in probes:
-            if probe.check is not None:
-                title = f"{probe.name} on {dataset.name}"
-                checks[title] = plan.add(check_job(probe, instance))
-    seeds = {
-        phantom.name: [plan.add(seed_job(phantom, probes, seed)) for seed in range(options.seeds)]
-        for phantom in phantoms
-    }
-    executor = executor_for(options, registry, store, options.jobs or cpu_count())
+    checks = _plan_checks(options, registry, plan, datasets, probes)
+    of_probes = [registry.probes.plugin[probe.name] for probe in probes]
+    seeds = {}
+    for phantom in phantoms:
+        guests = registry.guests_of(registry.phantoms.plugin[phantom.name], *of_probes)
+        jobs = [seed_job(phantom, probes, seed, guests) for seed in range(options.seeds)]
+        seeds[phantom.name] = [plan.add(job) for job in jobs]
+    # A pass over a dataset uses all cores by itself.
+    at_once = options.jobs or (1 if datasets else cpu_count())
+    executor = executor_for(options, registry, store, at_once)
     failures = execute(plan, store, registry, executor, options.time_limit)
     real = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
     tables = [
@@ -133,3 +131,34 @@ def calibrate(options: argparse.Namespace) -> int:
         say(f"Wrote {', '.join(map(str, written))}")
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)
+
+
+def _plan_checks(
+    options: argparse.Namespace,
+    registry: Registry,
+    plan: Plan,
+    datasets: Sequence[Dataset],
+    probes: Sequence[DatasetProbe],
+) -> dict[str, Key]:
+    """Plan what probes measure of known changes to real patches; keys by title."""
+    import contextlib
+    import sys
+
+    from harness.boundary import contained
+    from harness.jobs.calibration import check_job
+    from harness.jobs.dataset import load
+    from harness.limit import limited
+
+    found = {}
+    for dataset in datasets:
+        if f"dataset {dataset.name}" in plan.failures:
+            continue
+        with limited(options.time_limit), contained(), contextlib.redirect_stdout(sys.stderr):
+            described_by = registry.described_by(dataset.name)
+            instance = load(dataset, data_folder(options), described_by)
+        for probe in probes:
+            if probe.check is not None:
+                owners = registry.datasets.plugin[dataset.name], registry.probes.plugin[probe.name]
+                job = check_job(probe, instance, registry.guests_of(*owners))
+                found[f"{probe.name} on {dataset.name}"] = plan.add(job)
+    return found

@@ -68,8 +68,7 @@ def executor_for(
         time_limit=options.time_limit,
         jobs=jobs or options.jobs or 1,
     )
-    session.registry = registry
-    return session.executor(store)
+    return session.executor(store, registry)
 
 
 def data_folder(options: argparse.Namespace) -> Path:

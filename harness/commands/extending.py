@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from harness import console
 from harness.commands.common import (
@@ -18,9 +17,6 @@ from harness.commands.common import (
 )
 from harness.errors import HarnessError
 from harness.progress import say
-
-if TYPE_CHECKING:
-    pass
 
 
 def list_(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         warn_of_broken(registry)
         raise
     if options.dry_run:
-        return _dry_run(options, registry, request)
+        return _dry_run(options, registry, request, errors)
     store = Store(options.store)
     problems = Collected(store)
     for label, error in errors.items():
@@ -95,11 +95,19 @@ def run(options: argparse.Namespace) -> int:
     return BROKEN_PLUGIN if registry.broken else OK
 
 
-def _dry_run(options: argparse.Namespace, registry: Registry, request: Request) -> int:
-    """Print what would be computed, and what cannot be. Nothing is stored."""
+def _dry_run(
+    options: argparse.Namespace,
+    registry: Registry,
+    request: Request,
+    errors: Mapping[str, Exception],
+) -> int:
+    """Print what would be computed, and what cannot be. Nothing is stored.
+
+    Returns the exit code of a run that ends as it is planned.
+    """
     from tempfile import TemporaryDirectory
 
-    from harness import dry_run, planner
+    from harness import dry_run, planner, store_format
     from harness.failures import warn_of_broken
     from harness.progress import duration
     from harness.report import render
@@ -107,7 +115,8 @@ def _dry_run(options: argparse.Namespace, registry: Registry, request: Request) 
 
     warn_of_broken(registry)
     with TemporaryDirectory(prefix="harness-") as empty:
-        store = Store(options.store if options.store.is_dir() else Path(empty))
+        is_store = (options.store / store_format.NAME).exists()
+        store = Store(options.store if is_store else Path(empty))
         plan = planner.build(registry, store, request)
         with executor_for(options, registry, Store(Path(empty))) as executor:
 
@@ -117,11 +126,15 @@ def _dry_run(options: argparse.Namespace, registry: Registry, request: Request) 
             to_do = plan.to_do(store, seconds)
             for warning in plan.warnings:
                 say(f"WARNING: {warning}")
-            for label, failure in (plan.failures | plan.unavailable).items():
-                say(f"Not run: {label}: {failure.why}")
+            failed = plan.failures if options.all else plan.failures | plan.unavailable
+            lacking = {label: failure.why for label, failure in (failed | plan.unavailable).items()}
+            for label, why in {**{n: str(e) for n, e in errors.items()}, **lacking}.items():
+                say(f"Not run: {label}: {why}")
+            code = BROKEN_PLUGIN if registry.broken else OK
+            code = FAILED if failed or errors else code
             if not to_do:
                 print("Everything is in the store; nothing to compute.")
-                return FAILED if plan.failures else OK
+                return code
             print(render(dry_run.table(to_do, seconds), "simple"))
             fits = [job for job in to_do if job.kind == "fit"]
             known = [found for job in fits if (found := seconds(job)) is not None]
@@ -132,7 +145,7 @@ def _dry_run(options: argparse.Namespace, registry: Registry, request: Request) 
         + (f"; how long {unknown} of {len(fits)} fits take is not known" if unknown else "")
         + ". Nothing was computed."
     )
-    return FAILED if plan.failures else OK
+    return code
 
 
 def _run_request(

@@ -44,7 +44,9 @@ class Reading:
     flag: bool | None
 
 
-def seed_job(phantom: Phantom, probes: Sequence[DatasetProbe], seed: int) -> JobSpec:
+def seed_job(
+    phantom: Phantom, probes: Sequence[DatasetProbe], seed: int, guests: tuple[str, ...] = ()
+) -> JobSpec:
     """The job of what probes read on the phantom of a seed, with every fault at every dose."""
     fields = {
         "version": phantom.version,
@@ -57,10 +59,11 @@ def seed_job(phantom: Phantom, probes: Sequence[DatasetProbe], seed: int) -> Job
         label=f"{phantom.name}, seed {seed}",
         seed=seed,
         names=tuple(probe.name for probe in probes),
+        guests=guests,
     )
 
 
-def check_job(probe: DatasetProbe, instance: Instance) -> JobSpec:
+def check_job(probe: DatasetProbe, instance: Instance, guests: tuple[str, ...] = ()) -> JobSpec:
     """The job of how well a probe measures known changes that it makes to real patches."""
     fields = {"data": _all(instance).fingerprint, "probe": versions([probe])}
     name = instance.dataset.name
@@ -69,6 +72,7 @@ def check_job(probe: DatasetProbe, instance: Instance) -> JobSpec:
         key=Key("check", name, probe.name, fields),
         label=f"known changes: {probe.name} on {name}",
         data=instance.fingerprint,
+        guests=guests,
     )
 
 
@@ -110,7 +114,8 @@ def check(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> li
     """What a probe measures of known changes to real patches."""
     (spec,) = specs
     probe, split = session.probe(spec.key.name), _all(session.instance(spec))
-    assert probe.check is not None
+    if spec.key.fields["probe"] != versions([probe]):
+        raise HarnessError(f"probe {probe.name}: {CHANGED}")
 
     def write(folder: Path) -> Record:
         assert probe.check is not None

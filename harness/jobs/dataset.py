@@ -17,7 +17,8 @@ from harness.errors import HarnessError
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
 from harness.splits import check_splits, fold_pairs
-from harness.stored import Record
+from harness.store import Key, Store
+from harness.stored import Record, where
 from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
@@ -92,6 +93,27 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
     return [
         lambda folder: store_dataset(instance.described, instance.splits, instance.pairs, folder)
     ]
+
+
+def check_listing(instance: Instance, copy: Key, store: Store) -> None:
+    """Raise HarnessError if patches were listed otherwise for the store.
+
+    What is stored of them would be that of others, if their order is not always the same. ``copy``
+    is the key of what is stored of the dataset.
+    """
+    if copy not in store:
+        return
+    now = listing(instance.splits)
+    stored = store.record(copy).get("listing", {})
+    if other := [part for part, digest in stored.items() if now.get(part) != digest]:
+        name = instance.dataset.name
+        raise HarnessError(
+            f"dataset {name}: its {other[0]} patches are not the same, or not in "
+            f"the same order, as when they were listed for {store.root}, although its "
+            "fingerprint is; sort them in the dataset's load and let the fingerprint depend on "
+            "ids and labels, or, if they are right now, remove what is stored with `harness "
+            f"results remove --dataset {name} --yes{where(store.root)}`"
+        )
 
 
 def describe_dataset(

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What a probe finds in a dataset. Inputs are features, named "PART: NAME"."""
     (spec,) = specs
-    probe, instance = session.probe(spec.key.name), session.instance(spec)
+    probe, instance = (
+        session.probe(spec.key.name, spec.key.fields["version"]),
+        session.instance(spec),
+    )
 
     def write(folder: Path) -> Record:
         stored: dict[str, dict[str, Path]] = {"train": {}, "test": {}}

@@ -48,7 +48,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
     tasks = []
     for wanted in by_model.values():
         by_fit: dict[Path, list[NDArray[np.int64]]] = {}
-        for fit, (_, indices) in zip(wanted[0].inputs["fits"], instance.pairs, strict=True):
+        for fit, (_, indices) in zip(wanted[0].fits, instance.pairs, strict=True):
             by_fit.setdefault(session.store.folder(fit), []).append(indices)
         inputs: list[tuple[Condition, FeatureSplit | None]] = []
         for spec in wanted:
@@ -80,7 +80,7 @@ def _described(
             record["seconds"] += store.record(key)["seconds"]
         if record["outputs_doubt"] and condition == CLEAN:
             say(f"WARNING: {spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
-        fits = {fit.digest: fit for fit in spec.inputs["fits"]}.values()
+        fits = {fit.digest: fit for fit in spec.fits}.values()
         return {
             **record,
             **describe(spec, model, condition, session),
@@ -166,6 +166,8 @@ def predict_together(
     patches = [work for work in works if work.task.model.features is None]
     for together in _passes(patches):
         _from_patches(together, test)
+    if len(works) == 1 and works[0].stopped:  # what there is of the pass is kept for another try
+        raise works[0].stopped
     return [[work.finish(number) for number in range(len(work.task.wanted))] for work in works]
 
 
@@ -257,6 +259,8 @@ class _Prediction:
         """By number of a condition of this task, its place among those of the pass."""
         self.kind: Outputs | None = None
         self.errors = Errors()
+        self.stopped: BaseException | None = None
+        """What the model itself raised."""
         self.checkpoint = workspace / f"{file_name(self.name)}.npz"
         self.seconds = 0.0
         self.saved = time.monotonic()
@@ -283,6 +287,7 @@ class _Prediction:
 
     def fail(self, error: BaseException) -> None:
         """Note what stopped everything that has not failed by now."""
+        self.stopped = error
         for number in range(len(self.task.wanted)):
             self.errors.setdefault(number, error)
 
@@ -305,7 +310,9 @@ class _Prediction:
             verify(fitted)
             self.classifier = self.task.model.load(fitted, self.task.settings)
             self.declare(kind_of(self.task.model, self.classifier))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also what is no Exception, such as a panic in Rust
             self.fail(error)
             return False
         finally:
@@ -365,6 +372,8 @@ class _Prediction:
         if numbers:
             patches = np.concatenate([changed[self.places[number]] for number in numbers])
             self.answer(numbers, chosen, patches)
+        if self.stopped:
+            return
         self.done[chosen] = True
         self.seconds += time.monotonic() - started
         self.save()
@@ -377,9 +386,10 @@ class _Prediction:
             rows = self.classifier.logits(frozen(inputs))
             if np.shape(rows) != (len(inputs), n_classes):
                 checked_logits(self.name, rows, len(inputs), n_classes)  # raises
-        except (Exception, SystemExit) as error:
-            for number in numbers:
-                self.errors[number] = error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.fail(error)
             return
         parts = np.split(np.asarray(rows), len(numbers))
         for number, part in zip(numbers, parts, strict=True):

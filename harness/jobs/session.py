@@ -25,24 +25,31 @@ class OpenSession:
         self.registry = registry
         self.store = store
         self.data = data
+        self.changed: dict[str, str] = {}
+        """By name of a plugin: its file, which has changed since the run began."""
         self.instances: dict[str, Instance] = {}
+        self.listed: set[str] = set()
+        """Datasets whose patches are in the order that is stored."""
         self.learned: dict[tuple[str, ...], Learned] = {}
         self.sources: dict[str, tuple[Features, ...]] = {}
 
     @classmethod
     def open(cls, spec: SessionSpec) -> OpenSession:
-        """Load the plugins of a session. Raises HarnessError when a file has changed since."""
+        """Load the plugins of a session."""
         files = [Path(path) for path in spec.plugins]
         refused = spec.refused
         registry = load_plugins(spec.without, files, why_not=lambda name: refused.get(name, ""))
-        now = versions(registry)
-        for path, version in spec.plugins.items():
-            if now.get(path) != version:
-                raise HarnessError(f"{path} {CHANGED}")
-        return cls(registry, Store(Path(spec.store)), Path(spec.data))
+        opened = cls(registry, Store(Path(spec.store)), Path(spec.data))
+        for plugin in registry.plugins:
+            if spec.plugins.get(plugin.distribution, plugin.version) != plugin.version:
+                opened.changed[plugin.name] = plugin.distribution
+        return opened
 
     def instance(self, spec: JobSpec) -> Instance:
-        """The dataset of a job. Raises HarnessError when it is not as it was planned for."""
+        """The dataset of a job. Raises HarnessError when it is not as it was planned for.
+
+        Nor when this process lists its patches in another order than that which is stored.
+        """
         name = spec.key.dataset
         if name not in self.instances:
             found = self.registry.datasets.find(name)
@@ -51,13 +58,24 @@ class OpenSession:
         instance = self.instances[name]
         if instance.fingerprint != spec.data:
             raise HarnessError(f"dataset {name}: {CHANGED}")
+        if name not in self.listed and (copies := spec.inputs.get("dataset", ())):
+            dataset.check_listing(instance, copies[0], self.store)
+            self.listed.add(name)
         return instance
+
+    def check(self, spec: JobSpec) -> None:
+        """Raise HarnessError if a job runs code of a plugin file that has changed."""
+        for name in (*spec.guests, spec.owner):
+            if name in self.changed:
+                raise HarnessError(f"{self.changed[name]}: {CHANGED}")
 
     def model(self, spec: JobSpec) -> Model:
         """The model of a job. Raises HarnessError when it is another version by now."""
         model = self.registry.models.find(spec.key.name)
         assert isinstance(model, Model)
-        if spec.key.fields.get("version", model.version) != model.version:
+        planned = [spec.key.fields.get("version", model.version)]
+        planned += [fit.fields["version"] for fit in spec.fits]
+        if any(version != model.version for version in planned):
             raise HarnessError(f"model {model.name}: {CHANGED}")
         return model
 
@@ -74,10 +92,12 @@ class OpenSession:
             )
         return found
 
-    def probe(self, name: str) -> DatasetProbe:
-        """A probe of datasets."""
+    def probe(self, name: str, version: int | None = None) -> DatasetProbe:
+        """A probe of datasets. Raises HarnessError when it is not of the version, if given."""
         probe = self.registry.probes.find(name)
         assert isinstance(probe, DatasetProbe)
+        if version not in (None, probe.version):
+            raise HarnessError(f"probe {name}: {CHANGED}")
         return probe
 
     def features(self, spec: JobSpec) -> Features:
@@ -115,6 +135,8 @@ class OpenSession:
         if not asked.perturbation:
             return Condition(view=asked.view)
         perturbation = self.registry.perturbations.find(asked.perturbation)
+        if perturbation.version != spec.key.fields["perturbation_version"]:
+            raise HarnessError(f"perturbation {perturbation.name}: {CHANGED}")
         keys, learned = spec.inputs["learned"], None
         if keys:
             name = (asked.perturbation, *(key.digest for key in keys))

@@ -113,6 +113,11 @@ class JobSpec:
     """The plugins whose code it runs, built-in ones left out; the same for all jobs of a group."""
 
     @property
+    def fits(self) -> tuple[Key, ...]:
+        """The fits that a prediction is made with."""
+        return self.inputs.get("fits", ())
+
+    @property
     def needs(self) -> tuple[Key, ...]:
         """The stored results that the job needs."""
         return tuple({k.digest: k for keys in self.inputs.values() for k in keys}.values())

@@ -17,7 +17,7 @@ from harness.local import LocalProcesses
 from harness.plan import Request
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
-from harness.store import Store
+from harness.store import Key, Store
 from harness.stored import RECORD
 
 pytestmark = pytest.mark.once
@@ -126,9 +126,26 @@ def test_what_has_changed_since_the_plan_is_not_computed_under_its_key(plan, tmp
             find(job)
     file = tmp_path / "mine.py"
     file.write_text("")
-    with pytest.raises(HarnessError, match=r"mine\.py has changed since the run began"):
-        OpenSession.open(replace(session, plugins={str(file): "00000000"}))
+    edited = OpenSession.open(replace(session, plugins={str(file): "00000000"}))
+    edited.check(fit)  # does not run its code
+    with pytest.raises(HarnessError, match=r"mine\.py: has changed since the run began"):
+        edited.check(replace(fit, guests=("mine",)))
+    prediction = next(job for job in made.jobs.values() if job.condition.perturbation)
+    fields = {**prediction.key.fields, "perturbation_version": 99}
+    other = replace(prediction, key=replace(prediction.key, fields=fields))
+    with pytest.raises(HarnessError, match="perturbation toy-toward: has changed"):
+        opened.condition(other)
+    prediction = next(job for job in made.jobs.values() if job.fits)
+    inputs = {**prediction.inputs, "fits": tuple(with_version(f, 99) for f in prediction.fits)}
+    with pytest.raises(HarnessError, match=r"model .* has changed since"):
+        opened.model(replace(prediction, inputs=inputs))
+    finding = jobs["finding"]
+    with pytest.raises(HarnessError, match=r"probe .* has changed since"):
+        opened.probe(finding.key.name, 99)
 
 
-def with_version(job, version):
-    return replace(job, key=replace(job.key, fields={**job.key.fields, "version": version}))
+def with_version(item, version):
+    """A job, or a key, that is about another version."""
+    if isinstance(item, Key):
+        return replace(item, fields={**item.fields, "version": version})
+    return replace(item, key=with_version(item.key, version))

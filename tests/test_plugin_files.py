@@ -341,6 +341,7 @@ def test_features_of_two_plugins_may_have_one_name(command, make_distribution):
 
 
 def test_a_file_that_is_named_in_two_ways_is_one_plugin(toy):
-    (toy.folder / "mine.py").write_text("from harness import hookimpl\n")
+    source = "from harness import hookimpl\n@hookimpl\ndef harness_run_started(jobs):\n    pass\n"
+    (toy.folder / "mine.py").write_text(source)
     run = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     toy(*run, "--plugin", "mine.py", HARNESS_PLUGINS=str(toy.folder / "mine.py"))

@@ -129,8 +129,8 @@ def _gpus() -> list[str]:
     if tool is None:
         return []
     try:
-        done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run([tool, "-L"], capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    lines = [line for line in done.stdout.splitlines() if line.startswith("GPU ")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(b"GPU ")]
     return [str(number) for number in range(len(lines))]

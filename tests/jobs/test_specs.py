@@ -79,7 +79,7 @@ def test_each_job_through_json_and_a_fresh_process_gives_the_same_bytes(plan, tm
         text = json.dumps(job.as_json(), allow_nan=False)
         assert JobSpec.from_json(json.loads(text)) == job
         done = subprocess.run(
-            [sys.executable, "-c", ONE_JOB],
+            [sys.executable, "-P", "-c", ONE_JOB],
             input=json.dumps([session.as_json(), json.loads(text)]),
             capture_output=True,
             text=True,

@@ -156,7 +156,8 @@ def title(group: Sequence[JobSpec]) -> str:
     """What a group that is computed together is called."""
     names = list(dict.fromkeys(job.key.name for job in group))
     if group[0].kind == "prediction" and names[1:]:
-        return f"{group[0].key.dataset}: {', '.join(names)} predict perturbed patches"
+        who = ", ".join(names) if len(names) <= 4 else f"{len(names)} models"
+        return f"{group[0].key.dataset}: {who} predict perturbed patches"
     return group[0].title if group[0].group and group[1:] else group[0].label
 
 

@@ -7,7 +7,6 @@ import pytest
 
 import harness
 from harness import HarnessError
-from harness_nct_crc import SAMPLE
 
 pytestmark = pytest.mark.once
 
@@ -62,7 +61,6 @@ def test_patches_are_those_of_the_files_and_show_themselves(session):
     assert patches.labels == tuple(id_.split("/")[1] for id_ in ids)
     assert patches._repr_html_().count("data:image/png;base64,") == 3
     assert len(session.patches(DATASET, [])) == 0
-    assert SAMPLE.is_dir()
 
 
 def test_two_models_are_compared(session):

@@ -8,11 +8,9 @@ from typing import Any
 
 from harness import comparability, reproduction
 from harness.errors import HarnessError
-from harness.numbers import equals_p, rounded
 from harness.predictions import GroundTruth
-from harness.probes import Figure, Table
+from harness.probes import Figure
 from harness.registry import Plugin, absent
-from harness.report import render
 from harness.rows import Entry
 from harness.statistics import equivalence, intervals
 from harness.statistics.intervals import INDEPENDENT, Sampling
@@ -36,6 +34,48 @@ class Side:
     """Of a published result."""
     dataset: Mapping[str, Any] = field(default_factory=dict)
     """Of a measured model: the record of its dataset."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes; none where they are not known."""
+        return self.result.classes if self.result else self.dataset["classes"]
+
+
+@dataclass(frozen=True)
+class ComparedCounts:
+    """Two results on one test set, at least one of them published.
+
+    Which patches each gets right is not known, so they are compared as if on different patches.
+    """
+
+    one: Side
+    other: Side
+    p: float | None
+    """Of the score test on accuracies; None where either accuracy is not known."""
+    differences: Mapping[str, Figure]
+    """Of the figures that both have with an interval."""
+    recalls: tuple[reproduction.ClassDifference, ...]
+    """Differences in recall by class, where both have a confusion matrix."""
+    needed: equivalence.Needed
+    """What would decide whether accuracies are equal, where they cannot be told apart."""
+    unverified: tuple[str, ...] = ()
+    """What is assumed about the data of a measured model, and not verified."""
+    design_effect: float = 1.0
+    margin: float = equivalence.MARGIN
+    """Difference in accuracy within which they count as equal."""
+
+    def __repr__(self) -> str:
+        return f"<comparison of {self.one.name} and {self.other.name} on {self.one.test_set}>"
+
+    def __str__(self) -> str:
+        from harness import display
+
+        return display.text_of_counts(self)
+
+    def _repr_html_(self) -> str:
+        from harness import display
+
+        return display.html_of_counts(self)
 
 
 def of_result(
@@ -91,14 +131,14 @@ def of_entry(entry: Entry, truth: GroundTruth) -> Side:
     )
 
 
-def text(
+def compare(
     one: Side,
     other: Side,
     known: Sequence[PublishedResult],
     design_effect: float = 1.0,
     margin: float = equivalence.MARGIN,
-) -> list[str]:
-    """Paragraphs for a person. Raises HarnessError when the sides are of different test patches.
+) -> ComparedCounts:
+    """Compare two sides. Raises HarnessError when they are of different test patches.
 
     ``known`` are published results, of which those of the same test set tell how it is composed.
     ``design_effect`` is the one that the intervals of the sides have, and ``margin`` the difference
@@ -115,29 +155,46 @@ def text(
             f"compare: {one.name} and {other.name} are about different test patches of "
             f"{one.test_set} ({differs}); name two measured or two published ones"
         )
-    provided = [
-        f"Not verified: that {unverified}."
+    unverified = tuple(
+        found
         for side in (one, other)
-        if side.dataset
-        and (unverified := comparability.unverified(side.dataset, fitted_here=False))
-    ]
-    assumed = []
-    if design_effect != 1:
-        assumed = [f"Intervals and p values assume a design effect of {design_effect:g}."]
-    lines = [
-        f"{one.name} and {other.name} on {one.test_set}. Which patches each gets right is not "
-        "known, so they are compared as if on different patches: what models have in common is "
-        "lost, and small differences are missed.",
-        *provided,
-        *assumed,
-        *_verdict(one, other, design_effect, margin),
-        render(_figures(one, other), "simple"),
-    ]
-    classes = _classes(one) or _classes(other)
+        if side.dataset and (found := comparability.unverified(side.dataset, fitted_here=False))
+    )
+    differences = {
+        name: difference(figure, other.figures[name])
+        for name, figure in one.figures.items()
+        if name in other.figures and _has_interval(figure) and _has_interval(other.figures[name])
+    }
+    p, needed = None, equivalence.Needed()
+    if gap := differences.get("accuracy"):
+        counts = [
+            number / design_effect
+            for side in (one, other)
+            for number in (round(side.figures["accuracy"].value * side.n), side.n)
+        ]
+        p = proportions_p(*counts)
+        if p >= 0.05:
+            error = ((gap.high or 0) - (gap.low or 0)) / 2 / intervals.Z
+            needed = equivalence.needed(gap.value, margin, error, min(one.n, other.n))
+    classes = one.classes or other.classes
+    recalls: Sequence[reproduction.ClassDifference] = ()
     if one.confusion is not None and other.confusion is not None and classes:
-        found = reproduction.by_class(one.confusion, other.confusion, classes, design_effect)
-        lines.append(render(reproduction.class_table(found), "simple"))
-    return lines
+        recalls = reproduction.by_class(one.confusion, other.confusion, classes, design_effect)
+    return ComparedCounts(
+        one=one,
+        other=other,
+        p=p,
+        differences=differences,
+        recalls=tuple(recalls),
+        needed=needed,
+        unverified=unverified,
+        design_effect=design_effect,
+        margin=margin,
+    )
+
+
+def _has_interval(figure: Figure) -> bool:
+    return figure.low is not None and figure.high is not None
 
 
 def _differs(one: Side, other: Side, known: Sequence[PublishedResult]) -> str:
@@ -146,52 +203,3 @@ def _differs(one: Side, other: Side, known: Sequence[PublishedResult]) -> str:
         return comparability.between(one.result, other.result)
     result, dataset = one.result or other.result, one.dataset or other.dataset
     return comparability.other_test_data(result, dataset, known) if result and dataset else ""
-
-
-def _classes(side: Side) -> Sequence[str]:
-    return side.result.classes if side.result else side.dataset["classes"]
-
-
-def _verdict(one: Side, other: Side, design_effect: float, margin: float) -> list[str]:
-    if "accuracy" not in one.figures or "accuracy" not in other.figures:
-        return []
-    counts = [
-        number / design_effect
-        for side in (one, other)
-        for number in (round(side.figures["accuracy"].value * side.n), side.n)
-    ]
-    p = proportions_p(*counts)
-    size = equals_p(p)
-    gap = difference(one.figures["accuracy"], other.figures["accuracy"])
-    inner = equivalence.narrowed(gap)
-    within = reproduction.equal_within(gap, inner.low or 0, inner.high or 0, margin)
-    if p >= 0.05:
-        error = ((gap.high or 0) - (gap.low or 0)) / 2 / intervals.Z
-        more = equivalence.needed(gap.value, margin, error, min(one.n, other.n))
-        if "not shown" in within and more.patches:
-            within += f": {reproduction.would_decide(more)}"
-        return [f"They cannot be told apart in accuracy ({size}, score test). {within}."]
-    ahead = one.figures["accuracy"].value > other.figures["accuracy"].value
-    better, worse = (one, other) if ahead else (other, one)
-    return [f"{better.name} is more accurate than {worse.name} ({size}, score test). {within}."]
-
-
-def _figures(one: Side, other: Side) -> Table:
-    rows = []
-    for name, figure in one.figures.items():
-        theirs = other.figures.get(name)
-        if theirs is None:
-            continue
-        shown = ["", ""]
-        if None not in (figure.low, figure.high, theirs.low, theirs.high):
-            gap = difference(figure, theirs)
-            ends = [rounded(end or 0, 4, signed=True) for end in (gap.low, gap.high)]
-            shown = [rounded(gap.value, 4, signed=True), " to ".join(ends)]
-        values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (figure, theirs)]
-        rows.append((name.replace("_", " "), *values, *shown))
-    return Table(
-        name="figures",
-        title="",
-        headings=("figure", one.name, other.name, "difference", "95 % interval"),
-        rows=tuple(rows),
-    )

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from harness import compare, figures, pairing, predictions
 from harness.compare import Compared
-from harness.markup import inline, visible
-from harness.numbers import p_value, percent, points
+from harness.dataframes import of_rows
 from harness.plan import Plan
 from harness.predictions import GroundTruth, Run
-from harness.probes import Figure, Table
-from harness.report import render, write_page
 from harness.rows import Entry
 from harness.statistics.intervals import Sampling
 from harness.statistics.ranking import holm
 from harness.store import Store
-
-SCHEMA = 1
-LONGEST = 200
-"""Characters of a file's name, which some systems limit to 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +28,56 @@ class Contrast:
     """Training patches that both versions have; one fit gets these, less what it holds out."""
     compared: Mapping[str, Compared]
     """By model; the version named first is ``one``. Both sides have the same seeds."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """What could not be computed, and why."""
 
     @property
     def titles(self) -> tuple[str, str]:
         """What the two versions are called, whether or not all their patches are used."""
         one, other = map(pairing.base, self.datasets)
         return one, other
+
+    @property
+    def p_values(self) -> dict[str, float]:
+        """By model: p of the difference in accuracy, after Holm's correction for their number."""
+        corrected = holm(np.array([compared.p for compared in self.compared.values()]))
+        return dict(zip(self.compared, corrected.tolist(), strict=True))
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame, a row a model: accuracies with either version and their difference.
+
+        Accuracies are the means over seeds. Raises HarnessError without pandas.
+        """
+        one, other = self.titles
+        return of_rows(
+            [
+                {
+                    "model": model,
+                    one: float(compared.one.right.mean()),
+                    other: float(compared.other.right.mean()),
+                    "difference": compared.difference.value,
+                    "low": compared.difference.low,
+                    "high": compared.difference.high,
+                    "p_holm": self.p_values[model],
+                    "seeds": [run.record["seed"] for run in compared.one.runs],
+                }
+                for model, compared in self.compared.items()
+            ]
+        )
+
+    def __repr__(self) -> str:
+        one, other = self.titles
+        return f"<contrast of {one} and {other}: {', '.join(self.compared)}>"
+
+    def __str__(self) -> str:
+        from harness import display
+
+        return display.text_of_contrast(self)
+
+    def _repr_html_(self) -> str:
+        from harness import display
+
+        return display.html_of_contrast(self)
 
 
 def contrast(
@@ -87,104 +122,3 @@ def _entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
         right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in runs]),
         findings={},
     )
-
-
-def tables(found: Contrast) -> list[Table]:
-    """Accuracies of each model side by side, and its differences in recall by class."""
-    one, other = found.titles
-    corrected = holm(np.array([_p(compared) for compared in found.compared.values()]))
-    rows: list[tuple[str | float | None, ...]] = []
-    for (model, compared), p in zip(found.compared.items(), corrected, strict=True):
-        gap = compared.first.differences["accuracy"]
-        if compared.seeds:
-            gap = compared.seeds.difference
-        sides = (compared.one, compared.other)
-        first = compared.first
-        rows.append(
-            (
-                model,
-                *(percent(float(entry.right.mean())) for entry in sides),
-                f"{points(gap.value)} {_ends(gap)}",
-                p_value(p),
-                f"{first.only_one} / {first.only_other}",
-                ", ".join(str(run.record["seed"]) for run in compared.one.runs),
-                *(
-                    "; ".join(dict.fromkeys(filter(None, (e.record[name] for e in sides))))
-                    for name in ("selected_on", "initial_weights", "deviations")
-                ),
-            )
-        )
-    accuracies = Table(
-        name="accuracy",
-        title="Accuracy %",
-        headings=(
-            *("model", one, other, "difference (95 %)", "p (Holm)", "right only with either"),
-            *("seeds", "selected on", "initial weights", "notes"),
-        ),
-        rows=tuple(rows),
-    )
-    recalls = Table(
-        name="recall",
-        title=f"Recall with {one} minus that with {other}, points (95 %)",
-        headings=("class", *found.compared),
-        rows=tuple(
-            (name, *(_recall(compared, name) for compared in found.compared.values()))
-            for name in next(iter(found.compared.values())).truth.classes
-        ),
-    )
-    return [accuracies, recalls]
-
-
-def _p(compared: Compared) -> float:
-    return compared.seeds.p if compared.seeds else compared.first.p
-
-
-def _recall(compared: Compared, name: str) -> str:
-    gap = compared.recalls.get(name)
-    return "" if gap is None else f"{points(gap.value)} {_ends(gap)}"
-
-
-def _ends(gap: Figure) -> str:
-    return f"({points(gap.low or 0)} to {points(gap.high or 0)})"
-
-
-def about(found: Contrast, name: Callable[[str], str] = visible) -> str:
-    """What was done, for the page and the terminal. ``name`` escapes the datasets' names."""
-    one, other = map(name, found.titles)
-    truth = next(iter(found.compared.values())).truth
-    test = "McNemar's" if truth.groups is None else "of the differences summed over groups"
-    of_first = ""
-    several = [compared.seeds is not None for compared in found.compared.values()]
-    if any(several):
-        over = "over seeds and patches"
-        test = over if all(several) else f"{test}, or {over} where a model has several seeds"
-        of_first = (
-            " Accuracies, their difference and p are of all seeds; which patches are right only "
-            "with either, and recalls, are of the first seed."
-        )
-    alone = "" if all(several) else " With one seed, p is about these two trainings (`--seeds`)."
-    return (
-        f"Each model was trained on the {found.n_train:,} training patches that {one} and {other} "
-        "both have, once as they are in each, with the same seeds, order and patches to select on, "
-        f"and predicts the same {len(truth.labels):,} test patches. Differences are {one} minus "
-        f"{other}, with paired intervals; p is {test}, corrected for the number of models."
-        f"{of_first}{alone}"
-    )
-
-
-def write(found: Contrast, folder: Path) -> list[Path]:
-    """Write ``<one>-against-<other>-of-<models>.md`` and ``.json``."""
-    models = "-and-".join(quote(model, safe="+") for model in found.compared)
-    name = f"{'-against-'.join(found.titles)}-of-{models}"
-    if len(name) > LONGEST:
-        name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    page = [f"# {inline(' against '.join(found.titles))}", about(found, inline)]
-    for table in tables(found):
-        page += [f"## {inline(table.title)}", render(table, "github")]
-    content = {
-        "schema": SCHEMA,
-        "datasets": list(found.datasets),
-        "n_train": found.n_train,
-        "models": {model: compare.as_json(compared) for model, compared in found.compared.items()},
-    }
-    return write_page(folder / f"{name}.md", page, content)

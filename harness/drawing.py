@@ -104,6 +104,17 @@ def name_axis(axis: Any, names: Sequence[str], size: float = 10, room: int = 80)
     axis.set_ticks(range(len(names)), shown, fontsize=size, rotation=90 if upright else 0)
 
 
+@contextmanager
+def numbered() -> Iterator[dict[str, int]]:
+    """While a picture is drawn: the names that it has numbers for, and these numbers."""
+    numbers: dict[str, int] = {}
+    token = _numbers.set(numbers)
+    try:
+        yield numbers
+    finally:
+        _numbers.reset(token)
+
+
 def is_drawable(text: str) -> bool:
     """Whether matplotlib can show a text as it is read.
 
@@ -182,23 +193,20 @@ def write(
     returned when ``draw`` returns None, as there is nothing to draw, or when it fails,
     which is added to ``problems``. Raises OSError when the file cannot be written.
     """
-    numbers: dict[str, int] = {}
-    token = _numbers.set(numbers)
     drawn: Drawn | None
-    try:
-        if key and (kept := kept_pictures.read(problems.store, key)):
-            drawn, numbers = Drawn(kept[0]), kept[1]
-        else:
-            with clean(), contained():
-                if (drawn := png(draw)) is None:
-                    return []
-            if key and drawn.has_own_fonts and all(map(is_drawable, numbers)):
-                kept_pictures.keep(problems.store, key, drawn.png, numbers)
-    except (Exception, SystemExit) as error:
-        problems.add(f"picture {path.name}", error)
-        return []
-    finally:
-        _numbers.reset(token)
+    with numbered() as numbers:
+        try:
+            if key and (kept := kept_pictures.read(problems.store, key)):
+                drawn, numbers = Drawn(kept[0]), kept[1]
+            else:
+                with clean(), contained():
+                    if (drawn := png(draw)) is None:
+                        return []
+                if key and drawn.has_own_fonts and all(map(is_drawable, numbers)):
+                    kept_pictures.keep(problems.store, key, drawn.png, numbers)
+        except (Exception, SystemExit) as error:
+            problems.add(f"picture {path.name}", error)
+            return []
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

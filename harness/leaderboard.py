@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import comparability, failures, figures, predictions
+from harness.dataframes import of_rows
 from harness.failures import FailedModel
 from harness.predictions import Ask, GroundTruth, Run
 from harness.probes import Finding, ModelProbe
@@ -58,16 +60,28 @@ class Board:
 
     def to_dataframe(self) -> Any:
         """A pandas DataFrame with all fields of all rows. Raises HarnessError without pandas."""
-        from harness.shown import dataframe
+        return of_rows(self.rows)
 
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        return dataframe({name: [row.get(name) for row in self.rows] for name in names})
+    def to_latex(self, columns: Sequence[str] = ("default",)) -> str:
+        """The table in LaTeX (booktabs); ``columns`` are those of ``--columns``."""
+        from harness import display
+
+        return display.latex_of_board(self, columns)
+
+    def __repr__(self) -> str:
+        kinds = Counter(row["result"] for row in self.rows)
+        rows = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        return f"<leaderboard of {self.truth.dataset}: {rows or 'no rows'}>"
+
+    def __str__(self) -> str:
+        from harness import display
+
+        return display.text_of_board(self)
 
     def _repr_html_(self) -> str:
-        """The table that the command prints, for a notebook."""
-        from harness import formats
+        from harness import display
 
-        return formats.table(self, "html")
+        return display.html_of_board(self)
 
     @property
     def assumed(self) -> list[str]:

@@ -11,38 +11,19 @@ from types import MappingProxyType
 from typing import Any
 
 from harness import drawing, markup, numbers
-from harness.failures import Collected, Failure
+from harness.audits import DatasetAudit
+from harness.failures import Collected
 from harness.jobs.calibration import Reading
 from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import code, csv_table, fenced, inline, visible
 from harness.numbers import percent
-from harness.plan import Plan
-from harness.probes import DatasetProbe, Figure, Finding, Phantom, Table, finding_from
-from harness.store import Store, write_atomically
-from harness.stored import DamagedError, load_json, verify
+from harness.probes import DatasetProbe, Figure, Finding, Phantom, Table
+from harness.store import write_atomically
 
 SCHEMA = 1
 CHOSEN = ("level", "dose")
 """Headings of columns with numbers that somebody has chosen."""
-
-
-def load_findings(
-    store: Store, plan: Plan, failures: dict[str, Failure]
-) -> dict[str, dict[str, Finding]]:
-    """What is stored of the findings of a plan, by dataset and probe.
-
-    Those that are damaged are added to ``failures``.
-    """
-    found: dict[str, dict[str, Finding]] = {}
-    for (dataset, probe), key in plan.findings.items():
-        try:
-            if folder := store.find(key):
-                content = load_json(folder, "finding.json")
-                found.setdefault(dataset, {})[probe] = finding_from(content)
-        except DamagedError as error:
-            failures[f"{dataset}: {probe} probe on the page"] = Failure(str(error))
-    return found
 
 
 def summary(probes: Sequence[DatasetProbe], findings: Mapping[str, Finding]) -> list[str]:
@@ -63,19 +44,12 @@ def summary(probes: Sequence[DatasetProbe], findings: Mapping[str, Finding]) -> 
     ]
 
 
-def write_audit(
-    store: Store,
-    dataset: str,
-    probes: Sequence[DatasetProbe],
-    findings: Mapping[str, Finding],
-    folder: Path,
-    problems: Collected,
-) -> list[Path]:
+def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[Path]:
     """Write ``<dataset>-audit.md``, ``.json`` and the pictures; returns their paths.
 
     Pictures that cannot be drawn are added to ``problems``.
     """
-    described = verify(store.current(dataset))
+    described, dataset, findings = audit.described, audit.dataset, audit.findings
     name = f"{dataset}-audit"
     lines = [
         f"# {inline(dataset)}: audit",
@@ -83,12 +57,10 @@ def write_audit(
         "themselves give away, without any model of tissue. A flag says that the fault a probe "
         "looks for is there; how far flags can be trusted is in the calibration "
         "(`harness calibrate`).",
-        fenced("\n".join(summary(probes, findings))),
+        fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
-    for probe in probes:
-        if probe.name not in findings:
-            continue
+    for probe in audit.probes:
         finding = findings[probe.name]
         lines += [f"## {inline(probe.title)}", *_body(finding)]
         for plot, draw in probe.plots.items():
@@ -254,11 +226,16 @@ def show(figure: Figure) -> str:
 
 def render(table: Table, style: str = "github") -> str:
     """A table in a format of ``tabulate``; the numbers of a column have equally many decimals."""
+    return markup.table(table.headings, cells(table), style)
+
+
+def cells(table: Table) -> list[tuple[str, ...]]:
+    """The rows of a table as text; the numbers of a column have equally many decimals."""
     columns = [
         _column(cells, heading in CHOSEN)
         for heading, cells in zip(table.headings, zip(*table.rows, strict=True), strict=False)
     ]
-    return markup.table(table.headings, list(zip(*columns, strict=True)), style)
+    return list(zip(*columns, strict=True))
 
 
 def _column(cells: Sequence[str | float | None], chosen: bool) -> list[str]:

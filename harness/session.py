@@ -1,4 +1,4 @@
-"""The Python interface: what a notebook, a script and a test call.
+"""The Python interface: what a notebook, a script and a command call.
 
 import harness
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +20,13 @@ from harness.errors import HarnessError
 from harness.statistics.equivalence import MARGIN
 
 if TYPE_CHECKING:
+    from harness.audits import DatasetAudit
     from harness.compare import Compared
+    from harness.compare_published import ComparedCounts
+    from harness.contrast import Contrast
     from harness.jobs.dataset import Instance
     from harness.leaderboard import Board
     from harness.local import LocalProcesses
-    from harness.predictions import Run
     from harness.registry import Registry
     from harness.shown import Patches, PatchPredictions
     from harness.store import Store
@@ -36,7 +39,8 @@ class Session:
     Nothing is loaded or created before it is needed. ``store`` and ``data`` default to
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
-    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute.
+    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. With
+    ``trace_hooks``, each hook of a plugin that is called is named.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Session:
         without: Iterable[str] = (),
         time_limit: float | None = None,
         jobs: int = 1,
+        trace_hooks: bool = False,
     ) -> None:
         self.store_path = Path(store or os.environ.get("HARNESS_STORE") or "runs")
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
@@ -59,6 +64,7 @@ class Session:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         self.time_limit = time_limit
         self.jobs = jobs
+        self.trace_hooks = trace_hooks
         self._instances: dict[str, Instance] = {}
         self._registry: Registry | None = None
         self._contents: list[bytes] = []
@@ -73,94 +79,79 @@ class Session:
 
         Plugins that are broken are named in a warning.
         """
-        from harness import trial
         from harness.failures import warn_of_broken
+
+        before = self._registry
+        registry = self.load()
+        if registry is not before:
+            warn_of_broken(registry)
+        return registry
+
+    def load(self) -> Registry:
+        """The same, without a word about plugins that are broken."""
+        from harness import trial
 
         contents = [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
         if self._registry is None or contents != self._contents:
-            self._registry = trial.load(self.without, self.plugins, self.time_limit)
+            self._registry = trial.load(
+                self.without, self.plugins, self.time_limit, self.trace_hooks
+            )
             self._contents = contents
             self._instances.clear()
-            warn_of_broken(self._registry)
         return self._registry
 
     def run(
         self,
-        datasets: Sequence[str],
-        models: Sequence[str],
+        datasets: Sequence[str] | None = None,
+        models: Sequence[str] | None = None,
         *,
         seeds: Sequence[int] = (0,),
         perturbations: Sequence[str] = (),
-        probes: Sequence[str] = (),
+        probes: Sequence[str] | None = (),
         settings: Mapping[str, Setting] | None = None,
         protocol: Literal["held-out", "published"] = "held-out",
         audit_selection: bool = False,
     ) -> dict[str, str]:
         """Compute what the store lacks. Returns what failed, and why; empty when all is well.
 
-        ``settings`` are those of ``--set``: ``{"epochs": 5}`` for every model that has it, or
-        ``{"MODEL.epochs": 5}``. Models predict patches under the ``perturbations``, and under
-        those that the ``probes`` of models need. Raises HarnessError when something that is named
-        is not known, or not here.
+        Without ``datasets`` or ``models`` these are all that can run here. ``settings`` are those
+        of ``--set``: ``{"epochs": 5}`` for every model that has it, or ``{"MODEL.epochs": 5}``.
+        Models predict patches under the ``perturbations``, and under those that the ``probes`` of
+        models need; None are all probes. Raises HarnessError when something that is named is not
+        known, or not here.
         """
-        from harness import choose, planner
-        from harness import settings as model_settings
-        from harness.execute import execute
-        from harness.plan import Request
-        from harness.store import Store
+        from harness import running
+        from harness.progress import say
 
-        if protocol not in ("held-out", "published"):
-            raise HarnessError(f"protocol: {protocol!r} is neither 'held-out' nor 'published'")
+        _check_protocol(protocol)
         if audit_selection and protocol == "published":
             raise HarnessError(
                 "audit_selection compares the protocols in one training; leave out protocol"
             )
-        try:
-            chosen_seeds = tuple(int(seed) for seed in seeds)
-        except TypeError:
-            raise HarnessError(f"seeds: {seeds!r} is no list of whole numbers") from None
-        if not chosen_seeds or min(chosen_seeds) < 0:
-            raise HarnessError("seeds: give whole numbers from 0 on, at least one")
-        registry, minutes = self.registry, self.time_limit
         problems: dict[str, Exception] = {}
-        chosen = choose.models(registry, _several("models", models, least=1))
-        probes, perturbations = _several("probes", probes), _several("perturbations", perturbations)
-        asked = choose.model_probes(registry, probes) if probes else []
-        assigned = [f"{name}={value}" for name, value in (settings or {}).items()]
-        request = Request(
-            datasets=choose.datasets(registry, _several("datasets", datasets, 1), self.data),
-            models=chosen,
-            perturbations=choose.perturbations(registry, perturbations, asked, problems, minutes),
-            perturbed=[model.name for model in chosen],
-            data=self.data,
-            seeds=chosen_seeds,
+        request = running.request(
+            self.registry,
+            self.data,
+            self.time_limit,
+            problems,
+            datasets=() if datasets is None else _several("datasets", datasets, least=1),
+            models=() if models is None else _several("models", models, least=1),
+            seeds=_seeds(seeds),
+            perturbations=_several("perturbations", perturbations),
+            probes=None if probes is None else _several("probes", probes),
+            assigned=_assigned(settings),
             protocol=protocol,
             audit_selection=audit_selection,
-            given=model_settings.parse(assigned, choose.fitted(registry, chosen)),
-            minutes=minutes,
         )
-        store = Store(self.store_path)
-        plan = planner.build(registry, store, request)
-        plan.failures |= plan.unavailable
-        failures = execute(plan, store, registry, self.executor(store), minutes)
-        found = {label: str(failure) for label, failure in failures.items()}
-        return {**{label: str(error) for label, error in problems.items()}, **found}
-
-    def executor(self, store: Store, registry: Registry | None = None) -> LocalProcesses:
-        """Processes that compute with the plugins and data of this session, into a store."""
-        from harness.jobs.session import versions
-        from harness.jobs.spec import SessionSpec
-        from harness.local import LocalProcesses
-
-        spec = SessionSpec(
-            # A plugin may change the working folder.
-            store=str(store.root.absolute()),
-            data=str(self.data.absolute()),
-            plugins=versions(registry or self.registry),
-            without=tuple(self.without),
-            refused=(registry or self.registry).refused,
+        store = self._store()
+        failures = running.compute(
+            request,
+            store,
+            self.registry,
+            self.executor(store),
+            not_run=(lambda label, why: say(f"Not run: {label}: {why}")) if not models else None,
         )
-        return LocalProcesses(spec, store, self.time_limit, self.jobs)
+        return running.as_text(failures, problems)
 
     def leaderboard(
         self,
@@ -177,19 +168,97 @@ class Session:
         which a model reproduces what was published. Raises HarnessError when nothing is stored of
         the dataset, or when a file of the store is damaged.
         """
-        from harness import choose, leaderboard
+        from harness import running
 
-        return leaderboard.build(
+        return running.board(
             self._store_with(dataset),
             dataset,
-            [result for result, _ in self.registry.published],
-            choose.model_probes(self.registry, ()),
-            self.registry.perturbations,
-            design_effect,
-            temperature,
-            self.registry.versions,
+            self.registry,
+            temperature=temperature,
+            design_effect=design_effect,
             margin=margin,
         )
+
+    def compare(
+        self,
+        one: str,
+        other: str,
+        dataset: str | None = None,
+        *,
+        design_effect: float = 1.0,
+        margin: float = MARGIN,
+    ) -> Compared | ComparedCounts:
+        """Two results on the same patches: differences with intervals, and where they differ.
+
+        Names are those of ``harness compare``; with ``published:MODEL`` only counts are compared.
+        Without ``dataset`` it is the only one of the store. Raises HarnessError when a result is
+        not stored, or when they are of different patches.
+        """
+        from harness import comparing
+
+        return comparing.compare(
+            self.store_path, self.registry, one, other, dataset, design_effect, margin
+        )
+
+    def audit(self, dataset: str, probes: Sequence[str] = ()) -> DatasetAudit:
+        """What the images of a dataset give away about the class: what its probes found.
+
+        Asks the named probes of datasets, or all of them, if the store does not know already; the
+        audit has what was found before, too. What failed is in ``failed``. Raises HarnessError when
+        the dataset or a probe is not known, or when nothing at all was found.
+        """
+        from harness import auditing, choose, running
+
+        datasets = choose.datasets(self.registry, [dataset], self.data)
+        names = _several("probes", probes)
+        store = self._store()
+        executor = self.executor(store)
+        found, failures = auditing.audit(
+            self.registry, store, datasets, self.data, names, executor, self.time_limit
+        )
+        failed = running.as_text(failures)
+        if not found:
+            why = "; ".join(f"{label}: {text}" for label, text in failed.items())
+            raise HarnessError(f"audit: nothing was found of {dataset}: {why}")
+        return replace(found[0], failed=failed)
+
+    def contrast(
+        self,
+        one: str,
+        other: str,
+        models: Sequence[str],
+        *,
+        seeds: Sequence[int] = (0,),
+        settings: Mapping[str, Setting] | None = None,
+        protocol: Literal["held-out", "published"] = "held-out",
+    ) -> Contrast:
+        """Train models on two datasets that share their patches, and compare what comes of it.
+
+        Such as ``nct-crc-he`` and ``nct-crc-he-nonorm``, patches with and without color
+        normalization. Computes what the store lacks; what failed is in ``failed``. Raises
+        HarnessError when the datasets do not share their test patches, or when no model is left to
+        compare.
+        """
+        from harness import contrasting
+
+        _check_protocol(protocol)
+        request = contrasting.request(
+            self.registry,
+            self.data,
+            self.time_limit,
+            one,
+            other,
+            models=_several("models", models, least=1),
+            seeds=_seeds(seeds),
+            assigned=_assigned(settings),
+            protocol=protocol,
+        )
+        store = self._store()
+        found, _ = contrasting.compute(request, self.registry, store, self.executor(store))
+        if not found.compared:
+            why = "; ".join(f"{label}: {text}" for label, text in found.failed.items())
+            raise HarnessError(f"contrast: nothing to compare: {why}")
+        return found
 
     def predictions(
         self,
@@ -205,121 +274,59 @@ class Session:
         ``model`` is its name, or the digest of a result where it was run in several ways. Raises
         HarnessError when there is no such prediction in the store.
         """
-        import numpy as np
+        from harness import lookup
 
-        from harness import predictions
-        from harness.shown import PatchPredictions
-        from harness.stored import load_array
-
-        store = self._store_with(dataset)
-        truth = predictions.ground_truth(store, dataset)
-        run = self._run_of(store, dataset, model, seed)
-        logits = run.logits()
-        if perturbation:
-            levels = sorted(at for name, at in run.perturbed if name == perturbation)
-            at = levels[0] if levels and level is None else level
-            place = run.perturbed.get((perturbation, float("nan" if at is None else at)))
-            if place is None:
-                known = [f"{name} {at:g}" for name, at in sorted(run.perturbed)]
-                asked = perturbation if level is None else f"{perturbation} {level:g}"
-                raise HarnessError(
-                    f"{model} under {asked} is not stored; there is {', '.join(known) or 'none'}"
-                )
-            logits = load_array(place, "logits.npy")
-        return PatchPredictions(
-            model=run.record["model"],
-            classes=truth.classes,
-            ids=tuple(truth.ids),
-            labels=truth.labels,
-            logits=logits / np.float32(run.terms),
-            no_probabilities=run.no_probabilities,
+        return lookup.predictions_of(
+            self._store_with(dataset),
+            dataset,
+            model,
+            seed,
+            perturbation,
+            level,
+            self.registry.perturbations,
+            self.registry.versions,
         )
 
-    def _run_of(self, store: Store, dataset: str, model: str, seed: int | None) -> Run:
-        from harness import predictions
-        from harness.registry import suggest
-
-        every = predictions.runs(store, dataset, self.registry.perturbations)
-        ways = [
-            runs
-            for runs in predictions.trainings(every, self.registry.versions)
-            if model in (runs[0].record["model"], *(run.record["digest"] for run in runs))
-        ]
-        if not ways:
-            models = {str(run.record["model"]) for run in every}
-            raise HarnessError(
-                f"no predictions of {model} for {dataset} are stored; {suggest(model, models)}"
-            )
-        if len(ways) > 1:
-            digests = ", ".join(str(runs[0].record["digest"]) for runs in ways)
-            raise HarnessError(f"{model} was run in several ways; name a result: {digests}")
-        by_seed = {run.record["seed"]: run for run in ways[0]}
-        for run in ways[0]:
-            if run.record["digest"] == model:
-                by_seed = {run.record["seed"]: run}
-        chosen = by_seed.get(min(by_seed) if seed is None else seed)
-        if chosen is None:
-            raise HarnessError(
-                f"{model} was not run with the seed {seed}; there is "
-                + ", ".join(map(str, sorted(by_seed)))
-            )
-        return chosen
-
-    def compare(
-        self,
-        one: str,
-        other: str,
-        dataset: str,
-        *,
-        design_effect: float = 1.0,
-        margin: float = MARGIN,
-    ) -> Compared:
-        """Two measured models on the same patches, with paired intervals.
-
-        Names and errors are those of ``harness compare``.
-        """
-        from harness import compare
-
-        store = self._store_with(dataset)
-        truth, entries = compare.measured(store, dataset, self.registry.versions, design_effect)
-        failed = compare.failed(store, truth)
-        left, right = (compare.find(entries, name, dataset, failed) for name in (one, other))
-        return compare.compare(truth, left, right, design_effect, margin)
-
-    def patches(self, dataset: str, ids: Sequence[str]) -> Patches:
+    def patches(
+        self, dataset: str, ids: Sequence[str], predictions: PatchPredictions | None = None
+    ) -> Patches:
         """Patches of a dataset by their ids, uint8 RGB; they show themselves in a notebook.
 
-        Raises HarnessError for an id that the dataset does not have.
+        With ``predictions``, what was predicted stands below each. Raises HarnessError for an id
+        that the dataset does not have.
         """
-        import numpy as np
-
-        from harness import choose
+        from harness import choose, lookup
         from harness.jobs.dataset import load
-        from harness.registry import suggest
-        from harness.shown import Patches
 
+        registry = self.registry
         if dataset not in self._instances:
-            (found,) = choose.datasets(self.registry, [dataset], self.data)
-            described_by = self.registry.described_by(dataset)
-            self._instances[dataset] = load(found, self.data, described_by)
-        instance = self._instances[dataset]
-        parts = [
-            part
-            for part in (instance.splits.test, instance.splits.train, instance.splits.validation)
-            if part is not None
-        ]
-        places = {id_: (part, at) for part in parts for at, id_ in enumerate(part.ids)}
-        for id_ in ids:
-            if id_ not in places:
-                raise HarnessError(f"{dataset} has no patch {id_!r}; {suggest(id_, places)}")
-        images = [part.read([at])[0] for part, at in (places[id_] for id_ in ids)]
-        labels = [int(part.labels[at]) for part, at in (places[id_] for id_ in ids)]
-        classes = instance.dataset.classes
-        return Patches(
-            images=np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8),
-            ids=tuple(ids),
-            labels=tuple(classes[label] for label in labels),
+            (found,) = choose.datasets(registry, [dataset], self.data)
+            self._instances[dataset] = load(found, self.data, registry.described_by(dataset))
+        return lookup.patches_of(self._instances[dataset], ids, predictions)
+
+    def executor(
+        self, store: Store, registry: Registry | None = None, jobs: int | None = None
+    ) -> LocalProcesses:
+        """Processes that compute with the plugins and data of this session, into a store."""
+        from harness.jobs.session import versions
+        from harness.jobs.spec import SessionSpec
+        from harness.local import LocalProcesses
+
+        spec = SessionSpec(
+            # A plugin may change the working folder.
+            store=str(store.root.absolute()),
+            data=str(self.data.absolute()),
+            plugins=versions(registry or self.registry),
+            without=tuple(self.without),
+            refused=(registry or self.registry).refused,
         )
+        return LocalProcesses(spec, store, self.time_limit, jobs or self.jobs)
+
+    def _store(self) -> Store:
+        """The store, created if it is not there."""
+        from harness.store import Store
+
+        return Store(self.store_path)
 
     def _store_with(self, dataset: str) -> Store:
         """The store, which must have results of a dataset."""
@@ -343,3 +350,23 @@ def _several(what: str, names: Iterable[str], least: int = 0) -> list[str]:
     if len(found) < least:
         raise HarnessError(f"{what}: give a list of names, at least one")
     return found
+
+
+def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    try:
+        chosen = tuple(int(seed) for seed in seeds)
+    except TypeError:
+        raise HarnessError(f"seeds: {seeds!r} is no list of whole numbers") from None
+    if not chosen or min(chosen) < 0:
+        raise HarnessError("seeds: give whole numbers from 0 on, at least one")
+    return chosen
+
+
+def _assigned(settings: Mapping[str, Setting] | None) -> list[str]:
+    """Settings as the command takes them."""
+    return [f"{name}={value}" for name, value in (settings or {}).items()]
+
+
+def _check_protocol(protocol: str) -> None:
+    if protocol not in ("held-out", "published"):
+        raise HarnessError(f"protocol: {protocol!r} is neither 'held-out' nor 'published'")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.dataframes import dataframe
 from harness.errors import HarnessError
 from harness.statistics.metrics import confusion_matrix, probabilities
 
@@ -28,6 +28,10 @@ class PatchPredictions:
     """Float32 (N, C); of a sum, the mean over its terms. Scores where a model has no logits."""
     no_probabilities: str = ""
     """Why the softmax of the logits is no probability; "" if it is."""
+
+    def __repr__(self) -> str:
+        n, accuracy = len(self.ids), self.accuracy
+        return f"<predictions of {self.model}: {n} patches, accuracy {accuracy:.4f}>"
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -74,6 +78,12 @@ class Patches:
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     """Names of the true classes."""
+    predicted: tuple[str, ...] = ()
+    """Names of the predicted classes, where predictions were given."""
+
+    def __repr__(self) -> str:
+        n, *size = self.images.shape
+        return f"<{n} patches, {size[1]} x {size[0]} pixels>" if n else "<no patches>"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,30 +97,10 @@ class Patches:
 
     def _repr_html_(self) -> str:
         """A gallery, for a notebook."""
-        shown = [
-            f'<figure style="display:inline-block;margin:4px;max-width:160px">'
-            f'<img src="{_png(image)}" width="150" alt="{escape(id_)}">'
-            f'<figcaption style="font-size:small;overflow-wrap:anywhere">{escape(label)}<br>'
-            f"{escape(id_)}</figcaption></figure>"
-            for image, id_, label in zip(self.images, self.ids, self.labels, strict=True)
+        from harness import display
+
+        titles = [
+            label if guess in (label, "") else f"{label}, predicted {guess}"
+            for label, guess in zip_longest(self.labels, self.predicted, fillvalue="")
         ]
-        return f"<div>{''.join(shown)}</div>"
-
-
-def _png(image: NDArray[np.uint8]) -> str:
-    import cv2
-
-    done, encoded = cv2.imencode(".png", image[:, :, ::-1])
-    assert done
-    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode()}"
-
-
-def dataframe(columns: dict[str, Any]) -> Any:
-    """A pandas DataFrame. Raises HarnessError without pandas."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise HarnessError(
-            "pandas is not installed: pip install 'histo-harness[pandas]'"
-        ) from error
-    return pandas.DataFrame(columns)
+        return display.html_of_patches(self.images, list(zip(titles, self.ids, strict=True)))

@@ -11,7 +11,16 @@ import jsonschema
 import numpy as np
 import pytest
 
-from harness import HarnessError, PublishedResult, columns, compare, figures, formats, mistakes
+from harness import (
+    HarnessError,
+    PublishedResult,
+    columns,
+    compare,
+    compare_text,
+    error_pages,
+    figures,
+    formats,
+)
 from harness.digests import sealed
 from harness.failures import Collected
 from harness.leaderboard import build
@@ -406,15 +415,15 @@ def test_a_design_effect_reaches_comparisons(make, groups, runs):
         assert gap.high <= wide.first.differences[name].high
     assert wide.ends90[0] <= plain.ends90[0] < plain.ends90[1] <= wide.ends90[1]
     assert wide.one.found[0].figures["accuracy"].low < plain.one.found[0].figures["accuracy"].low
-    assert any("assume a design effect of 4" in line for line in compare.text(wide))
-    assert not any("design effect" in line for line in compare.text(plain))
+    assert any("assume a design effect of 4" in line for line in compare_text.text(wide))
+    assert not any("design effect" in line for line in compare_text.text(plain))
 
 
 def test_pages_say_that_intervals_assume_the_design_effect(make, tmp_path):
     store = make([("m", 3)])
     plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 4))
     for board, said in ((plain, False), (wide, True)):
-        page, *_ = mistakes.write(board, tmp_path, Collected(store))
+        page, *_ = error_pages.write(board, tmp_path, Collected(store))
         assert ("assume a design effect of 4" in page.read_text()) == said
 
 
@@ -445,7 +454,7 @@ def test_a_verdict_goes_by_the_margin_and_says_of_how_many_trainings(make, margi
 def test_the_page_about_errors(make, tmp_path):
     other = published(model="m", confusion=((2, 0), (0, 2)), classes=("a", "b"))
     board = build(make([("m", 3), ("n", 2)]), "d", [other])
-    page, data, *pictures = mistakes.write(board, tmp_path, Collected(Store(tmp_path)))
+    page, data, *pictures = error_pages.write(board, tmp_path, Collected(Store(tmp_path)))
     text = page.read_text()
     assert "1 of 4 test patches are wrong in all 2 models" in text
     assert "| s       | b       | a " in text

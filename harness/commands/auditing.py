@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.common import (
     FAILED,
     OK,
     data_folder,
-    executor_for,
     exit_code,
     leaderboards_folder,
     print_failures,
-    registry_of,
+    session_of,
 )
 from harness.progress import say
 
@@ -23,33 +21,31 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.probes import DatasetProbe
     from harness.registry import Registry
-    from harness.store import Key, Store
+    from harness.store import Key
     from harness.types import Dataset
 
 
 def audit(options: argparse.Namespace) -> int:
     """Ask probes about datasets and write what they found."""
-    from harness import choose, report
-    from harness.execute import execute
+    from harness import auditing, choose, report
     from harness.failures import Collected
     from harness.store import Store, disk_error
 
-    registry = registry_of(options)
-    data = data_folder(options)
+    session = session_of(options)
+    registry, data = session.registry, data_folder(options)
     datasets = choose.datasets(registry, options.dataset, data)
     folder = leaderboards_folder(options)
-    store = Store(options.store)
-    plan = _plan_probes(registry, store, datasets, data, options.probe)
-    executor = executor_for(options, registry, store)
-    failures = execute(plan, store, registry, executor, options.time_limit)
-    found = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
+    store = Store(session.store_path)
+    executor = session.executor(store, registry)
+    found, failures = auditing.audit(
+        registry, store, datasets, data, options.probe, executor, session.time_limit
+    )
     problems = Collected(store)
-    every = choose.dataset_probes(registry, ())
-    for dataset, findings in found.items():
-        print(f"\n{dataset}\n")
-        print("\n".join(report.summary(every, findings)))
+    for one in found:
+        print(f"\n{one.dataset}\n")
+        print(one)
         try:
-            written = report.write_audit(store, dataset, every, findings, folder, problems)
+            written = report.write_audit(one, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         say(f"Wrote {', '.join(map(str, written))}")
@@ -58,20 +54,9 @@ def audit(options: argparse.Namespace) -> int:
     return exit_code(options, registry, FAILED if failures else OK)
 
 
-def _plan_probes(
-    registry: Registry, store: Store, datasets: Sequence[Dataset], data: Path, names: Sequence[str]
-) -> Plan:
-    from harness import choose, planner
-    from harness.plan import Request
-
-    probes = choose.dataset_probes(registry, names)
-    request = Request(datasets=datasets, models=(), probes=probes, data=data)
-    return planner.build(registry, store, request)
-
-
 def calibrate(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
-    from harness import calibrate, choose, report
+    from harness import auditing, audits, calibrate, choose, report
     from harness.execute import execute
     from harness.jobs.calibration import Reading, seed_job, versions
     from harness.probes import table_from
@@ -79,16 +64,16 @@ def calibrate(options: argparse.Namespace) -> int:
     from harness.store import Store, disk_error
     from harness.stored import load_json
 
-    registry = registry_of(options)
-    data = data_folder(options)
+    session = session_of(options)
+    registry, data = session.registry, data_folder(options)
     probes = choose.dataset_probes(registry, options.probe)
     phantoms = [
         registry.phantoms.find(name) for name in dict.fromkeys(options.phantom or registry.phantoms)
     ]
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
-    store = Store(options.store)
-    plan = _plan_probes(registry, store, datasets, data, options.probe)
+    store = Store(session.store_path)
+    plan = auditing.plan(registry, store, datasets, data, options.probe)
     checks = _plan_checks(options, registry, plan, datasets, probes)
     of_probes = [registry.probes.plugin[probe.name] for probe in probes]
     seeds = {}
@@ -98,9 +83,10 @@ def calibrate(options: argparse.Namespace) -> int:
         seeds[phantom.name] = [plan.add(job) for job in jobs]
     # A pass over a dataset uses all cores by itself.
     at_once = options.jobs or (1 if datasets else cpu_count())
-    executor = executor_for(options, registry, store, at_once)
+    executor = session.executor(store, registry, at_once)
     failures = execute(plan, store, registry, executor, options.time_limit)
-    real = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
+    every = auditing.plan(registry, store, datasets, data, ())
+    real = audits.load_findings(store, every, failures)
     tables = [
         (title, table_from(content))
         for title, key in checks.items()

@@ -14,8 +14,8 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.failures import Failure
-    from harness.local import LocalProcesses
     from harness.registry import Registry
+    from harness.session import Session
     from harness.store import Store
 
 OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
@@ -36,39 +36,26 @@ def _listed(variable: str) -> list[str]:
     return [text for part in os.environ.get(variable, "").split(",") if (text := part.strip())]
 
 
-def registry_of(options: argparse.Namespace) -> Registry:
-    """What the plugins offer; broken ones are named."""
-    from harness.failures import warn_of_broken
-
-    registry = load_registry(options)
-    warn_of_broken(registry)
-    return registry
-
-
-def load_registry(options: argparse.Namespace) -> Registry:
-    """What the plugins offer, without a word about broken ones."""
-    from harness import stored, trial
-
-    stored.plugin_files[:] = options.plugin
-    return trial.load(
-        *(switched_off(options), plugin_files(options), options.time_limit, options.trace_hooks)
-    )
-
-
-def executor_for(
-    options: argparse.Namespace, registry: Registry, store: Store, jobs: int | None = None
-) -> LocalProcesses:
-    """Processes that compute with the same plugins and data, and into the store."""
+def session_of(options: argparse.Namespace) -> Session:
+    """The session that a command is about."""
+    from harness import stored
     from harness.session import Session
 
-    session = Session(
-        data=data_folder(options),
+    stored.plugin_files[:] = options.plugin
+    return Session(
+        getattr(options, "store", None),
+        getattr(options, "data", None) or "data",
         plugins=plugin_files(options),
         without=switched_off(options),
         time_limit=options.time_limit,
-        jobs=jobs or options.jobs or 1,
+        jobs=getattr(options, "jobs", None) or 1,
+        trace_hooks=options.trace_hooks,
     )
-    return session.executor(store, registry)
+
+
+def registry_of(options: argparse.Namespace) -> Registry:
+    """What the plugins offer; broken ones are named."""
+    return session_of(options).registry
 
 
 def data_folder(options: argparse.Namespace) -> Path:

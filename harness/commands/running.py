@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,12 @@ from harness.commands.common import (
     OK,
     USAGE,
     data_folder,
-    executor_for,
     existing_store,
     exit_code,
     leaderboards_folder,
-    load_registry,
     print_failures,
     registry_of,
+    session_of,
 )
 from harness.errors import HarnessError
 from harness.progress import say
@@ -29,13 +27,11 @@ from harness.progress import say
 if TYPE_CHECKING:
     from harness.failures import Collected
     from harness.jobs.spec import JobSpec
-    from harness.leaderboard import Board
     from harness.plan import Request
     from harness.registry import Registry
-    from harness.statistics.selection import SelectionAudit
+    from harness.running import Pages
+    from harness.session import Session
     from harness.stored import DamagedError
-
-    Pages = tuple[Board, dict[str, list[SelectionAudit]]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,28 +44,40 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError(
             "run: --audit-selection compares the protocols in one training; leave out --protocol"
         )
-    from harness import planner
-    from harness.execute import execute
-    from harness.failures import Collected, warn_of_broken
+    from harness import running
+    from harness.failures import Collected, Failure, warn_of_broken
     from harness.store import Store
 
-    registry = load_registry(options)
+    session = session_of(options)
+    registry = session.load()
     errors: dict[str, Exception] = {}
     try:
-        request = _run_request(options, registry, errors)
+        request = running.request(
+            registry,
+            data_folder(options),
+            session.time_limit,
+            errors,
+            datasets=options.dataset,
+            models=options.model,
+            seeds=range(options.seed, options.seed + options.seeds),
+            perturbations=options.perturbation,
+            probes=() if options.no_probes else options.probe or None,
+            assigned=options.settings,
+            protocol=options.protocol,
+            audit_selection=options.audit_selection,
+        )
         _check_tables(options, registry)
     except HarnessError:
         warn_of_broken(registry)
         raise
     if options.dry_run:
-        return _dry_run(options, registry, request, errors)
-    store = Store(options.store)
+        return _dry_run(options, session, registry, request, errors)
+    store = Store(session.store_path)
     problems = Collected(store)
     for label, error in errors.items():
         problems.add(label, error)
     warn_of_broken(registry, store)
     names = [dataset.name for dataset in request.datasets]
-    to_do = planner.build(registry, store, request)
 
     def write_clean() -> None:
         # What is damaged was named, and may yet be computed again.
@@ -79,13 +87,12 @@ def run(options: argparse.Namespace) -> int:
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
 
-    if options.all:
-        for label, failure in to_do.unavailable.items():
-            say(f"Not run: {label}: {failure.why}")
-    else:
-        to_do.failures |= to_do.unavailable
-    executor = executor_for(options, registry, store)
-    failures = execute(to_do, store, registry, executor, options.time_limit, write_clean)
+    def not_run(label: str, failure: Failure) -> None:
+        say(f"Not run: {label}: {failure.why}")
+
+    executor = session.executor(store, registry)
+    said = not_run if options.all else None
+    failures = running.compute(request, store, registry, executor, write_clean, said)
     pages = _build_boards(options, registry, names, problems, damaged)
     _write_boards(options, pages, problems)
     _print_boards(options, pages)
@@ -97,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _dry_run(
     options: argparse.Namespace,
+    session: Session,
     registry: Registry,
     request: Request,
     errors: Mapping[str, Exception],
@@ -115,10 +123,10 @@ def _dry_run(
 
     warn_of_broken(registry)
     with TemporaryDirectory(prefix="harness-") as empty:
-        is_store = (options.store / store_format.NAME).exists()
-        store = Store(options.store if is_store else Path(empty))
+        is_store = (session.store_path / store_format.NAME).exists()
+        store = Store(session.store_path if is_store else Path(empty))
         plan = planner.build(registry, store, request)
-        with executor_for(options, registry, Store(Path(empty))) as executor:
+        with session.executor(Store(Path(empty)), registry) as executor:
 
             def seconds(job: JobSpec) -> float | None:
                 return executor.estimate(job) if job.estimated else None
@@ -148,31 +156,6 @@ def _dry_run(
     return code
 
 
-def _run_request(
-    options: argparse.Namespace, registry: Registry, problems: dict[str, Exception]
-) -> Request:
-    from harness import choose, plan, settings
-
-    data, minutes = data_folder(options), options.time_limit
-    models = choose.models(registry, options.model)
-    datasets = choose.datasets(registry, options.dataset, data, problems, minutes)
-    probes = [] if options.no_probes else choose.model_probes(registry, options.probe)
-    return plan.Request(
-        datasets=datasets,
-        models=models,
-        perturbations=choose.perturbations(
-            registry, options.perturbation, probes, problems, minutes
-        ),
-        perturbed=choose.perturbed(models, [m.name for m in models] if options.model else ()),
-        data=data,
-        seeds=range(options.seed, options.seed + options.seeds),
-        protocol=options.protocol,
-        audit_selection=options.audit_selection,
-        given=settings.parse(options.settings, choose.fitted(registry, models)),
-        minutes=options.time_limit,
-    )
-
-
 def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
     from harness import choose, columns
@@ -193,52 +176,31 @@ def _build_boards(
     problems: Collected,
     damaged: Callable[[str, DamagedError], None],
 ) -> list[Pages]:
-    """What the pages of datasets are made of, as far as the store has it.
-
-    What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
-    says so. Where it is the dataset itself, there are no pages.
-    """
-    from harness import leaderboard, predictions, selection
-    from harness.choose import model_probes
+    from harness import running
     from harness.store import Store
-    from harness.stored import DamagedError
 
-    store = Store(options.store)
-    published = [result for result, _ in registry.published]
-    found = []
-    for name in names:
-        if name not in store.datasets():
-            continue
-        try:
-            board = leaderboard.build(
-                store,
-                name,
-                published,
-                model_probes(registry, ()),
-                registry.perturbations,
-                options.design_effect,
-                options.temperature,
-                registry.versions,
-                predictions.careful(problems, options.time_limit),
-                partial(damaged, name),
-                options.margin,
-            )
-        except DamagedError as error:
-            damaged(name, error)
-        else:
-            found.append((board, selection.audits(store, board, partial(damaged, name))))
-    return found
+    return running.pages(
+        Store(options.store),
+        names,
+        registry,
+        problems,
+        damaged,
+        options.time_limit,
+        temperature=options.temperature,
+        design_effect=options.design_effect,
+        margin=options.margin,
+    )
 
 
 def _write_boards(options: argparse.Namespace, pages: Sequence[Pages], problems: Collected) -> None:
-    from harness import formats, mistakes, report, selection
+    from harness import error_pages, formats, report, selection_pages
     from harness.store import disk_error
 
     for board, audits in pages:
         try:
             written = formats.write(board, options.leaderboards, options.columns)
-            written += mistakes.write(board, options.leaderboards, problems)
-            written += selection.write(audits, board, options.leaderboards, problems)
+            written += error_pages.write(board, options.leaderboards, problems)
+            written += selection_pages.write(audits, board, options.leaderboards, problems)
             written += report.write_probes(board, options.leaderboards, problems)
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error

@@ -9,28 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness import comparability, drawing, predictions, reproduction
+from harness import drawing, error_analysis, reproduction
+from harness.error_analysis import COVERAGES, Curves, Risks
 from harness.failures import Collected
 from harness.kept_pictures import key_of
 from harness.leaderboard import Board
 from harness.markup import inline
 from harness.numbers import percent
-from harness.predictions import Run
 from harness.probes import Figure, Table
 from harness.report import render, write_page
 from harness.rows import Entry
-from harness.statistics import calibration, reliability
-from harness.statistics.metrics import probabilities
-from harness.types import PublishedResult
 
 SCHEMA = 2
-COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 PAIRS = 10
 """Confused pairs of classes that are shown."""
-IN_A_BIN = 25
-"""Patches of a bin that make a point of the reliability diagram worth drawing."""
 LISTED = 50
 """Patches that are listed for a person; JSON has all."""
 
@@ -40,7 +33,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     if not board.entries:
         return []
     name = f"{board.dataset['name']}-errors"
-    hard = nobody_right(board)
+    hard = error_analysis.nobody_right(board)
     lines = [
         f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
@@ -53,8 +46,8 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     confidence = "How often predictions of a confidence are right."
     coverage = "Error rate among the patches that a model is most confident about."
     pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
-        ("reliability", confidence, _draw_reliability, _reliabilities(board)),
-        ("coverage", coverage, _draw_coverage, _coverages(board)),
+        ("reliability", confidence, _draw_reliability, error_analysis.reliabilities(board)),
+        ("coverage", coverage, _draw_coverage, error_analysis.coverages(board)),
     )
     for plot, caption, draw, curves in pictures:
         path = folder / f"{name}-{plot}.png"
@@ -62,15 +55,12 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         shown = drawing.write(path, plot, partial(draw, curves), problems, caption, key)
         lines += shown
         written += [path] if shown else []
-    risks = {
-        entry.name: reliability.risk(board.truth.labels, logits, COVERAGES, board.sampling)
-        for entry, logits in _logits(board)
-    }
+    risks = error_analysis.risks(board)
     lines += [*_risks(risks), *_without_confidence(board)]
     for entry in board.entries:
         lines += [f"## {inline(entry.name)}", *_model(board, entry)]
-    for result, names in published(board):
-        if pairs := _pairs(confused(np.array(result.confusion), names)):
+    for result, names in error_analysis.published(board):
+        if pairs := _pairs(error_analysis.confused(np.array(result.confusion), names)):
             lines += [f"## {inline(result.name)}, published", *pairs]
     lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
     content = {
@@ -82,8 +72,10 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
             {
                 "model": entry.name,
                 "result": entry.record["digest"],
-                "confused": confused(np.array(entry.found[0].confusion), board.truth.classes),
-                **_confidence(board, entry.runs[0], risks.get(entry.name)),
+                "confused": error_analysis.confused(
+                    np.array(entry.found[0].confusion), board.truth.classes
+                ),
+                **error_analysis.confidence(board, entry.runs[0], risks.get(entry.name)),
                 "against_published": [
                     {
                         "class": one.name,
@@ -93,7 +85,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
                         "p": one.p,
                         "moved_to": one.moved_to,
                     }
-                    for one in against_published(board, entry)
+                    for one in error_analysis.against_published(board, entry)
                 ],
             }
             for entry in board.entries
@@ -101,16 +93,12 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "published": [
             {
                 "model": result.name,
-                "confused": confused(np.array(result.confusion), names),
+                "confused": error_analysis.confused(np.array(result.confusion), names),
             }
-            for result, names in published(board)
+            for result, names in error_analysis.published(board)
         ],
     }
     return [*write_page(folder / name, lines, content), *written]
-
-
-Risks = tuple[Figure, list[Figure]]
-"""Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
 
 
 def _risks(risks: Mapping[str, Risks]) -> list[str]:
@@ -123,58 +111,6 @@ def _risks(risks: Mapping[str, Risks]) -> list[str]:
         "coverages (area under the risk-coverage curve), and at some; with 95 % intervals.",
         render(Table(name="risk", title="", headings=headings, rows=rows)),
     ]
-
-
-def _confidence(board: Board, run: Run, risks: Risks | None) -> dict[str, Any]:
-    """What the pictures show: bins of confidence, and error against coverage.
-
-    Nothing of a model whose outputs are no probabilities, but the reason.
-    """
-    if run.no_probabilities or risks is None:
-        return {
-            "reliability": None,
-            "error_at_coverage": None,
-            "area_under_risk_coverage": None,
-            "area_under_risk_coverage_low": None,
-            "area_under_risk_coverage_high": None,
-            "confidence_empty_because": run.no_probabilities,
-        }
-    logits = run.mean_logits()
-    bins = calibration.bins(board.truth.labels, probabilities(logits), equal_mass=True)
-    area, at = risks
-    return {
-        "reliability": [
-            {"confidence": float(c), "accuracy": float(a), "n": int(n)}
-            for c, a, n in zip(bins.confidence, bins.accuracy, bins.n, strict=True)
-        ],
-        "error_at_coverage": [
-            {"coverage": share, "error": one.value, "low": one.low, "high": one.high}
-            for share, one in zip(COVERAGES, at, strict=True)
-        ],
-        "area_under_risk_coverage": area.value,
-        "area_under_risk_coverage_low": area.low,
-        "area_under_risk_coverage_high": area.high,
-        "confidence_empty_because": "",
-    }
-
-
-def nobody_right(board: Board) -> list[dict[str, Any]]:
-    """Test patches that no model gets right, by id: their class and what is predicted most."""
-    truth = board.truth
-    wrong = ~np.any([entry.right[0] for entry in board.entries], axis=0)
-    guesses = np.stack([entry.runs[0].logits().argmax(axis=1) for entry in board.entries])
-    found = []
-    for index in np.flatnonzero(wrong).tolist():
-        counts = np.bincount(guesses[:, index], minlength=len(truth.classes))
-        found.append(
-            {
-                "id": truth.ids[index],
-                "class": truth.classes[int(truth.labels[index])],
-                "predicted": truth.classes[int(counts.argmax())],
-                "models": int(counts.max()),
-            }
-        )
-    return found
 
 
 def _hard(board: Board, hard: Sequence[dict[str, Any]]) -> list[str]:
@@ -204,8 +140,8 @@ def _model(board: Board, entry: Entry) -> list[str]:
     )
     headings = ("label", *classes, "recall % (95 %)")
     parts = [render(Table(name="confusion", title="", headings=headings, rows=rows))]
-    parts += _pairs(confused(matrix, classes))
-    differences = against_published(board, entry)
+    parts += _pairs(error_analysis.confused(matrix, classes))
+    differences = error_analysis.against_published(board, entry)
     if differences:
         parts += [
             "Against the published confusion matrix; whether the protocols are comparable is in "
@@ -231,72 +167,6 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
         for pair in pairs[:PAIRS]
     )
     return [f"Most confused, of {total:,} errors: {listed}."]
-
-
-def published(board: Board) -> list[tuple[PublishedResult, tuple[str, ...]]]:
-    """Published results of the same test set, without changes, whose confusion matrix is known.
-
-    With each the names of its classes; where these are not known it is left out.
-    """
-    return [
-        (result, names)
-        for result in board.published
-        if result.perturbation == "clean"
-        and result.confusion is not None
-        and (names := comparability.class_names(result, board.dataset))
-    ]
-
-
-def confused(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Pairs of classes by how many patches of one are called the other, most first."""
-    off = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-off, axis=None, kind="stable")
-    n_of = matrix.sum(axis=1)
-    return [
-        {
-            "label": classes[i],
-            "predicted": classes[j],
-            "n": int(off[i, j]),
-            "share": float(off[i, j] / n_of[i]),
-        }
-        for i, j in zip(*np.unravel_index(order, off.shape), strict=True)
-        if off[i, j]
-    ]
-
-
-def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDifference]:
-    """Differences in recall to the published matrix of the same model on the same patches."""
-    for result, _ in published(board):
-        same = entry.record["model"], predictions.trained_on(entry.record, board.dataset)
-        if (result.name, result.trained_on) == same and not board.other_test_data(result):
-            assert result.confusion is not None
-            ours = entry.found[0].confusion
-            effect = board.sampling.design_effect
-            return reproduction.by_class(ours, result.confusion, board.truth.classes, effect)
-    return []
-
-
-Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
-"""Of each model its name, x and y."""
-
-
-def _reliabilities(board: Board) -> tuple[int, Curves]:
-    """At most so many bins, and the confidence and accuracy in them."""
-    most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
-    curves: Curves = []
-    for entry, logits in _logits(board):
-        scores = probabilities(logits)
-        bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        curves.append((entry.name, bins.confidence, bins.accuracy))
-    return most, curves
-
-
-def _coverages(board: Board) -> Curves:
-    """The share of patches that a model is most confident about, and its error rate among them."""
-    return [
-        (entry.name, *reliability.risk_coverage(board.truth.labels, logits))
-        for entry, logits in _logits(board)
-    ]
 
 
 def _draw_reliability(found: tuple[int, Curves]) -> Any:
@@ -330,15 +200,6 @@ def _axes(curves: Curves) -> tuple[Any, Any]:
     """A figure as high as its legend needs, and its axes."""
     figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
     return figure, figure.subplots()
-
-
-def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
-    """Of each model that has probabilities, what their softmax is."""
-    return [
-        (entry, entry.runs[0].mean_logits())
-        for entry in board.entries
-        if not entry.runs[0].no_probabilities
-    ]
 
 
 def _without_confidence(board: Board) -> list[str]:

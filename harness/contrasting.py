@@ -1,0 +1,82 @@
+"""What ``harness contrast`` does: train models on two versions of the same patches, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness import choose, contrast, pairing, planner, settings
+from harness.contrast import Contrast
+from harness.errors import HarnessError
+from harness.execute import execute
+from harness.failures import Failure
+from harness.plan import Request
+from harness.registry import Registry
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.local import LocalProcesses
+
+
+@dataclass(frozen=True)
+class ContrastRequest:
+    """What the user asked for."""
+
+    run: Request
+    n_train: int
+    """Training patches that both datasets have."""
+
+
+def request(
+    registry: Registry,
+    data: Path,
+    minutes: float | None,
+    one: str,
+    other: str,
+    *,
+    models: Sequence[str],
+    seeds: Sequence[int] = (0,),
+    assigned: Sequence[str] = (),
+    protocol: Literal["held-out", "published"] = "held-out",
+) -> ContrastRequest:
+    """The training of models on what two datasets share.
+
+    ``assigned`` are settings as ``KEY=VALUE``. Raises HarnessError when something that is named is
+    not known, not here, or cannot be contrasted.
+    """
+    chosen = choose.models(registry, models)
+    fitted = choose.fitted(registry, chosen)
+    for model in fitted:
+        if model.trained_on:
+            raise HarnessError(
+                f"contrast: {model.name} is pretrained and not trained here; name another model"
+            )
+    if one == other:
+        raise HarnessError(f"contrast: {one} is contrasted with itself; name two datasets")
+    first, second = choose.datasets(registry, [one, other], data)
+    names, n_train = pairing.pair(first, second, data)
+    run = Request(
+        datasets=[registry.datasets.find(name) for name in names],
+        models=chosen,
+        data=data,
+        seeds=seeds,
+        protocol=protocol,
+        given=settings.parse(assigned, fitted),
+        minutes=minutes,
+    )
+    return ContrastRequest(run, n_train)
+
+
+def compute(
+    asked: ContrastRequest, registry: Registry, store: Store, executor: LocalProcesses
+) -> tuple[Contrast, dict[str, Failure]]:
+    """Compute what the store lacks, and compare; returns what failed as well."""
+    plan = planner.build(registry, store, asked.run)
+    plan.failures |= plan.unavailable
+    failures = execute(plan, store, registry, executor, asked.run.minutes)
+    one, other = (dataset.name for dataset in asked.run.datasets)
+    names = [model.name for model in asked.run.models]
+    found = contrast.contrast(store, plan, (one, other), names, asked.n_train)
+    return replace(found, failed={n: str(why) for n, why in failures.items()}), failures

@@ -14,6 +14,7 @@ from harness.plan import Plan, Request
 from harness.registry import Registry
 from harness.store import Store
 from harness.types import Dataset
+from harness.watched import watched
 
 if TYPE_CHECKING:
     from harness.local import LocalProcesses
@@ -42,6 +43,7 @@ def audit(
     Returns what all probes have found, those that were asked before included, and what failed.
     """
     to_do = plan(registry, store, datasets, data, names)
+    executor = watched(executor, to_do, store)
     failures = execute(to_do, store, registry, executor, minutes)
     every = tuple(choose.dataset_probes(registry, ()))
     return audits.load(store, plan(registry, store, datasets, data, ()), every, failures), failures

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness import reproduction
 from harness.compare_published import ComparedCounts
 from harness.numbers import equals_p, rounded
 from harness.probes import Table
-from harness.report import render
+from harness.report import simple
 from harness.statistics import equivalence
 
 
-def text(compared: ComparedCounts) -> list[str]:
-    """Paragraphs for a person."""
+def text(compared: ComparedCounts, show: Callable[[Table], str] = simple) -> list[str]:
+    """Paragraphs for a person; ``show`` makes text of tables."""
     one, other = compared.one, compared.other
     lines = [
         *introduction(compared),
         *verdict(compared),
-        render(figures(compared), "simple"),
+        show(figures(compared)),
     ]
     if one.confusion is not None and other.confusion is not None and (one.classes or other.classes):
-        lines.append(render(reproduction.class_table(compared.recalls), "simple"))
+        lines.append(show(reproduction.class_table(compared.recalls)))
     return lines
 
 

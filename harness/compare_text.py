@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from harness.compare import Compared
 from harness.markup import visible
 from harness.numbers import equals_p, percent, points, rounded
 from harness.probes import Figure, Table
-from harness.report import render
+from harness.report import simple
 from harness.reproduction import equal_within
 from harness.statistics.paired import Comparison
 
@@ -20,12 +21,12 @@ SHOWN = 5
 """Patches of a class that are named for a person."""
 
 
-def text(compared: Compared) -> list[str]:
-    """Paragraphs for a person."""
-    lines = [*introduction(compared), render(figures(compared), "simple")]
+def text(compared: Compared, show: Callable[[Table], str] = simple) -> list[str]:
+    """Paragraphs for a person; ``show`` makes text of tables."""
+    lines = [*introduction(compared), show(figures(compared))]
     lines += about_seeds(compared)
     named = [f"{visible(name)}, only {model}: {ids}" for name, model, ids in examples(compared)]
-    return [*lines, render(patches(compared), "simple"), "\n".join(named)]
+    return [*lines, show(patches(compared)), "\n".join(named)]
 
 
 def introduction(compared: Compared) -> list[str]:

@@ -15,6 +15,7 @@ from harness.failures import Failure
 from harness.plan import Request
 from harness.registry import Registry
 from harness.store import Store
+from harness.watched import watched
 
 if TYPE_CHECKING:
     from harness.local import LocalProcesses
@@ -75,6 +76,7 @@ def compute(
     """Compute what the store lacks, and compare; returns what failed as well."""
     plan = planner.build(registry, store, asked.run)
     plan.failures |= plan.unavailable
+    executor = watched(executor, plan, store)
     failures = execute(plan, store, registry, executor, asked.run.minutes)
     one, other = (dataset.name for dataset in asked.run.datasets)
     names = [model.name for model in asked.run.models]

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from harness.contrast import Contrast
 from harness.leaderboard import Board
 from harness.markup import visible
 from harness.probes import Table
-from harness.report import cells, render, show, summary
+from harness.report import cells, show, simple, summary
 
 WIDEST = 36
 """Widest cell of a table, in letters; longer text goes on in the next line."""
@@ -44,11 +44,20 @@ def text_of_board(board: Board) -> str:
 
 
 def html_of_board(board: Board) -> str:
-    """The table of the default columns; what a reader needs to know of it is folded."""
+    """The table of the default columns; published rows and what to know of it are folded."""
     chosen, rows = formats.filled(board)
+    headings = [column.heading for column in chosen]
+    kinds = [row["result"] for row in board.rows]
+    measured, published = (
+        [row for row, kind in zip(rows, kinds, strict=True) if (kind == "published") is wanted]
+        for wanted in (False, True)
+    )
+    tables = [_table(headings, some) for some in (measured, published) if some]
+    if measured and published:
+        tables[1] = _folded(f"Published results: {len(published)}", tables[1])
     return _joined(
         _heading(board.dataset["title"]),
-        _table([column.heading for column in chosen], rows),
+        *tables,
         _folded("How to read this table", *map(_paragraph, formats.about(board))),
     )
 
@@ -99,7 +108,7 @@ def html_of_counts(compared: ComparedCounts) -> str:
 
 def text_of_contrast(found: Contrast) -> str:
     """What ``harness contrast`` prints."""
-    tables = [f"{t.title}\n\n{render(t, 'simple')}" for t in contrast_text.tables(found)]
+    tables = [f"{t.title}\n\n{simple(t)}" for t in contrast_text.tables(found)]
     return "\n\n".join([*tables, contrast_text.about(found)])
 
 
@@ -160,23 +169,20 @@ def html_of_patches(images: NDArray[np.uint8], captions: Sequence[Sequence[str]]
         lines = "".join(f"<br>{_text(line)}" for line in rest)
         shown.append(
             '<figure style="margin:0;width:150px">'
-            f'<img src="{_source(_encoded(image))}" style="width:150px" alt="{escape(first)}">'
+            f'<img src="{_jpeg(image)}" style="width:150px" alt="{escape(first)}">'
             f'<figcaption style="font-size:small;overflow-wrap:anywhere"><b>{_text(first)}</b>'
             f"{lines}</figcaption></figure>"
         )
     return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(shown)}</div>'
 
 
-def _encoded(image: NDArray[np.uint8]) -> bytes:
+def _jpeg(image: NDArray[np.uint8]) -> str:
+    """A patch for the eye, an eighth of the size that it has as PNG."""
     import cv2
 
-    done, encoded = cv2.imencode(".png", image[:, :, ::-1])
+    done, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     assert done
-    return encoded.tobytes()
-
-
-def _source(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
 def _picture(name: str, draw: Callable[[], Any]) -> str:
@@ -191,7 +197,8 @@ def _picture(name: str, draw: Callable[[], Any]) -> str:
         return ""
     # What is drawn on white stays on white.
     style = "max-width:100%;background:white"
-    shown = f'<p><img src="{_source(found.png)}" alt="{escape(title)}" style="{style}"></p>'
+    source = f"data:image/png;base64,{base64.b64encode(found.png).decode()}"
+    shown = f'<p><img src="{source}" alt="{escape(title)}" style="{style}"></p>'
     names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
     return shown + (_paragraph(f"In the picture {names}.") if names else "")
 
@@ -201,7 +208,7 @@ def _lost(failed: Mapping[str, str]) -> list[str]:
 
 
 def _of(table: Table) -> str:
-    return _table(table.headings, cells(table))
+    return _table(*cells(table))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -214,25 +221,28 @@ def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     kept = [at for at, _ in enumerate(headings) if any(row[at] for row in rows)]
     numbers = {at for at in kept if all(_is_number(row[at]) for row in rows)}
 
-    def line(tag: str, row: Sequence[str]) -> str:
+    def line(tag: str, row: Sequence[str], style: str) -> str:
         return "".join(
-            f'<{tag} style="text-align:{"right" if at in numbers else "left"};'
-            f"vertical-align:top;padding:2px 8px;"
-            f'{"white-space:nowrap" if len(row[at]) <= WIDEST else f"min-width:{WIDEST // 2}em"}">'
-            f"{row[at]}</{tag}>"
+            f'<{tag} style="text-align:{"right" if at in numbers else "left"};padding:2px 8px;'
+            f'{style};{_width(row[at]) if tag == "td" else ""}">{row[at]}</{tag}>'
             for at in kept
         )
 
-    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-    head = line("th", [_text(heading) for heading in headings])
+    body = "".join(f"<tr>{line('td', row, 'vertical-align:top')}</tr>" for row in rows)
+    head = line("th", [_text(heading) for heading in headings], "vertical-align:bottom")
     return (
         '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:4px 0">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
+def _width(cell: str) -> str:
+    return "white-space:nowrap" if len(cell) <= WIDEST else f"min-width:{WIDEST // 2}em"
+
+
 def _is_number(cell: str) -> bool:
-    return not re.search("[A-Za-z]", cell)
+    """Whether a cell is empty, a number, or a number with its interval."""
+    return not re.search("[A-Za-z]", unescape(cell).replace(" to ", ""))
 
 
 def _text(text: str) -> str:

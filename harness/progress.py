@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from harness.errors import printable
 
@@ -43,8 +45,38 @@ def draws(file: TextIO) -> bool:
     return file.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def in_notebook() -> bool:
+    """Whether this process computes the cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """A context in which nothing is shown."""
+    global instead
+    before, instead = instead, io.StringIO()
+    try:
+        yield
+    finally:
+        instead = before
+
+
+def notebook_bar(total: int | None = None, items: Iterable[Any] | None = None) -> Any:
+    """A bar of ``tqdm`` for a notebook, a line of text where ipywidgets is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ipywidgets is not installed
+        from tqdm.auto import tqdm
+    return tqdm(items, total=total, leave=False)
+
+
 def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
     """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
+    if in_notebook() and instead is None:
+        bar = notebook_bar(total, items)
+        bar.set_description(label)
+        yield from bar
+        return
     file = terminal()
     if draws(file):
         from tqdm import tqdm

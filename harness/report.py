@@ -225,17 +225,22 @@ def show(figure: Figure) -> str:
 
 
 def render(table: Table, style: str = "github") -> str:
-    """A table in a format of ``tabulate``; the numbers of a column have equally many decimals."""
-    return markup.table(table.headings, cells(table), style)
+    """A table in a format of ``tabulate``."""
+    return markup.table(*cells(table), style)
 
 
-def cells(table: Table) -> list[tuple[str, ...]]:
-    """The rows of a table as text; the numbers of a column have equally many decimals."""
+def simple(table: Table) -> str:
+    """A table in plain text, as wide as it is."""
+    return render(table, "simple")
+
+
+def cells(table: Table) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Headings and rows as text; the numbers of a column have equally many decimals."""
     columns = [
-        _column(cells, heading in CHOSEN)
-        for heading, cells in zip(table.headings, zip(*table.rows, strict=True), strict=False)
+        _column(values, heading in CHOSEN)
+        for heading, values in zip(table.headings, zip(*table.rows, strict=True), strict=False)
     ]
-    return list(zip(*columns, strict=True))
+    return table.headings, list(zip(*columns, strict=True))
 
 
 def _column(cells: Sequence[str | float | None], chosen: bool) -> list[str]:

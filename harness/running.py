@@ -17,6 +17,7 @@ from harness.statistics.equivalence import MARGIN
 from harness.statistics.selection import SelectionAudit
 from harness.store import Store
 from harness.stored import DamagedError
+from harness.watched import watched
 
 if TYPE_CHECKING:
     from harness.local import LocalProcesses
@@ -82,6 +83,7 @@ def compute(
     else:
         for label, failure in to_do.unavailable.items():
             not_run(label, failure)
+    executor = watched(executor, to_do, store)
     return execute(to_do, store, registry, executor, asked.minutes, when_clean)
 
 

@@ -11,10 +11,12 @@ board.to_dataframe()
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from harness.errors import HarnessError
 from harness.statistics.equivalence import MARGIN
@@ -32,6 +34,24 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.types import Setting
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _quietly(
+    method: Callable[Concatenate[Session, P], T],
+) -> Callable[Concatenate[Session, P], T]:
+    """A method that shows no bars and messages if its session is quiet."""
+
+    @wraps(method)
+    def quiet(self: Session, /, *given: P.args, **named: P.kwargs) -> T:
+        from harness import progress
+
+        with progress.silent() if self.quiet else nullcontext():
+            return method(self, *given, **named)
+
+    return quiet
+
 
 class Session:
     """A store of results, a folder of data, and plugins.
@@ -40,7 +60,8 @@ class Session:
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
     ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. With
-    ``trace_hooks``, each hook of a plugin that is called is named.
+    ``trace_hooks``, each hook of a plugin that is called is named. A notebook shows a bar while
+    something is computed; with ``quiet``, neither bars nor messages are shown.
     """
 
     def __init__(
@@ -53,6 +74,7 @@ class Session:
         time_limit: float | None = None,
         jobs: int = 1,
         trace_hooks: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.store_path = Path(store or os.environ.get("HARNESS_STORE") or "runs")
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
@@ -65,6 +87,7 @@ class Session:
         self.time_limit = time_limit
         self.jobs = jobs
         self.trace_hooks = trace_hooks
+        self.quiet = quiet
         self._instances: dict[str, Instance] = {}
         self._registry: Registry | None = None
         self._contents: list[bytes] = []
@@ -100,6 +123,7 @@ class Session:
             self._instances.clear()
         return self._registry
 
+    @_quietly
     def run(
         self,
         datasets: Sequence[str] | None = None,
@@ -200,6 +224,7 @@ class Session:
             self.store_path, self.registry, one, other, dataset, design_effect, margin
         )
 
+    @_quietly
     def audit(self, dataset: str, probes: Sequence[str] = ()) -> DatasetAudit:
         """What the images of a dataset give away about the class: what its probes found.
 
@@ -222,6 +247,7 @@ class Session:
             raise HarnessError(f"audit: nothing was found of {dataset}: {why}")
         return replace(found[0], failed=failed)
 
+    @_quietly
     def contrast(
         self,
         one: str,
@@ -287,6 +313,7 @@ class Session:
             self.registry.versions,
         )
 
+    @_quietly
     def patches(
         self, dataset: str, ids: Sequence[str], predictions: PatchPredictions | None = None
     ) -> Patches:

@@ -1,0 +1,61 @@
+"""A bar in a notebook for the results that a run computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from harness import progress
+from harness.jobs.spec import JobSpec
+from harness.plan import Plan, title
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.local import Event, LocalProcesses
+
+
+def watched(executor: LocalProcesses, plan: Plan, store: Store) -> LocalProcesses:
+    """An executor that shows how many of the results of a plan are there; itself elsewhere."""
+    if not progress.in_notebook() or progress.instead is not None:
+        return executor
+    total = len(plan.to_do(store))
+    return cast("LocalProcesses", Watched(executor, total)) if total else executor
+
+
+class Watched:
+    """Passes groups of jobs on to an executor and moves a bar on with each job that ends."""
+
+    def __init__(self, executor: LocalProcesses, total: int) -> None:
+        self.executor = executor
+        self.bar = progress.notebook_bar(total)
+
+    def __enter__(self) -> Watched:
+        self.executor.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            self.executor.__exit__(kind, *rest)
+        finally:
+            self.bar.close()
+
+    def estimate(self, job: JobSpec) -> float | None:
+        """Seconds that a fit takes; None when that cannot be told."""
+        return self.executor.estimate(job)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more group can be computed at once."""
+        return self.executor.has_room
+
+    def submit(self, group: Sequence[JobSpec]) -> None:
+        """Begin to compute a group."""
+        self.bar.set_description(title(group))
+        self.executor.submit(group)
+
+    def next(self, seconds: float) -> Event | None:
+        """What happened next; None if nothing did for so long."""
+        event = self.executor.next(seconds)
+        if event is not None and event.job is not None:
+            self.bar.update()
+        return event

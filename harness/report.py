@@ -253,12 +253,17 @@ def show(figure: Figure) -> str:
 
 
 def render(table: Table, style: str = "github") -> str:
-    """A table in a format of ``tabulate``; the numbers of a column have equally many decimals."""
+    """A table in a format of ``tabulate``."""
+    return markup.table(*cells(table), style)
+
+
+def cells(table: Table) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Headings and rows as text; the numbers of a column have equally many decimals."""
     columns = [
-        _column(cells, heading in CHOSEN)
-        for heading, cells in zip(table.headings, zip(*table.rows, strict=True), strict=False)
+        _column(values, heading in CHOSEN)
+        for heading, values in zip(table.headings, zip(*table.rows, strict=True), strict=False)
     ]
-    return markup.table(table.headings, list(zip(*columns, strict=True)), style)
+    return table.headings, list(zip(*columns, strict=True))
 
 
 def _column(cells: Sequence[str | float | None], chosen: bool) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import terminal
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
+log = logging.getLogger(__name__)
 
 
 def switched_off(options: argparse.Namespace) -> list[str]:
@@ -112,6 +115,60 @@ def print_json(content: Any) -> None:
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     escaped = not encoding.startswith("utf")
     print(json.dumps(content, indent=1, ensure_ascii=escaped, allow_nan=False))
+
+
+def print_text(text: str) -> None:
+    """Print an empty line, then a paragraph that fits the terminal."""
+    print(f"\n{terminal.paragraph(text, terminal.width())}")
+
+
+def show_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    details: Sequence[str] = (),
+    order: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Print a table that fits the terminal; returns the columns for which there was no room.
+
+    ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
+    enough.
+    """
+    fitted = terminal.fit(headings, rows, terminal.width(), details=details, order=order)
+    print(fitted.text)
+    return fitted.left_out
+
+
+def print_left_out(names: Sequence[str]) -> None:
+    """Print which columns there was no room for, and how to see them."""
+    if names:
+        print_text(
+            f"Columns not shown, as the terminal has {terminal.width()}: {', '.join(names)}. "
+            "Piped to `less -S`, all are printed."
+        )
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    details: Sequence[str] = (),
+    order: Sequence[str] = (),
+) -> None:
+    """Print a table that fits the terminal, and what is left out of it."""
+    print_left_out(show_table(headings, rows, details=details, order=order))
+
+
+def say_written(pages: Sequence[Sequence[Path]]) -> None:
+    """Say which files were written: the first of each group in full, others by what differs."""
+    for paths in pages:
+        for path in paths:
+            log.debug(f"wrote {path}")
+        named = [path for path in paths if path.suffix == ".md"] or list(paths[:1])
+        first, *others = [str(named[0]), *(path.name for path in named[1:])]
+        kinds = sorted({path.suffix for path in paths} - {path.suffix for path in named})
+        text = ", ".join([first, *others])
+        log.info(f"Wrote {text}" + (f"; also {', '.join(kinds)}" if kinds else ""))
 
 
 def print_failures(failures: Mapping[str, Failure]) -> None:

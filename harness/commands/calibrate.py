@@ -1,12 +1,14 @@
-"""``harness audit`` and ``harness calibrate``."""
+"""``harness calibrate``."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands import options as shared
+from harness.commands.audit import plan_probes
 from harness.commands.common import (
     FAILED,
     OK,
@@ -15,61 +17,46 @@ from harness.commands.common import (
     exit_code,
     leaderboards_folder,
     print_failures,
+    print_table,
     registry_of,
+    say_written,
 )
-from harness.progress import say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.probes import DatasetProbe
     from harness.registry import Registry
-    from harness.store import Key, Store
+    from harness.store import Key
     from harness.types import Dataset
 
-
-def audit(options: argparse.Namespace) -> int:
-    """Ask probes about datasets and write what they found."""
-    from harness import choose, report
-    from harness.execute import execute
-    from harness.failures import Collected
-    from harness.store import Store, disk_error
-
-    registry = registry_of(options)
-    data = data_folder(options)
-    datasets = choose.datasets(registry, options.dataset, data)
-    folder = leaderboards_folder(options)
-    store = Store(options.store)
-    plan = _plan_probes(registry, store, datasets, data, options.probe)
-    executor = executor_for(options, registry, store)
-    failures = execute(plan, store, registry, executor, options.time_limit)
-    found = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
-    problems = Collected(store)
-    every = choose.dataset_probes(registry, ())
-    for dataset, findings in found.items():
-        print(f"\n{dataset}\n")
-        print("\n".join(report.summary(every, findings)))
-        try:
-            written = report.write_audit(store, dataset, every, findings, folder, problems)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        say(f"Wrote {', '.join(map(str, written))}")
-    failures |= problems
-    print_failures(failures)
-    return exit_code(options, registry, FAILED if failures else OK)
+log = logging.getLogger(__name__)
+NAME = "calibrate"
+HELP = "measure on phantoms with planted faults how far probes can be trusted"
 
 
-def _plan_probes(
-    registry: Registry, store: Store, datasets: Sequence[Dataset], data: Path, names: Sequence[str]
-) -> Plan:
-    from harness import choose, planner
-    from harness.plan import Request
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    shared.several(parser, "--phantom", "only this phantom (default: all of them)")
+    shared.several(parser, "--probe", "only this probe")
+    shared.several(
+        parser,
+        "--dataset",
+        "also change patches of this dataset by known amounts, and see what is measured",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=shared.positive,
+        default=20,
+        metavar="N",
+        help="phantoms to make (default: 20)",
+    )
+    shared.data(parser)
+    shared.results(parser)
+    shared.computing(parser)
+    shared.plugins(parser)
 
-    probes = choose.dataset_probes(registry, names)
-    request = Request(datasets=datasets, models=(), probes=probes, data=data)
-    return planner.build(registry, store, request)
 
-
-def calibrate(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
     from harness import calibrate, choose, report
     from harness.execute import execute
@@ -88,7 +75,7 @@ def calibrate(options: argparse.Namespace) -> int:
     datasets = choose.datasets(registry, options.dataset, data) if options.dataset else []
     folder = leaderboards_folder(options)
     store = Store(options.store)
-    plan = _plan_probes(registry, store, datasets, data, options.probe)
+    plan = plan_probes(registry, store, datasets, data, options.probe)
     checks = _plan_checks(options, registry, plan, datasets, probes)
     of_probes = [registry.probes.plugin[probe.name] for probe in probes]
     seeds = {}
@@ -100,17 +87,18 @@ def calibrate(options: argparse.Namespace) -> int:
     at_once = options.jobs or (1 if datasets else cpu_count())
     executor = executor_for(options, registry, store, at_once)
     failures = execute(plan, store, registry, executor, options.time_limit)
-    real = report.load_findings(store, _plan_probes(registry, store, datasets, data, ()), failures)
+    real = report.load_findings(store, plan_probes(registry, store, datasets, data, ()), failures)
     tables = [
         (title, table_from(content))
         for title, key in checks.items()
         if key in store
         for content in load_json(store.folder(key), "tables.json")
     ]
+    pages = []
     for phantom in phantoms:
         keys = [key for key in seeds[phantom.name] if key in store]
         if len(keys) < options.seeds:
-            say(f"Not written: the page of {phantom.name}, of which seeds failed")
+            log.info(f"Not written: the page of {phantom.name}, of which seeds failed")
             continue
         readings = [
             Reading(**reading)
@@ -119,16 +107,18 @@ def calibrate(options: argparse.Namespace) -> int:
         ]
         page = calibrate.describe(phantom, probes, readings, real)
         for title, table in [*((table.title, table) for table in page.tables), *tables]:
-            print(f"\n{title}\n\n{report.render(table, 'simple')}")
+            print(f"\n{title}\n")
+            print_table(*report.cells(table))
         if options.probe:
-            say("Not written: the page is about all probes; leave out --probe")
+            log.info("Not written: the page is about all probes; leave out --probe")
             continue
         made = (versions(probes), options.said)
         try:
             written = report.write_calibration(phantom, page, readings, tables, *made, folder)
         except OSError as error:
             raise disk_error(error, folder) from error
-        say(f"Wrote {', '.join(map(str, written))}")
+        pages.append(written)
+    say_written(pages)
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)
 

@@ -92,7 +92,7 @@ def paragraphs(
     *about, _ = formats.about(board, kept)
     about = [text for text in about if not text.startswith(SOURCE)]
     about.append(f"What the columns mean, and where the data are from: {page}")
-    return [found[0], *(_wrapped(text, columns) for text in [*found[1:], *about])]
+    return [found[0], *(terminal.wrapped(text, columns) for text in [*found[1:], *about])]
 
 
 def _model(row: Row) -> str:
@@ -132,8 +132,3 @@ def _not_shown(board: Board, rows: Sequence[int], store: Path) -> list[str]:
     said = " and ".join(f"{count} {result}" for result, count in counts.items())
     command = f"harness leaderboard{stored.where(store)} --model '*'"
     return [f"Rows not shown: {said}. `{command}` prints them."]
-
-
-def _wrapped(text: str, columns: int | None) -> str:
-    """A paragraph wrapped, unless it is one of lines."""
-    return text if "\n" in text else terminal.paragraph(text, columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from harness.numbers import equals_p, percent, points, rounded
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import suggest
-from harness.report import render
+from harness.report import simple
 from harness.reproduction import equal_within
 from harness.rows import Entry
 from harness.statistics import design_effect as widening
@@ -201,8 +201,8 @@ def _differing(truth: GroundTruth, one: Any, other: Any) -> dict[str, dict[str, 
     }
 
 
-def text(compared: Compared) -> list[str]:
-    """Paragraphs for a person."""
+def text(compared: Compared, show: Callable[[Table], str] = simple) -> list[str]:
+    """Paragraphs for a person; ``show`` makes text of tables."""
     one, other = compared.one.name, compared.other.name
     n = len(compared.truth.labels)
     lines = [f"{one} and {other} on {compared.truth.dataset}, {n:,} test patches."]
@@ -227,10 +227,10 @@ def text(compared: Compared) -> list[str]:
             "Patches count as independent. Where several are of one patient, intervals are too "
             "narrow and p too small."
         )
-    lines.append(render(_figures(compared), "simple"))
+    lines.append(show(_figures(compared)))
     if compared.seeds:
         lines.append(_seeds(compared, compared.seeds))
-    lines.append(render(_patches(compared), "simple"))
+    lines.append(show(_patches(compared)))
     named = []
     for name, kinds in compared.differing.items():
         for kind, model in (("one", one), ("other", other)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from harness.numbers import equals_p, rounded
 from harness.predictions import GroundTruth
 from harness.probes import Figure, Table
 from harness.registry import Plugin, absent
-from harness.report import render
+from harness.report import simple
 from harness.rows import Entry
 from harness.statistics import equivalence, intervals
 from harness.statistics.intervals import INDEPENDENT, Sampling
@@ -97,9 +97,11 @@ def text(
     known: Sequence[PublishedResult],
     design_effect: float = 1.0,
     margin: float = equivalence.MARGIN,
+    show: Callable[[Table], str] = simple,
 ) -> list[str]:
     """Paragraphs for a person. Raises HarnessError when the sides are of different test patches.
 
+    ``show`` makes text of tables.
     ``known`` are published results, of which those of the same test set tell how it is composed.
     ``design_effect`` is the one that the intervals of the sides have, and ``margin`` the difference
     in accuracy within which they count as equal.
@@ -131,12 +133,12 @@ def text(
         *provided,
         *assumed,
         *_verdict(one, other, design_effect, margin),
-        render(_figures(one, other), "simple"),
+        show(_figures(one, other)),
     ]
     classes = _classes(one) or _classes(other)
     if one.confusion is not None and other.confusion is not None and classes:
         found = reproduction.by_class(one.confusion, other.confusion, classes, design_effect)
-        lines.append(render(reproduction.class_table(found), "simple"))
+        lines.append(show(reproduction.class_table(found)))
     return lines
 
 
@@ -189,9 +191,12 @@ def _figures(one: Side, other: Side) -> Table:
             shown = [rounded(gap.value, 4, signed=True), " to ".join(ends)]
         values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (figure, theirs)]
         rows.append((name.replace("_", " "), *values, *shown))
+    names = [one.name, other.name]
+    if all(name.startswith(PREFIX) for name in names):
+        names = [name.removeprefix(PREFIX) for name in names]
     return Table(
         name="figures",
         title="",
-        headings=("figure", one.name, other.name, "difference", "95 % interval"),
+        headings=("figure", *names, "difference", "95 % interval"),
         rows=tuple(rows),
     )

@@ -257,6 +257,11 @@ def render(table: Table, style: str = "github") -> str:
     return markup.table(*cells(table), style)
 
 
+def simple(table: Table) -> str:
+    """A table in plain text, as wide as it is."""
+    return render(table, "simple")
+
+
 def cells(table: Table) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Headings and rows as text; the numbers of a column have equally many decimals."""
     columns = [

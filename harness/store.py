@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -28,8 +29,9 @@ from typing import Any
 
 from harness import digests, store_format, stored
 from harness.errors import HarnessError
-from harness.progress import say
 from harness.stored import RECORD, DamagedError, Record, file_name
+
+log = logging.getLogger(__name__)
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
@@ -78,13 +80,15 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.keeps_failures = True
+        """Whether why something failed is written to ``errors``; a dry run writes nothing."""
         self.damaged: dict[str, DamagedError] = {}
         """By digest: results that were looked for, are there, and do not prove themselves."""
         why = store_format.fault(root)
         if not why:
             return
         if any((root / kind).is_dir() for kind in KINDS):
-            say(f"WARNING: {root / store_format.NAME}: {why}; it is written again")
+            log.warning(f"{root / store_format.NAME}: {why}; it is written again")
         try:
             root.mkdir(parents=True, exist_ok=True)
             write_atomically(root / store_format.NAME, store_format.text())
@@ -128,7 +132,7 @@ class Store:
     def warn_of_damaged(self, keys: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
         for error in [self.damaged[k.digest] for k in keys if k.digest in self.damaged]:
-            say(f"WARNING: {error.path}: {error.why}; this result is computed again")
+            log.warning(f"{error.path}: {error.why}; this result is computed again")
 
     def find(self, key: Key) -> Path | None:
         """The folder of a result; None if there is none. Raises DamagedError."""
@@ -272,7 +276,7 @@ class Store:
                 self.current(dataset)
             except DamagedError as error:
                 if error.path == self._current(dataset):
-                    say(f"WARNING: {error.path}: {error.why}; it is written again")
+                    log.warning(f"{error.path}: {error.why}; it is written again")
 
     def has_current(self, dataset: str) -> bool:
         """Whether it was ever set which copy of a dataset was used last."""

@@ -219,6 +219,8 @@ class Worker:
             ) from error
         if self.closed:  # meanwhile
             self._end("interrupted")
+        cores = f"cores {', '.join(map(str, self.cpus))}" if self.cpus else "all cores"
+        log.debug(f"process {self.child.process.pid} is started to compute, on {cores}")
         assert self.child.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.child.process.stderr, marker.encode())

@@ -171,3 +171,13 @@ def paragraph(text: str, columns: int | None, indent: str = "") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def wrapped(text: str, columns: int | None, indent: str = "  ") -> str:
+    """A paragraph, or lines each of which is wrapped where it is too long."""
+    if columns is None or "\n" not in text:
+        return paragraph(text, columns)
+    return "\n".join(
+        line if _columns(line) <= columns else paragraph(line, columns, indent)
+        for line in text.split("\n")
+    )

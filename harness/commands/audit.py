@@ -16,6 +16,7 @@ from harness.commands.common import (
     exit_code,
     leaderboards_folder,
     print_failures,
+    print_parts,
     registry_of,
     say_written,
 )
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     pages = []
     for dataset, findings in found.items():
         print(f"\n{dataset}\n")
-        print("\n".join(report.summary(every, findings)))
+        indent = " " * (max(map(len, findings)) + len("  FLAG  "))
+        print_parts(["\n".join(report.summary(every, findings))], indent)
         try:
             pages.append(report.write_audit(store, dataset, every, findings, folder, problems))
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from harness.stored import DamagedError
 
     Pages = tuple[Board, dict[str, list[SelectionAudit]]]
+
+log = logging.getLogger(__name__)
 
 
 def check_wishes(options: argparse.Namespace, registry: Registry) -> None:
@@ -76,6 +79,9 @@ def build(
         except DamagedError as error:
             damaged(name, error)
         else:
+            for entry in board.entries:
+                for run in entry.runs:
+                    log.debug(f"{name}: {entry.name}: figures from {run.clean}")
             found.append((board, selection.audits(store, board, partial(damaged, name))))
     return found
 

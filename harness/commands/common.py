@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.failures import Failure
     from harness.local import LocalProcesses
+    from harness.probes import Table
     from harness.registry import Registry
     from harness.store import Store
 
@@ -122,30 +123,13 @@ def print_text(text: str) -> None:
     print(f"\n{terminal.paragraph(text, terminal.width())}")
 
 
-def show_table(
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    details: Sequence[str] = (),
-    order: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Print a table that fits the terminal; returns the columns for which there was no room.
+def print_parts(parts: Sequence[str], indent: str = "  ") -> None:
+    """Print paragraphs and texts of several lines, with empty lines between.
 
-    ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
-    enough.
+    Lines that are too long go on with ``indent``.
     """
-    fitted = terminal.fit(headings, rows, terminal.width(), details=details, order=order)
-    print(fitted.text)
-    return fitted.left_out
-
-
-def print_left_out(names: Sequence[str]) -> None:
-    """Print which columns there was no room for, and how to see them."""
-    if names:
-        print_text(
-            f"Columns not shown, as the terminal has {terminal.width()}: {', '.join(names)}. "
-            "Piped to `less -S`, all are printed."
-        )
+    columns = terminal.width()
+    print("\n\n".join(terminal.wrapped(part, columns, indent) for part in parts))
 
 
 def print_table(
@@ -155,8 +139,41 @@ def print_table(
     details: Sequence[str] = (),
     order: Sequence[str] = (),
 ) -> None:
-    """Print a table that fits the terminal, and what is left out of it."""
-    print_left_out(show_table(headings, rows, details=details, order=order))
+    """Print a table that fits the terminal, and which columns there was no room for.
+
+    ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
+    enough.
+    """
+    columns = terminal.width()
+    fitted = terminal.fit(headings, rows, columns, details=details, order=order)
+    print(fitted.text)
+    print_left_out(fitted.left_out)
+
+
+def print_left_out(names: Sequence[str]) -> None:
+    """Print which columns there was no room for, and how to see them."""
+    if names:
+        print_text(_left_out(names))
+
+
+def _left_out(names: Sequence[str]) -> str:
+    return (
+        f"Columns not shown, as the terminal has {terminal.width()}: {', '.join(names)}. "
+        "Piped to `less -S`, all are printed."
+    )
+
+
+def table_text(table: Table) -> str:
+    """The text of a table that fits the terminal."""
+    from harness import report
+
+    columns = terminal.width()
+    # Which patches only one model gets right is also listed by class.
+    counts = [name for name in table.headings if name.startswith(("both ", "only "))]
+    order = sorted(counts, key=lambda name: not name.startswith("both "))
+    fitted = terminal.fit(*report.cells(table), columns, order=order)
+    left_out = terminal.paragraph(_left_out(fitted.left_out), columns)
+    return fitted.text + (f"\n\n{left_out}" if fitted.left_out else "")
 
 
 def say_written(pages: Sequence[Sequence[Path]]) -> None:

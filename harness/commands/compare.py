@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from harness.commands import options as shared
-from harness.commands.common import existing_store, exit_code, print_json, registry_of
+from harness.commands.common import (
+    existing_store,
+    exit_code,
+    print_json,
+    print_parts,
+    registry_of,
+    table_text,
+)
 from harness.errors import HarnessError
 
 NAME = "compare"
@@ -57,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
             or published.of_result(results, name, test_set, registry.plugins, sampling)
             for name in names
         ]
-        print("\n\n".join(published.text(sides[0], sides[1], results, effect, margin)))
+        print_parts(published.text(sides[0], sides[1], results, effect, margin, table_text))
         return exit_code(options, registry)
     dataset = _compared_dataset(options)
     store = existing_store(options)
@@ -68,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(comparing.as_json(compared))
     else:
-        print("\n\n".join(comparing.text(compared)))
+        print_parts(comparing.text(compared, table_text))
     return exit_code(options, registry)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.commands import options as shared
 from harness.commands.common import (
     data_folder,
@@ -13,7 +14,6 @@ from harness.commands.common import (
     print_table,
     print_text,
     registry_of,
-    show_table,
 )
 
 NAME = "list"
@@ -69,8 +69,14 @@ def run(options: argparse.Namespace) -> int:
             rows, advice = listing.brief(rows)
             print(f"\n{title}\n")
             if rows:
-                fitting = {"details": listing.DETAILS, "order": listing.ORDER}
-                left_out |= dict.fromkeys(show_table(*listing.cells(rows), **fitting))
+                fitted = terminal.fit(
+                    *listing.cells(rows),
+                    terminal.width(),
+                    details=listing.DETAILS,
+                    order=listing.ORDER,
+                )
+                print(fitted.text)
+                left_out |= dict.fromkeys(fitted.left_out)
             else:
                 print("(none)")
             if advice:

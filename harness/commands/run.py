@@ -150,6 +150,7 @@ def _dry_run(
     with TemporaryDirectory(prefix="harness-") as empty:
         is_store = (options.store / store_format.NAME).exists()
         store = Store(options.store if is_store else Path(empty))
+        store.keeps_failures = False
         plan = planner.build(registry, store, request)
         with executor_for(options, registry, Store(Path(empty))) as executor:
 

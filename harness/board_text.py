@@ -86,7 +86,7 @@ def paragraphs(
     if fitted.left_out:
         left = ",".join(name for name in table if table[name][0] in fitted.left_out)
         found.append(
-            f"Columns not shown, as the terminal has {columns}: {', '.join(fitted.left_out)}. "
+            f"Columns not shown, as the terminal has {columns}: {'; '.join(fitted.left_out)}. "
             f"`--columns {shlex.quote(left)}` prints them; piped to `less -S`, all are printed."
         )
     *about, _ = formats.about(board, kept)

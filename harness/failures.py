@@ -117,7 +117,7 @@ class Collected(dict[str, Failure]):
 
 
 def record(store: Store, dataset: str, data: str, failed: FailedModel) -> None:
-    """Remember that a model failed on the copy of a dataset with the fingerprint ``data``."""
+    """Remember that a model failed on the instance of a dataset with the fingerprint ``data``."""
     with contextlib.suppress(OSError):  # the run has just said the same
         forget(store, dataset, data, failed.model)
         with store.write(key(dataset, data, failed.model)) as (_, content):
@@ -145,7 +145,7 @@ def recorded(
     data: str,
     damaged: Callable[[DamagedError], None] | None = None,
 ) -> list[FailedModel]:
-    """The models that failed on a copy of a dataset.
+    """The models that failed on a instance of a dataset.
 
     Records that are damaged are handed to ``damaged``; without it, DamagedError is raised.
     """

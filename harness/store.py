@@ -256,7 +256,7 @@ class Store:
             removed.unlink(missing_ok=True)
 
     def set_current(self, key: Key) -> None:
-        """Remember which copy of a dataset was used last: the leaderboard is about that one."""
+        """Remember which instance of a dataset was used last: the leaderboard is about that one."""
         self.point_to(key.dataset, key.digest)
 
     def point_to(self, dataset: str, digest: str) -> None:
@@ -270,7 +270,7 @@ class Store:
         write_atomically(pointer, text)
 
     def warn_of_current(self, dataset: str) -> None:
-        """Name a damaged pointer to the copy of a dataset that was used last."""
+        """Name a damaged pointer to the instance of a dataset that was used last."""
         if self.folders("dataset", dataset):
             try:
                 self.current(dataset)
@@ -279,7 +279,7 @@ class Store:
                     log.warning(f"{error.path}: {error.why}; it is written again")
 
     def has_current(self, dataset: str) -> bool:
-        """Whether it was ever set which copy of a dataset was used last."""
+        """Whether it was ever set which instance of a dataset was used last."""
         return os.path.lexists(self._current(dataset))
 
     def datasets(self) -> list[str]:
@@ -289,7 +289,7 @@ class Store:
         return sorted({folder.name for folder in found if any(_inside(folder))})
 
     def current(self, dataset: str) -> Path:
-        """The result folder of the copy of a dataset that was used last.
+        """The result folder of the instance of a dataset that was used last.
 
         Raises DamagedError when it, or what points to it, is not as it was written.
         """
@@ -298,7 +298,7 @@ class Store:
         try:
             name = digests.read_bytes(pointer).decode("ascii").strip()
             if name not in [folder.name for folder in _inside(splits)]:
-                raise ValueError("names no copy of the dataset")
+                raise ValueError("names no instance of the dataset")
         except FileNotFoundError:
             raise DamagedError(pointer, "is missing", splits / "current") from None
         except (OSError, ValueError) as error:

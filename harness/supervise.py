@@ -311,8 +311,8 @@ def _how_it_died(started: child.Child) -> str:
     code = started.process.poll()
     if code in signals.ENDING:  # a system that ends both tells this process any moment
         time.sleep(5 * TICK)
-    mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
-    return f"{child.how_it_died(code)}; {mend}"
+    fix = "use less of it" if code == child.KILLED else "report it to the plugin's author"
+    return f"{child.how_it_died(code)}; {fix}"
 
 
 def _last_lines(printed: Printed | None) -> str:

@@ -17,6 +17,7 @@ from harness.commands.common import (
     leaderboards_folder,
     print_failures,
     print_parts,
+    print_text,
     registry_of,
     say_written,
 )
@@ -63,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     for dataset, findings in found.items():
         print(f"\n{dataset}\n")
         indent = " " * (max(map(len, findings)) + len("  FLAG  "))
-        print_parts(["\n".join(report.summary(every, findings))], indent)
+        *lines, _, legend = report.summary(every, findings)
+        print_parts(["\n".join(lines)], indent)
+        print_text(legend)
         try:
             pages.append(report.write_audit(store, dataset, every, findings, folder, problems))
         except OSError as error:

@@ -158,7 +158,7 @@ def print_left_out(names: Sequence[str]) -> None:
 
 def _left_out(names: Sequence[str]) -> str:
     return (
-        f"Columns not shown, as the terminal has {terminal.width()}: {', '.join(names)}. "
+        f"Columns not shown, as the terminal has {terminal.width()}: {'; '.join(names)}. "
         "Piped to `less -S`, all are printed."
     )
 

@@ -127,10 +127,10 @@ class Checking:
                 yield self._broken(*_hung(process, self.minutes), folder)
                 return
 
-    def _broken(self, seen: str, mend: str, folder: Path) -> Outcome:
+    def _broken(self, seen: str, fix: str, folder: Path) -> Outcome:
         """The promise that was under way is broken."""
         if self.cases is None:
-            raise HarnessError(f"check: loading the plugins {seen}; {mend}")
+            raise HarnessError(f"check: loading the plugins {seen}; {fix}")
         self.lost += self.making
         self.making = []
         name, text, own = self.cases[self.done]
@@ -139,7 +139,7 @@ class Checking:
         details = stack.read_text(encoding="utf-8", errors="replace") if stack.exists() else ""
         current = details.rpartition("Current thread")[2]
         frames = re.findall(r'File "(.+)", line (\d+)', current + details)
-        error = Broken(seen + innermost(frames[::-1], own), mend)
+        error = Broken(seen + innermost(frames[::-1], own), fix)
         return Outcome(name, text, "BROKEN", str(error), details)
 
 
@@ -153,10 +153,10 @@ def _hung(process: subprocess.Popen[bytes], minutes: float) -> tuple[str, str]:
 
 def _died(code: int) -> tuple[str, str]:
     if code >= 0:
-        mend = "return, or raise an exception"
+        fix = "return, or raise an exception"
     else:
-        mend = "use less of it" if -code == signal.SIGKILL else "see more with --traceback"
-    return child.how_it_died(code), mend
+        fix = "use less of it" if -code == signal.SIGKILL else "see more with --traceback"
+    return child.how_it_died(code), fix
 
 
 def work() -> None:

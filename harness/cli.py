@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness",
         description="Benchmark histopathology patch classifiers: how accurate, how sure, and how "
-        "much of it color or compression alone explains.",
+        "much of\nit color or compression alone explains.",
         epilog=options.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -84,6 +84,8 @@ def fit(
             leave_out(spare[0])
         while _total([least[n] for n in kept]) > columns and kept[1:]:
             leave_out([*first_of(order), kept[-1]][0])
+        if _total([least[n] for n in kept]) > columns:
+            least[0] = max(_longest_word(text) for text in [headings[0], *cells[0]])
     widths = _widths({n: least[n] for n in kept}, {n: most[n] for n in kept}, columns)
     lines = _lines([headings[number] for number in kept], widths, bottom=True)
     lines.append(GAP.join("-" * one for one in widths))
@@ -95,14 +97,17 @@ def fit(
 
 def _least(heading: str, cells: Sequence[str]) -> int:
     """The narrowest that a column can be without breaking words or making columns of words."""
-    found = max(map(_columns, heading.split() or [""]))
+    found = _longest_word(heading)
     for cell in cells:
         wide = _columns(cell)
         if wide > SHORT:
-            words = max(map(_columns, cell.split()))
-            wide = min(wide, max(words, SHORT, math.ceil(1.1 * wide / LINES)))
+            wide = min(wide, max(_longest_word(cell), SHORT, math.ceil(1.1 * wide / LINES)))
         found = max(found, wide)
     return found
+
+
+def _longest_word(text: str) -> int:
+    return max(map(_columns, text.split()), default=0)
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +12,10 @@ from harness.boundary import contained
 from harness.errors import HarnessError
 from harness.limit import limited
 from harness.probes import DatasetProbe, ModelProbe
-from harness.progress import say
 from harness.registry import Registry, left_out
 from harness.types import Dataset, DerivedModel, Features, Model, Perturbation
+
+log = logging.getLogger(__name__)
 
 
 def lacks(registry: Registry, name: str, above: tuple[str, ...] = ()) -> str:
@@ -97,7 +99,7 @@ def datasets(
         elif names:
             raise HarnessError(f"dataset {name}: {lack}")
         else:
-            say(f"Not run: dataset {name}: {lack}")
+            log.info(f"Not run: dataset {name}: {lack}")
     return chosen
 
 
@@ -114,7 +116,7 @@ def models(registry: Registry, names: Sequence[str]) -> list[Model | DerivedMode
         elif names:
             raise HarnessError(f"model {name} {lack}")
         else:
-            say(f"Not run: model {name} {lack}")
+            log.info(f"Not run: model {name} {lack}")
     return chosen
 
 

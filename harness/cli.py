@@ -1,4 +1,4 @@
-"""The command line: what can be said, and what becomes of mistakes. No logic lives here."""
+"""The command line: it registers the commands, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,12 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
-from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from harness import commands, console, signals
+from harness import console, messages, signals
+from harness.commands import COMMANDS, options
 from harness.commands.common import FAILED, USAGE
 from harness.errors import HarnessError, one_line
-from harness.new_plugin import KINDS
-from harness.statistics.equivalence import MARGIN
-
-LISTED = (
-    *("datasets", "models", "families", "readers", "perturbations", "probes", "phantoms"),
-    "published",
-)
-"""What ``harness list`` lists."""
-EXIT_CODES = """\
-exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
-3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
-SIGTERM, 129 by SIGHUP. Finished results are kept in any case.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,15 +54,22 @@ def _command(arguments: Sequence[str]) -> int:
     if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
         warnings.simplefilter("ignore")
     try:
-        options = parse(arguments)
+        asked = parse(arguments)
     except SystemExit as end:  # of argparse, which has said what there is to say
         return end.code if isinstance(end.code, int) else USAGE
-    code: int = options.command(options)
+    handler, level = messages.ConsoleHandler(), messages.LEVELS[asked.messages]
+    with messages.handled(handler, level, bars=asked.messages != "quiet"):
+        try:
+            code: int = asked.command(asked)
+        except (Exception, SystemExit):
+            if asked.traceback:
+                traceback.print_exc()
+            raise
     return code
 
 
 def _failed(error: BaseException) -> int:
-    """Say in a line what went wrong; the details go to a file if nobody has expected it."""
+    """Print in a line what went wrong; the details go to a file if nobody has expected it."""
     if isinstance(error, HarnessError):
         print(f"harness: error: {one_line(str(error))}", file=sys.stderr)
         return USAGE
@@ -110,439 +104,36 @@ def _failed(error: BaseException) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What a command line asks for."""
+    """What a command line asks for; ``command`` is the function that does it."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    for name, value in vars(options).items():
+    asked = parser.parse_args(arguments)
+    for name, value in vars(asked).items():
         if "" in (value if isinstance(value, list | tuple) else [value]):
             option = {"settings": "set"}.get(name, name)
             parser.error(f"argument {option}: must not be empty")
-    options.said = shlex.join(["harness", *arguments])
-    return options
+    asked.said = shlex.join(["harness", *arguments])
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness",
         description="Benchmark histopathology patch classifiers: how accurate, how sure, and how "
-        "much of it color or compression alone explains.",
-        epilog=EXIT_CODES,
+        "much of\nit color or compression alone explains.",
+        epilog=options.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version", action="version", version=f"harness {version_of('histo-harness')}"
     )
-    plugins = argparse.ArgumentParser(add_help=False)
-    plugins.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        metavar="PLUGIN",
-        help="switch a plugin off, by its name or its distribution's "
-        "($HARNESS_WITHOUT: several, with commas)",
-    )
-    plugins.add_argument(
-        "--strict",
-        action="store_true",
-        help="exit with 3 when a plugin is broken (run always does)",
-    )
-    plugins.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        type=_path,
-        metavar="FILE",
-        help="load a plugin from a .py file, or what a .toml file describes "
-        "($HARNESS_PLUGINS: several, with commas)",
-    )
-    plugins.add_argument(
-        "--trace-hooks", action="store_true", help="say which hook of which plugin is called"
-    )
-    plugins.add_argument(
-        "--time-limit",
-        type=_minutes,
-        default=os.environ.get("HARNESS_TIME_LIMIT") or None,
-        metavar="MINUTES",
-        help="end what takes longer, and go on with the rest ($HARNESS_TIME_LIMIT; default: none)",
-    )
-    data = argparse.ArgumentParser(add_help=False)
-    data.add_argument(
-        "--data",
-        type=_folder,
-        default=os.environ.get("HARNESS_DATA") or None,
-        metavar="DIR",
-        help="folder with the datasets, unpacked or as zips ($HARNESS_DATA; default: data)",
-    )
-    stored = argparse.ArgumentParser(add_help=False)
-    stored.add_argument(
-        "--store",
-        type=_folder,
-        default=os.environ.get("HARNESS_STORE") or "runs",
-        metavar="DIR",
-        help="folder with the stored results ($HARNESS_STORE; default: runs)",
-    )
-    results = argparse.ArgumentParser(add_help=False, parents=[stored])
-    results.add_argument(
-        "--leaderboards",
-        type=_folder,
-        default=Path("leaderboards"),
-        metavar="DIR",
-        help="folder to write the tables to (default: leaderboards)",
-    )
-    judged = argparse.ArgumentParser(add_help=False)
-    judged.add_argument(
-        "--design-effect",
-        type=_design_effect,
-        default=1.0,
-        metavar="X",
-        help="widen intervals, ranks and verdicts as if variances were X times those of "
-        "independent patches (default: 1)",
-    )
-    judged.add_argument(
-        "--margin",
-        type=_margin,
-        default=MARGIN,
-        metavar="POINTS",
-        help="percentage points of accuracy within which models count as equal "
-        f"(default: {100 * MARGIN:g})",
-    )
-    tables = argparse.ArgumentParser(add_help=False, parents=[judged])
-    tables.add_argument(
-        "--columns",
-        type=lambda text: tuple(filter(None, text.split(","))),
-        default=("default",),
-        metavar="NAME,...",
-        help="columns of the tables: sets (default, figures, calibration, published, seeds, run, "
-        "probes, all) and single columns, such as macro_f1",
-    )
-    tables.add_argument(
-        "--temperature",
-        action="store_true",
-        help="add a row for each model with its logits scaled by a temperature that is fitted on "
-        "the held-out part",
-    )
-    computing = argparse.ArgumentParser(add_help=False)
-    computing.add_argument(
-        "--jobs",
-        type=_positive,
-        metavar="N",
-        help="compute with N processes at once, each with its share of cores and GPUs (default: 1; "
-        "calibrate: one for each core)",
-    )
-    fitting = argparse.ArgumentParser(add_help=False)
-    fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
-    fitting.add_argument(
-        "--seeds",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="train N times, with the seeds from --seed on (default: 1)",
-    )
-    fitting.add_argument(
-        "--protocol",
-        choices=["held-out", "published"],
-        default="held-out",
-        help="choose checkpoints on a held-out part of the training patches (default), or on the "
-        "test patches as published",
-    )
-    fitting.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="[MODEL.]KEY=VALUE",
-        help="change a setting of the models, e.g. epochs=5",
-    )
-    added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    run = added.add_parser(
-        "run",
-        parents=[plugins, data, results, tables, computing, fitting],
-        help="compute what the store lacks, then write the leaderboards",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    run.add_argument("--all", action="store_true", help="every dataset and model that can run here")
-    run.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="say what would be computed, about how long fitting takes, and what is missing",
-    )
-    run.add_argument("--dataset", action="append", default=[], metavar="NAME")
-    run.add_argument("--model", action="append", default=[], metavar="NAME")
-    run.add_argument(
-        "--perturbation",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also predict under this perturbation at all its levels, and store the logits",
-    )
-    asked = run.add_mutually_exclusive_group()
-    asked.add_argument(
-        "--probe",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="ask only this probe of the models (default: all of them)",
-    )
-    asked.add_argument(
-        "--no-probes", action="store_true", help="predict clean patches only; quicker"
-    )
-    run.add_argument(
-        "--audit-selection",
-        action="store_true",
-        help="let each epoch predict the test patches as well, and say what choosing the epoch "
-        "on them would have added to the accuracy",
-    )
-    run.set_defaults(command=commands.run)
-
-    audit = added.add_parser(
-        "audit",
-        parents=[plugins, data, results, computing],
-        help="ask of a dataset what color, compression and clipping give away",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    audit.add_argument("--dataset", action="append", default=[], metavar="NAME", required=True)
-    audit.add_argument(
-        "--probe", action="append", default=[], metavar="NAME", help="only this probe"
-    )
-    audit.set_defaults(command=commands.audit)
-
-    calibrate = added.add_parser(
-        "calibrate",
-        parents=[plugins, data, results, computing],
-        help="measure on phantoms with planted faults how far probes can be trusted",
-    )
-    calibrate.add_argument("--phantom", action="append", default=[], metavar="NAME")
-    calibrate.add_argument(
-        "--probe", action="append", default=[], metavar="NAME", help="only this probe"
-    )
-    calibrate.add_argument(
-        "--dataset",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also change patches of this dataset by known amounts, and see what is measured",
-    )
-    calibrate.add_argument(
-        "--seeds", type=_positive, default=20, metavar="N", help="phantoms to make (default: 20)"
-    )
-    calibrate.set_defaults(command=commands.calibrate)
-
-    listing = added.add_parser(
-        "list",
-        parents=[plugins, data],
-        help="datasets, models, perturbations, probes and published results",
-    )
-    listing.add_argument(
-        "kinds",
-        nargs="*",
-        type=_kind,
-        metavar="KIND",
-        help=f"only these: {', '.join(LISTED)}",
-    )
-    listing.add_argument("--model", metavar="NAME", help="one model, with its settings")
-    listing.add_argument("--json", action="store_true", help="as JSON")
-    listing.set_defaults(command=commands.list_)
-
-    shown = added.add_parser("plugins", parents=[plugins], help="what is installed, what failed")
-    shown.add_argument(
-        "--json", action="store_true", help="as JSON, with every name and the tracebacks"
-    )
-    shown.set_defaults(command=commands.plugins)
-
-    check = added.add_parser(
-        "check",
-        parents=[plugins, data],
-        help="see whether a plugin, or what it offers, keeps what every plugin promises",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    check.add_argument("names", nargs="*", metavar="NAME", help="e.g. my_plugin or my-model")
-    check.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="check with a few patches of this dataset (default: the first demo dataset)",
-    )
-    check.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="[MODEL.]KEY=VALUE",
-        help="change a setting of the models, e.g. epochs=1",
-    )
-    check.add_argument(
-        "--traceback", action="store_true", help="show where a plugin raised an exception"
-    )
-    check.add_argument("--promises", action="store_true", help="list what is promised, and stop")
-    check.set_defaults(command=commands.check)
-
-    new_plugin = added.add_parser(
-        "new-plugin", help="write a small distribution to start a plugin from"
-    )
-    new_plugin.add_argument("name", metavar="NAME", help="e.g. my-model")
-    new_plugin.add_argument("--kind", choices=list(KINDS), required=True)
-    new_plugin.add_argument(
-        "--folder",
-        type=_folder,
-        default=Path(),
-        metavar="DIR",
-        help="where to put its folder (default: here)",
-    )
-    new_plugin.set_defaults(command=commands.new_plugin)
-
-    board = added.add_parser(
-        "leaderboard",
-        parents=[plugins, results, tables],
-        help="write the tables again from the store",
-    )
-    board.set_defaults(command=commands.leaderboard)
-
-    for_results = added.add_parser("results", help="see what is stored, and remove some of it")
-    results_commands = for_results.add_subparsers(
-        title="commands", required=True, metavar="COMMAND"
-    )
-    filters = argparse.ArgumentParser(add_help=False, parents=[stored])
-    for option, about in (
-        ("--dataset", "only results on this dataset; several times: on these"),
-        ("--model", "only results of this model; several times: of these"),
-    ):
-        filters.add_argument(option, action="append", default=[], metavar="NAME", help=about)
-    filters.add_argument("--failed", action="store_true", help="only models that failed")
-    list_results = results_commands.add_parser(
-        "list",
-        parents=[filters],
-        help="a row for each run: settings, seed, size, digest, and whether it is damaged",
-    )
-    list_results.set_defaults(command=commands.list_results)
-    remove_results = results_commands.add_parser(
-        "remove",
-        parents=[filters],
-        help="remove runs, with what is computed from them and what nothing else needs",
-    )
-    remove_results.add_argument(
-        "digests", nargs="*", metavar="DIGEST", help="results to remove, as the list names them"
-    )
-    remove_results.add_argument(
-        "--yes", action="store_true", help="remove them; without it, only say what would go"
-    )
-    remove_results.set_defaults(command=commands.remove_results)
-
-    for_stores = added.add_parser("store", help="bring stores together")
-    store_commands = for_stores.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    merge_stores = store_commands.add_parser(
-        "merge", help="copy the results of other stores, such as those of other machines, into one"
-    )
-    merge_stores.add_argument("into", type=_folder, metavar="STORE")
-    merge_stores.add_argument("sources", type=_folder, nargs="+", metavar="OTHER")
-    merge_stores.set_defaults(command=commands.merge_stores)
-
-    compare = added.add_parser(
-        "compare",
-        parents=[plugins, stored, judged],
-        help="compare two measured models on the same patches, or published results",
-    )
-    for name in ("one", "other"):
-        compare.add_argument(
-            name, metavar="MODEL", help="a model, a result's digest, or published:MODEL"
-        )
-    compare.add_argument(
-        "--dataset", metavar="NAME", help="needed when the store has several datasets"
-    )
-    compare.add_argument(
-        "--json", action="store_true", help="print everything as JSON, ids of patches included"
-    )
-    compare.set_defaults(command=commands.compare)
-
-    contrast = added.add_parser(
-        "contrast",
-        parents=[plugins, data, results, computing, fitting],
-        help="train models on two versions of the same patches, and compare what comes of it",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    contrast.add_argument("one", metavar="DATASET")
-    contrast.add_argument("other", metavar="DATASET", help="e.g. nct-crc-he nct-crc-he-nonorm")
-    contrast.add_argument("--model", action="append", default=[], metavar="NAME", required=True)
-    contrast.set_defaults(command=commands.contrast)
-
-    for_data = added.add_parser("data", help="get datasets")
-    data_commands = for_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    get = data_commands.add_parser(
-        "get", parents=[plugins, data], help="download a dataset; goes on where it broke off"
-    )
-    get.add_argument("name", metavar="DATASET")
-    get.add_argument("--mirror", metavar="URL", help="download the same files from this base URL")
-    get.set_defaults(command=commands.get)
+    options.messages(parser, first=True)
+    added = options.subcommands(parser)
+    for command in COMMANDS:
+        own = options.parser_of(added, command.NAME, command.HELP)
+        command.add_arguments(own)
+        options.messages(own)
+        own.set_defaults(command=command.run)
     return parser
-
-
-def _kind(text: str) -> str:
-    if text not in LISTED:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LISTED)}")
-    return text
-
-
-def _path(text: str) -> Path:
-    if not text:  # which Path takes for the working folder
-        raise argparse.ArgumentTypeError("must not be empty")
-    return Path(text)
-
-
-def _folder(text: str) -> Path:
-    path = _path(text)
-    try:
-        if path.exists() and not path.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} is a file, not a folder; name another")
-    except OSError as error:  # such as a folder above it that cannot be read, or too long a name
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}; name another") from error
-    return path
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
-    return int(text)
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 100:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of percentage points above 0 and below 100"
-        )
-    return value / 100
-
-
-def _design_effect(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ def compare(
 ) -> ComparedCounts:
     """Compare two sides. Raises HarnessError when they are of different test patches.
 
+    ``show`` makes text of tables.
     ``known`` are published results, of which those of the same test set tell how it is composed.
     ``design_effect`` is the one that the intervals of the sides have, and ``margin`` the difference
     in accuracy within which they count as equal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import reproduction
-from harness.compare_published import ComparedCounts
+from harness.compare_published import PREFIX, ComparedCounts
 from harness.numbers import equals_p, rounded
 from harness.probes import Table
 from harness.report import simple
@@ -70,9 +70,12 @@ def figures(compared: ComparedCounts) -> Table:
             shown = [rounded(gap.value, 4, signed=True), " to ".join(ends)]
         values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (figure, theirs)]
         rows.append((name.replace("_", " "), *values, *shown))
+    names = [one.name, other.name]
+    if all(name.startswith(PREFIX) for name in names):
+        names = [name.removeprefix(PREFIX) for name in names]
     return Table(
         name="figures",
         title="",
-        headings=("figure", one.name, other.name, "difference", "95 % interval"),
+        headings=("figure", *names, "difference", "95 % interval"),
         rows=tuple(rows),
     )

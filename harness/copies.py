@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ from typing import Any, BinaryIO
 from harness import checkpoints
 from harness.errors import HarnessError
 from harness.locks import locked
-from harness.progress import say
 from harness.store import disk_error
+
+log = logging.getLogger(__name__)
 
 
 def make_once(
@@ -39,7 +41,7 @@ def make_once(
         with locked(lock, protects=protects) as alone:
             if why := _fault(path, made_of):
                 if path.exists():
-                    say(f"{path}: {why}; it is made anew")
+                    log.info(f"{path}: {why}; it is made anew")
                 _make(path, size, write, made_of, alone)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -79,7 +81,7 @@ def _make(
             f"{path}: needs {size / 1e9:.1f} GB where {free / 1e9:.1f} GB are free; "
             "make room and run again"
         )
-    say(f"{path}: written once, {size / 1e9:.2f} GB, so that patches can be read at random")
+    log.info(f"{path}: written once, {size / 1e9:.2f} GB, so that patches can be read at random")
 
     def fill(draft: Path) -> None:
         with draft.open("wb") as file:

@@ -208,20 +208,20 @@ class Fitted:
             return
         scores, known = self._scores(values), np.asarray(self.estimator.classes_)
         kind = type(self.estimator).__name__
-        mend = (
+        fix = (
             "let it score each class in the order of classes_; for an SVC say "
             "decision_function_shape='ovr'"
         )
         if scores.shape[1] != len(known):
             raise HarnessError(
                 f"decision_function of {kind} has {scores.shape[1]} columns for {len(known)} "
-                f"classes; {mend}"
+                f"classes; {fix}"
             )
         wrong = int((known[scores.argmax(axis=1)] != self.estimator.predict(values)).sum())
         if wrong > max(2, TIES * len(values)):
             raise HarnessError(
                 f"decision_function of {kind} is highest for another class than predict names for "
-                f"{wrong:,} of {len(values):,} training patches; {mend}"
+                f"{wrong:,} of {len(values):,} training patches; {fix}"
             )
 
     def save(self, folder: Path) -> None:

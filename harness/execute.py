@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections import deque
@@ -15,11 +16,13 @@ from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
 from harness.local import Event, LocalProcesses
 from harness.plan import Plan, is_late, title, together
-from harness.progress import duration, say
+from harness.progress import duration
 from harness.registry import Registry
 from harness.store import Store, disk_error
 from harness.stored import forget
 from harness.trackers import Trackers
+
+log = logging.getLogger(__name__)
 
 LONG = 600.0
 """Seconds from which a job deserves a hint on how to shorten it."""
@@ -108,13 +111,16 @@ class _Execution:
         """Compute what is lacking."""
         to_do = self.plan.to_do(self.store, self.seconds)
         for warning in self.plan.warnings:
-            say(f"WARNING: {warning}")
+            log.warning(warning)
         self.store.warn_of_damaged(job.key for job in to_do)
         for copy in self.plan.copies:
             self.store.warn_of_current(copy.dataset)
         for job in filter(_has_row, self.plan.jobs.values()):
             about = job.key.dataset, job.key.fields["data"], job.key.name
             failures.forget_damaged(self.store, *about)
+        log.debug(
+            f"{len(self.plan.jobs)} results are planned, {len(to_do)} are not in {self.store.root}"
+        )
         announce(to_do, self.seconds)
         for failure in self.plan.failures.values():
             if failure.model:
@@ -138,7 +144,7 @@ class _Execution:
             raise
         finally:
             if self.skipped:
-                say(f"{self.skipped} further results were not computed because of that.")
+                log.info(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
             told = {label: str(failure) for label, failure in self.failures.items()}
             self.trackers.tell("harness_run_ended", failures=told)
@@ -205,7 +211,7 @@ class _Execution:
         self.waiting.extend(waiting)
         if self.elsewhere and not self.running:
             for who in sorted({*self.elsewhere.values()} - self.told_of):
-                say(f"Waiting for results that {who} is computing for the same store.")
+                log.info(f"Waiting for results that {who} is computing for the same store.")
                 self.told_of.add(who)
 
     def is_hopeless(self, job: JobSpec) -> bool:
@@ -247,7 +253,9 @@ class _Execution:
         expected = sum(self.seconds(job) or 0 for job in jobs) if is_late(jobs[0]) else 0
         if expected > 60:
             head += f", about {duration(expected)}"
-        say(head)
+        log.info(head)
+        for job in jobs:
+            log.debug(f"{job.label}: computes {self.store.folder(job.key)}")
         self.running[jobs[0].key.digest] = _Group(jobs, head)
         self.executor.submit(jobs)
 
@@ -261,7 +269,7 @@ class _Execution:
             if group.again:
                 self.once_more(group)
             if (took := time.monotonic() - group.started) > 2:
-                say(f"{group.head}: done in {duration(took)}")
+                log.info(f"{group.head}: done in {duration(took)}")
         elif problem is None:
             self.done(job)
             self.trackers.tell_stored(job)
@@ -270,7 +278,7 @@ class _Execution:
             group.damaged.add(problem.damaged)
         else:
             self.failures[job.label] = problem.failure
-            say(f"{job.label}: FAILED: {problem.failure}")
+            log.error(f"{job.label}: FAILED: {problem.failure}")
             self.full = self.full or problem.disk_is_full
             self.fail(job, problem.failure, not problem.disk_is_full)
 
@@ -330,7 +338,7 @@ class _Execution:
             write()
         except Exception as error:  # what is left to compute does not suffer
             why = failures.keep_error(self.store, "when-clean", error)
-            say(f"WARNING: the tables could not be written yet: {why}")
+            log.warning(f"the tables could not be written yet: {why}")
 
     def record(self, dataset: str, data: str, model: str, why: Failure) -> None:
         """Keep why a model has no row of figures."""
@@ -364,7 +372,7 @@ def _has_row(job: JobSpec) -> bool:
 def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None]) -> None:
     """Say how much there is to do, about how long it takes, and how to shorten it."""
     if not to_do:
-        say("Everything is in the store; nothing to compute.")
+        log.info("Everything is in the store; nothing to compute.")
         return
     models: dict[tuple[str, str], list[JobSpec]] = {}
     for job in to_do:
@@ -378,7 +386,7 @@ def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None
             unknown.append(f"{model} on {dataset}")
         if sum(known) > LONG:
             hint = f"; to shorten: {fits[0].hint}" if fits[0].hint else ""
-            say(f"{model} on {dataset}: fitting takes about {duration(sum(known))}{hint}")
+            log.info(f"{model} on {dataset}: fitting takes about {duration(sum(known))}{hint}")
     text = f"{len(to_do)} results to compute"
     if len(unknown) < len(models):
         text += f"; fitting takes about {duration(total)} on this machine"
@@ -387,4 +395,4 @@ def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None
     changed = sum(is_late(job) and job.key.kind == "prediction" for job in to_do)
     if changed:
         text += f"; {changed} of them are predictions of perturbed patches"
-    say(f"{text}.")
+    log.info(f"{text}.")

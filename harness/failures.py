@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import re
 import traceback
 from collections.abc import Callable
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from harness.environment import provenance
 from harness.errors import HarnessError, one_line
-from harness.progress import say
 from harness.store import Key, Store, disk_error, write_atomically
 from harness.stored import DamagedError, file_name
 
 if TYPE_CHECKING:
     from harness.registry import Registry
+
+log = logging.getLogger(__name__)
 
 LONGEST = 300
 """Characters of what an exception says; the details have all of it."""
@@ -84,7 +86,9 @@ def file_for(store: Store, name: str) -> Path:
 
 
 def keep(store: Store, name: str, why: str, details: str) -> Failure:
-    """A failure whose details are written to a file, if the disk allows."""
+    """A failure whose details are written to a file, if the store and the disk allow."""
+    if not store.keeps_failures:
+        return Failure(why)
     path = file_for(store, name)
     try:
         text = details.rstrip().encode("utf-8", "backslashreplace").decode()
@@ -113,7 +117,7 @@ class Collected(dict[str, Failure]):
 
 
 def record(store: Store, dataset: str, data: str, failed: FailedModel) -> None:
-    """Remember that a model failed on the copy of a dataset with the fingerprint ``data``."""
+    """Remember that a model failed on the instance of a dataset with the fingerprint ``data``."""
     with contextlib.suppress(OSError):  # the run has just said the same
         forget(store, dataset, data, failed.model)
         with store.write(key(dataset, data, failed.model)) as (_, content):
@@ -131,7 +135,7 @@ def forget_damaged(store: Store, dataset: str, data: str, model: str) -> None:
     if failed in store or not store.exists(failed):
         return
     if error := store.damaged.get(failed.digest):
-        say(f"WARNING: {error.path}: {error.why}; it said why {model} failed, and is removed")
+        log.warning(f"{error.path}: {error.why}; it said why {model} failed, and is removed")
         store.remove(store.folder(failed))
 
 
@@ -141,7 +145,7 @@ def recorded(
     data: str,
     damaged: Callable[[DamagedError], None] | None = None,
 ) -> list[FailedModel]:
-    """The models that failed on a copy of a dataset.
+    """The models that failed on a instance of a dataset.
 
     Records that are damaged are handed to ``damaged``; without it, DamagedError is raised.
     """
@@ -174,4 +178,4 @@ def warn_of_broken(registry: Registry, store: Store | None = None) -> None:
         why = plugin.status
         if store is not None:
             why = str(keep(store, f"plugin-{plugin.name}", why, plugin.traceback))
-        say(f"WARNING: plugin {plugin.name} of {plugin.distribution} is left out: {why}")
+        log.warning(f"plugin {plugin.name} of {plugin.distribution} is left out: {why}")

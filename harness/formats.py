@@ -162,9 +162,8 @@ def _independence(board: Board) -> str:
         accuracy = figures.mean(wider)["accuracy"]
         low, high = accuracy.low or 0, accuracy.high or 0
         text += (
-            f" With a design effect of {ASSUMED:g}, the accuracy of the first row would be "
-            "known to "
-            f"{percent(low)}–{percent(high)} (`--design-effect {ASSUMED:g}`)."
+            f" With a design effect of {ASSUMED:g}, the 95 % CI of the accuracy in the first row "
+            f"would be {percent(low)}–{percent(high)} (`--design-effect {ASSUMED:g}`)."
         )
     return text
 

@@ -191,7 +191,7 @@ def build(
 def failed(
     store: Store, truth: GroundTruth, damaged: Callable[[DamagedError], None] | None = None
 ) -> list[FailedModel]:
-    """Models that failed on this copy of the dataset and were not measured on it by the same
+    """Models that failed on this instance of the dataset and were not measured on it by the same
     version of their plugin: what an earlier one measured says nothing of the present one."""
     data = truth.described["key"]["fields"]["data"]
     measured = {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import markup
 from harness.choose import lacks, missing
 from harness.errors import HarnessError
 from harness.numbers import given, percent
@@ -18,20 +17,38 @@ from harness.types import Dataset, DerivedModel, Model
 Rows = list[dict[str, str]]
 
 
-def text(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> str:
-    """Tables of what plugins offer, of some kinds or all. ``folder`` is where datasets are."""
-    shown: list[str] = []
+DETAILS = ("plugin", "distribution", "version")
+"""Columns that are left out before others are wrapped."""
+ORDER = ("source", "title")
+"""Columns that are left out first where wrapping is not enough."""
+
+
+def tables(
+    registry: Registry, folder: Path, kinds: Sequence[str] = ()
+) -> Iterator[tuple[str, Rows]]:
+    """Titles and rows of what plugins offer, of some kinds or all; datasets are in ``folder``."""
     for kind in kinds or KINDS:
         title, rows_of = KINDS[kind]
-        rows = rows_of(registry, folder)
-        shown += [title, _table(rows)]
-    return "\n" + "\n\n".join(shown)
+        yield title, rows_of(registry, folder)
 
 
-def _table(rows: Rows) -> str:
-    if not rows:
-        return "(none)"
-    return markup.table(list(rows[0]), [list(row.values()) for row in rows], "simple")
+ADVICE = "; harness data get "
+"""What follows in the status of a dataset is the same for all of them."""
+
+
+def brief(rows: Rows) -> tuple[Rows, str]:
+    """Rows for a table, and a line of advice that would otherwise be in many of them."""
+    if not any(ADVICE in row.get("status", "") for row in rows):
+        return rows, ""
+    return [{**row, "status": row["status"].partition(ADVICE)[0]} for row in rows], (
+        "`harness data get NAME` downloads a dataset that is not there; `--data DIR` names the "
+        "folder that holds it."
+    )
+
+
+def cells(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """The headings and cells of rows; there must be a row."""
+    return list(rows[0]), [list(row.values()) for row in rows]
 
 
 def as_json(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> dict[str, Rows]:
@@ -39,8 +56,8 @@ def as_json(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> dict
     return {kind: KINDS[kind][1](registry, folder) for kind in kinds or KINDS}
 
 
-def model(registry: Registry, name: str) -> str:
-    """What there is to say about one model."""
+def about_model(registry: Registry, name: str) -> str:
+    """What there is to say about one model, its settings aside."""
     found = registry.models.find(name)
     lines = [f"{found.name}: {found.title}", _source(registry.models, found.name)]
     lines.append(lacks(registry, found.name) or "ready")
@@ -49,8 +66,7 @@ def model(registry: Registry, name: str) -> str:
             member if view == "identity" else f"{member} ({view})" for member, view in found.terms
         )
         lines.append(f"sum of the logits of {terms}")
-    rows = settings(found)
-    return "\n".join(lines) + (f"\n\nSettings, for --set\n\n{_table(rows)}" if rows else "")
+    return "\n".join(lines)
 
 
 def settings(model: Model | DerivedModel) -> Rows:
@@ -195,21 +211,21 @@ def _status(dataset: Dataset, folder: Path) -> str:
         return str(error)
 
 
-def plugins(registry: Registry) -> str:
+def plugins(registry: Registry) -> Rows:
     """What is installed, from where, and what failed to load."""
-    rows = [
-        [
-            plugin.name,
-            plugin.distribution,
-            plugin.version,
-            "; ".join(_named(kind, names) for kind, names in plugin.contributes.items())
+    return [
+        {
+            "plugin": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "contributes": "; ".join(
+                _named(kind, names) for kind, names in plugin.contributes.items()
+            )
             or ("tracker" if plugin.hooks else ""),
-            plugin.status or "ok",
-        ]
+            "status": plugin.status or "ok",
+        }
         for plugin in registry.plugins
     ]
-    headings = ["plugin", "distribution", "version", "contributes", "status"]
-    return markup.table(headings, rows, "simple")
 
 
 def _named(kind: str, names: Sequence[str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.progress import say
+log = logging.getLogger(__name__)
+
 
 NO_LOCKS = frozenset(
     (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
@@ -47,7 +49,7 @@ def _warn(folder: Path, error: OSError, protects: str) -> None:
     if folder.absolute() in _warned:
         return
     _warned.add(folder.absolute())
-    say(
-        f"WARNING: {folder}: this file system has no file locks ({error.strerror}); going on "
+    log.warning(
+        f"{folder}: this file system has no file locks ({error.strerror}); going on "
         f"without, so do not start {protects}"
     )

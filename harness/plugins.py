@@ -240,16 +240,16 @@ def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None
 def _same_name(kind: str, name: str, one: Plugin, two: Plugin) -> HarnessError:
     files = [Path(p.distribution).suffix in (".py", ".toml") for p in (one, two)]
     if all(files):
-        mend = "rename one of the files, or leave out its --plugin"
+        fix = "rename one of the files, or leave out its --plugin"
     elif any(files):
-        mend = f"rename that in the file, or switch the other off with --without {one.name}"
+        fix = f"rename that in the file, or switch the other off with --without {one.name}"
     elif two.name != one.name:
-        mend = f"switch one off with --without {two.name}"
+        fix = f"switch one off with --without {two.name}"
     else:
-        mend = f"uninstall one, or switch it off with --without {two.distribution}"
+        fix = f"uninstall one, or switch it off with --without {two.distribution}"
     return HarnessError(
         f"two plugins offer the {kind} {name!r}: {one.name} of distribution {one.distribution} and "
-        f"{two.name} of distribution {two.distribution}; {mend}"
+        f"{two.name} of distribution {two.distribution}; {fix}"
     )
 
 

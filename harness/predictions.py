@@ -39,7 +39,7 @@ SETUP = (
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What is known of the test patches of the copy of a dataset that was used last."""
+    """What is known of the test patches of the instance of a dataset that was used last."""
 
     described: Record
     labels: NDArray[np.int64]
@@ -150,7 +150,7 @@ def runs(
     perturbations: Mapping[str, Perturbation],
     damaged: Callable[[DamagedError], None] | None = None,
 ) -> list[Run]:
-    """Every run on the copy of a dataset that was used last.
+    """Every run on the instance of a dataset that was used last.
 
     Logits under a perturbation that is no longer registered, or in another version, are left out.
     What is damaged is handed to ``damaged``, and all runs of its model are left out: half of them

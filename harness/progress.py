@@ -1,9 +1,14 @@
-"""What a user sees while something runs: bars on a terminal, plain lines elsewhere."""
+"""Messages and progress: what a user sees while something runs.
+
+Messages are logged (``harness.messages``). Progress is a bar on a terminal, and a message every 30
+seconds elsewhere.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import time
@@ -11,38 +16,46 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, TypeVar
 
-from harness.errors import printable
-
 T = TypeVar("T")
 LINE_EVERY = 30.0
 _last_line = time.monotonic()  # over all loops: an epoch may take less than the interval
+log = logging.getLogger(__name__)
+WARNING = "WARNING: "
 
+shown = False
+"""Whether bars are drawn: the command line does, a library does not unless it is asked to."""
 instead: TextIO | None = None
-"""Where messages go if not to standard error: set where that is not the user's terminal."""
+"""Where bars are drawn if not on standard error: set where that is not the user's terminal."""
 
 
 def terminal() -> TextIO:
-    """Where messages go."""
+    """Where bars and the messages of the command line go."""
     return instead or sys.stderr or io.StringIO()  # without a standard error, to nobody
 
 
 def say(message: str) -> None:
-    """Print a line to standard error, above a progress bar if there is one.
-
-    Control characters, which may come from a server or a file, are left out.
-    """
-    file, message = terminal(), printable(message)
-    if draws(file):
-        from tqdm import tqdm
-
-        tqdm.write(message, file=file)
+    """Log a message of a plugin: a warning if it begins with "WARNING: "."""
+    if message.startswith(WARNING):
+        log.warning("%s", message.removeprefix(WARNING))
     else:
-        print(message, file=file, flush=True)
+        log.info("%s", message)
 
 
 def draws(file: TextIO) -> bool:
-    """Whether bars can be drawn there: on a terminal that can move its cursor."""
-    return file.isatty() and os.environ.get("TERM") != "dumb"
+    """Whether bars are drawn there: on a terminal that can move its cursor."""
+    return shown and file.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextlib.contextmanager
+def above_bars(file: TextIO) -> Iterator[None]:
+    """A context in which lines can be printed: bars are taken away, and drawn again after it."""
+    if not draws(file):
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=file):
+        yield
 
 
 def in_notebook() -> bool:
@@ -71,7 +84,7 @@ def notebook_bar(total: int | None = None, items: Iterable[Any] | None = None) -
 
 
 def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
-    """Pass items on and show how far along they are: a bar, or a line every 30 seconds."""
+    """Pass items on and show how far along they are: a bar, or a message every 30 seconds."""
     if in_notebook() and instead is None:
         bar = notebook_bar(total, items)
         bar.set_description(label)
@@ -88,7 +101,7 @@ def progress(items: Iterable[T], *, total: int | None = None, label: str = "") -
         yield item
         if time.monotonic() - _last_line > LINE_EVERY:
             _last_line = time.monotonic()
-            say(f"  {label}: {done}" + (f" of {total}" if total else ""))
+            log.info(f"  {label}: {done}" + (f" of {total}" if total else ""))
 
 
 def duration(seconds: float) -> str:

@@ -18,10 +18,10 @@ from harness.stored import RECORD, DamagedError, Record
 READ_WHOLE = ("dataset", "prediction", "finding", "failed", "calibration", "check")
 """Kinds whose files are compared with their digests; of fits and features, which may be of many
 gigabytes, and of caches it is seen whether the files are there, with their sizes."""
-
-
 LONGEST = 100
 """Characters of a state that are shown."""
+DETAILS = ("predictions", "created", "size")
+"""Columns of the table that are left out first where they do not fit."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from harness import digests
 from harness.errors import HarnessError
-from harness.progress import say
+
+log = logging.getLogger(__name__)
 
 
 class Rows:
@@ -48,7 +50,7 @@ class Rows:
                     break
                 proved = int(rows)
             if not proved or self._size(proved) < self.path.stat().st_size:
-                say(f"{self.path}: rows after the first {proved:,} do not prove themselves")
+                log.info(f"{self.path}: rows after the first {proved:,} do not prove themselves")
         return proved
 
     def cut(self, rows: int) -> None:

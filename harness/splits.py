@@ -145,25 +145,25 @@ def check_splits(dataset: Dataset, splits: Any) -> None:
 
     The patches themselves are looked at when they are read.
     """
-    mend = "report it to the plugin's author"
+    fix = "report it to the plugin's author"
     if not isinstance(splits, Splits):
-        raise HarnessError(f"dataset {dataset.name}: load returned {splits!r}, no Splits; {mend}")
+        raise HarnessError(f"dataset {dataset.name}: load returned {splits!r}, no Splits; {fix}")
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     there = {name: split for name, split in parts.items() if split is not None}
     for name, split in there.items():
         if problem := _problem(split, len(dataset.classes)):
-            raise HarnessError(f"dataset {dataset.name}: {name} {problem}; {mend}")
+            raise HarnessError(f"dataset {dataset.name}: {name} {problem}; {fix}")
     ids = [id_ for split in there.values() for id_ in split.ids]
     if len(set(ids)) < len(ids):
         twice = next(id_ for id_, count in Counter(ids).items() if count > 1)
-        raise HarnessError(f"dataset {dataset.name}: two patches have the id {twice!r}; {mend}")
+        raise HarnessError(f"dataset {dataset.name}: two patches have the id {twice!r}; {fix}")
     if splits.groups is not None and len(splits.groups) != len(splits.test.labels):
         raise HarnessError(
             f"dataset {dataset.name}: {len(splits.groups)} groups for {len(splits.test.labels)} "
-            f"test patches; {mend}"
+            f"test patches; {fix}"
         )
     if splits.validation is not None and splits.folds:
-        raise HarnessError(f"dataset {dataset.name}: has both folds and a validation split; {mend}")
+        raise HarnessError(f"dataset {dataset.name}: has both folds and a validation split; {fix}")
 
 
 def _problem(split: Split, n_classes: int) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -28,8 +29,9 @@ from typing import Any
 
 from harness import digests, store_format, stored
 from harness.errors import HarnessError
-from harness.progress import say
 from harness.stored import RECORD, DamagedError, Record, file_name
+
+log = logging.getLogger(__name__)
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
@@ -78,13 +80,15 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.keeps_failures = True
+        """Whether why something failed is written to ``errors``; a dry run writes nothing."""
         self.damaged: dict[str, DamagedError] = {}
         """By digest: results that were looked for, are there, and do not prove themselves."""
         why = store_format.fault(root)
         if not why:
             return
         if any((root / kind).is_dir() for kind in KINDS):
-            say(f"WARNING: {root / store_format.NAME}: {why}; it is written again")
+            log.warning(f"{root / store_format.NAME}: {why}; it is written again")
         try:
             root.mkdir(parents=True, exist_ok=True)
             write_atomically(root / store_format.NAME, store_format.text())
@@ -128,7 +132,7 @@ class Store:
     def warn_of_damaged(self, keys: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
         for error in [self.damaged[k.digest] for k in keys if k.digest in self.damaged]:
-            say(f"WARNING: {error.path}: {error.why}; this result is computed again")
+            log.warning(f"{error.path}: {error.why}; this result is computed again")
 
     def find(self, key: Key) -> Path | None:
         """The folder of a result; None if there is none. Raises DamagedError."""
@@ -252,7 +256,7 @@ class Store:
             removed.unlink(missing_ok=True)
 
     def set_current(self, key: Key) -> None:
-        """Remember which copy of a dataset was used last: the leaderboard is about that one."""
+        """Remember which instance of a dataset was used last: the leaderboard is about that one."""
         self.point_to(key.dataset, key.digest)
 
     def point_to(self, dataset: str, digest: str) -> None:
@@ -266,16 +270,16 @@ class Store:
         write_atomically(pointer, text)
 
     def warn_of_current(self, dataset: str) -> None:
-        """Name a damaged pointer to the copy of a dataset that was used last."""
+        """Name a damaged pointer to the instance of a dataset that was used last."""
         if self.folders("dataset", dataset):
             try:
                 self.current(dataset)
             except DamagedError as error:
                 if error.path == self._current(dataset):
-                    say(f"WARNING: {error.path}: {error.why}; it is written again")
+                    log.warning(f"{error.path}: {error.why}; it is written again")
 
     def has_current(self, dataset: str) -> bool:
-        """Whether it was ever set which copy of a dataset was used last."""
+        """Whether it was ever set which instance of a dataset was used last."""
         return os.path.lexists(self._current(dataset))
 
     def datasets(self) -> list[str]:
@@ -285,7 +289,7 @@ class Store:
         return sorted({folder.name for folder in found if any(_inside(folder))})
 
     def current(self, dataset: str) -> Path:
-        """The result folder of the copy of a dataset that was used last.
+        """The result folder of the instance of a dataset that was used last.
 
         Raises DamagedError when it, or what points to it, is not as it was written.
         """
@@ -294,7 +298,7 @@ class Store:
         try:
             name = digests.read_bytes(pointer).decode("ascii").strip()
             if name not in [folder.name for folder in _inside(splits)]:
-                raise ValueError("names no copy of the dataset")
+                raise ValueError("names no instance of the dataset")
         except FileNotFoundError:
             raise DamagedError(pointer, "is missing", splits / "current") from None
         except (OSError, ValueError) as error:

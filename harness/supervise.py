@@ -7,6 +7,7 @@ When it takes too long or dies, what was under way has failed, and a new one doe
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import shutil
@@ -20,15 +21,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from harness import child, signals
+from harness import child, messages, progress, signals
 from harness.failures import Failure, keep
 from harness.images import JPEG_DAMAGE
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.output import Output, Printed
 from harness.plan import sweep_key, title
-from harness.progress import say, terminal
 from harness.store import Store
 
+log = logging.getLogger(__name__)
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
 OWN_DESCRIPTORS = "let it write to no descriptor that it did not open; report it to its author"
@@ -155,10 +156,10 @@ class Worker:
             return
         printed = self.output.end(GRACE) if self.output else None
         if printed:
-            say(f"{title(group)}: printed {printed}")
+            log.info(f"{title(group)}: printed {printed}")
             if damage := JPEG_DAMAGE.search(printed.text()):
-                say(
-                    f"WARNING: {title(group)}: JPEG files with damaged data were read, which are "
+                log.warning(
+                    f"{title(group)}: JPEG files with damaged data were read, which are "
                     f"partly gray or in wrong colors ({damage[0].strip()!r}); find them with "
                     "`jpeginfo -c`, replace them and run again"
                 )
@@ -170,7 +171,7 @@ class Worker:
             return
         parts = _parts(list(left.values()))
         if len(parts) > 1:  # one of them is to blame, and the others need not suffer
-            say(f"{title(group)}: {ended}; trying its {len(parts)} parts one by one")
+            log.info(f"{title(group)}: {ended}; trying its {len(parts)} parts one by one")
             shutil.rmtree(self.store.workspace(sweep_key(group)), ignore_errors=True)
             for part in parts:
                 yield from self.compute(part)
@@ -218,13 +219,16 @@ class Worker:
             ) from error
         if self.closed:  # meanwhile
             self._end("interrupted")
+        cores = f"cores {', '.join(map(str, self.cpus))}" if self.cpus else "all cores"
+        log.debug(f"process {self.child.process.pid} is started to compute, on {cores}")
         assert self.child.process.stderr is not None
         marker = f"\0{uuid.uuid4().hex}\n"
         self.output = Output(self.child.process.stderr, marker.encode())
         self.output.begin(self._file("open"))
         setup = {
             "session": self.session.as_json(),
-            "terminal": self.bars and terminal().isatty(),
+            "terminal": self.bars and progress.draws(progress.terminal()),
+            "level": messages.LOGGER.getEffectiveLevel(),
             "marker": marker,
         }
         # No limit: this process has loaded the same plugins, within the limit.
@@ -269,8 +273,10 @@ class Worker:
             if "ready" in answer:  # what comes now counts
                 watch = signals.Stopwatch()
                 continue
-            if "say" in answer:
-                self._print(answer["say"])
+            if "log" in answer:
+                messages.relay(answer["log"])
+            elif "draw" in answer:
+                self._draw(answer["draw"])
             elif answer:
                 yield answer
                 continue
@@ -280,8 +286,8 @@ class Worker:
                     time.sleep(TICK)
                 self._end(f"took longer than the {minutes:g} min of --time-limit")
 
-    def _print(self, text: str) -> None:
-        file = terminal()
+    def _draw(self, text: str) -> None:
+        file = progress.terminal()
         file.write(text)
         file.flush()
         self.in_a_line = not text.endswith("\n")
@@ -289,7 +295,7 @@ class Worker:
     def _end(self, why: str) -> NoReturn:
         """End the process and raise."""
         if self.in_a_line:
-            self._print("\n")
+            self._draw("\n")
         self._kill()
         raise _EndedError(why)
 
@@ -305,8 +311,8 @@ def _how_it_died(started: child.Child) -> str:
     code = started.process.poll()
     if code in signals.ENDING:  # a system that ends both tells this process any moment
         time.sleep(5 * TICK)
-    mend = "use less of it" if code == child.KILLED else "report it to the plugin's author"
-    return f"{child.how_it_died(code)}; {mend}"
+    fix = "use less of it" if code == child.KILLED else "report it to the plugin's author"
+    return f"{child.how_it_died(code)}; {fix}"
 
 
 def _last_lines(printed: Printed | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from harness.failures import Failure, keep_error
 from harness.jobs.spec import JobSpec
 from harness.limit import limited
 from harness.predictions import Run
-from harness.progress import say
 from harness.registry import Registry
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.store import Store
 from harness.stored import load_array, names, read_record
+
+log = logging.getLogger(__name__)
 
 
 class Trackers:
@@ -58,7 +60,7 @@ class Trackers:
                 label = f"{hook} of the plugin {name}"
                 if label not in self.problems:
                     self.problems[label] = keep_error(self.store, f"tracker-{name}", error)
-                    say(f"WARNING: {label} failed: {self.problems[label]}")
+                    log.warning(f"{label} failed: {self.problems[label]}")
 
     def tell_stored(self, job: JobSpec) -> None:
         """Tell that a result was stored; of a prediction, also what it comes to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import os
 import queue
 import signal
@@ -20,8 +21,9 @@ from typing import IO
 
 from harness import child, signals
 from harness.plugins import OURS, guests, load_plugins
-from harness.progress import say
 from harness.registry import Registry
+
+log = logging.getLogger(__name__)
 
 TICK = 0.2
 """Seconds between two looks at whether the process is alive."""
@@ -43,9 +45,15 @@ def load(
 
     ``minutes`` is the user's time limit. With ``trace``, each hook that is called is named.
     """
-    say_hook = (lambda line: say(f"hook: {line}")) if trace else None
+    say_hook = (lambda line: log.info(f"hook: {line}")) if trace else None
+    started = time.monotonic()
     with Trial(without, files, minutes) as trial:
-        return load_plugins(without, files, say_hook, trial.why_not)
+        registry = load_plugins(without, files, say_hook, trial.why_not)
+    log.debug(
+        f"{len(registry.plugins)} plugins loaded in {time.monotonic() - started:.2f} s, "
+        f"{len(registry.broken)} of them broken"
+    )
+    return registry
 
 
 class Trial:

@@ -19,7 +19,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from harness import failures, progress
+from harness import failures, messages, progress
 from harness.boundary import alone
 from harness.child import Tell, channels
 from harness.jobs import dispatch, fit
@@ -37,17 +37,21 @@ def work() -> int:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     session: OpenSession | None = None
     marker = b""
+    messages.LOGGER.addHandler(messages.Forwarder(tell))
+    messages.LOGGER.propagate = False
     try:
         while True:
             command, given = receive()
             if command == "open":
                 marker = given["marker"].encode()
                 try:
-                    with _silent():
+                    with messages.silent():
                         session = OpenSession.open(SessionSpec.from_json(given["session"]))
                 except Exception as error:
                     traceback.print_exc()
                     tell(_problem(error, Path()))
+                messages.LOGGER.setLevel(given["level"])
+                progress.shown = given["terminal"]
                 progress.instead = cast(TextIO, _Terminal(tell, given["terminal"]))
             elif command == "estimate":
                 assert session is not None
@@ -64,16 +68,6 @@ def work() -> int:
             tell({"done": True})
     except KeyboardInterrupt:
         return 130
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """The other end has loaded the same, and said all there is to say."""
-    before, progress.instead = progress.instead, io.StringIO()
-    try:
-        yield
-    finally:
-        progress.instead = before
 
 
 def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
@@ -100,7 +94,7 @@ def compute(
         if group[0].data and group[0].kind != "sum":
             # What a plugin prints while it lists patches was seen when the run was planned.
             nobody = io.StringIO()
-            with _silent(), alone(), redirect_stdout(nobody), redirect_stderr(nobody):
+            with messages.silent(), alone(), redirect_stdout(nobody), redirect_stderr(nobody):
                 session.instance(group[0])
         ready()
         keeps = group[0].group or group[0].kind == "fit"
@@ -138,7 +132,7 @@ def _flush(marker: bytes) -> None:
 
 
 class _Terminal(io.TextIOBase):
-    """The user's terminal, or what stands in its place, at the other end."""
+    """The user's terminal at the other end, for bars."""
 
     def __init__(self, send: Tell, is_terminal: bool) -> None:
         self.send = send
@@ -155,5 +149,5 @@ class _Terminal(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Send text; it is shown at once."""
-        self.send({"say": text})
+        self.send({"draw": text})
         return len(text)

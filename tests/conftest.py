@@ -46,7 +46,8 @@ class Command:
 
     def environment(self, **more: str) -> dict[str, str]:
         path = os.pathsep.join([*map(str, self.path), os.environ.get("PYTHONPATH", "")])
-        own = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
+        foreign = ("HARNESS_", "COLUMNS", "LINES")  # the latter as pytest-xdist sets them
+        own = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
         added = {"PYTHONPATH": path, "TOY_LOG": str(self.folder / "toy.log")}
         return {**own, **added, "HARNESS_WITHOUT": self.without, **more}
 

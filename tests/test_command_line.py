@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness import cli, listing
+from harness.commands import COMMANDS
+from harness.commands import list as list_
 from harness.contract import watching
 
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
@@ -66,7 +69,7 @@ def test_what_there_is_can_be_listed_by_kind_and_as_json(toy):
     assert output.index("Perturbations") < output.index("Models")
     assert "Datasets" not in output
     found = json.loads(toy("list", "--json"))
-    assert [*found] == list(cli.LISTED)
+    assert [*found] == list(list_.KINDS)
     assert {"toy", "toy-folds"} < {row["name"] for row in found["datasets"]}
     assert toy("list", "moddels", code=2).endswith("phantoms, published\n")
 
@@ -216,6 +219,125 @@ def test_commands_run_without_a_home(toy):
             toy.arguments(*arguments), cwd=toy.folder, env=environment, check=False
         )
         assert done.returncode == 0
+
+
+def test_options_for_messages_stand_before_or_after_the_command(capsys):
+    for arguments in (["-q", "list", "probes"], ["list", "probes", "-q"], ["list", "-q", "probes"]):
+        assert cli.parse(arguments).messages == "quiet"
+    assert cli.parse(["-v", "results", "list"]).messages == "verbose"
+    assert cli.parse(["results", "list", "-v"]).messages == "verbose"
+    assert cli.parse(["results", "--traceback", "list"]).traceback
+    assert cli.parse(["-q", "list", "-v"]).messages == "verbose", "the last one counts"
+    plain = cli.parse(["store", "merge", "a", "b"])
+    assert (plain.messages, plain.traceback) == ("normal", False)
+
+
+def test_the_traceback_of_a_mistake_is_printed_when_asked_for(toy, capsys):
+    assert "Traceback" not in toy("list", "--model", "toy-maen", code=2)
+    assert cli.main(["--traceback", "leaderboard", "--store", str(toy.folder / "none")]) == 2
+    *_, above, last = capsys.readouterr().err.splitlines()
+    assert above.startswith("harness.errors.HarnessError: --store ")
+    assert last.startswith("harness: error: --store ")
+
+
+def test_every_command_has_help_and_a_module_of_its_own(capsys):
+    assert len({command.NAME for command in COMMANDS}) == len(COMMANDS)
+    for command in COMMANDS:
+        assert cli.main([command.NAME, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert f"usage: harness {command.NAME} " in said
+        about = " ".join(said.split())
+        assert f"{command.HELP[0].upper()}{command.HELP[1:]}." in about
+        assert "--quiet" in said
+        assert "exit codes: 0 all is well" in said
+    assert tuple(listing.KINDS) == list_.KINDS
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory, new_toy):
+    """The toy command with two models measured and one failed, and a second dataset."""
+    command = new_toy(tmp_path_factory.mktemp("boards"))
+    command(*RUN, "--model", "toy-features")
+    command("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
+    failing = ("--model", "toy-mean+flips", "--set", "toy-mean.fail=true", "--set", "steps=9")
+    command("run", "--dataset", "toy", "--no-probes", *failing, code=1)
+    return command
+
+
+def rows(output):
+    """The models of the rows of printed tables, in order."""
+    lines = [line for line in output.splitlines() if re.match(r"[\d– ]+  +toy-", line)]
+    return [re.sub(r"^[\d– ]+ ", "", line).split("  ")[0] for line in lines]
+
+
+def test_printed_rows_can_be_chosen_and_pages_have_them_all(boards):
+    everything = rows(boards("leaderboard", "--dataset", "toy"))
+    assert sorted(everything[:2]) == ["toy-features", "toy-mean"]
+    assert everything[2:] == ["toy-mean+flips (failed)", "toy-deep (published)"]
+    page = boards.folder / "leaderboards/toy.md"
+    written = page.read_text(encoding="utf-8")
+    output = boards("leaderboard", "--dataset", "toy", "--no-published", "--no-failed")
+    assert rows(output) == everything[:2]
+    assert "Rows not shown: 1 failed and 1 published. `harness leaderboard --model '*'`" in output
+    output = boards("leaderboard", "--dataset", "toy", "--model", "toy-f*", "toy-deep")
+    assert rows(output) == ["toy-features", "toy-deep (published)"]
+    assert page.read_text(encoding="utf-8") == written
+    assert "is of such a model; did you mean toy-mean" in boards(
+        "leaderboard", "--model", "toy-maen", code=2
+    )
+
+
+def test_tables_of_other_datasets_stay_as_they_are(boards):
+    other = boards.folder / "leaderboards/toy-folds.md"
+    other.write_text("mine", encoding="utf-8")
+    output = boards("leaderboard", "--dataset", "toy")
+    assert "toy-folds" not in output
+    assert other.read_text(encoding="utf-8") == "mine"
+    assert "toy-folds" in boards("leaderboard")
+    assert other.read_text(encoding="utf-8") != "mine"
+    output = boards("leaderboard", "--dataset", "toy-fold", code=2)
+    assert "--dataset toy-fold: nothing of it is in runs; did you mean toy-folds" in output
+
+
+def test_the_models_of_a_run_are_marked_and_the_files_come_last(boards):
+    process = boards.start(*RUN)
+    printed, messages = process.communicate(timeout=60)
+    assert "> toy-mean" in printed
+    assert "> toy-features" not in printed
+    last = messages.splitlines()[-1]
+    assert last.startswith("Wrote leaderboards/toy.md, toy-errors.md")
+    both = subprocess.run(
+        boards.arguments(*RUN),
+        cwd=boards.folder,
+        env=boards.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert both.stdout.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_printed_tables_fit_the_terminal(boards, columns):
+    for arguments in (
+        ("leaderboard", "--model", "*"),
+        ("results", "list"),
+        ("plugins",),
+        ("list", "models", "datasets", "perturbations"),
+        ("compare", "toy-mean", "toy-features", "--dataset", "toy"),
+        ("compare", "published:deepcmorph", "published:efficientnet-b0-ensemble"),
+    ):
+        process = boards.start(*arguments, COLUMNS=str(columns))
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        too_long = [line for line in printed.splitlines() if len(line) > columns]
+        # A name or a path is not broken.
+        assert all(len(line.split()) <= 2 for line in too_long), too_long
+        whole = boards(*arguments)
+        words = set(whole.split())
+        assert {word for word in printed.split() if word.startswith("toy-")} <= words
 
 
 def test_nothing_heavy_is_loaded_before_ctrl_c_is_answered():

@@ -525,6 +525,16 @@ def test_what_a_killed_run_was_computing_is_computed_by_another_at_once(toy):
 
 
 @pytest.mark.once
+def test_a_dry_run_keeps_no_failures_in_a_store(toy):
+    toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
+    before = sorted((toy.folder / "runs").rglob("*"))
+    arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--set", "steps=9")
+    output = toy(*arguments, "--dry-run", code=1, TOY_NO_WEIGHTS="1")
+    assert "Not run: toy: toy-mean: weights.bin: not there" in output
+    assert sorted((toy.folder / "runs").rglob("*")) == before
+
+
+@pytest.mark.once
 def test_a_dry_run_says_what_would_be_computed_and_stores_nothing(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
     output = toy(*arguments, "--perturbation", "toy-noise", "--dry-run")
@@ -559,7 +569,11 @@ def test_stores_of_two_machines_make_one_board(toy, new_toy, tmp_path):
     assert "Everything is in the store" in toy("run", *TOY)
     assert (toy.folder / "leaderboards/toy-folds.md").exists()
     assert "into itself" in toy("store", "merge", "runs", "other/../runs", code=2)
-    assert "--store nowhere: no store there" in toy("store", "merge", "runs", "nowhere", code=2)
+    refused = toy("store", "merge", "runs", "nowhere", code=2)
+    assert (
+        "store merge: nowhere is no store (it has no store.json); name the folder that" in refused
+    )
+    assert "run --all" not in refused
 
 
 @pytest.mark.once

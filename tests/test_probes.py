@@ -27,7 +27,9 @@ def test_a_run_asks_the_probes_of_models_and_adds_their_columns(toy):
     output = toy("run", *TOY)
     for model in ("toy-mean", "toy-features"):
         assert conditions(toy, model) == [("clean", 0), ("toy-noise", 5), ("toy-noise", 50)]
-    assert "“red %”: how many patches are called red." in output
+    assert "What the columns mean, and where the data are from: leaderboards/toy.md" in output
+    page = (toy.folder / "leaderboards/toy.md").read_text(encoding="utf-8")
+    assert "“red %”: how many patches are called red." in page
     measured = [row for row in board(toy)["rows"] if row["result"] == "measured"]
     for row in measured:
         share = sum(line[0] for line in row["confusion"]) / 30

@@ -1,25 +1,49 @@
-"""What each command of ``harness`` does: call, print, say how it went."""
+"""The commands of ``harness``, a module each: its options, its help, and what it does.
 
-from harness.commands.auditing import audit, calibrate
-from harness.commands.comparing import compare, contrast
-from harness.commands.curating import list_results, merge_stores, remove_results
-from harness.commands.downloading import get
-from harness.commands.extending import check, list_, new_plugin, plugins
-from harness.commands.running import leaderboard, run
+A module calls the rest of the package, prints, and returns an exit code. What is heavy is imported
+by ``run``, as ``harness --help`` imports every module here.
+"""
 
-__all__ = [
-    "audit",
-    "calibrate",
-    "check",
-    "compare",
-    "contrast",
-    "get",
-    "leaderboard",
-    "list_",
-    "list_results",
-    "merge_stores",
-    "new_plugin",
-    "plugins",
-    "remove_results",
-    "run",
-]
+from __future__ import annotations
+
+import argparse
+from typing import Protocol
+
+from harness.commands import (
+    audit,
+    calibrate,
+    check,
+    compare,
+    contrast,
+    data,
+    leaderboard,
+    new_plugin,
+    plugins,
+    results,
+    run,
+    store,
+)
+from harness.commands import list as list_
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    NAME: str
+    HELP: str
+    """In the list of commands, without a capital letter or a period."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the command; those of messages are added for it."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; returns the exit code."""
+
+
+COMMANDS: tuple[Command, ...] = (
+    *(run, leaderboard, compare, contrast),
+    *(audit, calibrate),
+    *(list_, plugins, check, new_plugin),
+    *(results, store, data),
+)
+"""In the order of ``harness --help``."""

@@ -269,8 +269,8 @@ class Bench:
         if answer.get("unavailable"):
             raise UnavailableError(answer["error"])
         if "error" in answer:
-            mend = "it works in this process: look for state that only this one has"
-            raise Broken(f"in a fresh process: {answer['error']}", mend, answer["traceback"])
+            fix = "it works in this process: look for state that only this one has"
+            raise Broken(f"in a fresh process: {answer['error']}", fix, answer["traceback"])
         return answer
 
 
@@ -283,12 +283,12 @@ def apart(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def compare(
-    one: NDArray[Any], other: NDArray[Any], what: str, mend: str, tolerance: float = TOLERANCE
+    one: NDArray[Any], other: NDArray[Any], what: str, fix: str, tolerance: float = TOLERANCE
 ) -> None:
     """Raise Broken when two arrays of logits or features differ by more than rounding."""
     difference = apart(one, other)
     if not difference <= tolerance:  # NaN is not alike either
-        raise Broken(f"{what} differ by {difference:.2g} of their spread", mend)
+        raise Broken(f"{what} differ by {difference:.2g} of their spread", fix)
 
 
 @contextmanager
@@ -298,15 +298,15 @@ def unchanged(what: str, *given: NDArray[Any]) -> Iterator[None]:
     Also if it writes past numpy, which raises nothing.
     """
     before = [values.tobytes() for values in given]
-    mend = "work on a copy: what a run gives is read-only"
+    fix = "work on a copy: what a run gives is read-only"
     try:
         yield
     except (ValueError, TypeError) as error:
         if not is_read_only(error):
             raise
-        raise Broken(f"{what} ({one_line(str(error))})", mend) from error
+        raise Broken(f"{what} ({one_line(str(error))})", fix) from error
     if [values.tobytes() for values in given] != before:
-        raise Broken(what, mend)
+        raise Broken(what, fix)
 
 
 def scramble(seed: int) -> None:

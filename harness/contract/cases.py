@@ -88,8 +88,8 @@ class Case:
             said = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
             frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
             where = innermost(frames, self.own(bench))
-            mend = "; work on a copy: what a run gives is read-only" if is_read_only(error) else ""
-            return self._outcome("BROKEN", f"raised {said}{where}{mend}", traceback.format_exc())
+            fix = "; work on a copy: what a run gives is read-only" if is_read_only(error) else ""
+            return self._outcome("BROKEN", f"raised {said}{where}{fix}", traceback.format_exc())
         return self._outcome("ok")
 
     def _outcome(self, status: str, message: str = "", details: str = "") -> Outcome:

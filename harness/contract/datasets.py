@@ -208,11 +208,11 @@ def lists_only(dataset: Dataset, bench: Bench) -> None:
     n = sum(len(split.labels) for split in there.values())
     size = n * listed(dataset, bench).test.read([0]).nbytes
     opened, grown = answer["opened"], answer["grown"]
-    mend = "list names and labels in load; decode in read"
+    fix = "list names and labels in load; decode in read"
     if n >= 200 and opened > 0.9 * n:
-        raise Broken(f"load opened {opened} files for {n} patches", mend)
+        raise Broken(f"load opened {opened} files for {n} patches", fix)
     if size > LARGE and grown > size / 2:
-        raise Broken(f"load took {grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB decoded", mend)
+        raise Broken(f"load took {grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB decoded", fix)
 
 
 def memory(dataset: Dataset, bench: Bench) -> None:
@@ -222,9 +222,9 @@ def memory(dataset: Dataset, bench: Bench) -> None:
     if read < ENOUGH:
         raise Skipped("it has too few patches, or reads them too slowly, to tell")
     if held > read / 2:
-        mend = "keep no decoded patches; the system keeps files that are read often"
+        fix = "keep no decoded patches; the system keeps files that are read often"
         said = f"of {read / 2**20:.0f} MiB that were read, {held / 2**20:.0f} MiB were held"
-        raise Broken(said, mend)
+        raise Broken(said, fix)
 
 
 def groups(dataset: Dataset, bench: Bench) -> None:

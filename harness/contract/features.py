@@ -80,8 +80,8 @@ def threads(used: Used, bench: Bench) -> None:
     with one_thread_each() as limits, ThreadPoolExecutor(4, initializer=limits.here) as pool:
         for _ in range(2):
             found = pool.map(lambda part: used.features.extract(images[part]), parts)
-            mend = "share nothing that changes between calls, or lock it"
-            compare(expected, np.concatenate(list(found)), "features in four threads", mend)
+            fix = "share nothing that changes between calls, or lock it"
+            compare(expected, np.concatenate(list(found)), "features in four threads", fix)
 
 
 def inputs_unchanged(used: Used, bench: Bench) -> None:
@@ -115,9 +115,9 @@ def elsewhere(used: Used, bench: Bench) -> tuple[dict[str, Any], Path]:
 def fresh_process(used: Used, bench: Bench) -> None:
     """A fresh process extracts the same numbers."""
     _, folder = elsewhere(used, bench)
-    mend = "seed every generator with a constant; hash() of text differs between processes"
+    fix = "seed every generator with a constant; hash() of text differs between processes"
     found = np.load(folder / "results" / "values.npy")
-    compare(extracted(used, bench), found, "features in a fresh process", mend)
+    compare(extracted(used, bench), found, "features in a fresh process", fix)
 
 
 def own_folder(used: Used, bench: Bench) -> None:

@@ -154,26 +154,26 @@ def outputs(model: Model, bench: Bench) -> None:
         kind = kind_of(model, fitted(model, bench))
         as_stored(model.name, kind, values, *values.shape)
     except HarnessError as error:
-        seen, _, mend = str(error).rpartition("; ")
-        raise Broken(seen, mend) from error
+        seen, _, fix = str(error).rpartition("; ")
+        raise Broken(seen, fix) from error
     if kind == "logits" and (why := doubt(values)):
-        seen, _, mend = why.rpartition("; ")
-        raise Broken(seen, mend)
+        seen, _, fix = why.rpartition("; ")
+        raise Broken(seen, fix)
 
 
 def any_batch(model: Model, bench: Bench) -> None:
     """The logits of a patch do not depend on the size of its batch or on its place there."""
     expected, inputs = logits_of(model, bench), test_inputs(model, bench).values
-    classifier, mend = fitted(model, bench), "let no patch see the others (batch norm, sorting)"
+    classifier, fix = fitted(model, bench), "let no patch see the others (batch norm, sorting)"
     order = np.random.default_rng(0).permutation(len(inputs))
     mixed = predicted(classifier, inputs[order], bench)
-    compare(expected[order], mixed, "logits of the same patches in another order", mend)
+    compare(expected[order], mixed, "logits of the same patches in another order", fix)
     for size in (1, 5):
         parts = [
             predicted(classifier, inputs[start : start + size], bench)
             for start in range(0, len(inputs), size)
         ]
-        compare(expected, np.concatenate(parts), f"logits in batches of {size}", mend)
+        compare(expected, np.concatenate(parts), f"logits in batches of {size}", fix)
 
 
 def one_class_batch(model: Model, bench: Bench) -> None:
@@ -244,18 +244,18 @@ def fresh_process(model: Model, bench: Bench) -> None:
     expected = logits_of(model, bench)
     _, folder = elsewhere(model, bench)
     again, refitted = (np.load(folder / "results" / f"{name}.npy") for name in ("again", "logits"))
-    mend = "save all that logits needs, and keep nothing in globals"
-    compare(expected, again, "logits of the saved classifier in a fresh process", mend)
-    mend = "seed every generator from context.seed; hash() of text differs between processes"
+    fix = "save all that logits needs, and keep nothing in globals"
+    compare(expected, again, "logits of the saved classifier in a fresh process", fix)
+    fix = "seed every generator from context.seed; hash() of text differs between processes"
     what = "logits after a fit with the same seed in a fresh process"
-    compare(expected, refitted, what, mend, FIT_TOLERANCE)
+    compare(expected, refitted, what, fix, FIT_TOLERANCE)
 
 
 def own_folder(model: Model, bench: Bench) -> None:
     """Nothing is written outside ``context.folder``, the folder to save in, and caches."""
     answer, folder = elsewhere(model, bench)
-    mend = "keep checkpoints in context.folder and everything else in the folder given to save"
-    none_outside(answer["written"], folder, mend)
+    fix = "keep checkpoints in context.folder and everything else in the folder given to save"
+    none_outside(answer["written"], folder, fix)
 
 
 def memory(model: Model, bench: Bench) -> None:

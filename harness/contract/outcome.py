@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 class Broken(Exception):  # noqa: N818  (it is an outcome; "BrokenError" would say it twice)
-    """A promise is broken: ``seen`` is what happened, ``mend`` what the author can do about it."""
+    """A promise is broken: ``seen`` is what happened, ``fix`` what the author can do about it."""
 
-    def __init__(self, seen: str, mend: str, details: str = "") -> None:
-        super().__init__(f"{seen}; {mend}")
+    def __init__(self, seen: str, fix: str, details: str = "") -> None:
+        super().__init__(f"{seen}; {fix}")
         self.details = details
         """A traceback from another process."""
 

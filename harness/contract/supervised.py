@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import io
 import queue
 import re
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness import child, progress, signals, trial
+from harness import child, messages, signals, trial
 from harness.contract.bench import Bench
 from harness.contract.cases import cases, innermost
 from harness.contract.outcome import Broken, Outcome
@@ -80,6 +79,7 @@ class Checking:
                 "folder": str(folder),
                 "done": self.done,
                 "lost": self.lost,
+                "level": messages.LOGGER.getEffectiveLevel(),
             }
             with contextlib.suppress(OSError):  # it is dead, as is seen below
                 checks.ask(task)
@@ -107,6 +107,9 @@ class Checking:
                 yield self._broken(*_died(process.returncode), folder)
                 return
             dead = process.poll() is not None
+            if "log" in answer:
+                messages.relay(answer["log"])
+                answer = {}
             if "error" in answer:
                 raise HarnessError(answer["error"])
             if "making" in answer:
@@ -124,10 +127,10 @@ class Checking:
                 yield self._broken(*_hung(process, self.minutes), folder)
                 return
 
-    def _broken(self, seen: str, mend: str, folder: Path) -> Outcome:
+    def _broken(self, seen: str, fix: str, folder: Path) -> Outcome:
         """The promise that was under way is broken."""
         if self.cases is None:
-            raise HarnessError(f"check: loading the plugins {seen}; {mend}")
+            raise HarnessError(f"check: loading the plugins {seen}; {fix}")
         self.lost += self.making
         self.making = []
         name, text, own = self.cases[self.done]
@@ -136,7 +139,7 @@ class Checking:
         details = stack.read_text(encoding="utf-8", errors="replace") if stack.exists() else ""
         current = details.rpartition("Current thread")[2]
         frames = re.findall(r'File "(.+)", line (\d+)', current + details)
-        error = Broken(seen + innermost(frames[::-1], own), mend)
+        error = Broken(seen + innermost(frames[::-1], own), fix)
         return Outcome(name, text, "BROKEN", str(error), details)
 
 
@@ -150,10 +153,10 @@ def _hung(process: subprocess.Popen[bytes], minutes: float) -> tuple[str, str]:
 
 def _died(code: int) -> tuple[str, str]:
     if code >= 0:
-        mend = "return, or raise an exception"
+        fix = "return, or raise an exception"
     else:
-        mend = "use less of it" if -code == signal.SIGKILL else "see more with --traceback"
-    return child.how_it_died(code), mend
+        fix = "use less of it" if -code == signal.SIGKILL else "see more with --traceback"
+    return child.how_it_died(code), fix
 
 
 def work() -> None:
@@ -165,14 +168,18 @@ def work() -> None:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, stack, all_threads=True)
     asked = Asked(**task["asked"])
+    messages.LOGGER.addHandler(messages.Forwarder(tell))
+    messages.LOGGER.setLevel(task["level"])
+    messages.LOGGER.propagate = False
+    quiet = contextlib.ExitStack()
     try:
         if task["done"]:  # the process before this one has said all there is to say
-            progress.instead = io.StringIO()
+            quiet.enter_context(messages.silent())
         files = [Path(path) for path in asked.files]
         registry = trial.load(asked.without, files, asked.minutes, asked.trace)
         warn_of_broken(registry)
         bench = Bench(registry, Path(asked.data), asked.dataset, asked.without, files)
-        progress.instead = None
+        quiet.close()
         bench.folder = Path(task["folder"])
         bench.lost = task["lost"]
         bench.told = lambda making: tell({"making": making})

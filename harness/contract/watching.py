@@ -118,10 +118,10 @@ def caches() -> list[Path]:
     return [*named, *usual, Path("/dev"), Path("/proc")]
 
 
-def none_outside(written: Sequence[str], folder: Path, mend: str) -> None:
+def none_outside(written: Sequence[str], folder: Path, fix: str) -> None:
     """Raise Broken if a fresh process whose folder this is has written what it ought not to."""
     if written:
         first = Path(written[0])
         named = first.relative_to(folder) if first.is_relative_to(folder) else first
         more = f" and {len(written) - 1} more" if written[1:] else ""
-        raise Broken(f"wrote {named}{more}", mend)
+        raise Broken(f"wrote {named}{more}", fix)

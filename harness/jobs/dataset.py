@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from harness.types import Dataset, Split, Splits
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def load(dataset: Dataset, data: Path, described_by: str) -> Instance:
     """
     splits = dataset.load(data)
     check_splits(dataset, splits)
+    log.debug(f"{dataset.name}: {len(splits.test.labels):,} test patches listed, data in {data}")
     unfit, pairs = None, []
     try:
         pairs = fold_pairs(splits, dataset.classes)

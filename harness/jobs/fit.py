@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ from harness.types import (
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
+
+log = logging.getLogger(__name__)
 
 HELD_OUT = "held-out.npz"
 """In the folder of a fit: logits (N, C) and labels (N,) of the patches it selected on."""
@@ -228,7 +231,7 @@ class Epochs:
         self.test = test
         self.n_classes = n_classes
         if any(workspace.iterdir()) and (why := self._damage()):
-            say(f"{why}; the fit starts over")
+            log.info(f"{why}; the fit starts over")
             shutil.rmtree(workspace)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.index.exists():

@@ -7,14 +7,16 @@ one condition, such as a perturbation that raises, costs only its own result.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from harness import checkpoints
 from harness.errors import HarnessError
-from harness.progress import say
 from harness.stored import Record
 from harness.types import Split
+
+log = logging.getLogger(__name__)
 
 BATCH = 64
 """Patches read at a time, if they are small."""
@@ -70,5 +72,5 @@ def proved(path: Path) -> bool:
     """Whether there is a checkpoint to go on from; says so if it is damaged."""
     why = checkpoints.damage(path)
     if why and path.exists():
-        say(f"{path}: {why}; it is thrown away, and that part is computed again")
+        log.info(f"{path}: {why}; it is thrown away, and that part is computed again")
     return not why

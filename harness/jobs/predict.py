@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from harness.jobs.fit import device_name
 from harness.jobs.passes import SAVE_EVERY, Errors, Finish, batch_size, proved
 from harness.jobs.spec import JobSpec
 from harness.outputs import as_stored, doubt, kind_of
-from harness.progress import progress, say
+from harness.progress import progress
 from harness.returned import checked_logits
 from harness.splits import stream
 from harness.stored import Record, file_name, read_record, verify
@@ -30,6 +31,8 @@ from harness.types import Classifier, DerivedModel, Model, Outputs, Setting, Spl
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
+
+log = logging.getLogger(__name__)
 
 TOGETHER = 2**30
 """Bytes of the files of fits that are loaded at a time."""
@@ -79,7 +82,7 @@ def _described(
         for key in spec.inputs["features"]:
             record["seconds"] += store.record(key)["seconds"]
         if record["outputs_doubt"] and condition == CLEAN:
-            say(f"WARNING: {spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
+            log.warning(f"{spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
         fits = {fit.digest: fit for fit in spec.fits}.values()
         return {
             **record,

@@ -129,11 +129,11 @@ def unsafe_file(description: Description, python: str, unsafe: str) -> str:
         command = f"cd {shlex.quote(str(description.folder))} && {command}"
     if new.is_relative_to(description.path.parent):
         new = new.relative_to(description.path.parent)
-    mend = f'say file = "{new.as_posix()}" in [weights]' + (" and remove key" if named else "")
+    fix = f'say file = "{new.as_posix()}" in [weights]' + (" and remove key" if named else "")
     return (
         f"weights.file = {str(path)!r}: holds more than tensors, numbers and texts ({unsafe}), "
         f"which would be run; {wrong}if you trust it, save its tensors alone with the command "
-        f"{command} and {mend}"
+        f"{command} and {fix}"
     )
 
 

@@ -283,10 +283,10 @@ def _check_normalization(path: Path, given: Mapping[str, Any]) -> tuple[str, ...
     mean, std, (low, high) = given["mean"], given["std"], given["range"]
     if why := misfit(mean, std, low, high):
         wanted = range_for(mean, std)
-        mend = "correct input.mean, input.std or input.range"
+        fix = "correct input.mean, input.std or input.range"
         if wanted:
-            mend = f"say range = [{wanted[0]:g}, {wanted[1]:g}] in [input], or correct them"
-        raise HarnessError(f"{path}: input.{why}; {mend}")
+            fix = f"say range = [{wanted[0]:g}, {wanted[1]:g}] in [input], or correct them"
+        raise HarnessError(f"{path}: input.{why}; {fix}")
     if reversed_channels(mean, given["channels"] == "BGR"):
         other = "RGB" if given["channels"] == "BGR" else "BGR"
         return (

@@ -126,14 +126,14 @@ def _why(
         )
     if weights["method"]:
         here = f"weights.method = {weights['method']!r}"
-        mend = "check its arguments and the file that it reads"
+        fix = "check its arguments and the file that it reads"
     else:
         here = f"weights.file = {weights['file']!r}"
-        mend = "correct arguments, weights.key or weights.prefix"
+        fix = "correct arguments, weights.key or weights.prefix"
     kept = [tensors[name] for name in tensors if name not in left]
     if not any(digest.startswith(("float", "bfloat", "complex")) for digest in kept):
-        return f"{here}: it left every weight as it was; {mend}"
-    return f"{here}: it loaded nothing into {count}; {mend}, {unless}"
+        return f"{here}: it left every weight as it was; {fix}"
+    return f"{here}: it loaded nothing into {count}; {fix}, {unless}"
 
 
 def _other_input(description: Description, configuration: Mapping[str, list[float]]) -> list[str]:

@@ -423,11 +423,11 @@ def _numbered(
         label = error.args[0]
         known = [str(other) for other in numbers if isinstance(other, type(label))]
         if missing_label(str(label)):
-            mend = f"{label} usually says that a patch has no label: leave such rows out"
+            fix = f"{label} usually says that a patch has no label: leave such rows out"
         elif near := alike(str(label), known):
-            mend = f"did you mean {quoted(near[0], [str(label)])}? Correct the file"
+            fix = f"did you mean {quoted(near[0], [str(label)])}? Correct the file"
         else:
-            mend = "correct classes = [...] or the file"
+            fix = "correct classes = [...] or the file"
         raise HarnessError(
-            f"{path}, column {column}: the label {label!r} is none of {', '.join(known)}; {mend}"
+            f"{path}, column {column}: the label {label!r} is none of {', '.join(known)}; {fix}"
         ) from error

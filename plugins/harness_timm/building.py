@@ -96,17 +96,17 @@ def build_tried(network: Network, architecture: Architecture) -> nn.Module:
     except Exception as error:
         if not (given or resized or isinstance(error, TypeError)):
             raise
-        mend = []
+        fix = []
         texts = [key for key, value in given.items() if isinstance(resolved(value), str)]
         if texts and "not callable" in str(error):
-            mend.append(f"name a class for {' or '.join(texts)}, such as SiLU")
+            fix.append(f"name a class for {' or '.join(texts)}, such as SiLU")
         if given or not resized:
-            mend.append(f"change its arguments {architecture.arguments}")
+            fix.append(f"change its arguments {architecture.arguments}")
         if resized:
-            mend.append(f"set image_size={network.input_size}")
+            fix.append(f"set image_size={network.input_size}")
         raise HarnessError(
             f"timm:{network.name}: timm {timm.__version__} cannot build it ({_reason(error)}); "
-            f"{', '.join(mend)} or upgrade timm"
+            f"{', '.join(fix)} or upgrade timm"
         ) from error
     check(network.name, model, given)
     if resized:

@@ -1,37 +1,73 @@
-"""``harness run`` and ``harness leaderboard``."""
+"""``harness run``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from harness.commands import boards
+from harness.commands import options as shared
 from harness.commands.common import (
     BROKEN_PLUGIN,
     FAILED,
     OK,
-    USAGE,
     data_folder,
-    existing_store,
-    exit_code,
-    leaderboards_folder,
     print_failures,
-    registry_of,
+    print_table,
+    print_text,
+    say_written,
     session_of,
 )
 from harness.errors import HarnessError
-from harness.progress import say
 
 if TYPE_CHECKING:
-    from harness.failures import Collected
     from harness.jobs.spec import JobSpec
     from harness.plan import Request
     from harness.registry import Registry
-    from harness.running import Pages
     from harness.session import Session
     from harness.stored import DamagedError
+
+log = logging.getLogger(__name__)
+NAME = "run"
+HELP = "compute what the store lacks, then write the leaderboards"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--all", action="store_true", help="every dataset and model that can run here"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be computed, about how long fitting takes, and what is missing",
+    )
+    shared.several(parser, "--dataset", "this dataset; several times: these")
+    shared.several(parser, "--model", "this model; several times: these")
+    shared.several(
+        parser,
+        "--perturbation",
+        "also predict under this perturbation at all its levels, and store the logits",
+    )
+    asked = parser.add_mutually_exclusive_group()
+    shared.several(asked, "--probe", "ask only this probe of the models (default: all of them)")
+    asked.add_argument(
+        "--no-probes", action="store_true", help="predict clean patches only; quicker"
+    )
+    parser.add_argument(
+        "--audit-selection",
+        action="store_true",
+        help="let each epoch predict the test patches as well, and compute how much choosing the "
+        "epoch on them would have added to the accuracy",
+    )
+    shared.fitting(parser)
+    shared.computing(parser)
+    shared.data(parser)
+    shared.results(parser)
+    shared.tables(parser)
+    shared.plugins(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
             protocol=options.protocol,
             audit_selection=options.audit_selection,
         )
-        _check_tables(options, registry)
+        boards.check_wishes(options, registry)
     except HarnessError:
         warn_of_broken(registry)
         raise
@@ -81,21 +117,22 @@ def run(options: argparse.Namespace) -> int:
 
     def write_clean() -> None:
         # What is damaged was named, and may yet be computed again.
-        pages = _build_boards(options, registry, names, problems, lambda dataset, error: None)
-        _write_boards(options, pages, problems)
+        pages = boards.build(options, registry, names, problems, lambda dataset, error: None)
+        say_written(boards.write(options, pages, problems))
 
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
 
     def not_run(label: str, failure: Failure) -> None:
-        say(f"Not run: {label}: {failure.why}")
+        log.info(f"Not run: {label}: {failure.why}")
 
     executor = session.executor(store, registry)
     said = not_run if options.all else None
     failures = running.compute(request, store, registry, executor, write_clean, said)
-    pages = _build_boards(options, registry, names, problems, damaged)
-    _write_boards(options, pages, problems)
-    _print_boards(options, pages)
+    pages = boards.build(options, registry, names, problems, damaged)
+    written = boards.write(options, pages, problems)
+    boards.show(options, pages, boards.Rows(), marked=options.model)
+    say_written(written)
     print_failures(failures | problems)
     if failures or problems:
         return FAILED
@@ -113,18 +150,19 @@ def _dry_run(
 
     Returns the exit code of a run that ends as it is planned.
     """
+    from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from harness import dry_run, planner, store_format
+    from harness import dry_run, planner, report, store_format
     from harness.failures import warn_of_broken
     from harness.progress import duration
-    from harness.report import render
     from harness.store import Store
 
     warn_of_broken(registry)
     with TemporaryDirectory(prefix="harness-") as empty:
         is_store = (session.store_path / store_format.NAME).exists()
         store = Store(session.store_path if is_store else Path(empty))
+        store.keeps_failures = False
         plan = planner.build(registry, store, request)
         with session.executor(Store(Path(empty)), registry) as executor:
 
@@ -133,114 +171,24 @@ def _dry_run(
 
             to_do = plan.to_do(store, seconds)
             for warning in plan.warnings:
-                say(f"WARNING: {warning}")
+                log.warning(warning)
             failed = plan.failures if options.all else plan.failures | plan.unavailable
             lacking = {label: failure.why for label, failure in (failed | plan.unavailable).items()}
             for label, why in {**{n: str(e) for n, e in errors.items()}, **lacking}.items():
-                say(f"Not run: {label}: {why}")
+                log.info(f"Not run: {label}: {why}")
             code = BROKEN_PLUGIN if registry.broken else OK
             code = FAILED if failed or errors else code
             if not to_do:
                 print("Everything is in the store; nothing to compute.")
                 return code
-            print(render(dry_run.table(to_do, seconds), "simple"))
+            print_table(*report.cells(dry_run.table(to_do, seconds)))
             fits = [job for job in to_do if job.kind == "fit"]
             known = [found for job in fits if (found := seconds(job)) is not None]
     unknown = len(fits) - len(known)
-    print(
-        f"\n{len(to_do)} results to compute"
+    print_text(
+        f"{len(to_do)} results to compute"
         + (f"; fitting takes about {duration(sum(known))} with one process" if known else "")
         + (f"; how long {unknown} of {len(fits)} fits take is not known" if unknown else "")
         + ". Nothing was computed."
     )
     return code
-
-
-def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
-    """What is wrong with the wishes for tables is said before, not after, the work for them."""
-    from harness import choose, columns
-    from harness.registry import left_out
-
-    leaderboards_folder(options)
-    try:
-        columns.choose(options.columns, choose.model_probes(registry, ()))
-    except HarnessError as error:  # a column may be that of a probe that is not there
-        cause = left_out("", registry.plugins)
-        raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
-
-
-def _build_boards(
-    options: argparse.Namespace,
-    registry: Registry,
-    names: Sequence[str],
-    problems: Collected,
-    damaged: Callable[[str, DamagedError], None],
-) -> list[Pages]:
-    from harness import running
-    from harness.store import Store
-
-    return running.pages(
-        Store(options.store),
-        names,
-        registry,
-        problems,
-        damaged,
-        options.time_limit,
-        temperature=options.temperature,
-        design_effect=options.design_effect,
-        margin=options.margin,
-    )
-
-
-def _write_boards(options: argparse.Namespace, pages: Sequence[Pages], problems: Collected) -> None:
-    from harness import error_pages, formats, report, selection_pages
-    from harness.store import disk_error
-
-    for board, audits in pages:
-        try:
-            written = formats.write(board, options.leaderboards, options.columns)
-            written += error_pages.write(board, options.leaderboards, problems)
-            written += selection_pages.write(audits, board, options.leaderboards, problems)
-            written += report.write_probes(board, options.leaderboards, problems)
-        except OSError as error:
-            raise disk_error(error, options.leaderboards) from error
-        say(f"Wrote {', '.join(map(str, written))}")
-
-
-def _print_boards(options: argparse.Namespace, pages: Sequence[Pages]) -> None:
-    from harness import formats
-
-    for board, _ in pages:
-        print(f"\n{board.dataset['name']}\n")
-        print(formats.table(board, "simple", options.columns))
-        for line in formats.about(board, options.columns):
-            print(f"\n{line}")
-
-
-def leaderboard(options: argparse.Namespace) -> int:
-    """Write the tables again from the store.
-
-    Those of a dataset of which anything is damaged are left as they are.
-    """
-    from harness.failures import Collected
-
-    store = existing_store(options)
-    registry = registry_of(options)
-    _check_tables(options, registry)
-    problems = Collected(store)
-    damaged: dict[Path, tuple[str, DamagedError]] = {}
-
-    def refuse(dataset: str, error: DamagedError) -> None:
-        damaged[error.path] = dataset, error
-
-    pages = _build_boards(options, registry, store.datasets(), problems, refuse)
-    refused = {dataset for dataset, _ in damaged.values()}
-    pages = [(board, audits) for board, audits in pages if board.truth.dataset not in refused]
-    _write_boards(options, pages, problems)
-    _print_boards(options, pages)
-    print_failures(problems)
-    for dataset, error in damaged.values():
-        print(f"harness: error: {dataset}: no tables are written: {error}", file=sys.stderr)
-    if damaged:
-        return USAGE
-    return exit_code(options, registry, FAILED if problems else OK)

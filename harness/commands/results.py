@@ -1,18 +1,61 @@
-"""``harness results list``, ``harness results remove`` and ``harness store merge``."""
+"""``harness results list`` and ``harness results remove``."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 
-from harness.commands.common import FAILED, OK, existing_store
+from harness.commands import options as shared
+from harness.commands.common import OK, existing_store, print_table
 from harness.errors import HarnessError
-from harness.progress import say
+
+log = logging.getLogger(__name__)
+NAME = "results"
+HELP = "list what is stored, and remove some of it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of the command."""
+    commands = shared.subcommands(parser)
+    list_parser = shared.parser_of(
+        commands,
+        "list",
+        "a row for each run: settings, seed, size, digest, and whether it is damaged",
+    )
+    list_parser.set_defaults(subcommand=list_results)
+    _add_filters(list_parser)
+    remove_parser = shared.parser_of(
+        commands,
+        "remove",
+        "remove runs, with what is computed from them and what nothing else needs",
+    )
+    remove_parser.set_defaults(subcommand=remove_results)
+    remove_parser.add_argument(
+        "digests", nargs="*", metavar="DIGEST", help="results to remove, as the list names them"
+    )
+    remove_parser.add_argument(
+        "--yes", action="store_true", help="remove them; without it, only print what would go"
+    )
+    _add_filters(remove_parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    shared.several(parser, "--dataset", "only results on this dataset; several times: on these")
+    shared.several(parser, "--model", "only results of this model; several times: of these")
+    parser.add_argument("--failed", action="store_true", help="only models that failed")
+    shared.store(parser)
+    shared.messages(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command of the command that was named."""
+    code: int = options.subcommand(options)
+    return code
 
 
 def list_results(options: argparse.Namespace) -> int:
     """Print a row for each run and each failure that is stored."""
-    from harness import results
-    from harness.report import render
+    from harness import report, results
 
     store = existing_store(options)
     items = results.read(store)
@@ -23,15 +66,14 @@ def list_results(options: argparse.Namespace) -> int:
     if not chosen:
         print("Nothing is stored." if not found else "No stored result is like that.")
         return OK
-    print(render(results.table(chosen), "simple"))
+    print_table(*report.cells(results.table(chosen)), details=results.DETAILS)
     return OK
 
 
 def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
-    from harness import results
+    from harness import report, results
     from harness.claims import Claims
-    from harness.report import render
 
     store = existing_store(options)
     if not (options.digests or options.dataset or options.model or options.failed):
@@ -59,7 +101,7 @@ def remove_results(options: argparse.Namespace) -> int:
         gone = results.to_remove(chosen, items)
         named = {item.folder for row in chosen for item in row.items}
         with_it = [r for r in results.rows(gone) if not named & {item.folder for item in r.items}]
-        print(render(results.table([*chosen, *with_it]), "simple"))
+        print_table(*report.cells(results.table([*chosen, *with_it])), details=results.DETAILS)
         if with_it:
             print(f"\nThe last {len(with_it)} are computed from the others.")
         if not options.yes:
@@ -67,34 +109,11 @@ def remove_results(options: argparse.Namespace) -> int:
             return OK
         results.remove(store, gone)
     print(f"\nRemoved: {results.counted(gone)}.")
-    say("`harness leaderboard` writes the tables without them.")
+    log.info("`harness leaderboard` writes the tables without them.")
     left = set(store.datasets())
     for dataset in sorted({item.dataset for item in gone} - left):
-        say(
+        log.info(
             f"Nothing is stored of {dataset} any more, so no tables of it are written; remove "
             f"those that are there ({dataset}.md and others) by hand."
         )
     return OK
-
-
-def merge_stores(options: argparse.Namespace) -> int:
-    """Copy results of other stores into one."""
-    from harness.merging import merge
-    from harness.store import Store
-    from harness.stored import where
-
-    if options.into.resolve() in [path.resolve() for path in options.sources]:
-        raise HarnessError(f"store merge: {options.into} into itself; name two stores")
-    sources = [Store.existing(path) for path in options.sources]
-    into = Store(options.into)
-    damaged = 0
-    for source in sources:
-        found = merge(
-            into, source, lambda error: say(f"WARNING: {error.path}: {error.why}; left behind")
-        )
-        damaged += found.damaged
-        said = f"{found.copied} results copied, {found.there} were there"
-        said += f", {found.damaged} are damaged and left behind" if found.damaged else ""
-        print(f"{source.root} into {into.root}: {said}.")
-    say(f"`harness leaderboard{where(into.root)}` writes the tables.")
-    return FAILED if damaged else OK

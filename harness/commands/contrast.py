@@ -1,9 +1,10 @@
-"""``harness compare`` and ``harness contrast``."""
+"""``harness contrast``."""
 
 from __future__ import annotations
 
 import argparse
 
+from harness.commands import options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -11,44 +12,33 @@ from harness.commands.common import (
     exit_code,
     leaderboards_folder,
     print_failures,
-    print_json,
+    print_table,
+    print_text,
+    say_written,
     session_of,
 )
-from harness.errors import HarnessError
-from harness.progress import say
+
+NAME = "contrast"
+HELP = "train models on two versions of the same patches, and compare the results"
+ORDER = ("initial weights", "selected on", "right only with either", "seeds")
+"""Columns that are left out first where they do not fit."""
 
 
-def compare(options: argparse.Namespace) -> int:
-    """Print how two models compare."""
-    from harness import comparing
-    from harness.compare import Compared
-    from harness.compare_published import PREFIX
-
-    session = session_of(options)
-    registry = session.registry
-    names = (options.one, options.other)
-    if options.json and any(name.startswith(PREFIX) for name in names):
-        raise HarnessError("compare: --json is for two measured models")
-    found = comparing.compare(
-        session.store_path,
-        registry,
-        *names,
-        options.dataset,
-        options.design_effect,
-        options.margin,
-    )
-    if options.json and isinstance(found, Compared):
-        from harness import compare_text
-
-        print_json(compare_text.as_json(found))
-    else:
-        print(found)
-    return exit_code(options, registry)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("one", metavar="DATASET")
+    parser.add_argument("other", metavar="DATASET", help="e.g. nct-crc-he nct-crc-he-nonorm")
+    shared.several(parser, "--model", "the model to train", required=True)
+    shared.fitting(parser)
+    shared.data(parser)
+    shared.results(parser)
+    shared.computing(parser)
+    shared.plugins(parser)
 
 
-def contrast(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Train models on two versions of the same patches and print how they compare."""
-    from harness import contrast_text, contrasting
+    from harness import contrast_text, contrasting, report
     from harness.store import Store, disk_error
 
     session = session_of(options)
@@ -69,11 +59,14 @@ def contrast(options: argparse.Namespace) -> int:
     executor = session.executor(store, registry)
     found, failures = contrasting.compute(request, registry, store, executor)
     if found.compared:
-        print(f"\n{found}")
+        for table in contrast_text.tables(found):
+            print(f"\n{table.title}\n")
+            print_table(*report.cells(table), order=ORDER)
+        print_text(contrast_text.about(found))
         try:
             written = contrast_text.write(found, folder)
         except OSError as error:
             raise disk_error(error, folder) from error
-        say(f"Wrote {', '.join(map(str, written))}")
+        say_written([written])
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)

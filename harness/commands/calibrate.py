@@ -1,11 +1,13 @@
-"""``harness audit`` and ``harness calibrate``."""
+"""``harness calibrate``."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.commands import options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -13,9 +15,10 @@ from harness.commands.common import (
     exit_code,
     leaderboards_folder,
     print_failures,
+    print_table,
+    say_written,
     session_of,
 )
-from harness.progress import say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -24,37 +27,34 @@ if TYPE_CHECKING:
     from harness.store import Key
     from harness.types import Dataset
 
+log = logging.getLogger(__name__)
+NAME = "calibrate"
+HELP = "measure on phantoms with planted faults how far probes can be trusted"
 
-def audit(options: argparse.Namespace) -> int:
-    """Ask probes about datasets and write what they found."""
-    from harness import auditing, choose, report
-    from harness.failures import Collected
-    from harness.store import Store, disk_error
 
-    session = session_of(options)
-    registry, data = session.registry, data_folder(options)
-    datasets = choose.datasets(registry, options.dataset, data)
-    folder = leaderboards_folder(options)
-    store = Store(session.store_path)
-    executor = session.executor(store, registry)
-    found, failures = auditing.audit(
-        registry, store, datasets, data, options.probe, executor, session.time_limit
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    shared.several(parser, "--phantom", "only this phantom (default: all of them)")
+    shared.several(parser, "--probe", "only this probe")
+    shared.several(
+        parser,
+        "--dataset",
+        "also change patches of this dataset by known amounts, and see what is measured",
     )
-    problems = Collected(store)
-    for one in found:
-        print(f"\n{one.dataset}\n")
-        print(one)
-        try:
-            written = report.write_audit(one, folder, problems)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        say(f"Wrote {', '.join(map(str, written))}")
-    failures |= problems
-    print_failures(failures)
-    return exit_code(options, registry, FAILED if failures else OK)
+    parser.add_argument(
+        "--seeds",
+        type=shared.positive,
+        default=20,
+        metavar="N",
+        help="phantoms to make (default: 20)",
+    )
+    shared.data(parser)
+    shared.results(parser)
+    shared.computing(parser)
+    shared.plugins(parser)
 
 
-def calibrate(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
     from harness import auditing, audits, calibrate, choose, report
     from harness.execute import execute
@@ -93,10 +93,11 @@ def calibrate(options: argparse.Namespace) -> int:
         if key in store
         for content in load_json(store.folder(key), "tables.json")
     ]
+    pages = []
     for phantom in phantoms:
         keys = [key for key in seeds[phantom.name] if key in store]
         if len(keys) < options.seeds:
-            say(f"Not written: the page of {phantom.name}, of which seeds failed")
+            log.info(f"Not written: the page of {phantom.name}, of which seeds failed")
             continue
         readings = [
             Reading(**reading)
@@ -105,16 +106,18 @@ def calibrate(options: argparse.Namespace) -> int:
         ]
         page = calibrate.describe(phantom, probes, readings, real)
         for title, table in [*((table.title, table) for table in page.tables), *tables]:
-            print(f"\n{title}\n\n{report.render(table, 'simple')}")
+            print(f"\n{title}\n")
+            print_table(*report.cells(table))
         if options.probe:
-            say("Not written: the page is about all probes; leave out --probe")
+            log.info("Not written: the page is about all probes; leave out --probe")
             continue
         made = (versions(probes), options.said)
         try:
             written = report.write_calibration(phantom, page, readings, tables, *made, folder)
         except OSError as error:
             raise disk_error(error, folder) from error
-        say(f"Wrote {', '.join(map(str, written))}")
+        pages.append(written)
+    say_written(pages)
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)
 

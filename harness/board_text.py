@@ -1,0 +1,134 @@
+"""A leaderboard on the terminal: some rows, as many columns as fit, and what belongs to them.
+
+Long texts of single rows stand below the table, once for all rows that have the same.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness import formats, stored, terminal
+from harness.leaderboard import Board
+from harness.markup import visible
+from harness.rows import Row
+
+BELOW = ("notes", "reproduced")
+"""Columns whose texts, or what follows the first word of them, stand below the table."""
+LATE = (
+    *("initial_weights", "selected_on", "balanced_accuracy", "difference_to_reference"),
+    *("accuracy_sd", "published_accuracy"),
+)
+"""Columns that are left out first where they do not fit; then those of probes, and others."""
+SOURCE = "Data: "
+"""How the sentence begins that says where the data are from, which is on the page alone."""
+FIRST = ("model", "rank", "accuracy")
+"""Columns that stay as long as any."""
+
+
+def paragraphs(
+    board: Board,
+    rows: Sequence[int],
+    names: Sequence[str] = formats.DEFAULT,
+    columns: int | None = None,
+    *,
+    page: Path,
+    store: Path = Path("runs"),
+    marked: Sequence[str] = (),
+) -> list[str]:
+    """The table and what there is to say about it, to be printed with empty lines between.
+
+    ``rows`` are numbers of rows of the board, and ``names`` the columns, as for ``formats.table``.
+    ``columns`` is the width of the terminal. ``page`` and ``store`` are named where the rest can be
+    seen. Rows of ``marked`` models have a sign, unless all have.
+    """
+    chosen, cells = formats.filled(board, names)
+    shown = [board.rows[number] for number in rows]
+    of_model = [_model(row) for row in shown]
+    own = [row["model"] in marked for row in shown if row["result"] == "measured"]
+    if any(own) and not all(own):
+        signs = [
+            "> " if row["model"] in marked and row["result"] == "measured" else "  "
+            for row in shown
+        ]
+        of_model = [sign + name for sign, name in zip(signs, of_model, strict=True)]
+    else:
+        own = []
+    table: dict[str, tuple[str, list[str]]] = {}
+    notes: dict[str, list[int]] = {}
+    for at, column in enumerate(chosen):
+        texts = [cells[number][at] for number in rows]
+        if column.name in BELOW:
+            for number, (row, text) in enumerate(zip(shown, texts, strict=True)):
+                short = str(row["reproduced"] or "") if column.name == "reproduced" else ""
+                if text != short:
+                    notes.setdefault(text, []).append(number)
+                texts[number] = short
+        if column.name == "model":
+            texts = of_model
+        if column.name != "result":
+            table[column.name] = column.heading, texts
+    headings = [heading for heading, _ in table.values()]
+    fitted = terminal.fit(
+        headings,
+        list(zip(*(texts for _, texts in table.values()), strict=True)),
+        columns,
+        order=[table[name][0] for name in _order(list(table))],
+    )
+    kept = [list(table)[number] for number in fitted.kept]
+    found = [fitted.text]
+    if notes:
+        found.append("\n".join(_notes(notes, shown, columns)))
+    if own:
+        found.append("> marks the models that this run was asked for.")
+    found += _not_shown(board, rows, store)
+    if fitted.left_out:
+        left = ",".join(name for name in table if table[name][0] in fitted.left_out)
+        found.append(
+            f"Columns not shown, as the terminal has {columns}: {'; '.join(fitted.left_out)}. "
+            f"`--columns {shlex.quote(left)}` prints them; piped to `less -S`, all are printed."
+        )
+    *about, _ = formats.about(board, kept)
+    about = [text for text in about if not text.startswith(SOURCE)]
+    about.append(f"What the columns mean, and where the data are from: {page}")
+    return [found[0], *(terminal.wrapped(text, columns) for text in [*found[1:], *about])]
+
+
+def _model(row: Row) -> str:
+    """The name of a model, and what the row is if it was not measured."""
+    name = str(row["model"])
+    return name if row["result"] == "measured" else f"{name} ({row['result']})"
+
+
+def _order(names: Sequence[str]) -> list[str]:
+    """The columns of a table from the one that is left out first on."""
+    others = [name for name in reversed(names) if name not in (*FIRST, *LATE)]
+    ordered = (*LATE[:2], *LATE[2:4], *others, *LATE[4:], *reversed(FIRST))
+    return [name for name in ordered if name in names]
+
+
+def _notes(notes: dict[str, list[int]], rows: Sequence[Row], columns: int | None) -> Iterator[str]:
+    """A line for each set of rows that have the same texts."""
+    texts: dict[tuple[int, ...], list[str]] = {}
+    for text, numbers in notes.items():
+        texts.setdefault(tuple(numbers), []).append(visible(text))
+    measured = tuple(n for n, row in enumerate(rows) if row["result"] == "measured")
+    for having, same in texts.items():
+        names = ", ".join(dict.fromkeys(_model(rows[number]) for number in having))
+        if having == measured and len(measured) > 2:
+            names = "all measured models"
+        yield terminal.paragraph(f"{names}: {'; '.join(same)}", columns, "  ")
+
+
+def _not_shown(board: Board, rows: Sequence[int], store: Path) -> list[str]:
+    """How many rows of the page are not printed, and how to see them."""
+    counts: dict[str, int] = {}
+    for number, row in enumerate(board.rows):
+        if number not in rows:
+            counts[row["result"]] = counts.get(row["result"], 0) + 1
+    if not counts:
+        return []
+    said = " and ".join(f"{count} {result}" for result, count in counts.items())
+    command = f"harness leaderboard{stored.where(store)} --model '*'"
+    return [f"Rows not shown: {said}. `{command}` prints them."]

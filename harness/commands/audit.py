@@ -1,0 +1,65 @@
+"""``harness audit``."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.commands import options as shared
+from harness.commands.common import (
+    FAILED,
+    OK,
+    data_folder,
+    exit_code,
+    leaderboards_folder,
+    print_failures,
+    print_parts,
+    print_text,
+    say_written,
+    session_of,
+)
+
+NAME = "audit"
+HELP = "ask of a dataset what color, compression and clipping reveal about the class"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    shared.several(parser, "--dataset", "the dataset to audit", required=True)
+    shared.several(parser, "--probe", "only this probe")
+    shared.data(parser)
+    shared.results(parser)
+    shared.computing(parser)
+    shared.plugins(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask probes about datasets and write what they found."""
+    from harness import auditing, choose, report
+    from harness.failures import Collected
+    from harness.store import Store, disk_error
+
+    session = session_of(options)
+    registry, data = session.registry, data_folder(options)
+    datasets = choose.datasets(registry, options.dataset, data)
+    folder = leaderboards_folder(options)
+    store = Store(session.store_path)
+    executor = session.executor(store, registry)
+    found, failures = auditing.audit(
+        registry, store, datasets, data, options.probe, executor, session.time_limit
+    )
+    problems = Collected(store)
+    pages = []
+    for audit in found:
+        print(f"\n{audit.dataset}\n")
+        indent = " " * (max(map(len, audit.findings)) + len("  FLAG  "))
+        *lines, _, legend = report.summary(audit.probes, audit.findings)
+        print_parts(["\n".join(lines)], indent)
+        print_text(legend)
+        try:
+            pages.append(report.write_audit(audit, folder, problems))
+        except OSError as error:
+            raise disk_error(error, folder) from error
+    say_written(pages)
+    failures |= problems
+    print_failures(failures)
+    return exit_code(options, registry, FAILED if failures else OK)

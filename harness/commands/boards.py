@@ -1,0 +1,152 @@
+"""Leaderboards, as ``harness run`` and ``harness leaderboard`` build, write and print them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import terminal
+from harness.commands.common import leaderboards_folder
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.failures import Collected
+    from harness.leaderboard import Board
+    from harness.registry import Registry
+    from harness.running import Pages
+    from harness.stored import DamagedError
+
+log = logging.getLogger(__name__)
+
+
+def check_wishes(options: argparse.Namespace, registry: Registry) -> None:
+    """What is wrong with the wishes for tables is said before, not after, the work for them."""
+    from harness import choose, columns
+    from harness.registry import left_out
+
+    leaderboards_folder(options)
+    try:
+        columns.choose(options.columns, choose.model_probes(registry, ()))
+    except HarnessError as error:  # a column may be that of a probe that is not there
+        cause = left_out("", registry.plugins)
+        raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
+
+
+def build(
+    options: argparse.Namespace,
+    registry: Registry,
+    names: Sequence[str],
+    problems: Collected,
+    damaged: Callable[[str, DamagedError], None],
+) -> list[Pages]:
+    """What the pages of datasets are made of, as far as the store has it.
+
+    What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
+    says so. Where it is the dataset itself, there are no pages.
+    """
+    from harness import running
+    from harness.store import Store
+
+    pages = running.pages(
+        Store(options.store),
+        names,
+        registry,
+        problems,
+        damaged,
+        options.time_limit,
+        temperature=options.temperature,
+        design_effect=options.design_effect,
+        margin=options.margin,
+    )
+    for board, _ in pages:
+        for entry in board.entries:
+            for run in entry.runs:
+                log.debug(f"{board.dataset['name']}: {entry.name}: figures from {run.clean}")
+    return pages
+
+
+def write(
+    options: argparse.Namespace, pages: Sequence[Pages], problems: Collected
+) -> list[list[Path]]:
+    """Write all pages; returns their paths, a list for each dataset."""
+    from harness import error_pages, formats, report, selection_pages
+    from harness.store import disk_error
+
+    folder, written = options.leaderboards, []
+    for board, audits in pages:
+        try:
+            paths = formats.write(board, folder, options.columns)
+            paths += error_pages.write(board, folder, problems)
+            paths += selection_pages.write(audits, board, folder, problems)
+            paths += report.write_probes(board, folder, problems)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        written.append(paths)
+    return written
+
+
+class Rows:
+    """Which rows of a board are printed. Pages always have all of them.
+
+    ``patterns`` choose rows by the names of models, with ``*`` and ``?``. Without any, these are
+    all but published results other than the reference and those of models that are measured here.
+    """
+
+    def __init__(
+        self, patterns: Sequence[str] = (), published: bool = True, failed: bool = True
+    ) -> None:
+        self.patterns = patterns
+        self.published = published
+        self.failed = failed
+
+    def of(self, board: Board) -> list[int]:
+        """The numbers of the rows that are printed."""
+        reference = board.reference.name if board.reference else None
+        own = {row["model"] for row in board.rows if row["result"] != "published"} | {reference}
+        found = []
+        for number, row in enumerate(board.rows):
+            name, result = row["model"], row["result"]
+            if (result == "published" and not self.published) or (
+                result == "failed" and not self.failed
+            ):
+                continue
+            if self.patterns:
+                shown = any(fnmatchcase(name, pattern) for pattern in self.patterns)
+            else:
+                shown = result != "published" or name in own
+            if shown:
+                found.append(number)
+        return found
+
+    def check(self, boards: Sequence[Board]) -> None:
+        """Raise HarnessError for a pattern that no row has."""
+        from harness.registry import suggest
+
+        names = {row["model"]: None for board in boards for row in board.rows}
+        for pattern in self.patterns:
+            if boards and not any(fnmatchcase(name, pattern) for name in names):
+                raise HarnessError(
+                    f"--model {pattern}: no row is of such a model; {suggest(pattern, names)}"
+                )
+
+
+def show(
+    options: argparse.Namespace, pages: Sequence[Pages], rows: Rows, marked: Sequence[str] = ()
+) -> None:
+    """Print boards; rows of ``marked`` models are told from others by a sign before them."""
+    from harness import board_text
+
+    for board, _ in pages:
+        page = options.leaderboards / f"{board.dataset['name']}.md"
+        parts = board_text.paragraphs(
+            *(board, rows.of(board), options.columns, terminal.width()),
+            page=page,
+            marked=marked,
+            store=options.store,
+        )
+        print(f"{board.dataset['name']}\n")
+        print("\n\n".join(parts), end="\n\n")

@@ -1,0 +1,85 @@
+"""``harness list``."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness import terminal
+from harness.commands import options as shared
+from harness.commands.common import (
+    data_folder,
+    exit_code,
+    print_json,
+    print_left_out,
+    print_table,
+    print_text,
+    registry_of,
+)
+
+NAME = "list"
+HELP = "list datasets, models, perturbations, probes and published results"
+KINDS = (
+    *("datasets", "models", "families", "readers", "perturbations", "probes", "phantoms"),
+    "published",
+)
+"""What can be listed; ``harness.listing.KINDS`` has the same, with what makes the rows."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "kinds",
+        nargs="*",
+        type=_kind,
+        metavar="KIND",
+        help=f"only these: {', '.join(KINDS)}",
+    )
+    parser.add_argument("--model", metavar="NAME", help="one model, with its settings")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    shared.data(parser)
+    shared.plugins(parser)
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(KINDS)}")
+    return text
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what plugins offer: everything, some kinds, or one model with its settings."""
+    from harness import listing
+
+    registry, data = registry_of(options), data_folder(options)
+    if options.model:
+        found = registry.models.find(options.model)
+        settings = listing.settings(found)
+        if options.json:
+            print_json({"name": found.name, "settings": settings})
+        else:
+            print(listing.about_model(registry, options.model))
+            if settings:
+                print("\nSettings, for --set\n")
+                print_table(*listing.cells(settings))
+    elif options.json:
+        print_json(listing.as_json(registry, data, options.kinds))
+    else:
+        left_out: dict[str, None] = {}
+        for title, rows in listing.tables(registry, data, options.kinds):
+            rows, advice = listing.brief(rows)
+            print(f"\n{title}\n")
+            if rows:
+                fitted = terminal.fit(
+                    *listing.cells(rows),
+                    terminal.width(),
+                    details=listing.DETAILS,
+                    order=listing.ORDER,
+                )
+                print(fitted.text)
+                left_out |= dict.fromkeys(fitted.left_out)
+            else:
+                print("(none)")
+            if advice:
+                print_text(advice)
+        print_left_out(list(left_out))
+    return exit_code(options, registry)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -45,9 +45,12 @@ def _quietly(
 
     @wraps(method)
     def quiet(self: Session, /, *given: P.args, **named: P.kwargs) -> T:
-        from harness import progress
+        from harness import messages, progress
 
-        with progress.silent() if self.quiet else nullcontext():
+        with ExitStack() as shown:
+            if self.quiet:
+                shown.enter_context(progress.silent())
+                shown.enter_context(messages.silent())
             return method(self, *given, **named)
 
     return quiet

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import terminal
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -120,6 +119,8 @@ def print_json(content: Any) -> None:
 
 def print_text(text: str) -> None:
     """Print an empty line, then a paragraph that fits the terminal."""
+    from harness import terminal
+
     print(f"\n{terminal.paragraph(text, terminal.width())}")
 
 
@@ -128,6 +129,8 @@ def print_parts(parts: Sequence[str], indent: str = "  ") -> None:
 
     Lines that are too long go on with ``indent``.
     """
+    from harness import terminal
+
     columns = terminal.width()
     print("\n\n".join(terminal.wrapped(part, columns, indent) for part in parts))
 
@@ -144,6 +147,8 @@ def print_table(
     ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
     enough.
     """
+    from harness import terminal
+
     columns = terminal.width()
     fitted = terminal.fit(headings, rows, columns, details=details, order=order)
     print(fitted.text)
@@ -157,6 +162,8 @@ def print_left_out(names: Sequence[str]) -> None:
 
 
 def _left_out(names: Sequence[str]) -> str:
+    from harness import terminal
+
     return (
         f"Columns not shown, as the terminal has {terminal.width()}: {'; '.join(names)}. "
         "Piped to `less -S`, all are printed."
@@ -165,7 +172,7 @@ def _left_out(names: Sequence[str]) -> str:
 
 def table_text(table: Table) -> str:
     """The text of a table that fits the terminal."""
-    from harness import report
+    from harness import report, terminal
 
     columns = terminal.width()
     # Which patches only one model gets right is also listed by class.

@@ -21,6 +21,8 @@ LATE = (
     *("accuracy_sd", "published_accuracy"),
 )
 """Columns that are left out first where they do not fit; then those of probes, and others."""
+NAMED = 3
+"""Columns that there was no room for that are named as ``--columns`` takes them."""
 SOURCE = "Data: "
 """How the sentence begins that says where the data are from, which is on the page alone."""
 FIRST = ("model", "rank", "accuracy")
@@ -84,10 +86,12 @@ def paragraphs(
         found.append("> marks the models that this run was asked for.")
     found += _not_shown(board, rows, store)
     if fitted.left_out:
-        left = ",".join(name for name in table if table[name][0] in fitted.left_out)
+        left = [name for name in table if table[name][0] in fitted.left_out]
+        example = shlex.quote(",".join(left[:NAMED]))
+        them = "them" if len(left) <= NAMED else f"the first {NAMED}"
         found.append(
             f"Columns not shown, as the terminal has {columns}: {'; '.join(fitted.left_out)}. "
-            f"`--columns {shlex.quote(left)}` prints them; piped to `less -S`, all are printed."
+            f"`--columns {example}` prints {them}; piped to `less -S`, all are printed."
         )
     *about, _ = formats.about(board, kept)
     about = [text for text in about if not text.startswith(SOURCE)]

@@ -8,6 +8,7 @@ goes to a file or a pipe: programs, ``grep`` and ``less -S`` take lines of any l
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import textwrap
 import unicodedata
@@ -22,6 +23,8 @@ SHORT = 24
 """Characters of a cell that is never wrapped: a number with its interval, a name."""
 LINES = 5
 """Into which the longest cell of a column is wrapped at most."""
+HELD = "\ue000"
+"""Stands for a space at which a line does not end."""
 NARROWEST = 40
 """Columns of a terminal that are made use of in any case."""
 PARAGRAPH = 100
@@ -166,16 +169,24 @@ def _columns(text: str) -> int:
 
 
 def paragraph(text: str, columns: int | None, indent: str = "") -> str:
-    """A text wrapped between words; lines after the first begin with ``indent``."""
+    """A text wrapped between words, though not within code in backticks that fits in a line.
+
+    Lines after the first begin with ``indent``.
+    """
     if columns is None:
         return text
+    most = min(columns, PARAGRAPH)
+
+    def held(code: re.Match[str]) -> str:
+        return code[0].replace(" ", HELD) if len(code[0]) <= most - len(indent) else code[0]
+
     return textwrap.fill(
-        text,
-        min(columns, PARAGRAPH),
+        re.sub(r"`[^`\n]+`", held, text),
+        most,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(HELD, " ")
 
 
 def wrapped(text: str, columns: int | None, indent: str = "  ") -> str:

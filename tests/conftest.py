@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from harness import stored
+from harness import messages, stored
 
 # No test is about how long it takes; and a busy machine is no reason to fail.
 hypothesis.settings.register_profile(
@@ -99,6 +100,13 @@ class Command:
 def _no_plugin_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command called in this process was given with --plugin is not in later advice."""
     monkeypatch.setattr(stored, "plugin_files", [])
+
+
+@pytest.fixture
+def console() -> Iterator[None]:
+    """Messages are lines on standard error, and bars are drawn, as the command line does."""
+    with messages.handled(messages.ConsoleHandler(), logging.INFO, bars=True):
+        yield
 
 
 @pytest.fixture

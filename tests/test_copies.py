@@ -16,7 +16,7 @@ def leftovers(folder):
     return [path.name for path in sorted(folder.iterdir()) if not path.name.endswith(".lock")]
 
 
-def test_a_file_is_made_once(tmp_path, capsys):
+def test_a_file_is_made_once(tmp_path, capsys, console):
     path = tmp_path / "copy.bin"
     assert make_once(path, 3, lambda file: file.write(b"one")) == path
     make_once(path, 3, lambda file: file.write(b"two"))
@@ -69,7 +69,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", ["copy.bin", "copy.bin.sha256"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_copy_that_does_not_prove_itself_is_made_anew(name, damage, tmp_path, capsys):
+def test_a_copy_that_does_not_prove_itself_is_made_anew(name, damage, tmp_path, capsys, console):
     path = make_once(tmp_path / "copy.bin", 3, lambda file: file.write(b"one"))
     make_once(path, 3, lambda file: file.write(b"two"))
     capsys.readouterr()
@@ -87,7 +87,7 @@ def test_a_copy_that_does_not_prove_itself_is_made_anew(name, damage, tmp_path, 
     assert leftovers(tmp_path) == ["copy.bin", "copy.bin.sha256"]
 
 
-def test_a_copy_of_files_that_have_changed_is_made_anew(tmp_path, capsys):
+def test_a_copy_of_files_that_have_changed_is_made_anew(tmp_path, capsys, console):
     source = tmp_path / "source"
     source.write_bytes(b"first")
 
@@ -140,7 +140,7 @@ def without_locks(name):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such lock")
 @pytest.mark.parametrize("name", NO_LOCKS)
-def test_without_locks_it_is_made_with_a_warning(name, tmp_path, monkeypatch, capsys):
+def test_without_locks_it_is_made_with_a_warning(name, tmp_path, monkeypatch, capsys, console):
     monkeypatch.setattr("fcntl.flock", without_locks(name))
     (tmp_path / ".copy.bin.tmp").write_bytes(b"of another run")
     path = make_once(tmp_path / "copy.bin", 3, lambda file: file.write(b"one"))
@@ -187,7 +187,7 @@ def test_what_a_killed_run_left_is_overwritten(tmp_path):
 
 
 ONE_OF_TWO = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from harness.copies import make_once
 def write(file):
@@ -195,6 +195,7 @@ def write(file):
         file.write(b"x" * 100)
         file.flush()
         time.sleep(0.02)
+logging.basicConfig(level=logging.INFO)
 make_once(Path(sys.argv[1]), 2000, write)
 print(len(Path(sys.argv[1]).read_bytes()))
 """

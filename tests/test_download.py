@@ -180,6 +180,7 @@ def test_draws_a_bar_on_a_terminal(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    console: None,
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     said: list[str] = []

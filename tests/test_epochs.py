@@ -108,7 +108,7 @@ def test_a_killed_fit_goes_on_with_the_epochs_it_has(whole, tmp_path):
         *("seconds.json", "seconds.json.sha256"),
     ],
 )
-def test_damage_costs_time_and_no_epoch(name, damage, whole, tmp_path, capsys):
+def test_damage_costs_time_and_no_epoch(name, damage, whole, tmp_path, capsys, console):
     store, trained = Store(tmp_path / "runs"), []
     with pytest.raises(KeyboardInterrupt):
         run(store, model(killed_in=3), tmp_path / "killed")

@@ -33,6 +33,12 @@ def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
     assert [line for line in shown.splitlines() if "| measured" in line] == rows
 
 
+def test_what_the_readme_shows_of_a_terminal_is_what_is_printed(command):
+    shown = re.search(r"<!-- printed -->\n```text\n(.*?)\n```\n<!-- /printed", README, re.DOTALL)
+    said = re.search(r"what `(harness run [^`]+)` prints on 100 columns", README)
+    assert command(*said[1].split()[1:], COLUMNS="100").startswith(shown[1])
+
+
 def test_every_command_of_the_readme_exists(command):
     text = command("--help")
     for name in set(re.findall(r"^\| `harness ([\w-]+)", README, re.MULTILINE)):

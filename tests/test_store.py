@@ -318,7 +318,7 @@ def test_a_store_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_store_file_is_named_and_written_again(store, damage, capsys):
+def test_a_damaged_store_file_is_named_and_written_again(store, damage, capsys, console):
     marker = store.root / "store.json"
     before = marker.read_bytes()
     marker.unlink()

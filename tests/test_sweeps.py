@@ -343,7 +343,7 @@ def test_a_pass_for_features_goes_on_from_what_proves_itself(name, damage, tmp_p
 @pytest.mark.parametrize("name", ["sums.npz", "sums.npz.sha256"])
 @pytest.mark.parametrize("damage", [*DAMAGES, None], ids=named)
 def test_a_pass_for_predictions_goes_on_from_what_proves_itself(
-    name, damage, tmp_path, monkeypatch, capsys
+    name, damage, tmp_path, monkeypatch, capsys, console
 ):
     monkeypatch.setattr(predict_module, "SAVE_EVERY", 0.0)
     wanted, folds = [(CLEAN, None), (Condition(ADD, 9), None)], [(fitted(tmp_path), np.arange(N))]

@@ -87,6 +87,8 @@ def test_paragraphs_are_wrapped_and_lines_that_fit_are_not():
     assert terminal.paragraph(text, None) == text
     assert max(map(len, terminal.paragraph(text, 50).splitlines())) <= 50
     assert max(map(len, terminal.paragraph(text, 500).splitlines())) <= terminal.PARAGRAPH
+    code = "to see the rest, say `harness list models` or nothing"
+    assert "`harness list models`" in terminal.paragraph(code, 40).splitlines()[1]
     table = "a  b\n-  -\n" + "x " * 40
     first, second, *others = terminal.wrapped(table, 30).splitlines()
     assert (first, second) == ("a  b", "-  -")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import terminal
 from harness.commands.common import leaderboards_folder
 from harness.errors import HarnessError
 
@@ -105,6 +103,8 @@ class Rows:
 
     def of(self, board: Board) -> list[int]:
         """The numbers of the rows that are printed."""
+        from fnmatch import fnmatchcase
+
         reference = board.reference.name if board.reference else None
         own = {row["model"] for row in board.rows if row["result"] != "published"} | {reference}
         found = []
@@ -124,6 +124,8 @@ class Rows:
 
     def check(self, boards: Sequence[Board]) -> None:
         """Raise HarnessError for a pattern that no row has."""
+        from fnmatch import fnmatchcase
+
         from harness.registry import suggest
 
         names = {row["model"]: None for board in boards for row in board.rows}
@@ -138,7 +140,7 @@ def show(
     options: argparse.Namespace, pages: Sequence[Pages], rows: Rows, marked: Sequence[str] = ()
 ) -> None:
     """Print boards; rows of ``marked`` models are told from others by a sign before them."""
-    from harness import board_text
+    from harness import board_text, terminal
 
     for board, _ in pages:
         page = options.leaderboards / f"{board.dataset['name']}.md"

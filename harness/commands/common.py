@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import terminal
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ def print_json(content: Any) -> None:
 
 def print_text(text: str) -> None:
     """Print an empty line, then a paragraph that fits the terminal."""
+    from harness import terminal
+
     print(f"\n{terminal.paragraph(text, terminal.width())}")
 
 
@@ -115,6 +116,8 @@ def print_parts(parts: Sequence[str], indent: str = "  ") -> None:
 
     Lines that are too long go on with ``indent``.
     """
+    from harness import terminal
+
     columns = terminal.width()
     print("\n\n".join(terminal.wrapped(part, columns, indent) for part in parts))
 
@@ -131,6 +134,8 @@ def print_table(
     ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
     enough.
     """
+    from harness import terminal
+
     columns = terminal.width()
     fitted = terminal.fit(headings, rows, columns, details=details, order=order)
     print(fitted.text)
@@ -144,6 +149,8 @@ def print_left_out(names: Sequence[str]) -> None:
 
 
 def _left_out(names: Sequence[str]) -> str:
+    from harness import terminal
+
     return (
         f"Columns not shown, as the terminal has {terminal.width()}: {'; '.join(names)}. "
         "Piped to `less -S`, all are printed."
@@ -152,7 +159,7 @@ def _left_out(names: Sequence[str]) -> str:
 
 def table_text(table: Table) -> str:
     """The text of a table that fits the terminal."""
-    from harness import report
+    from harness import report, terminal
 
     columns = terminal.width()
     # Which patches only one model gets right is also listed by class.

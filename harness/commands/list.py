@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from harness import terminal
 from harness.commands import options as shared
 from harness.commands.common import (
     data_folder,
@@ -48,7 +47,7 @@ def _kind(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print what plugins offer: everything, some kinds, or one model with its settings."""
-    from harness import listing
+    from harness import listing, terminal
 
     registry, data = registry_of(options), data_folder(options)
     if options.model:

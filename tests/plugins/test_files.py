@@ -499,7 +499,7 @@ def rows_of(n, value=lambda number, label: number % 3):
     return [(png(names[i % 3]), value(i, names[i % 3])) for i in range(n)]
 
 
-def test_parquet_files_of_splits_with_class_names_from_hugging_face(tmp_path, capsys):
+def test_parquet_files_of_splits_with_class_names_from_hugging_face(tmp_path, capsys, console):
     names, train = ["1", "0", "stroma"], rows_of(14)
     metadata = noted(names)
     parquet(tmp_path / "data" / "train-00000.parquet", train[:8], metadata=metadata)
@@ -717,7 +717,7 @@ def test_an_error_about_a_patch_names_its_file_and_its_row(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data.replace(b"I", b"")])
-def test_a_damaged_copy_is_made_anew(tmp_path, damage, capsys):
+def test_a_damaged_copy_is_made_anew(tmp_path, damage, capsys, console):
     parquet(tmp_path / "all.parquet", rows_of(9))
     path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet")
     expected = splits(path).test.read(range(9))
@@ -729,7 +729,7 @@ def test_a_damaged_copy_is_made_anew(tmp_path, damage, capsys):
     assert "it is made anew" in said
 
 
-def test_a_copy_of_a_parquet_file_that_was_written_since_is_made_anew(tmp_path, capsys):
+def test_a_copy_of_a_parquet_file_that_was_written_since_is_made_anew(tmp_path, capsys, console):
     source = tmp_path / "all.parquet"
     parquet(source, rows_of(9))
     path = write(tmp_path / "mine.toml", kind="parquet", files="all.parquet")

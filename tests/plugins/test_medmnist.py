@@ -102,7 +102,7 @@ def test_how_the_file_is_compressed_is_no_part_of_the_fingerprint(tmp_path, arra
     assert found[0] == found[1] != load(28, tmp_path).test.fingerprint
 
 
-def test_compressed_images_are_unpacked_once_and_only_when_read(tmp_path, arrays, capsys):
+def test_compressed_images_are_unpacked_once_and_only_when_read(tmp_path, arrays, capsys, console):
     np.savez_compressed(tmp_path / "pathmnist.npz", **arrays)
     splits = load(28, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["pathmnist.npz"]

@@ -120,7 +120,9 @@ def log(monkeypatch, tmp_path):
     harness_mlflow.harness_run_started()
 
 
-def test_what_cannot_be_logged_is_a_failed_run_and_the_next_is_logged(log, tmp_path, capsys):
+def test_what_cannot_be_logged_is_a_failed_run_and_the_next_is_logged(
+    log, tmp_path, capsys, console
+):
     log("a")
     for model in ("b", "d"):
         with pytest.raises(Exception, match="no\\?name"):
@@ -132,7 +134,7 @@ def test_what_cannot_be_logged_is_a_failed_run_and_the_next_is_logged(log, tmp_p
     assert capsys.readouterr().err == ""
 
 
-def test_after_two_failures_in_a_row_nothing_is_logged(log, tmp_path, capsys):
+def test_after_two_failures_in_a_row_nothing_is_logged(log, tmp_path, capsys, console):
     for model in "ab":
         with pytest.raises(Exception, match="no\\?name"):
             log(model, "no?name")

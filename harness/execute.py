@@ -13,6 +13,7 @@ from harness.claims import Claims
 from harness.errors import HarnessError
 from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
+from harness.keys import SWEEP, Key
 from harness.local import Event, LocalProcesses
 from harness.plan import Plan, is_late, title, together
 from harness.progress import duration, say
@@ -140,6 +141,7 @@ class _Execution:
             if self.skipped:
                 say(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
+            self.store.drop_replaced(self.is_lasting)
             told = {label: str(failure) for label, failure in self.failures.items()}
             self.trackers.tell("harness_run_ended", failures=told)
         return self.failures
@@ -265,14 +267,21 @@ class _Execution:
         elif problem is None:
             self.done(job)
             self.trackers.tell_stored(job)
-        elif problem.damaged in self.plan.jobs and self.is_first(job, problem.damaged):
+        elif (found := self.planned(problem.damaged)) and self.is_first(job, problem.damaged):
             group.again.append(job)
-            group.damaged.add(problem.damaged)
+            group.damaged |= found
         else:
             self.failures[job.label] = problem.failure
             say(f"{job.label}: FAILED: {problem.failure}")
             self.full = self.full or problem.disk_is_full
             self.fail(job, problem.failure, not problem.disk_is_full)
+
+    def planned(self, damaged: str) -> set[str]:
+        """Digests of the jobs of this plan whose results are in a folder of this name."""
+        if not damaged.startswith(SWEEP):
+            return self.plan.jobs.keys() & {damaged}
+        swept = (job.key for job in self.plan.jobs.values() if job.key.is_swept)
+        return {key.digest for key in swept if self.store.folder(key).name == damaged}
 
     def is_first(self, job: JobSpec, damaged: str) -> bool:
         """Whether a job finds an input damaged for the first time."""
@@ -304,6 +313,12 @@ class _Execution:
         if _has_row(job):
             fields = job.key.fields
             failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
+
+    def is_lasting(self, key: Key) -> bool:
+        """Whether a result under a perturbation can still be asked for."""
+        name = key.fields["perturbation"]
+        known = self.registry.perturbations
+        return name in known and known[name].version == key.fields["perturbation_version"]
 
     def settle(self, job: JobSpec) -> None:
         """Nothing waits for a job any more."""

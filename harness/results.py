@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from harness import stored
 from harness.errors import HarnessError
+from harness.keys import CONDITIONS
 from harness.probes import Table
 from harness.registry import suggest
 from harness.store import CACHES, KINDS, Store
@@ -42,6 +43,11 @@ class Item:
     def digest(self) -> str:
         """Its name in the store."""
         return self.folder.name
+
+    @property
+    def n(self) -> int:
+        """How many results it is: of a sweep, one for each condition."""
+        return len(self.record["key"]["fields"].get(CONDITIONS, [""])) if self.record else 1
 
     @property
     def needs(self) -> frozenset[str]:
@@ -268,7 +274,7 @@ def table(found: Sequence[Row]) -> Table:
                 str((row.head.record or {}).get("deviations", "")),
                 str((row.head.record or {}).get("seed", "")),
                 str((row.head.record or {}).get("created", ""))[:16].replace("T", " "),
-                str(sum(item.kind == "prediction" for item in row.items) or ""),
+                str(sum(item.n for item in row.items if item.kind == "prediction") or ""),
                 size(row.size),
                 row.head.digest,
                 row.state if len(row.state) <= LONGEST else f"{row.state[:LONGEST]} ...",
@@ -295,7 +301,7 @@ def counted(gone: Sequence[Item]) -> str:
     names = {"features": "sets of features", "dataset": "lists of patches", "failed": "failures"}
     parts = []
     for kind in KINDS:
-        n = sum(item.kind == kind for item in gone)
+        n = sum(item.n for item in gone if item.kind == kind)
         if n and kind not in CACHES:
             many = names.get(kind, f"{kind}s")
             parts.append(f"{n} {many}")

@@ -25,6 +25,7 @@ from harness.child import Tell, channels
 from harness.jobs import dispatch, fit
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
+from harness.jobs.sweeps import store_all
 from harness.plan import sweep_key
 from harness.stored import DamagedError
 
@@ -112,16 +113,7 @@ def compute(
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
         yield from ((job, error) for job in group)
         return
-    for job, finish in zip(group, finishes, strict=True):
-        try:
-            with store.write(job.key) as (folder, record):
-                with alone():
-                    record |= finish(folder)
-                record["needs"] = [need.digest for need in job.needs]
-        except (Exception, SystemExit) as error:
-            yield job, error
-        else:
-            yield job, None
+    yield from store_all(group, finishes, store, workspace)
     if group[0].group:
         shutil.rmtree(workspace, ignore_errors=True)
 

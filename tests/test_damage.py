@@ -228,7 +228,7 @@ def test_a_store_file_is_written_again_by_a_run_and_by_nothing_else(toy):
     toy(*RUN, *BOTH)
     before = rows(toy)
     marker = toy.folder / "runs/store.json"
-    for content in (None, "", "[]", '{"format": "2"}', marker.read_text().replace("2", "3", 1)):
+    for content in (None, "", "[]", '{"format": "2"}', marker.read_text().replace("3", "2", 1)):
         marker.unlink()
         if content is not None:
             marker.write_text(content)

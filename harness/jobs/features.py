@@ -168,4 +168,4 @@ def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
 
 def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:
     """Stored features, memory-mapped. Raises DamagedError."""
-    return FeatureSplit(split, load_array(store.folder(key), "values.npy", mmap_mode="r"))
+    return FeatureSplit(split, load_array(store.place(key), "values.npy", mmap_mode="r"))

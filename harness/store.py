@@ -151,9 +151,18 @@ class Store:
 
     def warn_of_damaged(self, lacking: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
-        found = [self.damaged[key.digest] for key in lacking if key.digest in self.damaged]
+        digests_ = [key.digest for key in lacking if key.digest in self.damaged]
+        found = [error for digest in digests_ for error in self._may_hold(digest)]
         for error in {error.path: error for error in found}.values():
             say(f"WARNING: {error.path}: {error.why}; this result is computed again")
+
+    def _may_hold(self, digest: str) -> list[DamagedError]:
+        """What is damaged and holds, or may hold, a result that was looked for."""
+        error = self.damaged[digest]
+        known = self._sweeps.get(error.folder.parent)
+        if known is not None and error.folder.name in known.damaged:
+            return [*known.damaged.values()]
+        return [error]
 
     def drop_replaced(self, lasting: Callable[[Key], bool]) -> None:
         """Remove damaged sweeps whose results were computed again, and so are in others now.
@@ -162,9 +171,10 @@ class Store:
         what was looked for is all that is known.
         """
         looked_for: dict[Path, list[str]] = {}
-        for digest, error in self.damaged.items():
-            if error.folder.name.startswith(keys.SWEEP) and os.path.lexists(error.folder):
-                looked_for.setdefault(error.folder, []).append(digest)
+        for digest in self.damaged:
+            for error in self._may_hold(digest):
+                if error.folder.name.startswith(keys.SWEEP) and os.path.lexists(error.folder):
+                    looked_for.setdefault(error.folder, []).append(digest)
         for folder, wanted in looked_for.items():
             known = self._sweeps.setdefault(folder.parent, _Sweeps())
             self._read_sweeps(folder.parent, known)

@@ -120,7 +120,8 @@ class _Execution:
         for failure in self.plan.failures.values():
             if failure.model:
                 self.record(*failure.model, failure)
-        self.trackers.tell("harness_run_started", jobs=tuple(job.key.as_dict() for job in to_do))
+        jobs = tuple({**job.key.as_dict(), "dataset": job.about} for job in to_do)
+        self.trackers.tell("harness_run_started", jobs=jobs)
         self.add(to_do)
         clean = bool(self.clean)
         try:
@@ -384,7 +385,7 @@ def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None
     models: dict[tuple[str, str], list[JobSpec]] = {}
     for job in to_do:
         if job.key.kind == "fit":
-            models.setdefault((job.key.dataset, job.key.name), []).append(job)
+            models.setdefault((job.about, job.key.name), []).append(job)
     total, unknown = 0.0, []
     for (dataset, model), fits in models.items():
         known = [estimate for job in fits if (estimate := seconds(job)) is not None]

@@ -14,6 +14,9 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+SHARED = "_shared"
+"""In place of a dataset, in keys of what is the same for all datasets with the same patches: fits,
+and features of a part. No dataset can have this name."""
 SWEPT = ("perturbation", "perturbation_version", "level", "view", "learned", "sum")
 """Fields in which the keys of a sweep may differ."""
 CONDITIONS = "conditions"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.boundary import contained, frozen, kept
 from harness.failures import Collected
-from harness.keys import CONDITIONS
+from harness.keys import CONDITIONS, SHARED
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
 from harness.statistics.metrics import probabilities
@@ -215,8 +215,15 @@ def _is_current(condition: Record, perturbations: Mapping[str, Perturbation]) ->
 
 def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:
     """Where the fits behind the predictions of a model are, one for each fold."""
-    folder = store.results("fit", record["key"]["dataset"], record["model"])
-    return [folder / fit["digest"] for fit in record["fits"]]
+    places = [
+        store.results("fit", dataset, record["model"])
+        for dataset in (record["key"]["dataset"], SHARED)
+    ]
+    found = []
+    for fit in record["fits"]:
+        own, shared = (place / fit["digest"] for place in places)
+        found.append(own if own.exists() else shared)
+    return found
 
 
 def trainings(

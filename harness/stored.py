@@ -79,6 +79,9 @@ def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     store = where(folder.parents[3])
     removed = f"`harness results remove {digest} --yes{store}` removes it"
     store += "".join(f" --plugin {shlex.quote(str(path))}" for path in plugin_files)
+    if dataset == keys.SHARED:
+        dataset = str((record or {}).get("dataset", ""))
+    of = f" --dataset {shlex.quote(dataset)}" if dataset else ""
     if kind == "dataset":
         return f"`harness run --dataset {shlex.quote(dataset)}{store}` lists the patches again"
     if kind == "finding":
@@ -86,10 +89,10 @@ def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     elif kind in ("calibration", "check"):
         command = "harness calibrate" + (f" --dataset {dataset}" if kind == "check" else "")
     elif kind in ("prediction", "fit", "failed"):
-        command = f"harness run --dataset {dataset} --model {shlex.quote(unquote(name))}"
+        command = f"harness run{of} --model {shlex.quote(unquote(name))}"
         command += _options(record or {})
     else:
-        command = f"harness run --dataset {dataset}"
+        command = f"harness run{of or ' --all'}"
     return f"`{command}{store}` computes it again, {removed}"
 
 

@@ -107,6 +107,8 @@ def compute(
         keeps = group[0].group or group[0].kind == "fit"
         workspace = store.workspace(key) if keeps else store.root
         with alone():
+            for job in group:
+                session.check_shared(job)
             finishes = dispatch(group, session, workspace)
     except KeyboardInterrupt:
         raise

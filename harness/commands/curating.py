@@ -31,6 +31,7 @@ def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
     from harness import results
     from harness.claims import Claims
+    from harness.keys import SHARED
     from harness.report import render
 
     store = existing_store(options)
@@ -69,7 +70,7 @@ def remove_results(options: argparse.Namespace) -> int:
     print(f"\nRemoved: {results.counted(gone)}.")
     say("`harness leaderboard` writes the tables without them.")
     left = set(store.datasets())
-    for dataset in sorted({item.dataset for item in gone} - left):
+    for dataset in sorted({item.dataset for item in gone} - left - {SHARED}):
         say(
             f"Nothing is stored of {dataset} any more, so no tables of it are written; remove "
             f"those that are there ({dataset}.md and others) by hand."

@@ -79,7 +79,7 @@ def _described(
         for key in spec.inputs["features"]:
             record["seconds"] += store.record(key)["seconds"]
         if record["outputs_doubt"] and condition == CLEAN:
-            say(f"WARNING: {spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
+            say(f"WARNING: {spec.about}: {model.name}: {record['outputs_doubt']}")
         fits = {fit.digest: fit for fit in spec.fits}.values()
         return {
             **record,

@@ -84,7 +84,11 @@ def _finished(job: JobSpec, finish: Finish, folder: Path, store: Store) -> Recor
     """Write a result into a folder. Returns its record; ``needs`` names what is stored."""
     with alone():
         record = finish(folder)
-    needs = [store.folder(need).name for need in job.needs]
+    # What is shared stays when a dataset that it was computed for is removed.
+    shared = job.key.dataset == keys.SHARED
+    needs = [
+        store.folder(need).name for need in job.needs if not (shared and need.kind == "dataset")
+    ]
     return {**record, "needs": [*dict.fromkeys(needs)]}
 
 

@@ -14,7 +14,7 @@ def table(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None]) 
     """Results to compute by dataset and model, and how long fitting takes where that is known."""
     groups: dict[tuple[str, str], list[JobSpec]] = {}
     for job in to_do:
-        groups.setdefault((job.key.dataset, _of(job)), []).append(job)
+        groups.setdefault((job.about, _of(job)), []).append(job)
     rows: list[tuple[str | float | None, ...]] = []
     for (dataset, name), jobs in groups.items():
         fits = [job for job in jobs if job.kind == "fit"]

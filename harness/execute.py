@@ -14,6 +14,7 @@ from harness.claims import Claims
 from harness.errors import HarnessError
 from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
+from harness.keys import SWEEP, Key
 from harness.local import Event, LocalProcesses
 from harness.plan import Plan, is_late, title, together
 from harness.progress import duration
@@ -125,7 +126,8 @@ class _Execution:
         for failure in self.plan.failures.values():
             if failure.model:
                 self.record(*failure.model, failure)
-        self.trackers.tell("harness_run_started", jobs=tuple(job.key.as_dict() for job in to_do))
+        jobs = tuple({**job.key.as_dict(), "dataset": job.about} for job in to_do)
+        self.trackers.tell("harness_run_started", jobs=jobs)
         self.add(to_do)
         clean = bool(self.clean)
         try:
@@ -146,6 +148,7 @@ class _Execution:
             if self.skipped:
                 log.info(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
+            self.store.drop_replaced(self.is_lasting)
             told = {label: str(failure) for label, failure in self.failures.items()}
             self.trackers.tell("harness_run_ended", failures=told)
         return self.failures
@@ -273,14 +276,21 @@ class _Execution:
         elif problem is None:
             self.done(job)
             self.trackers.tell_stored(job)
-        elif problem.damaged in self.plan.jobs and self.is_first(job, problem.damaged):
+        elif (found := self.planned(problem.damaged)) and self.is_first(job, problem.damaged):
             group.again.append(job)
-            group.damaged.add(problem.damaged)
+            group.damaged |= found
         else:
             self.failures[job.label] = problem.failure
             log.error(f"{job.label}: FAILED: {problem.failure}")
             self.full = self.full or problem.disk_is_full
             self.fail(job, problem.failure, not problem.disk_is_full)
+
+    def planned(self, damaged: str) -> set[str]:
+        """Digests of the jobs of this plan whose results are in a folder of this name."""
+        if not damaged.startswith(SWEEP):
+            return self.plan.jobs.keys() & {damaged}
+        swept = (job.key for job in self.plan.jobs.values() if job.key.is_swept)
+        return {key.digest for key in swept if self.store.folder(key).name == damaged}
 
     def is_first(self, job: JobSpec, damaged: str) -> bool:
         """Whether a job finds an input damaged for the first time."""
@@ -312,6 +322,12 @@ class _Execution:
         if _has_row(job):
             fields = job.key.fields
             failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
+
+    def is_lasting(self, key: Key) -> bool:
+        """Whether a result under a perturbation can still be asked for."""
+        name = key.fields["perturbation"]
+        known = self.registry.perturbations
+        return name in known and known[name].version == key.fields["perturbation_version"]
 
     def settle(self, job: JobSpec) -> None:
         """Nothing waits for a job any more."""
@@ -377,7 +393,7 @@ def announce(to_do: Sequence[JobSpec], seconds: Callable[[JobSpec], float | None
     models: dict[tuple[str, str], list[JobSpec]] = {}
     for job in to_do:
         if job.key.kind == "fit":
-            models.setdefault((job.key.dataset, job.key.name), []).append(job)
+            models.setdefault((job.about, job.key.name), []).append(job)
     total, unknown = 0.0, []
     for (dataset, model), fits in models.items():
         known = [estimate for job in fits if (estimate := seconds(job)) is not None]

@@ -314,6 +314,10 @@ def harness_result_stored(
     ``figures`` says what a prediction comes to: accuracy, balanced_accuracy, macro_f1, mcc and,
     where it is defined, macro_auroc, as fractions of 1. It is empty for other kinds of results.
     The record's ``perturbation`` is "clean" or the name of what was done to the test patches.
+    Predictions of perturbed patches are told one by one and stored together: ``folder`` then holds
+    an array logits.npy (K, N, C), in which that of the record is at ``record["position"]``. Of fits
+    and features, ``record["dataset"]`` is the dataset that they were computed for; others with the
+    same patches use them, too.
 
     Example:
 

@@ -197,7 +197,8 @@ def failed(
     measured = {
         (record["model"], record["plugin"])
         for _, record in store.records("prediction", truth.dataset, damaged)
-        if (record["data"], record["perturbation"], record["view"]) == (data, "clean", "identity")
+        if (record["data"], record.get("perturbation"), record.get("view"))
+        == (data, "clean", "identity")
     }
     known = failures.recorded(store, truth.dataset, data, damaged)
     return [one for one in known if (one.model, one.plugin) not in measured]

@@ -157,7 +157,7 @@ def title(group: Sequence[JobSpec]) -> str:
     names = list(dict.fromkeys(job.key.name for job in group))
     if group[0].kind == "prediction" and names[1:]:
         who = ", ".join(names) if len(names) <= 4 else f"{len(names)} models"
-        return f"{group[0].key.dataset}: {who} predict perturbed patches"
+        return f"{group[0].about}: {who} predict perturbed patches"
     return group[0].title if group[0].group and group[1:] else group[0].label
 
 

@@ -21,6 +21,7 @@ from harness.jobs.dataset import Instance, check_listing, load
 from harness.jobs.fit import weights_of
 from harness.jobs.spec import FeaturesSpec, JobSpec
 from harness.jobs.sums import SUM_VERSION
+from harness.keys import SHARED
 from harness.limit import limited
 from harness.plan import Plan, Request
 from harness.probes import DatasetProbe
@@ -347,6 +348,7 @@ class _DatasetPlanner:
             kind="fit",
             key=self.copy,
             label="",
+            dataset=self.dataset.name,
             data=self.instance.fingerprint,
             inputs={
                 "dataset": (self.copy,),
@@ -381,7 +383,7 @@ class _DatasetPlanner:
         }
         if isinstance(model.outputs, str) and model.outputs != "logits":
             fields["outputs"] = model.outputs  # what is stored depends on it
-        key = self.key("fit", model.name, **fields)
+        key = self.key_of_fit(model, spec, fields)
         audited = self.key("fit", model.name, **fields, audited=True)
         # The same fit with more kept of it: where it is there, nothing is fitted again.
         if spec.audited or (self.store.exists(audited) and not self.store.exists(key)):
@@ -406,6 +408,18 @@ class _DatasetPlanner:
                 guests=self.guests(owner),
             )
         )
+
+    def key_of_fit(self, model: Model, spec: JobSpec, fields: Mapping[str, Any]) -> Key:
+        """The key of a fit that is not audited.
+
+        Where it reads no test patches, it is the same for all datasets with the patches it reads.
+        """
+        parts = self.instance.fitted_on("none" if model.trained_on else spec.selected_on)
+        if "test" in parts:
+            return self.key("fit", model.name, **fields)
+        data = self.instance.identity(*parts)
+        about = {"data": data, "classes": list(self.dataset.classes), **fields}
+        return Key("fit", SHARED, model.name, about)
 
     @staticmethod
     def reads_patches(fit: JobSpec) -> bool:
@@ -434,10 +448,10 @@ class _DatasetPlanner:
         """Plan the features of a whole part; those of another plugin may have the same name."""
         key = Key(
             "features",
-            self.dataset.name,
+            SHARED,
             f"{features.name}-{part}",
             {
-                "data": self.instance.part(part).fingerprint,
+                "data": self.instance.identity(part),
                 "plugin": owner.name,
                 "version": features.version,
                 **({"weights": features.weights.digest} if features.weights else {}),
@@ -451,6 +465,7 @@ class _DatasetPlanner:
                 kind="features",
                 key=key,
                 label=f"{self.dataset.name}: {features.name} features of {part} ({condition})",
+                dataset=self.dataset.name,
                 data=self.instance.fingerprint,
                 inputs={"dataset": (self.copy,), "learned": condition.needs},
                 settings=dict(settings),

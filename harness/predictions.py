@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from harness.boundary import contained, frozen, kept
 from harness.failures import Collected
+from harness.keys import CONDITIONS, SHARED
 from harness.limit import limited
 from harness.probes import Finding, ModelProbe, Predictions
 from harness.statistics.metrics import probabilities
 from harness.store import Store
 from harness.stored import (
     DamagedError,
+    Part,
+    Place,
     Record,
     file_name,
     has,
@@ -86,8 +89,8 @@ class Run:
 
     record: Record
     """Of the logits for clean patches."""
-    clean: Path
-    perturbed: dict[tuple[str, float], Path] = field(default_factory=dict)
+    clean: Place
+    perturbed: dict[tuple[str, float], Place] = field(default_factory=dict)
     temperatures: NDArray[np.float32] | None = None
     """What the mean logits of each patch are divided by, (N,); None for 1."""
 
@@ -135,12 +138,12 @@ class Run:
 
     def accuracy(self, labels: NDArray[np.int64], perturbation: str, level: float) -> float | None:
         """Accuracy on perturbed patches; None if their logits are not stored."""
-        path = self.perturbed.get((perturbation, float(level)))
-        return float((_load(path).argmax(axis=1) == labels).mean()) if path else None
+        place = self.perturbed.get((perturbation, float(level)))
+        return float((_load(place).argmax(axis=1) == labels).mean()) if place else None
 
 
-def _load(folder: Path) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = load_array(folder, "logits.npy")
+def _load(place: Place) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = load_array(place, "logits.npy")
     return values
 
 
@@ -166,15 +169,14 @@ def runs(
 
     data = read_record(store.current(dataset))["key"]["fields"]["data"]
     found: dict[Any, Run] = {}
-    changed: list[tuple[Any, tuple[str, float], Record, Path]] = []
+    changed: list[tuple[Any, tuple[str, float], str, Place]] = []
     for path, record in store.records("prediction", dataset, leave_out):
-        if record["data"] != data or record["view"] != "identity":
-            continue
-        name = record["perturbation"]
-        if name != "clean" and (
-            name not in perturbations
-            or record["perturbation_version"] != perturbations[name].version
-        ):
+        places = [
+            (place, condition)
+            for place, condition in _conditions(path, record)
+            if condition["view"] == "identity" and _is_current(condition, perturbations)
+        ]
+        if record["data"] != data or not places:
             continue
         try:
             verify(path)
@@ -183,20 +185,45 @@ def runs(
             continue
         # The same fits answer for a run's clean and its perturbed patches.
         identity = (record["model"], *(fit["digest"] for fit in record["fits"]))
-        if name == "clean":
-            found[identity] = Run(record, path)
-        else:
-            changed.append((identity, (name, record["level"]), record, path))
-    for identity, condition, _, path in sorted(changed, key=lambda item: item[2]["created"]):
+        for place, condition in places:
+            name = condition["perturbation"]
+            if name == "clean":
+                found[identity] = Run(record, place)
+            else:
+                changed.append((identity, (name, condition["level"]), record["created"], place))
+    for identity, under, _, place in sorted(changed, key=lambda item: item[2]):
         if identity in found:
-            found[identity].perturbed[condition] = path  # of what was learned twice, the latest
+            found[identity].perturbed[under] = place  # of what was learned twice, the latest
     return [run for run in found.values() if file_name(run.record["model"]) not in lost]
+
+
+def _conditions(folder: Path, record: Record) -> list[tuple[Place, Record]]:
+    """The conditions of a stored prediction, or of each of a sweep, and where it is."""
+    swept = record["key"]["fields"].get(CONDITIONS)
+    if swept is None:
+        return [(folder, record)]
+    return [(Part(folder, number), condition) for number, condition in enumerate(swept)]
+
+
+def _is_current(condition: Record, perturbations: Mapping[str, Perturbation]) -> bool:
+    """Whether a condition is clean, or a perturbation that is registered in this version."""
+    name = condition["perturbation"]
+    return name == "clean" or (
+        name in perturbations and condition["perturbation_version"] == perturbations[name].version
+    )
 
 
 def fit_folders(store: Store, record: Mapping[str, Any]) -> list[Path]:
     """Where the fits behind the predictions of a model are, one for each fold."""
-    folder = store.results("fit", record["key"]["dataset"], record["model"])
-    return [folder / fit["digest"] for fit in record["fits"]]
+    places = [
+        store.results("fit", dataset, record["model"])
+        for dataset in (record["key"]["dataset"], SHARED)
+    ]
+    found = []
+    for fit in record["fits"]:
+        own, shared = (place / fit["digest"] for place in places)
+        found.append(own if own.exists() else shared)
+    return found
 
 
 def trainings(
@@ -234,8 +261,8 @@ def views(
 
     def view(run: Run) -> Predictions:
         def under(perturbation: str, level: float) -> NDArray[np.float32] | None:
-            path = run.perturbed.get((perturbation, float(level)))
-            return frozen(_load(path) / np.float32(run.terms)) if path else None
+            place = run.perturbed.get((perturbation, float(level)))
+            return frozen(_load(place) / np.float32(run.terms)) if place else None
 
         def of(model: str) -> Predictions | None:
             same = [other for other in known if other.record["model"] == model]

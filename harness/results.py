@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from harness import stored
 from harness.errors import HarnessError
+from harness.keys import CONDITIONS, SHARED
 from harness.probes import Table
 from harness.registry import suggest
 from harness.store import CACHES, KINDS, Store
@@ -42,6 +43,16 @@ class Item:
     def digest(self) -> str:
         """Its name in the store."""
         return self.folder.name
+
+    @property
+    def about(self) -> str:
+        """The dataset that it is of; of what datasets share, one that it was computed for."""
+        return str((self.record or {}).get("dataset", "")) or self.dataset
+
+    @property
+    def n(self) -> int:
+        """How many results it is: of a sweep, one for each condition."""
+        return len(self.record["key"]["fields"].get(CONDITIONS, [""])) if self.record else 1
 
     @property
     def needs(self) -> frozenset[str]:
@@ -107,7 +118,7 @@ def rows(items: Sequence[Item]) -> list[Row]:
             found.append(Row(item, (item,), "ok", item.size))
         elif item.damage and item.kind not in CACHES and item.digest not in shown:
             found.append(Row(item, (item,), _damaged(item), item.size))
-    return sorted(found, key=lambda row: (row.head.dataset, row.head.name, row.head.digest))
+    return sorted(found, key=lambda row: (row.head.about, row.head.name, row.head.digest))
 
 
 def _row(members: Sequence[Item], by_digest: dict[str, Item]) -> Row:
@@ -159,7 +170,7 @@ def choose(
         others = [known[digest] for digest in digests if digest not in shown]
         chosen += [Row(item, (item,), "", item.size) for item in others]
     filters = {
-        "dataset": (datasets, {row.head.dataset for row in found}),
+        "dataset": (datasets, {row.head.about for row in found}),
         "model": (models, {row.head.name for row in found if _is_of_model(row)}),
     }
     for option, (names, there) in filters.items():
@@ -169,7 +180,7 @@ def choose(
     return [
         row
         for row in chosen
-        if (not datasets or row.head.dataset in datasets)
+        if (not datasets or row.head.about in datasets)
         and (not models or (row.head.name in models and _is_of_model(row)))
         and (row.state.startswith("failed") or not failed)
     ]
@@ -238,6 +249,8 @@ def _may_be_used(item: Item, left: Sequence[Item]) -> bool:
     others = [o for o in left if o.dataset == item.dataset and o.folder != item.folder]
     if item.kind == "dataset":  # the tables need it
         return any(other.kind not in (*CACHES, "dataset") for other in others)
+    if item.dataset == SHARED:
+        others = [other for other in left if other.folder != item.folder]
     return any(other.record is None and other.kind not in CACHES for other in others)
 
 
@@ -263,12 +276,12 @@ def table(found: Sequence[Row]) -> Table:
         ),
         rows=tuple(
             (
-                row.head.dataset,
+                row.head.about,
                 row.head.name + _kind(row.head),
                 str((row.head.record or {}).get("deviations", "")),
                 str((row.head.record or {}).get("seed", "")),
                 str((row.head.record or {}).get("created", ""))[:16].replace("T", " "),
-                str(sum(item.kind == "prediction" for item in row.items) or ""),
+                str(sum(item.n for item in row.items if item.kind == "prediction") or ""),
                 size(row.size),
                 row.head.digest,
                 row.state if len(row.state) <= LONGEST else f"{row.state[:LONGEST]} ...",
@@ -295,7 +308,7 @@ def counted(gone: Sequence[Item]) -> str:
     names = {"features": "sets of features", "dataset": "lists of patches", "failed": "failures"}
     parts = []
     for kind in KINDS:
-        n = sum(item.kind == kind for item in gone)
+        n = sum(item.n for item in gone if item.kind == kind)
         if n and kind not in CACHES:
             many = names.get(kind, f"{kind}s")
             parts.append(f"{n} {many}")

@@ -3,10 +3,15 @@
     <store>/store.json                                   the format
     <store>/<kind>/<dataset>/<name>/<digest>/record.json  provenance of the result, and digests
     <store>/<kind>/<dataset>/<name>/<digest>/...          the result
+    <store>/<kind>/<dataset>/<name>/sweep-<digest>/...    results under perturbations, together
     <store>/dataset/<dataset>/current                    the copy that was used last
     <store>/unfinished/<digest>/                         checkpoints of a fit under way
 
 A result folder is written elsewhere and renamed into place, so it is whole or not there at all.
+The predictions of a model under
+all the perturbations that are computed in one pass are one folder, a sweep, with one record and one
+array (``harness.keys``); what a later run computes besides is another.
+
 Its record holds the size and the SHA-256 of each of its files and of itself: ``harness.stored``
 reads nothing that does not match.
 """
@@ -19,17 +24,16 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import digests, store_format, stored
+from harness import digests, keys, store_format, stored
 from harness.errors import HarnessError
-from harness.stored import RECORD, DamagedError, Record, file_name
+from harness.keys import Key as Key
+from harness.stored import RECORD, DamagedError, Part, Place, Record, file_name
 
 log = logging.getLogger(__name__)
 
@@ -42,33 +46,16 @@ CACHES = ("figures", "picture")
 """Those of them that are on no row: made anew from other results when they are gone."""
 
 
-@dataclass(frozen=True)
-class Key:
-    """What a result depends on. Two keys are the same result when their digests are equal.
+@dataclass
+class _Sweeps:
+    """The sweeps in a folder of results, as far as they were read."""
 
-    ``fields`` must be JSON; ``kind`` is one of ``KINDS``; ``dataset`` and ``name`` also make the
-    folder, for a person to find it.
-    """
-
-    kind: str
-    dataset: str
-    name: str
-    fields: Mapping[str, Any]
-
-    @cached_property
-    def digest(self) -> str:
-        """16 hexadecimal digits over everything in the key."""
-        content = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return sha256(content.encode()).hexdigest()[:16]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The key as plain JSON."""
-        return {
-            "kind": self.kind,
-            "dataset": self.dataset,
-            "name": self.name,
-            "fields": dict(self.fields),
-        }
+    names: set[str] = field(default_factory=set)
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """By digest of a result, where it is: more than one place where it was computed twice, such as
+    after damage."""
+    damaged: dict[str, DamagedError] = field(default_factory=dict)
+    """By name, those whose record cannot be read: nobody knows what they hold."""
 
 
 class Store:
@@ -83,7 +70,10 @@ class Store:
         self.keeps_failures = True
         """Whether why something failed is written to ``errors``; a dry run writes nothing."""
         self.damaged: dict[str, DamagedError] = {}
-        """By digest: results that were looked for, are there, and do not prove themselves."""
+        """By digest: results that were looked for, are there, and do not prove themselves. One that
+        may be in a sweep whose record is damaged is among them."""
+        self._sweeps: dict[Path, _Sweeps] = {}
+        """By folder of results."""
         why = store_format.fault(root)
         if not why:
             return
@@ -110,8 +100,42 @@ class Store:
         return cls(root)
 
     def folder(self, key: Key) -> Path:
-        """Where the result is, or will be."""
-        return self.results(key.kind, key.dataset, key.name) / key.digest
+        """Where the result is, or will be; of one in a sweep, the folder of that."""
+        place = self.place(key)
+        return place.folder if isinstance(place, Part) else place
+
+    def place(self, key: Key) -> Place:
+        """The folder of a result or, for one in a sweep that is there, its part of that."""
+        folder = self.results(key.kind, key.dataset, key.name)
+        return (self._part(key, folder) if key.is_swept else None) or folder / key.digest
+
+    def _part(self, key: Key, folder: Path) -> Part | None:
+        """Where a result of a sweep is: in one that proves itself, if there is any."""
+        known = self._sweeps.setdefault(folder, _Sweeps())
+        for look_again in (False, True):
+            if look_again:
+                self._read_sweeps(folder, known)
+            for part in known.parts.get(key.digest, ()):
+                if _is_sound(part.folder):
+                    return part
+        return next(iter(known.parts.get(key.digest, ())), None)
+
+    def _read_sweeps(self, folder: Path, known: _Sweeps) -> None:
+        """Read the records of sweeps that were not there before, and forget those that are gone."""
+        names = {path.name for path in _inside(folder) if path.name.startswith(keys.SWEEP)}
+        for digest, found in [*known.parts.items()] if known.names - names else ():
+            known.parts[digest] = [part for part in found if part.folder.name in names]
+        known.names &= names
+        known.damaged.clear()
+        for name in sorted(names - known.names):
+            try:
+                key = Key(**stored.read_record(folder / name)["key"])
+            except DamagedError as error:
+                known.damaged[name] = error
+                continue
+            known.names.add(name)
+            for number, part in enumerate(keys.parts(key)):
+                known.parts.setdefault(part.digest, []).append(Part(folder / name, number))
 
     def results(self, kind: str, dataset: str, name: str) -> Path:
         """Folder of the results of a kind with a name, such as a model's fits."""
@@ -129,21 +153,64 @@ class Store:
             self.damaged[key.digest] = error
             return False
 
-    def warn_of_damaged(self, keys: Iterable[Key]) -> None:
+    def warn_of_damaged(self, lacking: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
-        for error in [self.damaged[k.digest] for k in keys if k.digest in self.damaged]:
+        digests_ = [key.digest for key in lacking if key.digest in self.damaged]
+        found = [error for digest in digests_ for error in self._may_hold(digest)]
+        for error in {error.path: error for error in found}.values():
             log.warning(f"{error.path}: {error.why}; this result is computed again")
 
+    def _may_hold(self, digest: str) -> list[DamagedError]:
+        """What is damaged and holds, or may hold, a result that was looked for."""
+        error = self.damaged[digest]
+        known = self._sweeps.get(error.folder.parent)
+        if known is not None and error.folder.name in known.damaged:
+            return [*known.damaged.values()]
+        return [error]
+
+    def drop_replaced(self, lasting: Callable[[Key], bool]) -> None:
+        """Remove damaged sweeps whose results were computed again, and so are in others now.
+
+        ``lasting`` tells whether a result can still be asked for. Of one whose record is damaged,
+        what was looked for is all that is known.
+        """
+        looked_for: dict[Path, list[str]] = {}
+        for digest in self.damaged:
+            for error in self._may_hold(digest):
+                if error.folder.name.startswith(keys.SWEEP) and os.path.lexists(error.folder):
+                    looked_for.setdefault(error.folder, []).append(digest)
+        for folder, wanted in looked_for.items():
+            known = self._sweeps.setdefault(folder.parent, _Sweeps())
+            self._read_sweeps(folder.parent, known)
+            if folder.name not in known.damaged:
+                held = keys.parts(Key(**stored.read_record(folder)["key"]))
+                wanted = [key.digest for key in held if lasting(key)]
+            if not _is_sound(folder) and all(
+                any(_is_sound(part.folder) for part in known.parts.get(digest, ()))
+                for digest in wanted
+            ):
+                self.remove(folder)
+
     def find(self, key: Key) -> Path | None:
-        """The folder of a result; None if there is none. Raises DamagedError."""
-        if not self.exists(key):
-            return None
-        stored.verify(self.folder(key))
-        return self.folder(key)
+        """The folder of a result; None if there is none. Raises DamagedError.
+
+        Also when it may be in a sweep of which nobody knows what it holds.
+        """
+        folder = self.folder(key)
+        if os.path.lexists(folder):
+            stored.verify(folder)
+            return folder
+        known = self._sweeps.get(folder.parent)
+        if key.is_swept and known and known.damaged:
+            raise next(iter(known.damaged.values()))
+        return None
 
     def record(self, key: Key) -> Record:
         """The provenance of a stored result. Raises DamagedError, also when there is none."""
-        return stored.read_record(self.folder(key))
+        place = self.place(key)
+        if isinstance(place, Part):
+            return stored.part_record(stored.read_record(place.folder), place.number)
+        return stored.read_record(place)
 
     def records(
         self, kind: str, dataset: str, damaged: Callable[[DamagedError], None] | None = None
@@ -198,7 +265,7 @@ class Store:
     def adopt(self, folder: Path) -> bool:
         """Copy a result of another store; False if it is there. Raises DamagedError."""
         key = Key(**stored.verify(folder)["key"])
-        if key in self:
+        if key in self or ((parts := keys.parts(key)) and all(part in self for part in parts)):
             return False
         with self._staged(key) as staging:
             for name in (*stored.names(folder), RECORD):
@@ -212,7 +279,9 @@ class Store:
     def _staged(self, key: Key) -> Iterator[Path]:
         """Yield an empty folder, which is the result at the end."""
         unfinished = self.root / "unfinished"
-        staging = unfinished / f"{key.digest}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+        # Of a sweep, it has the name of a result that a run claims before it computes it.
+        name = (keys.parts(key) or [key])[0].digest
+        staging = unfinished / f"{name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
         try:
             staging.mkdir(parents=True)
             yield staging
@@ -308,6 +377,15 @@ class Store:
 
     def _current(self, dataset: str) -> Path:
         return self.root / "dataset" / dataset / "current"
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether a result is as it was written."""
+    try:
+        stored.verify(folder)
+    except DamagedError:
+        return False
+    return True
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from harness import digests
 from harness.errors import HarnessError
 
 NAME = "store.json"
-FORMAT = 2
+FORMAT = 3
 
 
 def text() -> str:
@@ -38,17 +38,17 @@ def fault(root: Path) -> str:
             ) from error
         return f"cannot be read ({error.strerror})"
     try:
-        if json.loads(content) == {"format": 1}:
-            raise HarnessError(
-                f"--store {root}: this store has format 1, which this version of the harness does "
-                "not read; choose another --store"
-            )
-        written = digests.unsealed(content)["format"]
+        # Format 1 had no digest.
+        early = json.loads(content) == {"format": 1}
+        written = 1 if early else digests.unsealed(content)["format"]
     except (ValueError, KeyError) as error:
         return f"is damaged ({error})"
     if written != FORMAT:
+        what = "upgrade histo-harness or choose another --store"
+        if written < FORMAT:
+            what = "choose another --store, and the results are computed again there"
         raise HarnessError(
             f"--store {root}: this store has format {written}, this version of the harness reads "
-            f"format {FORMAT}; upgrade histo-harness or choose another --store"
+            f"format {FORMAT}; {what}"
         )
     return ""

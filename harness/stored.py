@@ -10,7 +10,8 @@ import errno
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from harness import digests
+from harness import digests, keys
 from harness.errors import HarnessError
 
 RECORD = "record.json"
@@ -30,6 +31,24 @@ LONGEST_NAME = 180
 
 Record = dict[str, Any]
 """What is written beside a result: its provenance."""
+JOINT = ("created", "platform", "versions", "revision")
+"""Fields of the record of a sweep that are those of its last result."""
+PARTS = "parts"
+"""The field of the record of a sweep that has, for each of its results, what is not the same for
+all of them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where one result of a sweep is."""
+
+    folder: Path
+    number: int
+    """Its index on the first axis of the sweep's arrays; or the name of its own folder there."""
+
+
+Place = Path | Part
+"""Where a result is: a folder of its own, or a part of one."""
 
 _records: dict[str, tuple[int, int, Record]] = {}
 """By path: size, time of the last change in ns, and content, of the records this process read."""
@@ -60,6 +79,9 @@ def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     store = where(folder.parents[3])
     removed = f"`harness results remove {digest} --yes{store}` removes it"
     store += "".join(f" --plugin {shlex.quote(str(path))}" for path in plugin_files)
+    if dataset == keys.SHARED:
+        dataset = str((record or {}).get("dataset", ""))
+    of = f" --dataset {shlex.quote(dataset)}" if dataset else ""
     if kind == "dataset":
         return f"`harness run --dataset {shlex.quote(dataset)}{store}` lists the patches again"
     if kind == "finding":
@@ -67,10 +89,10 @@ def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     elif kind in ("calibration", "check"):
         command = "harness calibrate" + (f" --dataset {dataset}" if kind == "check" else "")
     elif kind in ("prediction", "fit", "failed"):
-        command = f"harness run --dataset {dataset} --model {shlex.quote(unquote(name))}"
+        command = f"harness run{of} --model {shlex.quote(unquote(name))}"
         command += _options(record or {})
     else:
-        command = f"harness run --dataset {dataset}"
+        command = f"harness run{of or ' --all'}"
     return f"`{command}{store}` computes it again, {removed}"
 
 
@@ -118,6 +140,38 @@ def read_record(folder: Path) -> Record:
         raise DamagedError(path, f"is the record of another result, {'/'.join(place)}", folder)
     _records[name] = (*state, record)
     return record
+
+
+def part_record(record: Record, number: int) -> Record:
+    """The record of one result of a sweep, as if it were stored alone; and its ``position``."""
+    fields = record["key"]["fields"]
+    key = keys.parts(keys.Key(**record["key"]))[number]
+    about = {name: value for name, value in record.items() if name != PARTS}
+    return {
+        **about,
+        **fields[keys.CONDITIONS][number],
+        **record[PARTS][number],
+        "digest": key.digest,
+        "key": key.as_dict(),
+        "position": number,
+    }
+
+
+def sweep_record(records: Sequence[Record]) -> Record:
+    """The record of the sweep of results with these records, without what its key says of each.
+
+    The time is that of the last, and ``needs`` is what any of them needs.
+    """
+    same = {
+        name: value
+        for name, value in records[-1].items()
+        if name in JOINT or all(record.get(name) == value for record in records)
+    }
+    needs = dict.fromkeys(digest for record in records for digest in record["needs"])
+    told = (*same, *keys.SWEPT, "needs")
+    parts = [{n: v for n, v in record.items() if n not in told} for record in records]
+    about = {name: value for name, value in same.items() if name not in keys.SWEPT}
+    return {**about, "needs": [*needs], PARTS: parts}
 
 
 def forget(folder: Path) -> None:
@@ -187,9 +241,19 @@ def has(folder: Path, name: str) -> bool:
     return os.path.lexists(folder) and name in read_record(folder)["files"]
 
 
-def load_array(folder: Path, name: str, mmap_mode: Any = None) -> Any:
-    """An array of an ``.npy`` file of a result. Raises DamagedError."""
-    return np.load(prove(folder, name), mmap_mode=mmap_mode)
+def load_array(place: Place, name: str, mmap_mode: Any = None) -> Any:
+    """An array of an ``.npy`` file of a result. Raises DamagedError.
+
+    A sweep has it in a file of its own, or as a part of an array (K, ...) of all K results.
+    """
+    if isinstance(place, Path):
+        return np.load(prove(place, name), mmap_mode=mmap_mode)
+    folder, number = place.folder, place.number
+    own = f"{number}/{name}"
+    if own in read_record(folder)["files"]:
+        return np.load(prove(folder, own), mmap_mode=mmap_mode)
+    part = np.load(prove(folder, name), mmap_mode=mmap_mode or "r")[number]
+    return part if mmap_mode else np.array(part)
 
 
 def load_arrays(folder: Path, name: str) -> dict[str, Any]:

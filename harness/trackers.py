@@ -22,7 +22,7 @@ from harness.registry import Registry
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.store import Store
-from harness.stored import load_array, names, read_record
+from harness.stored import Part, load_array, names, read_record
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +66,15 @@ class Trackers:
         """Tell that a result was stored; of a prediction, also what it comes to."""
         if not self.manager.hook.harness_result_stored.get_hookimpls():
             return
-        folder = self.store.folder(job.key)
+        place = self.store.place(job.key)
+        folder = place.folder if isinstance(place, Part) else place
         figures: dict[str, float] = {}
         try:
             record = self.store.record(job.key)
             if job.key.kind == "prediction":
                 (listing,) = (need for need in job.needs if need.kind == "dataset")
                 labels = load_array(self.store.folder(listing), "labels.npy")
-                figures = _figures(labels, Run(record, folder))
+                figures = _figures(labels, Run(record, place))
         except HarnessError as error:  # damaged meanwhile: the tables will say so, too
             self.problems.setdefault(f"{job.label}: not told to trackers", Failure(str(error)))
             return

@@ -25,6 +25,7 @@ from harness.child import Tell, channels
 from harness.jobs import dispatch, fit
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
+from harness.jobs.sweeps import store_all
 from harness.plan import sweep_key
 from harness.stored import DamagedError
 
@@ -100,22 +101,15 @@ def compute(
         keeps = group[0].group or group[0].kind == "fit"
         workspace = store.workspace(key) if keeps else store.root
         with alone():
+            for job in group:
+                session.check_shared(job)
             finishes = dispatch(group, session, workspace)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what is no Exception, such as a panic in Rust
         yield from ((job, error) for job in group)
         return
-    for job, finish in zip(group, finishes, strict=True):
-        try:
-            with store.write(job.key) as (folder, record):
-                with alone():
-                    record |= finish(folder)
-                record["needs"] = [need.digest for need in job.needs]
-        except (Exception, SystemExit) as error:
-            yield job, error
-        else:
-            yield job, None
+    yield from store_all(group, finishes, store, workspace)
     if group[0].group:
         shutil.rmtree(workspace, ignore_errors=True)
 

@@ -28,7 +28,7 @@ def flip(path):
 
 
 def stored(command, kind, model, name):
-    (path,) = (command.folder / "runs" / kind / "toy" / model).glob(f"*/{name}")
+    (path,) = (command.folder / "runs" / kind).glob(f"*/{model}/*/{name}")
     return path.relative_to(command.folder)
 
 
@@ -147,13 +147,13 @@ def test_an_input_that_is_found_damaged_by_the_job_that_reads_it_is_computed_aga
     source = DAMAGING.replace("KIND", kind).replace("FILE", file)
     plugin.write_text(source.replace("TIMES", "1"))
     output = toy(*RUN, "--model", model, "--plugin", plugin)
-    assert re.search(rf"WARNING: \S*runs/{kind}/toy/\S*/{file}: is damaged", output)
+    assert re.search(rf"WARNING: \S*runs/{kind}/\S*/{file}: is damaged", output)
     assert rows(toy) == rows(toy, "sound")
     # One that is damaged each time it is written is a failure that names it.
     shutil.rmtree(toy.folder / "runs")
     plugin.write_text(source.replace("TIMES", "9"))
     output = toy(*RUN, "--model", model, "--plugin", plugin, code=1)
-    assert re.search(rf"harness: failed: .*runs/{kind}/toy/\S*/{file}: is damaged", output)
+    assert re.search(rf"harness: failed: .*runs/{kind}/\S*/{file}: is damaged", output)
 
 
 def test_a_damaged_fit_is_fitted_again_when_a_table_reads_it(toy):
@@ -228,7 +228,7 @@ def test_a_store_file_is_written_again_by_a_run_and_by_nothing_else(toy):
     toy(*RUN, *BOTH)
     before = rows(toy)
     marker = toy.folder / "runs/store.json"
-    for content in (None, "", "[]", '{"format": "2"}', marker.read_text().replace("2", "3", 1)):
+    for content in (None, "", "[]", '{"format": "2"}', marker.read_text().replace("3", "2", 1)):
         marker.unlink()
         if content is not None:
             marker.write_text(content)
@@ -265,11 +265,11 @@ def test_results_are_listed_and_removed(toy):
     assert "fails" in toy("results", "list", "--failed")
     # A trial with other settings goes, and nothing but that.
     (digest,) = re.findall(r"scale 2.0 .* ([0-9a-f]{16}) ", listed)
-    fits = len(list((toy.folder / "runs/fit/toy/toy-mean").iterdir()))
+    fits = len(list((toy.folder / "runs/fit/_shared/toy-mean").iterdir()))
     assert "Nothing is removed yet: add --yes" in toy("results", "remove", digest)
     assert digest in toy("results", "list")
     assert "Removed: 1 fits, 1 predictions; " in toy("results", "remove", digest, "--yes")
-    assert len(list((toy.folder / "runs/fit/toy/toy-mean").iterdir())) == fits - 1
+    assert len(list((toy.folder / "runs/fit/_shared/toy-mean").iterdir())) == fits - 1
     toy("leaderboard")
     assert set(rows(toy)) == {"toy-mean", "toy-features", "toy-mean+flips", "fails"}
     assert list((toy.folder / "runs/picture/toy").glob("*"))
@@ -283,7 +283,7 @@ def test_results_are_listed_and_removed(toy):
     assert set(rows(toy)) == {"toy-features"}
     # The features that the audit needs as well stay.
     toy("results", "remove", "--model", "toy-features", "--yes")
-    assert sorted(p.name for p in (toy.folder / "runs/features/toy").iterdir()) == [
+    assert sorted(p.name for p in (toy.folder / "runs/features/_shared").iterdir()) == [
         "toy-means-test",
         "toy-means-train",
     ]
@@ -335,7 +335,7 @@ def test_what_is_damaged_is_listed_and_what_may_be_needed_stays(toy):
 
 def test_features_prove_themselves_when_they_are_read(toy):
     toy(*RUN, "--model", "toy-features")
-    (path,) = (toy.folder / "runs/features/toy/toy-means-train").glob("*/values.npy")
+    (path,) = (toy.folder / "runs/features/_shared/toy-means-train").glob("*/values.npy")
     before = np.load(path)
     flip(path)
     shutil.rmtree(toy.folder / "runs/fit")

@@ -454,7 +454,7 @@ def test_a_tracker_that_fails_does_not_end_the_run(toy, make_distribution):
 
 def test_a_record_says_how_the_result_came_about(toy):
     toy("run", "--dataset", "toy", "--model", "toy-mean")
-    (path,) = (toy.folder / "runs/fit/toy/toy-mean").glob("*/record.json")
+    (path,) = (toy.folder / "runs/fit/_shared/toy-mean").glob("*/record.json")
     record = json.loads(path.read_text())
     assert record["selected_on"] == "held-out"
     assert record["initial_weights"] == "none"

@@ -4,19 +4,29 @@ import json
 import re
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from harness import Figure, Finding, Table, report
+from harness.keys import parts
 from harness.probes import finding_from
+from harness.store import Key, Store
+from harness.stored import load_array
 
 TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
 
 
+def predictions(command, model):
+    """Records of all stored predictions of a model, and their logits."""
+    store = Store(command.folder / "runs")
+    for _, record in store.records("prediction", "toy"):
+        key = Key(**record["key"])
+        for part in (parts(key) or [key]) if record["model"] == model else ():
+            yield store.record(part), load_array(store.place(part), "logits.npy")
+
+
 def conditions(command, model):
-    records = (command.folder / "runs/prediction/toy" / model).glob("*/record.json")
-    found = [json.loads(path.read_text()) for path in records]
-    return sorted((record["perturbation"], record["level"] or 0) for record in found)
+    records = [record for record, _ in predictions(command, model)]
+    return sorted((record["perturbation"], record["level"] or 0) for record in records)
 
 
 def board(command):
@@ -91,11 +101,9 @@ def test_a_perturbation_can_learn_the_look_of_each_class(toy):
     toy("run", *TOY, "--perturbation", "toy-toward", "--no-probes")
     levels = [("clean", 0), ("toy-toward", 0), ("toy-toward", 1), ("toy-toward", 2)]
     assert conditions(toy, "toy-features") == levels
-    for folder in (toy.folder / "runs/prediction/toy/toy-features").iterdir():
-        record = json.loads((folder / "record.json").read_text())
+    for record, logits in predictions(toy, "toy-features"):
         if record["perturbation"] == "toy-toward":
-            called = np.load(folder / "logits.npy").argmax(axis=1)
-            assert (called == record["level"]).all()  # the model goes by mean color alone
+            assert (logits.argmax(axis=1) == record["level"]).all()  # the model goes by mean color
             assert len(record["learned"]) == 1
 
 

@@ -74,6 +74,7 @@ def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
     from harness import report, results
     from harness.claims import Claims
+    from harness.keys import SHARED
 
     store = existing_store(options)
     if not (options.digests or options.dataset or options.model or options.failed):
@@ -111,7 +112,7 @@ def remove_results(options: argparse.Namespace) -> int:
     print(f"\nRemoved: {results.counted(gone)}.")
     log.info("`harness leaderboard` writes the tables without them.")
     left = set(store.datasets())
-    for dataset in sorted({item.dataset for item in gone} - left):
+    for dataset in sorted({item.dataset for item in gone} - left - {SHARED}):
         log.info(
             f"Nothing is stored of {dataset} any more, so no tables of it are written; remove "
             f"those that are there ({dataset}.md and others) by hand."

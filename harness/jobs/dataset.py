@@ -7,13 +7,14 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import classes
+from harness import classes, digests
 from harness.errors import HarnessError
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
 
 log = logging.getLogger(__name__)
+SAMPLE = 8
+"""Patches of a part that are compared before a result of another dataset is used for this one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,42 @@ class Instance:
         split: Split | None = getattr(self.splits, name)
         assert split is not None
         return split
+
+    @cached_property
+    def listing(self) -> dict[str, str]:
+        """By part, SHA-256 of its ids and labels in their order."""
+        return listing(self.splits)
+
+    def identity(self, *parts: str) -> str:
+        """Digest of what is known of the patches of parts, without reading them.
+
+        What depends on these alone is the same for all datasets that have them.
+        """
+        known = [[self.part(name).fingerprint, self.listing[name]] for name in parts]
+        return digests.of_json(known)[:32]
+
+    def sample(self, part: str) -> str:
+        """Digest of the pixels of patches spread over a part. Reads them."""
+        split = self.part(part)
+        digest = hashlib.sha256()
+        for index in np.unique(np.linspace(0, len(split.labels) - 1, SAMPLE).astype(np.int64)):
+            digest.update(np.ascontiguousarray(split.read(np.array([index]))).tobytes())
+        return digest.hexdigest()[:32]
+
+    def check_shared(self, record: Record) -> None:
+        """Raise HarnessError if a result was computed from other patches than this dataset has.
+
+        It may be from another dataset, as long as its patches are the same; these have the same
+        fingerprint. ``record`` is that of the result.
+        """
+        for part, sample in record.get("patches", {}).items():
+            if self.sample(part) != sample:
+                raise HarnessError(
+                    f"dataset {self.dataset.name}: its {part} patches have the same fingerprint, "
+                    f"ids and labels as those of {record['dataset']}, from which "
+                    f"{record['key']['name']} was computed, but they are others; let the "
+                    "fingerprint of the split depend on what is in the patches"
+                )
 
     def fitted_on(self, selected_on: str = "none", audited: bool = False) -> dict[str, Split]:
         """The parts of the dataset that fits, their selection and its audit read."""
@@ -107,7 +146,7 @@ def check_listing(instance: Instance, copy: Key, store: Store) -> None:
     """
     if copy not in store:
         return
-    now = listing(instance.splits)
+    now = instance.listing
     stored = store.record(copy).get("listing", {})
     if other := [part for part, digest in stored.items() if now.get(part) != digest]:
         name = instance.dataset.name

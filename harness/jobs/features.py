@@ -30,18 +30,22 @@ if TYPE_CHECKING:
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Features of a part of a dataset under conditions, in one pass over its patches."""
-    part = session.instance(specs[0]).part(specs[0].part)
+    instance, name = session.instance(specs[0]), specs[0].part
+    part = instance.part(name)
     wanted = [(session.features(spec), session.condition(spec)) for spec in specs]
     finishes = extract(wanted, part, workspace)
+    about = {"dataset": specs[0].about, "patches": {name: instance.sample(name)}}
     return [
-        _described(finish, features) for finish, (features, _) in zip(finishes, wanted, strict=True)
+        _described(finish, features, about)
+        for finish, (features, _) in zip(finishes, wanted, strict=True)
     ]
 
 
-def _described(finish: Finish, features: Features) -> Finish:
+def _described(finish: Finish, features: Features, about: Record) -> Finish:
     def write(folder: Path) -> Record:
         return {
             **finish(folder),
+            **about,
             "features": features.name,
             "initial_weights": features.weights.label if features.weights else "none",
             "device": (features.device() if features.device else "") or cpu(),
@@ -168,4 +172,4 @@ def with_features(split: Split, stored: Mapping[str, FeatureSplit]) -> Any:
 
 def load_features(store: Store, split: Split, key: Key) -> FeatureSplit:
     """Stored features, memory-mapped. Raises DamagedError."""
-    return FeatureSplit(split, load_array(store.folder(key), "values.npy", mmap_mode="r"))
+    return FeatureSplit(split, load_array(store.place(key), "values.npy", mmap_mode="r"))

@@ -106,6 +106,8 @@ def _fit(spec: JobSpec, session: OpenSession, folder: Path) -> Record:
         "selected_on": spec.selected_on,
         "initial_weights": spec.weights.get("label", "none"),
         "fold": spec.fold,
+        "dataset": spec.about,
+        "patches": {} if model.trained_on else {part: instance.sample(part) for part in parts},
         **provenance(),
     }
 

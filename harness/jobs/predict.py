@@ -82,7 +82,7 @@ def _described(
         for key in spec.inputs["features"]:
             record["seconds"] += store.record(key)["seconds"]
         if record["outputs_doubt"] and condition == CLEAN:
-            log.warning(f"{spec.key.dataset}: {model.name}: {record['outputs_doubt']}")
+            log.warning(f"{spec.about}: {model.name}: {record['outputs_doubt']}")
         fits = {fit.digest: fit for fit in spec.fits}.values()
         return {
             **record,

@@ -11,6 +11,7 @@ from harness.jobs.conditions import Condition, Learned
 from harness.jobs.dataset import Instance
 from harness.jobs.fit import weights_of
 from harness.jobs.spec import CHANGED, JobSpec, SessionSpec
+from harness.keys import SHARED
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness.registry import Registry
@@ -30,6 +31,8 @@ class OpenSession:
         self.instances: dict[str, Instance] = {}
         self.listed: set[str] = set()
         """Datasets whose patches are in the order that is stored."""
+        self.same: set[tuple[str, str]] = set()
+        """Datasets and digests of shared results that are of the same patches."""
         self.learned: dict[tuple[str, ...], Learned] = {}
         self.sources: dict[str, tuple[Features, ...]] = {}
 
@@ -50,7 +53,7 @@ class OpenSession:
 
         Nor when this process lists its patches in another order than that which is stored.
         """
-        name = spec.key.dataset
+        name = spec.about
         if name not in self.instances:
             found = self.registry.datasets.find(name)
             described_by = self.registry.described_by(name)
@@ -62,6 +65,14 @@ class OpenSession:
             dataset.check_listing(instance, copies[0], self.store)
             self.listed.add(name)
         return instance
+
+    def check_shared(self, spec: JobSpec) -> None:
+        """Raise HarnessError if a fit or features that a job needs are of other patches."""
+        for need in spec.needs:
+            pair = spec.about, need.digest
+            if need.dataset == SHARED and pair not in self.same:
+                self.instance(spec).check_shared(self.store.record(need))
+                self.same.add(pair)
 
     def check(self, spec: JobSpec) -> None:
         """Raise HarnessError if a job runs code of a plugin file that has changed."""

@@ -74,6 +74,8 @@ class JobSpec:
     key: Key
     label: str
     """For a person to read."""
+    dataset: str = ""
+    """Name of the dataset whose patches it reads; "" for that of the key."""
     data: str = ""
     """Fingerprint of the dataset that the job was planned for."""
     inputs: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
@@ -111,6 +113,11 @@ class JobSpec:
     """The plugin whose model it runs."""
     guests: tuple[str, ...] = ()
     """The plugins whose code it runs, built-in ones left out; the same for all jobs of a group."""
+
+    @property
+    def about(self) -> str:
+        """Name of the dataset that the job is about."""
+        return self.dataset or self.key.dataset
 
     @property
     def fits(self) -> tuple[Key, ...]:

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.jobs.passes import Finish
 from harness.jobs.predict import describe
 from harness.jobs.spec import JobSpec
-from harness.stored import Record, load_array
+from harness.stored import Place, Record, load_array
 from harness.types import DerivedModel
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _finish(spec: JobSpec, session: OpenSession) -> Finish:
         members = spec.inputs["members"]
         records = [session.store.record(member) for member in members]
         return {
-            **derive([session.store.folder(member) for member in members], records, folder),
+            **derive([session.store.place(member) for member in members], records, folder),
             **describe(spec, model, session.condition(spec), session),
             "settings": _settings(records),
             "derived_from": [list(term) for term in model.terms],
@@ -52,7 +52,7 @@ def _settings(members: Sequence[Record]) -> dict[str, Any]:
     return found
 
 
-def derive(members: Sequence[Path], records: Sequence[Record], folder: Path) -> Record:
+def derive(members: Sequence[Place], records: Sequence[Record], folder: Path) -> Record:
     """Sum stored logits; the record joins those of the members, and counts the terms.
 
     Raises HarnessError for a sum of scores and logits, which have no common scale.

@@ -18,7 +18,7 @@ from harness.plan import Request
 from harness.plugins import load_plugins
 from harness.probes import DatasetProbe
 from harness.store import Key, Store
-from harness.stored import RECORD
+from harness.stored import Part, load_array, names
 
 pytestmark = pytest.mark.once
 
@@ -26,6 +26,8 @@ TOY = Path(__file__).parents[1] / "toy"
 MODELS = ("toy-features", "toy-mean+flips", "rgb-means")
 VARY = ("sha256", "seconds", "created", "fits", "features", "files")
 """What records say of the time that a job took."""
+TOGETHER = ("needs", "position")
+"""What they say of the sweeps that hold results, here one for each and there one for all."""
 
 
 @pytest.fixture
@@ -53,10 +55,13 @@ def plan(tmp_path, monkeypatch):
 
 def content(store, job):
     """The files of a result, and its record without what depends on the clock."""
-    folder = store.folder(job.key)
-    files = {path.name: bytes_of(path) for path in sorted(folder.iterdir())}
-    record = json.loads(files.pop(RECORD))
-    return files, {name: value for name, value in record.items() if name not in VARY}
+    record = {name: value for name, value in store.record(job.key).items() if name not in VARY}
+    place = store.place(job.key)
+    if isinstance(place, Part):
+        name = "values.npy" if job.kind == "features" else "logits.npy"
+        about = {name: value for name, value in record.items() if name not in TOGETHER}
+        return load_array(place, name).tobytes(), about
+    return {name: bytes_of(place / name) for name in names(place)}, record
 
 
 def bytes_of(path):

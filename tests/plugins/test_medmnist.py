@@ -402,7 +402,7 @@ def test_models_select_on_its_own_validation_split_and_stand_beside_published_on
     assert rows["rgb-means"]["selected_on"] == "none"
     assert rows["knn+temperature"]["notes"].startswith("temperature ")
     assert (rows["knn"]["n_train"], rows["knn"]["n_test"]) == (90, 55)
-    (fit,) = (command.folder / "runs/fit/pathmnist-28/knn").glob("*/record.json")
+    (fit,) = (command.folder / "runs/fit/_shared/knn").glob("*/record.json")
     record = json.loads(fit.read_text())
     assert record["n_selection"] == 56
     assert record["n"] == 90  # none of the training patches is held out

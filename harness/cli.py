@@ -14,17 +14,12 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from harness import commands, console, signals
+from harness import commands, console, kinds, signals
 from harness.commands.common import FAILED, USAGE
 from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
 from harness.statistics.equivalence import MARGIN
 
-LISTED = (
-    *("datasets", "models", "families", "readers", "perturbations", "probes", "phantoms"),
-    "published",
-)
-"""What ``harness list`` lists."""
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
@@ -340,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         type=_kind,
         metavar="KIND",
-        help=f"only these: {', '.join(LISTED)}",
+        help=f"only these: {', '.join(kinds.NAMES)}",
     )
     listing.add_argument("--model", metavar="NAME", help="one model, with its settings")
     listing.add_argument("--json", action="store_true", help="as JSON")
@@ -480,8 +475,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _kind(text: str) -> str:
-    if text not in LISTED:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LISTED)}")
+    if text not in kinds.NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(kinds.NAMES)}")
     return text
 
 

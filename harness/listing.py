@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,19 @@ from typing import Any
 from harness import markup
 from harness.choose import lacks, missing
 from harness.errors import HarnessError
+from harness.kinds import BY_NAME, NAMES
 from harness.numbers import given, percent
-from harness.probes import DatasetProbe
-from harness.registry import Registry
-from harness.types import Dataset, DerivedModel, Model
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.registry import Plugin, Registry
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Model,
+    ModelFamily,
+    Perturbation,
+    PublishedResult,
+    Reader,
+)
 
 Rows = list[dict[str, str]]
 
@@ -21,10 +30,8 @@ Rows = list[dict[str, str]]
 def text(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> str:
     """Tables of what plugins offer, of some kinds or all. ``folder`` is where datasets are."""
     shown: list[str] = []
-    for kind in kinds or KINDS:
-        title, rows_of = KINDS[kind]
-        rows = rows_of(registry, folder)
-        shown += [title, _table(rows)]
+    for kind in kinds or NAMES:
+        shown += [BY_NAME[kind].title, _table(_rows(registry, folder, kind))]
     return "\n" + "\n\n".join(shown)
 
 
@@ -36,13 +43,23 @@ def _table(rows: Rows) -> str:
 
 def as_json(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> dict[str, Rows]:
     """The same for programs."""
-    return {kind: KINDS[kind][1](registry, folder) for kind in kinds or KINDS}
+    return {kind: _rows(registry, folder, kind) for kind in kinds or NAMES}
 
 
-def model(registry: Registry, name: str) -> str:
+def _rows(registry: Registry, folder: Path, kind: str) -> Rows:
+    if kind == "published":
+        items: Iterable[tuple[Any, Plugin]] = registry.published
+    else:
+        offers = registry.offers[kind]
+        items = [(item, offers.plugin[name]) for name, item in offers.items()]
+    row = BY_NAME[kind].row
+    return [row(item, plugin, registry, folder) for item, plugin in items]
+
+
+def of_model(registry: Registry, name: str) -> str:
     """What there is to say about one model."""
     found = registry.models.find(name)
-    lines = [f"{found.name}: {found.title}", _source(registry.models, found.name)]
+    lines = [f"{found.name}: {found.title}", _source(registry.models.plugin[found.name])]
     lines.append(lacks(registry, found.name) or "ready")
     if isinstance(found, DerivedModel):
         terms = ", ".join(
@@ -69,123 +86,92 @@ def settings(model: Model | DerivedModel) -> Rows:
     ]
 
 
-def _source(known: Any, name: str) -> str:
-    plugin = known.plugin[name]
+def _source(plugin: Plugin) -> str:
     return f"{plugin.name} ({plugin.distribution} {plugin.version})"
 
 
-def _datasets(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": dataset.title,
-            "plugin": _source(registry.datasets, name),
-            "status": _status(dataset, folder),
-        }
-        for name, dataset in registry.datasets.items()
-    ]
+def titled(item: Any, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a contribution: what every kind shows that has no row of its own."""
+    return {"name": item.name, "title": item.title, "plugin": _source(plugin)}
 
 
-def _models(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": model.title,
-            "plugin": _source(registry.models, name),
-            "status": lacks(registry, name) or "ready",
-        }
-        for name, model in registry.models.items()
-    ]
+def dataset(item: Dataset, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a dataset."""
+    return titled(item, plugin, registry, folder) | {"status": _status(item, folder)}
 
 
-def _families(registry: Registry, folder: Path) -> Rows:
-    families = registry.models.families
-    return [
-        {
-            "name": f"{name}:...",
-            "title": family.title,
-            "example": family.example,
-            "plugin": _source(families, name),
-        }
-        for name, family in families.items()
-    ]
+def model(
+    item: Model | DerivedModel, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a model."""
+    status = lacks(registry, item.name) or "ready"
+    return titled(item, plugin, registry, folder) | {"status": status}
 
 
-def _readers(registry: Registry, folder: Path) -> Rows:
-    readers = registry.readers
-    return [
-        {"kind": name, "title": reader.title, "plugin": _source(readers, name)}
-        for name, reader in readers.items()
-    ]
+def family(item: ModelFamily, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a model family."""
+    return {
+        "name": f"{item.name}:...",
+        "title": item.title,
+        "example": item.example,
+        "plugin": _source(plugin),
+    }
 
 
-def _perturbations(registry: Registry, folder: Path) -> Rows:
-    known = registry.perturbations
-    return [
-        {
-            "name": name,
-            "title": one.title,
-            "for": one.role,
-            "levels": "one a class" if one.learns else ", ".join(map(given, one.levels)),
-            "plugin": _source(known, name),
-        }
-        for name, one in known.items()
-    ]
+def reader(item: Reader, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a kind of TOML file."""
+    return {"kind": item.name, "title": item.title, "plugin": _source(plugin)}
 
 
-def _probes(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": probe.title,
-            "asks of": "dataset" if isinstance(probe, DatasetProbe) else "model",
-            "plugin": _source(registry.probes, name),
-        }
-        for name, probe in registry.probes.items()
-    ]
+def perturbation(
+    item: Perturbation, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a perturbation."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "for": item.role,
+        "levels": "one a class" if item.learns else ", ".join(map(given, item.levels)),
+        "plugin": _source(plugin),
+    }
 
 
-def _phantoms(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": phantom.title,
-            "faults": ", ".join(fault.name for fault in phantom.faults),
-            "plugin": _source(registry.phantoms, name),
-        }
-        for name, phantom in registry.phantoms.items()
-    ]
+def probe(
+    item: DatasetProbe | ModelProbe, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a probe."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "asks of": "dataset" if isinstance(item, DatasetProbe) else "model",
+        "plugin": _source(plugin),
+    }
 
 
-def _published(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "model": result.name,
-            "test set": result.test_set,
-            "under": result.perturbation
-            + ("" if result.level is None else f" {given(result.level)}"),
-            "accuracy %": "" if result.accuracy is None else percent(result.accuracy),
-            "balanced %": ""
-            if result.balanced_accuracy is None
-            else percent(result.balanced_accuracy),
-            "plugin": f"{plugin.name} ({plugin.distribution})",
-            "source": result.source,
-        }
-        for result, plugin in registry.published
-    ]
+def phantom(item: Phantom, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a phantom."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "faults": ", ".join(fault.name for fault in item.faults),
+        "plugin": _source(plugin),
+    }
 
 
-KINDS: Mapping[str, tuple[str, Callable[[Registry, Path], Rows]]] = {
-    "datasets": ("Datasets", _datasets),
-    "models": ("Models", _models),
-    "families": ("Model families", _families),
-    "readers": ("Kinds of TOML file, for --plugin", _readers),
-    "perturbations": ("Perturbations", _perturbations),
-    "probes": ("Probes", _probes),
-    "phantoms": ("Phantoms", _phantoms),
-    "published": ("Published results", _published),
-}
-"""What can be listed: its title, and what makes the rows."""
+def published(
+    item: PublishedResult, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a published result."""
+    balanced = item.balanced_accuracy
+    return {
+        "model": item.name,
+        "test set": item.test_set,
+        "under": item.perturbation + ("" if item.level is None else f" {given(item.level)}"),
+        "accuracy %": "" if item.accuracy is None else percent(item.accuracy),
+        "balanced %": "" if balanced is None else percent(balanced),
+        "plugin": f"{plugin.name} ({plugin.distribution})",
+        "source": item.source,
+    }
 
 
 def _status(dataset: Dataset, folder: Path) -> str:

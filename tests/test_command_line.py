@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness import cli, kinds
 from harness.contract import watching
 
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
@@ -66,7 +66,7 @@ def test_what_there_is_can_be_listed_by_kind_and_as_json(toy):
     assert output.index("Perturbations") < output.index("Models")
     assert "Datasets" not in output
     found = json.loads(toy("list", "--json"))
-    assert [*found] == list(cli.LISTED)
+    assert [*found] == list(kinds.NAMES)
     assert {"toy", "toy-folds"} < {row["name"] for row in found["datasets"]}
     assert toy("list", "moddels", code=2).endswith("phantoms, published\n")
 

@@ -29,7 +29,7 @@ def list_(options: argparse.Namespace) -> int:
         if options.json:
             print_json({"name": found.name, "settings": listing.settings(found)})
         else:
-            print(listing.model(registry, options.model))
+            print(listing.of_model(registry, options.model))
     elif options.json:
         print_json(listing.as_json(registry, data, options.kinds))
     else:

@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is n
 
 if TYPE_CHECKING:
     from harness.estimators import estimator_model
+    from harness.executors import Event, Execution, Executor, ExecutorOptions
     from harness.hookspecs import hookimpl
     from harness.probes import (
         Audit,
@@ -57,6 +58,10 @@ __all__ = [
     "Dataset",
     "DatasetProbe",
     "DerivedModel",
+    "Event",
+    "Execution",
+    "Executor",
+    "ExecutorOptions",
     "Fault",
     "Features",
     "Figure",
@@ -87,6 +92,8 @@ __all__ = [
     "later",
 ]
 
+MODULES = ("types", "probes", "executors", "hookspecs", "views", "estimators", "session")
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
@@ -94,7 +101,7 @@ if not TYPE_CHECKING:
         from importlib import import_module
 
         if name in __all__:
-            for module in ("types", "probes", "hookspecs", "views", "estimators", "session"):
+            for module in MODULES:
                 found = getattr(import_module(f"harness.{module}"), name, None)
                 if found is not None:
                     globals()[name] = found

@@ -224,6 +224,13 @@ def _parser() -> argparse.ArgumentParser:
         help="compute with N processes at once, each with its share of cores and GPUs (default: 1; "
         "calibrate: one for each core)",
     )
+    computing.add_argument(
+        "--executor",
+        default="local",
+        metavar="NAME",
+        help="who computes: local, the processes of this machine (default), or an executor of a "
+        "plugin; see harness list executors",
+    )
     fitting = argparse.ArgumentParser(add_help=False)
     fitting.add_argument("--seed", type=_seed, default=0, help="seed of fits and held-out parts")
     fitting.add_argument(

@@ -6,9 +6,9 @@ with ``--plugin``, or a module named in the entry-point group ``harness``:
     [project.entry-points.harness]
     my_plugin = "my_package.my_module"
 
-Seven hooks are asked once, when plugins are loaded, for descriptions of what the plugin offers;
-three tell trackers how a run goes. Each example is a whole plugin, which the tests run;
-``docs/hooks`` has a page for each hook, made of what is said here.
+Most hooks are asked once, when plugins are loaded, for descriptions of what the plugin offers
+(``harness.kinds``); three tell trackers how a run goes. Each example is a whole plugin, which the
+tests run; ``docs/hooks`` has a page for each hook, made of what is said here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import pluggy
 
+from harness.executors import Executor
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
     Dataset,
@@ -280,6 +281,83 @@ def harness_readers() -> Iterable[Reader]:
         @hookimpl
         def harness_readers():
             return [Reader(name="sum", title="A sum of models", read=read)]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_executors() -> Iterable[Executor]:
+    """Ways to compute the jobs of a run, other than in processes of this machine.
+
+    Return an ``Executor`` for each. ``harness run --executor NAME`` computes with it. It gets the
+    session and groups of jobs, which have ``as_json``, and lets ``harness.jobs.run`` compute a
+    group wherever a process imports ``harness`` and sees the folders of the store and the data.
+    ``harness.jobs.problem`` tells what went wrong with a job. In the example a thread starts a
+    process for each group.
+
+    Example:
+
+        import json
+        import queue
+        import subprocess
+        import sys
+        import threading
+        from harness import Event, Executor, hookimpl
+
+        CODE = '''
+        import json, sys
+        from harness import jobs
+        print(json.dumps(jobs.run(*json.load(sys.stdin))))
+        '''
+
+        class Subprocesses:
+            def __init__(self, session, options):
+                self.session, self.free = session, options.jobs
+                self.events = queue.SimpleQueue()
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                pass
+
+            @property
+            def has_room(self):
+                return self.free > 0
+
+            def estimate(self, job):
+                return None
+
+            def submit(self, group):
+                self.free -= 1
+                threading.Thread(target=self.compute, args=(group,), daemon=True).start()
+
+            def compute(self, group):
+                from harness import jobs
+
+                try:
+                    given = json.dumps([self.session.as_json(), [job.as_json() for job in group]])
+                    command = [sys.executable, "-P", "-c", CODE]
+                    printed = subprocess.check_output(command, input=given.encode())
+                    answers = json.loads(printed.splitlines()[-1])
+                    for job, answer in zip(group, answers, strict=True):
+                        self.events.put(Event(group, job, jobs.problem(self.session, answer)))
+                    self.events.put(Event(group))
+                except Exception as error:
+                    self.events.put(Event(group, error=error))
+
+            def next(self, seconds):
+                try:
+                    event = self.events.get(timeout=seconds)
+                except queue.Empty:
+                    return None
+                self.free += event.job is None
+                return event
+
+        @hookimpl
+        def harness_executors():
+            title = "A new process for each group of jobs"
+            return [Executor(name="subprocesses", title=title, start=Subprocesses)]
     """
     raise AssertionError("a hook specification is never called")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.executors import Executor
 from harness.later import later
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
@@ -150,6 +151,13 @@ KINDS: tuple[Kind, ...] = (
         check=later("harness.validation:published"),
         row=later("harness.listing:published"),
         unique=False,
+    ),
+    Kind(
+        name="executors",
+        singular="executor",
+        title="Executors, for --executor",
+        hook="harness_executors",
+        types={Executor: Contract("executor", "harness.contract.executors:EXECUTOR")},
     ),
 )
 NAMES = tuple(kind.name for kind in KINDS)

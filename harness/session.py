@@ -20,9 +20,9 @@ from harness.statistics.equivalence import MARGIN
 
 if TYPE_CHECKING:
     from harness.compare import Compared
+    from harness.executors import Execution
     from harness.jobs.dataset import Instance
     from harness.leaderboard import Board
-    from harness.local import LocalProcesses
     from harness.predictions import Run
     from harness.registry import Registry
     from harness.shown import Patches, PatchPredictions
@@ -36,7 +36,8 @@ class Session:
     Nothing is loaded or created before it is needed. ``store`` and ``data`` default to
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
-    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute.
+    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
+    names who starts them: processes of this machine, or what a plugin offers.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Session:
         without: Iterable[str] = (),
         time_limit: float | None = None,
         jobs: int = 1,
+        executor: str = "local",
     ) -> None:
         self.store_path = Path(store or os.environ.get("HARNESS_STORE") or "runs")
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
@@ -59,6 +61,7 @@ class Session:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         self.time_limit = time_limit
         self.jobs = jobs
+        self.executor_name = executor
         self._instances: dict[str, Instance] = {}
         self._registry: Registry | None = None
         self._contents: list[bytes] = []
@@ -146,21 +149,31 @@ class Session:
         found = {label: str(failure) for label, failure in failures.items()}
         return {**{label: str(error) for label, error in problems.items()}, **found}
 
-    def executor(self, store: Store, registry: Registry | None = None) -> LocalProcesses:
-        """Processes that compute with the plugins and data of this session, into a store."""
+    def executor(self, store: Store, registry: Registry | None = None) -> Execution:
+        """What computes with the plugins and data of this session, into a store.
+
+        Raises HarnessError when no plugin offers the executor.
+        """
+        from harness.executor_guard import Guarded
+        from harness.executors import Executor, ExecutorOptions
         from harness.jobs.session import versions
         from harness.jobs.spec import SessionSpec
-        from harness.local import LocalProcesses
 
+        registry = registry or self.registry
+        executors = registry.of(Executor)
+        chosen = executors.find(self.executor_name)
         spec = SessionSpec(
             # A plugin may change the working folder.
             store=str(store.root.absolute()),
             data=str(self.data.absolute()),
-            plugins=versions(registry or self.registry),
+            plugins=versions(registry),
             without=tuple(self.without),
-            refused=(registry or self.registry).refused,
+            refused=registry.refused,
         )
-        return LocalProcesses(spec, store, self.time_limit, self.jobs)
+        options = ExecutorOptions(self.jobs, self.time_limit)
+        if executors.plugin[chosen.name].name in registry.guests:
+            return Guarded(chosen.name, lambda: chosen.start(spec, options), store)
+        return chosen.start(spec, options)
 
     def leaderboard(
         self,

@@ -10,23 +10,18 @@ import ctypes
 import faulthandler
 import io
 import os
-import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
-from harness import failures, progress
-from harness.boundary import alone
+from harness import progress
 from harness.child import Tell, channels
-from harness.jobs import dispatch, fit
+from harness.jobs import fit
+from harness.jobs.compute import answer, compute, described, silent
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
-from harness.plan import sweep_key
-from harness.stored import DamagedError
 
 
 def work() -> int:
@@ -43,11 +38,11 @@ def work() -> int:
             if command == "open":
                 marker = given["marker"].encode()
                 try:
-                    with _silent():
+                    with silent():
                         session = OpenSession.open(SessionSpec.from_json(given["session"]))
                 except Exception as error:
                     traceback.print_exc()
-                    tell(_problem(error, Path()))
+                    tell(described(error, Path()))
                 progress.instead = cast(TextIO, _Terminal(tell, given["terminal"]))
             elif command == "estimate":
                 assert session is not None
@@ -56,74 +51,13 @@ def work() -> int:
                 assert session is not None
                 jobs = [JobSpec.from_json(content) for content in given]
                 for job, wrong in compute(jobs, session, lambda: tell({"ready": True})):
-                    said = _problem(wrong, session.store.root) if wrong else {}
-                    tell({"digest": job.key.digest, **said})
+                    tell(answer(job, wrong, session.store.root))
             else:
                 return 0
             _flush(marker)
             tell({"done": True})
     except KeyboardInterrupt:
         return 130
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """The other end has loaded the same, and said all there is to say."""
-    before, progress.instead = progress.instead, io.StringIO()
-    try:
-        yield
-    finally:
-        progress.instead = before
-
-
-def _problem(error: BaseException, folder: Path) -> dict[str, Any]:
-    return {
-        "why": failures.reason(error, folder),
-        "traceback": "".join(traceback.format_exception(error))[-100_000:],
-        "full": failures.disk_is_full(error),
-        "damaged": error.folder.name if isinstance(error, DamagedError) else "",
-    }
-
-
-def compute(
-    group: Sequence[JobSpec], session: OpenSession, ready: Callable[[], Any] = lambda: None
-) -> Iterator[tuple[JobSpec, BaseException | None]]:
-    """Compute jobs together and store them; yields each with what went wrong, if anything.
-
-    ``ready`` is called when the dataset is listed and the work begins.
-    """
-    store = session.store
-    key = sweep_key(group) if group[0].group else group[0].key
-    try:
-        for job in group:
-            session.check(job)
-        if group[0].data and group[0].kind != "sum":
-            # What a plugin prints while it lists patches was seen when the run was planned.
-            nobody = io.StringIO()
-            with _silent(), alone(), redirect_stdout(nobody), redirect_stderr(nobody):
-                session.instance(group[0])
-        ready()
-        keeps = group[0].group or group[0].kind == "fit"
-        workspace = store.workspace(key) if keeps else store.root
-        with alone():
-            finishes = dispatch(group, session, workspace)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also what is no Exception, such as a panic in Rust
-        yield from ((job, error) for job in group)
-        return
-    for job, finish in zip(group, finishes, strict=True):
-        try:
-            with store.write(job.key) as (folder, record):
-                with alone():
-                    record |= finish(folder)
-                record["needs"] = [need.digest for need in job.needs]
-        except (Exception, SystemExit) as error:
-            yield job, error
-        else:
-            yield job, None
-    if group[0].group:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _flush(marker: bytes) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.executors import Execution
     from harness.failures import Failure
-    from harness.local import LocalProcesses
     from harness.registry import Registry
     from harness.store import Store
 
@@ -57,8 +57,8 @@ def load_registry(options: argparse.Namespace) -> Registry:
 
 def executor_for(
     options: argparse.Namespace, registry: Registry, store: Store, jobs: int | None = None
-) -> LocalProcesses:
-    """Processes that compute with the same plugins and data, and into the store."""
+) -> Execution:
+    """What computes with the same plugins and data, and into the store."""
     from harness.session import Session
 
     session = Session(
@@ -67,6 +67,7 @@ def executor_for(
         without=switched_off(options),
         time_limit=options.time_limit,
         jobs=jobs or options.jobs or 1,
+        executor=options.executor,
     )
     return session.executor(store, registry)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.estimators import estimator_model
     from harness.executors import Event, Execution, Executor, ExecutorOptions
     from harness.hookspecs import hookimpl
+    from harness.metrics import Metric, MetricInput
+    from harness.options import Option
     from harness.probes import (
         Audit,
         Column,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from harness.session import Session as Session
     from harness.types import (
         Classifier,
+        Command,
         Dataset,
         DerivedModel,
         Features,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
         PublishedResult,
         Reader,
         RemoteFile,
+        Report,
         Setting,
         Split,
         Splits,
@@ -55,6 +59,7 @@ __all__ = [
     "Audit",
     "Classifier",
     "Column",
+    "Command",
     "Dataset",
     "DatasetProbe",
     "DerivedModel",
@@ -70,9 +75,12 @@ __all__ = [
     "HarnessError",
     "InitialWeights",
     "Measured",
+    "Metric",
+    "MetricInput",
     "Model",
     "ModelFamily",
     "ModelProbe",
+    "Option",
     "Outputs",
     "Perturbation",
     "Phantom",
@@ -80,6 +88,7 @@ __all__ = [
     "PublishedResult",
     "Reader",
     "RemoteFile",
+    "Report",
     "Session",
     "Setting",
     "Split",
@@ -92,7 +101,17 @@ __all__ = [
     "later",
 ]
 
-MODULES = ("types", "probes", "executors", "hookspecs", "views", "estimators", "session")
+MODULES = (
+    "types",
+    "options",
+    "probes",
+    "executors",
+    "metrics",
+    "hookspecs",
+    "views",
+    "estimators",
+    "session",
+)
 
 if not TYPE_CHECKING:
 

@@ -7,17 +7,17 @@ import errno
 import os
 import shlex
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from harness import commands, console, kinds, signals
-from harness.commands.common import FAILED, USAGE
+from harness import commands, console, kinds, plugin_options, signals
+from harness.commands import of_plugins
+from harness.commands.common import FAILED, USAGE, keep_details
 from harness.errors import HarnessError, one_line
 from harness.new_plugin import KINDS
+from harness.reserved import COMMANDS
 from harness.statistics.equivalence import MARGIN
 
 EXIT_CODES = """\
@@ -62,11 +62,18 @@ def _command(arguments: Sequence[str]) -> int:
     if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
         warnings.simplefilter("ignore")
     try:
+        if _of_plugin(arguments):
+            return of_plugins.run(arguments)
         options = parse(arguments)
     except SystemExit as end:  # of argparse, which has said what there is to say
         return end.code if isinstance(end.code, int) else USAGE
     code: int = options.command(options)
     return code
+
+
+def _of_plugin(arguments: Sequence[str]) -> bool:
+    """Whether a command line names a command that only a plugin may have."""
+    return bool(arguments) and not arguments[0].startswith("-") and arguments[0] not in COMMANDS
 
 
 def _failed(error: BaseException) -> int:
@@ -89,16 +96,7 @@ def _failed(error: BaseException) -> int:
             file=sys.stderr,
         )
         return USAGE
-    details = "".join(traceback.format_exception(error))
-    try:
-        with NamedTemporaryFile(
-            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
-        ) as file:
-            file.write(details)
-        where = f" (details in {file.name})"
-    except OSError:  # there is no folder for temporary files
-        print(details, file=sys.stderr)
-        where = ""
+    where = keep_details(error)
     what = one_line(f"{type(error).__name__}: {error}")
     print(f"harness: error: {what}{where}; {advice}", file=sys.stderr)
     return FAILED
@@ -121,65 +119,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="harness",
         description="Benchmark histopathology patch classifiers: how accurate, how sure, and how "
         "much of it color or compression alone explains.",
-        epilog=EXIT_CODES,
+        epilog=f"Plugins may add commands: harness list commands names them.\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version", action="version", version=f"harness {version_of('histo-harness')}"
     )
-    plugins = argparse.ArgumentParser(add_help=False)
-    plugins.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        metavar="PLUGIN",
-        help="switch a plugin off, by its name or its distribution's "
-        "($HARNESS_WITHOUT: several, with commas)",
-    )
-    plugins.add_argument(
-        "--strict",
-        action="store_true",
-        help="exit with 3 when a plugin is broken (run always does)",
-    )
-    plugins.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        type=_path,
-        metavar="FILE",
-        help="load a plugin from a .py file, or what a .toml file describes "
-        "($HARNESS_PLUGINS: several, with commas)",
-    )
-    plugins.add_argument(
-        "--trace-hooks", action="store_true", help="say which hook of which plugin is called"
-    )
-    plugins.add_argument(
-        "--time-limit",
-        type=_minutes,
-        default=os.environ.get("HARNESS_TIME_LIMIT") or None,
-        metavar="MINUTES",
-        help="end what takes longer, and go on with the rest ($HARNESS_TIME_LIMIT; default: none)",
-    )
-    data = argparse.ArgumentParser(add_help=False)
-    data.add_argument(
-        "--data",
-        type=_folder,
-        default=os.environ.get("HARNESS_DATA") or None,
-        metavar="DIR",
-        help="folder with the datasets, unpacked or as zips ($HARNESS_DATA; default: data)",
-    )
-    stored = argparse.ArgumentParser(add_help=False)
-    stored.add_argument(
-        "--store",
-        type=_folder,
-        default=os.environ.get("HARNESS_STORE") or "runs",
-        metavar="DIR",
-        help="folder with the stored results ($HARNESS_STORE; default: runs)",
-    )
+    plugins, data, stored = plugin_options.plugins(), plugin_options.data(), plugin_options.store()
     results = argparse.ArgumentParser(add_help=False, parents=[stored])
     results.add_argument(
         "--leaderboards",
-        type=_folder,
+        type=plugin_options.folder,
         default=Path("leaderboards"),
         metavar="DIR",
         help="folder to write the tables to (default: leaderboards)",
@@ -215,6 +165,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
+    )
+    tables.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="write only this report, such as csv, and no other page; several times: these "
+        "(default: all; see harness list reports)",
     )
     computing = argparse.ArgumentParser(add_help=False)
     computing.add_argument(
@@ -345,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"only these: {', '.join(kinds.NAMES)}",
     )
     listing.add_argument("--model", metavar="NAME", help="one model, with its settings")
+    listing.add_argument("--reader", metavar="NAME", help="one kind of TOML file, with its keys")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=commands.list_)
 
@@ -388,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     new_plugin.add_argument("--kind", choices=list(KINDS), required=True)
     new_plugin.add_argument(
         "--folder",
-        type=_folder,
+        type=plugin_options.folder,
         default=Path(),
         metavar="DIR",
         help="where to put its folder (default: here)",
@@ -437,8 +396,8 @@ def _parser() -> argparse.ArgumentParser:
     merge_stores = store_commands.add_parser(
         "merge", help="copy the results of other stores, such as those of other machines, into one"
     )
-    merge_stores.add_argument("into", type=_folder, metavar="STORE")
-    merge_stores.add_argument("sources", type=_folder, nargs="+", metavar="OTHER")
+    merge_stores.add_argument("into", type=plugin_options.folder, metavar="STORE")
+    merge_stores.add_argument("sources", type=plugin_options.folder, nargs="+", metavar="OTHER")
     merge_stores.set_defaults(command=commands.merge_stores)
 
     compare = added.add_parser(
@@ -487,36 +446,10 @@ def _kind(text: str) -> str:
     return text
 
 
-def _path(text: str) -> Path:
-    if not text:  # which Path takes for the working folder
-        raise argparse.ArgumentTypeError("must not be empty")
-    return Path(text)
-
-
-def _folder(text: str) -> Path:
-    path = _path(text)
-    try:
-        if path.exists() and not path.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} is a file, not a folder; name another")
-    except OSError as error:  # such as a folder above it that cannot be read, or too long a name
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}; name another") from error
-    return path
-
-
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
     return int(text)
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
-    return value
 
 
 def _positive(text: str) -> int:

@@ -11,8 +11,10 @@ from typing import Any
 
 from harness.executors import Executor
 from harness.later import later
+from harness.metrics import Metric
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
+    Command,
     Dataset,
     DerivedModel,
     Model,
@@ -20,6 +22,7 @@ from harness.types import (
     Perturbation,
     PublishedResult,
     Reader,
+    Report,
 )
 
 
@@ -151,6 +154,34 @@ KINDS: tuple[Kind, ...] = (
         check=later("harness.validation:published"),
         row=later("harness.listing:published"),
         unique=False,
+    ),
+    Kind(
+        name="metrics",
+        singular="metric",
+        title="Metrics",
+        hook="harness_metrics",
+        types={
+            Metric: Contract(
+                "metric", "harness.contract.metrics:METRIC", use="harness.contract.metrics:figure"
+            )
+        },
+        check=later("harness.validation:metric"),
+        row=later("harness.listing:metric"),
+    ),
+    Kind(
+        name="reports",
+        singular="report",
+        title="Reports, for harness leaderboard --report",
+        hook="harness_reports",
+        types={Report: Contract("report", "harness.contract.reports:REPORT")},
+    ),
+    Kind(
+        name="commands",
+        singular="command",
+        title="Commands of plugins",
+        hook="harness_commands",
+        types={Command: Contract("command", "harness.contract.commands:COMMAND")},
+        check=later("harness.validation:command"),
     ),
     Kind(
         name="executors",

@@ -11,6 +11,7 @@ from harness import markup
 from harness.choose import lacks, missing
 from harness.errors import HarnessError
 from harness.kinds import BY_NAME, NAMES
+from harness.metrics import Metric
 from harness.numbers import given, percent
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import Plugin, Registry
@@ -70,8 +71,27 @@ def of_model(registry: Registry, name: str) -> str:
     return "\n".join(lines) + (f"\n\nSettings, for --set\n\n{_table(rows)}" if rows else "")
 
 
+def of_reader(registry: Registry, name: str) -> str:
+    """What there is to say about one kind of TOML file."""
+    found = registry.readers.find(name)
+    lines = [f"{found.name}: {found.title}", _source(registry.readers.plugin[name])]
+    rows = keys(registry, name)
+    said = f"Keys, besides kind\n\n{_table(rows)}" if rows else "It does not say what keys it has."
+    return "\n".join(lines) + f"\n\n{said}"
+
+
+def keys(registry: Registry, name: str) -> Rows:
+    """The keys of a kind of TOML file, a row each; none if it does not say."""
+    found = registry.readers.find(name)
+    if found.keys is None:
+        return []
+    from harness.toml_keys import table
+
+    return table(found.keys())
+
+
 def settings(model: Model | DerivedModel) -> Rows:
-    """The settings of a model: a row each, with its default and what it is on demo datasets."""
+    """The settings of a model: a row each, with its default and what it may be."""
     if isinstance(model, DerivedModel):
         return []
     return [
@@ -81,6 +101,8 @@ def settings(model: Model | DerivedModel) -> Rows:
             "on demo datasets": str(model.demo_settings.get(name, default)),
             "type": type(default).__name__,
             "changes": "the model" if name in model.settings else "how it is computed",
+            "allowed": model.options[name].allowed if name in model.options else "",
+            "meaning": model.options[name].help if name in model.options else "",
         }
         for name, default in {**model.settings, **model.execution}.items()
     ]
@@ -171,6 +193,17 @@ def published(
         "balanced %": "" if balanced is None else percent(balanced),
         "plugin": f"{plugin.name} ({plugin.distribution})",
         "source": item.source,
+    }
+
+
+def metric(item: Metric, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a metric."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "better": "higher" if item.higher_is_better else "lower",
+        "columns": item.columns,
+        "plugin": _source(plugin),
     }
 
 

@@ -29,7 +29,7 @@ from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.files import check_text, head, read_bytes
 from harness.registry import SWITCHED_OFF, Plugin, Registry, left_out, suggest
-from harness.toml_files import read_toml
+from harness.toml_files import described, read_toml
 
 GROUP = "harness"
 OURS = "histo-harness"
@@ -180,7 +180,7 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
             cause = left_out(str(kind), registry.plugins) or "correct it"
             raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
         with contained(may_end=True):
-            items = list(registry.readers[kind].read(path, content))
+            items = described(registry.readers[kind], path, content)
         try:
             check_contributions(f"the reader {kind}", items, tuple(kinds.BY_TYPE))
         except ValueError as error:

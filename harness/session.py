@@ -79,13 +79,20 @@ class Session:
         from harness import trial
         from harness.failures import warn_of_broken
 
-        contents = [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
+        contents = self._read()
         if self._registry is None or contents != self._contents:
             self._registry = trial.load(self.without, self.plugins, self.time_limit)
             self._contents = contents
             self._instances.clear()
             warn_of_broken(self._registry)
         return self._registry
+
+    def use(self, registry: Registry) -> None:
+        """Take what the plugins of this session offer from a registry that is loaded already."""
+        self._registry, self._contents = registry, self._read()
+
+    def _read(self) -> list[bytes]:
+        return [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
 
     def run(
         self,
@@ -191,6 +198,7 @@ class Session:
         the dataset, or when a file of the store is damaged.
         """
         from harness import choose, leaderboard
+        from harness.metrics import Metric
 
         return leaderboard.build(
             self._store_with(dataset),
@@ -202,6 +210,7 @@ class Session:
             temperature,
             self.registry.versions,
             margin=margin,
+            metrics=[*self.registry.of(Metric).values()],
         )
 
     def predictions(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from numbers import Real
 from typing import get_args
 
+from harness.metrics import Metric
+from harness.reserved import COMMANDS
 from harness.types import (
+    Command,
     Dataset,
     DerivedModel,
     Model,
@@ -35,6 +38,10 @@ def model(item: Model | DerivedModel) -> None:
     settings = {**item.settings, **item.execution}
     if unknown := set(item.demo_settings) - set(settings):
         raise ValueError(f"{item.name}: demo_settings names no setting: {sorted(unknown)}")
+    for name, option in item.options.items():
+        for value in (option.default, item.demo_settings.get(name, option.default)):
+            if not option.allows(value):
+                raise ValueError(f"{item.name}: {name} = {value!r} is not {option.allowed}")
     if not callable(item.outputs) and item.outputs not in get_args(Outputs):
         kinds = ", ".join(get_args(Outputs))
         raise ValueError(f"{item.name}: outputs = {item.outputs!r} must be one of {kinds}")
@@ -65,3 +72,18 @@ def published(item: PublishedResult) -> None:
         raise ValueError(
             f"{item.name}: {len(item.classes)} classes for {len(lines)} rows of confusion"
         )
+
+
+def metric(item: Metric) -> None:
+    """It belongs to a set of columns that there is."""
+    sets = ("default", "figures", "calibration")
+    if item.columns not in sets:
+        raise ValueError(
+            f"{item.name}: columns = {item.columns!r} must be one of {', '.join(sets)}"
+        )
+
+
+def command(item: Command) -> None:
+    """Its name is that of no command of the harness."""
+    if item.name in COMMANDS:
+        raise ValueError(f"{item.name}: is a command of the harness itself; choose another name")

@@ -83,6 +83,24 @@ def test_a_model_is_listed_with_its_settings(toy):
     assert "did you mean toy-mean" in toy("list", "--model", "toy-maen", code=2)
 
 
+def test_a_kind_of_toml_file_is_listed_with_its_keys(toy):
+    rows = toy("list", "--reader", "table").splitlines()
+    assert any(row.startswith("resize ") and "a number of pixels" in row for row in rows)
+    found = json.loads(toy("list", "--reader", "torch-checkpoint", "--json"))
+    keys = {row["key"]: row for row in found["keys"]}
+    assert keys["batch_size"]["must be"] == "a whole number, at least 1"
+    assert keys["input.size"]["meaning"].startswith("side, in pixels")
+    assert "did you mean table" in toy("list", "--reader", "tabel", code=2)
+
+
+def test_a_setting_out_of_range_is_refused_before_the_run(toy):
+    output = toy("run", "--dataset", "toy", "--model", "rgb-means", "--set", "trees=0", code=2)
+    assert "--set trees=0: must be a whole number, at least 1" in output
+    assert not (toy.folder / "runs").exists()
+    rows = toy("list", "--model", "rgb-means").splitlines()
+    assert any("trees of the forest" in row and "at least 1" in row for row in rows)
+
+
 @pytest.mark.parametrize("command", [("run", "--all"), ("leaderboard",), ("compare", "a", "b")])
 @pytest.mark.parametrize(
     ("option", "text"),

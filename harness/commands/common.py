@@ -108,6 +108,23 @@ def existing_store(options: argparse.Namespace) -> Store:
     return Store.existing(options.store)
 
 
+def keep_details(error: BaseException) -> str:
+    """Keep the traceback of an error in a file; returns " (details in FILE)" for a message."""
+    import traceback
+    from tempfile import NamedTemporaryFile
+
+    details = "".join(traceback.format_exception(error))
+    try:
+        with NamedTemporaryFile(
+            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(details)
+    except OSError:  # there is no folder for temporary files
+        print(details, file=sys.stderr)
+        return ""
+    return f" (details in {file.name})"
+
+
 def print_json(content: Any) -> None:
     """Print JSON that every terminal and pipe can take: escapes where its encoding is not UTF."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()

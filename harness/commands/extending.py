@@ -20,11 +20,17 @@ from harness.progress import say
 
 
 def list_(options: argparse.Namespace) -> int:
-    """Print what plugins offer: everything, some kinds, or one model with its settings."""
+    """Print what plugins offer: everything, some kinds, one model, or one kind of TOML file."""
     from harness import listing
 
     registry, data = registry_of(options), data_folder(options)
-    if options.model:
+    if options.reader:
+        keys = listing.keys(registry, options.reader)
+        if options.json:
+            print_json({"name": options.reader, "keys": keys})
+        else:
+            print(listing.of_reader(registry, options.reader))
+    elif options.model:
         found = registry.models.find(options.model)
         if options.json:
             print_json({"name": found.name, "settings": listing.settings(found)})

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     def write_clean() -> None:
         # What is damaged was named, and may yet be computed again.
         pages = _build_boards(options, registry, names, problems, lambda dataset, error: None)
-        _write_boards(options, pages, problems)
+        _write_boards(options, registry, pages, problems)
 
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     executor = executor_for(options, registry, store)
     failures = execute(to_do, store, registry, executor, options.time_limit, write_clean)
     pages = _build_boards(options, registry, names, problems, damaged)
-    _write_boards(options, pages, problems)
+    _write_boards(options, registry, pages, problems)
     _print_boards(options, pages)
     print_failures(failures | problems)
     if failures or problems:
@@ -175,12 +175,18 @@ def _run_request(
 
 def _check_tables(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
-    from harness import choose, columns
+    from harness import choose, columns, reports
+    from harness.metrics import Metric
     from harness.registry import left_out
 
     leaderboards_folder(options)
+    reports.choose(registry, options.report)
     try:
-        columns.choose(options.columns, choose.model_probes(registry, ()))
+        columns.choose(
+            options.columns,
+            choose.model_probes(registry, ()),
+            metrics=[*registry.of(Metric).values()],
+        )
     except HarnessError as error:  # a column may be that of a probe that is not there
         cause = left_out("", registry.plugins)
         raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
@@ -198,8 +204,9 @@ def _build_boards(
     What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
     says so. Where it is the dataset itself, there are no pages.
     """
-    from harness import leaderboard, predictions, selection
+    from harness import leaderboard, measuring, predictions, selection
     from harness.choose import model_probes
+    from harness.metrics import Metric
     from harness.store import Store
     from harness.stored import DamagedError
 
@@ -222,6 +229,9 @@ def _build_boards(
                 predictions.careful(problems, options.time_limit),
                 partial(damaged, name),
                 options.margin,
+                [*registry.of(Metric).values()],
+                measuring.careful(problems, options.time_limit),
+                options.columns,
             )
         except DamagedError as error:
             damaged(name, error)
@@ -230,18 +240,27 @@ def _build_boards(
     return found
 
 
-def _write_boards(options: argparse.Namespace, pages: Sequence[Pages], problems: Collected) -> None:
-    from harness import formats, mistakes, report, selection
+def _write_boards(
+    options: argparse.Namespace, registry: Registry, pages: Sequence[Pages], problems: Collected
+) -> None:
+    """Write the reports of datasets, and the pages about errors and probes.
+
+    Where reports are named with ``--report``, these alone.
+    """
+    from harness import mistakes, report, reports, selection
     from harness.store import disk_error
 
+    chosen = reports.choose(registry, options.report)
+    folder, minutes = options.leaderboards, options.time_limit
     for board, audits in pages:
         try:
-            written = formats.write(board, options.leaderboards, options.columns)
-            written += mistakes.write(board, options.leaderboards, problems)
-            written += selection.write(audits, board, options.leaderboards, problems)
-            written += report.write_probes(board, options.leaderboards, problems)
+            written = reports.write(board, folder, chosen, registry, problems, minutes)
+            if not options.report:
+                written += mistakes.write(board, folder, problems)
+                written += selection.write(audits, board, folder, problems)
+                written += report.write_probes(board, folder, problems)
         except OSError as error:
-            raise disk_error(error, options.leaderboards) from error
+            raise disk_error(error, folder) from error
         say(f"Wrote {', '.join(map(str, written))}")
 
 
@@ -250,8 +269,8 @@ def _print_boards(options: argparse.Namespace, pages: Sequence[Pages]) -> None:
 
     for board, _ in pages:
         print(f"\n{board.dataset['name']}\n")
-        print(formats.table(board, "simple", options.columns))
-        for line in formats.about(board, options.columns):
+        print(formats.table(board, "simple"))
+        for line in formats.about(board):
             print(f"\n{line}")
 
 
@@ -274,7 +293,7 @@ def leaderboard(options: argparse.Namespace) -> int:
     pages = _build_boards(options, registry, store.datasets(), problems, refuse)
     refused = {dataset for dataset, _ in damaged.values()}
     pages = [(board, audits) for board, audits in pages if board.truth.dataset not in refused]
-    _write_boards(options, pages, problems)
+    _write_boards(options, registry, pages, problems)
     _print_boards(options, pages)
     print_failures(problems)
     for dataset, error in damaged.values():

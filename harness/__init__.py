@@ -4,8 +4,9 @@ What a plugin needs is importable from here. Those that read files or stream ove
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
 ``harness.files``, ``harness.zips`` (what a file really is), ``harness.copies``,
 ``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_files``, ``harness.toml_keys`` and
-``harness.statistics``, those that draw in ``harness.drawing`` (pictures, names in them) and
-``harness.numbers`` (numbers as text); the rest of the package is the command's own.
+``harness.statistics``, executors in ``harness.jobs``, those that draw in ``harness.drawing``
+(pictures, names in them) and ``harness.numbers`` (numbers as text); the rest of the package is the
+command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError

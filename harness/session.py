@@ -87,7 +87,7 @@ class Session:
             warn_of_broken(self._registry)
         return self._registry
 
-    def use(self, registry: Registry) -> None:
+    def _use(self, registry: Registry) -> None:
         """Take what the plugins of this session offer from a registry that is loaded already."""
         self._registry, self._contents = registry, self._read()
 

@@ -46,7 +46,9 @@ def test_it_runs_with_a_session_of_what_the_user_named(write):
 
 def test_it_is_listed_and_has_a_help(write):
     toy = write()
-    assert "first   Say" in toy("list", "commands", *PLUGIN)
+    rows = [row.split() for row in toy("list", "commands", *PLUGIN).splitlines()]
+    assert ["first", "Say"] in [row[:2] for row in rows]
+    assert toy("toy-datasets").startswith("nct-crc-he")
     output = toy("first", "--help", *PLUGIN)
     assert output.startswith("usage: harness first ")
     assert "--times" in output

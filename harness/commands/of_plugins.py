@@ -34,7 +34,10 @@ def run(arguments: Sequence[str]) -> int:
     name = arguments[0]
     # Which plugins there are is said by options among those of the command.
     early = argparse.ArgumentParser(
-        add_help=False, allow_abbrev=False, parents=[plugin_options.plugins()]
+        prog=f"harness {name}",
+        add_help=False,
+        allow_abbrev=False,
+        parents=[plugin_options.plugins()],
     )
     registry = registry_of(early.parse_known_args(arguments[1:])[0])
     commands = registry.of(Command)
@@ -55,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
             without=switched_off(options),
             time_limit=options.time_limit,
         )
-        session.use(registry)
+        session._use(registry)
         code = command.run(session, options)
         if not isinstance(code, int):
             raise TypeError(f"run returned {code!r} where an exit code is expected")

@@ -85,7 +85,8 @@ class CheckpointKeys(Keys):
     title: Text | None = Field(None, description="for tables; by default, the name")
     folder: Annotated[Text, MustBe("the path of a folder")] = Field(
         ".",
-        description="where modules are imported from, and the working folder of the model's process",
+        description="where modules are imported from, and the working folder of the model's "
+        "process",
     )
     network: Annotated[
         str,

@@ -11,11 +11,12 @@ from harness.metrics import Metric
 from harness.numbers import percent, points, rounded
 from harness.probes import Column, Figure, ModelProbe
 from harness.registry import suggest
+from harness.reserved import COLUMN_SETS
 from harness.rows import Row, fields, metric_field
 from harness.statistics.equivalence import MARGIN
 from harness.statistics.seeds import LARGEST_SPREAD
 
-SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
+SETS = COLUMN_SETS
 """Named choices. ``--columns`` takes these and the names of single columns."""
 
 

@@ -308,7 +308,6 @@ def harness_metrics() -> Iterable[Metric]:
 
     Example:
 
-        import numpy as np
         from harness import Metric, hookimpl
 
         def sure(given):

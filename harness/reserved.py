@@ -5,3 +5,5 @@ COMMANDS = (
     *("results", "store", "compare", "contrast", "data"),
 )
 """The commands of the harness itself."""
+COLUMN_SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
+"""Sets of columns of the leaderboard."""

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import get_args
 
 from harness.metrics import Metric
-from harness.reserved import COMMANDS
+from harness.reserved import COLUMN_SETS, COMMANDS
 from harness.types import (
     Command,
     Dataset,
@@ -75,7 +75,9 @@ def published(item: PublishedResult) -> None:
 
 
 def metric(item: Metric) -> None:
-    """It belongs to a set of columns that there is."""
+    """It belongs to a set of columns that there is, and is not called like one."""
+    if item.name in COLUMN_SETS:
+        raise ValueError(f"{item.name}: is a set of columns; choose another name")
     sets = ("default", "figures", "calibration")
     if item.columns not in sets:
         raise ValueError(

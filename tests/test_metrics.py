@@ -163,10 +163,19 @@ def test_columns_of_metrics_are_found_by_name(toy):
     assert "kappa" not in toy("leaderboard")
 
 
-def test_a_set_of_columns_that_there_is_not_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "percent=True",
+            "columns='mine'",
+            "sure: columns = 'mine' must be one of default, figures, calibration",
+        ),
+        ('"sure"', '"probes"', "probes: is a set of columns; choose another name"),
+    ],
+)
+def test_what_does_not_go_with_sets_of_columns_is_refused(tmp_path, old, new, says):
     path = tmp_path / "mine.py"
-    path.write_text(MINE.format(body=SURE).replace("percent=True", "columns='mine'"))
+    path.write_text(MINE.format(body=SURE).replace(old, new))
     registry = load_plugins(files=[path])
-    assert [plugin.status for plugin in registry.broken] == [
-        "ValueError: sure: columns = 'mine' must be one of default, figures, calibration"
-    ]
+    assert [plugin.status for plugin in registry.broken] == [f"ValueError: {says}"]

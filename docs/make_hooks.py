@@ -1,5 +1,7 @@
 """Write docs/hooks: a page for each hook, from its docstring and those of the types it returns.
 
+And tables of the keys of TOML files, in the pages about these.
+
 python docs/make_hooks.py
 """
 
@@ -13,11 +15,15 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import FunctionType
+from typing import Protocol
 
 import harness
 from harness import hookspecs
+from harness.toml_keys import table
 
 FOLDER = Path(__file__).with_name("hooks")
+KEYS_IN = ("datasets.md", "deepcmorph.md")
+"""Pages with tables of keys."""
 
 
 def hooks() -> dict[str, FunctionType]:
@@ -47,12 +53,15 @@ def types(text: str) -> Iterator[type]:
                     found.append(kind)
                     yield kind
                 waiting += [str(hint) for hint in vars(kind).get("__annotations__", {}).values()]
+                if issubclass(kind, Protocol):
+                    members = filter(inspect.isfunction, vars(kind).values())
+                    waiting += [_signature(member) for member in members]
 
 
 def page(name: str, hook: FunctionType) -> str:
     """A hook's page, Markdown."""
     said = inspect.getdoc(hook).partition("Example:\n")[0].strip()
-    signature = str(inspect.signature(hook)).replace("'", "")
+    signature = _signature(hook)
     parts = [f"# {name}", f"```python\ndef {name}{signature}\n```", _markdown(said)]
     if code := example(hook):
         parts += ["## Example", f"```python\n{code}```"]
@@ -94,10 +103,16 @@ def _methods(kind: type) -> Iterator[str]:
         function = member.fget if isinstance(member, property) else member
         if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
             continue
-        signature = str(inspect.signature(function)).replace("'", "").replace("(self, ", "(")
+        signature = _signature(function).replace("(self, ", "(")
         if isinstance(member, property):
             signature = signature.replace("(self) ->", ":")
+        signature = signature.replace("(self)", "()")
         yield f"- `{name}{signature}`: {_line(function.__doc__)}"
+
+
+def _signature(function: FunctionType) -> str:
+    """Its signature, without quotes around the annotations."""
+    return re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(function)))
 
 
 def _line(text: str) -> str:
@@ -113,7 +128,40 @@ def pages() -> dict[Path, str]:
     return {FOLDER / f"{name}.md": page(name, hook) for name, hook in hooks().items()}
 
 
+def tables() -> dict[Path, str]:
+    """Pages with tables of the keys of TOML files, as they should be."""
+    from harness.plugins import load_plugins
+
+    readers = load_plugins().readers
+    folder = Path(__file__).parent
+    common = {row["key"] for row in table(readers["folder"].keys())}
+    common &= {row["key"] for row in table(readers["parquet"].keys())}
+    common -= {"train", "validation", "test"}
+
+    def filled(match: re.Match[str]) -> str:
+        kind = match[2]
+        rows = table(readers["folder" if kind == "common" else kind].keys())
+        if kind == "common":
+            rows = [row for row in rows if row["key"] in common]
+        elif kind != "torch-checkpoint":
+            rows = [row for row in rows if row["key"] not in common]
+        return f"{match[1]}\n\n{_keys(rows)}\n\n<!-- /keys -->"
+
+    texts = {folder / name: (folder / name).read_text("utf-8") for name in KEYS_IN}
+    mark = r"(?s)(<!-- keys: (\S+) -->).*?<!-- /keys -->"
+    return {path: re.sub(mark, filled, text) for path, text in texts.items()}
+
+
+def _keys(rows: list[dict[str, str]]) -> str:
+    lines = ["| key | meaning | must be | if left out |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        default = row["if left out"]
+        shown = default if default in ("", "required") else f"`{default}`"
+        lines.append(f"| `{row['key']}` | {row['meaning']} | {row['must be']} | {shown} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for path, text in pages().items():
+    for path, text in (pages() | tables()).items():
         path.write_text(text, encoding="utf-8")

@@ -4,8 +4,9 @@ What a plugin needs is importable from here. Those that read files or stream ove
 in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
 ``harness.files``, ``harness.zips`` (what a file really is), ``harness.copies``,
 ``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_files``, ``harness.toml_keys`` and
-``harness.statistics``, those that draw in ``harness.drawing`` (pictures, names in them) and
-``harness.numbers`` (numbers as text); the rest of the package is the command's own.
+``harness.statistics``, executors in ``harness.jobs``, those that draw in ``harness.drawing``
+(pictures, names in them) and ``harness.numbers`` (numbers as text); the rest of the package is the
+command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError
@@ -15,7 +16,10 @@ TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is n
 
 if TYPE_CHECKING:
     from harness.estimators import estimator_model
+    from harness.executors import Event, Execution, Executor, ExecutorOptions
     from harness.hookspecs import hookimpl
+    from harness.metrics import Metric, MetricInput
+    from harness.options import Option
     from harness.probes import (
         Audit,
         Column,
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from harness.session import Session as Session
     from harness.types import (
         Classifier,
+        Command,
         Dataset,
         DerivedModel,
         Features,
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
         PublishedResult,
         Reader,
         RemoteFile,
+        Report,
         Setting,
         Split,
         Splits,
@@ -54,9 +60,14 @@ __all__ = [
     "Audit",
     "Classifier",
     "Column",
+    "Command",
     "Dataset",
     "DatasetProbe",
     "DerivedModel",
+    "Event",
+    "Execution",
+    "Executor",
+    "ExecutorOptions",
     "Fault",
     "Features",
     "Figure",
@@ -65,9 +76,12 @@ __all__ = [
     "HarnessError",
     "InitialWeights",
     "Measured",
+    "Metric",
+    "MetricInput",
     "Model",
     "ModelFamily",
     "ModelProbe",
+    "Option",
     "Outputs",
     "Perturbation",
     "Phantom",
@@ -75,6 +89,7 @@ __all__ = [
     "PublishedResult",
     "Reader",
     "RemoteFile",
+    "Report",
     "Session",
     "Setting",
     "Split",
@@ -87,6 +102,18 @@ __all__ = [
     "later",
 ]
 
+MODULES = (
+    "types",
+    "options",
+    "probes",
+    "executors",
+    "metrics",
+    "hookspecs",
+    "views",
+    "estimators",
+    "session",
+)
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
@@ -94,7 +121,7 @@ if not TYPE_CHECKING:
         from importlib import import_module
 
         if name in __all__:
-            for module in ("types", "probes", "hookspecs", "views", "estimators", "session"):
+            for module in MODULES:
                 found = getattr(import_module(f"harness.{module}"), name, None)
                 if found is not None:
                     globals()[name] = found

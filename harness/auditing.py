@@ -17,7 +17,7 @@ from harness.types import Dataset
 from harness.watched import watched
 
 if TYPE_CHECKING:
-    from harness.local import LocalProcesses
+    from harness.executors import Execution
 
 
 def plan(
@@ -35,7 +35,7 @@ def audit(
     datasets: Sequence[Dataset],
     data: Path,
     names: Sequence[str],
-    executor: LocalProcesses,
+    executor: Execution,
     minutes: float | None = None,
 ) -> tuple[list[DatasetAudit], dict[str, Failure]]:
     """Ask the named probes, or all of them, about datasets.

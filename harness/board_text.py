@@ -32,7 +32,7 @@ FIRST = ("model", "rank", "accuracy")
 def paragraphs(
     board: Board,
     rows: Sequence[int],
-    names: Sequence[str] = formats.DEFAULT,
+    names: Sequence[str] | None = None,
     columns: int | None = None,
     *,
     page: Path,

@@ -11,11 +11,11 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
-from tempfile import NamedTemporaryFile
 
+from harness import command_options as options
 from harness import console, messages, signals
-from harness.commands import COMMANDS, options
-from harness.commands.common import FAILED, USAGE
+from harness.commands import COMMANDS, of_plugins
+from harness.commands.common import FAILED, USAGE, keep_details
 from harness.errors import HarnessError, one_line
 
 
@@ -54,7 +54,7 @@ def _command(arguments: Sequence[str]) -> int:
     if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
         warnings.simplefilter("ignore")
     try:
-        asked = parse(arguments)
+        asked = of_plugins.parse(arguments) if _of_plugin(arguments) else parse(arguments)
     except SystemExit as end:  # of argparse, which has said what there is to say
         return end.code if isinstance(end.code, int) else USAGE
     handler, level = messages.ConsoleHandler(), messages.LEVELS[asked.messages]
@@ -66,6 +66,12 @@ def _command(arguments: Sequence[str]) -> int:
                 traceback.print_exc()
             raise
     return code
+
+
+def _of_plugin(arguments: Sequence[str]) -> bool:
+    """Whether a command line names a command that only a plugin may have."""
+    own = {command.NAME for command in COMMANDS}
+    return bool(arguments) and not arguments[0].startswith("-") and arguments[0] not in own
 
 
 def _failed(error: BaseException) -> int:
@@ -88,16 +94,7 @@ def _failed(error: BaseException) -> int:
             file=sys.stderr,
         )
         return USAGE
-    details = "".join(traceback.format_exception(error))
-    try:
-        with NamedTemporaryFile(
-            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
-        ) as file:
-            file.write(details)
-        where = f" (details in {file.name})"
-    except OSError:  # there is no folder for temporary files
-        print(details, file=sys.stderr)
-        where = ""
+    where = keep_details(error)
     what = one_line(f"{type(error).__name__}: {error}")
     print(f"harness: error: {what}{where}; {advice}", file=sys.stderr)
     return FAILED
@@ -120,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="harness",
         description="Benchmark histopathology patch classifiers: how accurate, how sure, and how "
         "much of\nit color or compression alone explains.",
-        epilog=options.EXIT_CODES,
+        epilog="Plugins may add commands: harness list commands names them.\n\n"
+        f"{options.EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.errors import HarnessError
+from harness.metrics import Metric
 from harness.numbers import percent, points, rounded
 from harness.probes import Column, Figure, ModelProbe
 from harness.registry import suggest
-from harness.rows import Row, fields
+from harness.reserved import COLUMN_SETS
+from harness.rows import Row, fields, metric_field
 from harness.statistics.equivalence import MARGIN
 from harness.statistics.seeds import LARGEST_SPREAD
 
-SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
+SETS = COLUMN_SETS
 """Named choices. ``--columns`` takes these and the names of single columns."""
 
 
@@ -41,6 +43,7 @@ def choose(
     reference: str = "reference",
     design_effect: float = 1.0,
     margin: float = MARGIN,
+    metrics: Sequence[Metric] = (),
 ) -> list[Shown]:
     """The columns of these names and sets, in the order of the table.
 
@@ -48,21 +51,25 @@ def choose(
     the difference in accuracy within which a model reproduces what was published. Raises
     HarnessError for a name that is neither.
     """
-    known = every(probes, reference, design_effect, margin)
+    known = every(probes, reference, design_effect, margin, metrics)
     if not names:
         raise HarnessError(f"--columns: name some; sets are {', '.join(SETS)}")
     wanted = {"rank", "result", "model"}
     for name in names:
         found = {c.name for c in known if name in ("all", c.name) or name in c.sets}
         if not found and name not in SETS:
-            choices = [*SETS, *(column.name for column in known)]
+            choices = [*SETS, *(column.name for column in known), *(one.name for one in metrics)]
             raise HarnessError(f"--columns: there is no {name!r}; {suggest(name, choices)}")
         wanted |= found
     return [column for column in known if column.name in wanted]
 
 
 def every(
-    probes: Sequence[ModelProbe], reference: str, design_effect: float, margin: float
+    probes: Sequence[ModelProbe],
+    reference: str,
+    design_effect: float,
+    margin: float,
+    metrics: Sequence[Metric] = (),
 ) -> list[Shown]:
     """All columns."""
     widened = "" if design_effect == 1 else f", design effect {design_effect:g}"
@@ -92,6 +99,16 @@ def every(
             _number("macro_auroc", 4),
             ("figures",),
             "AUROC: mean over classes, each against the rest.",
+        ),
+        *(
+            Shown(
+                metric_field(metric),
+                metric.heading or metric.title,
+                _percent(metric_field(metric)) if metric.percent else _number(metric_field(metric)),
+                (metric.columns, metric.name),
+                _about_metric(metric),
+            )
+            for metric in metrics
         ),
         Shown("accuracy_sd", "± seeds", _spread, ("default", "seeds"), SEEDS),
         *(
@@ -160,6 +177,12 @@ def every(
         Shown("device", "device", _text("device"), ("run",)),
         Shown("notes", "notes", _text("notes"), ("default", "run")),
     ]
+
+
+def _about_metric(metric: Metric) -> str:
+    better = "Higher" if metric.higher_is_better else "Lower"
+    about = metric.about or f"{metric.title}."
+    return f"“{metric.heading or metric.title}”: {about} {better} is better."
 
 
 def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:

@@ -18,7 +18,7 @@ from harness.store import Store
 from harness.watched import watched
 
 if TYPE_CHECKING:
-    from harness.local import LocalProcesses
+    from harness.executors import Execution
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def request(
 
 
 def compute(
-    asked: ContrastRequest, registry: Registry, store: Store, executor: LocalProcesses
+    asked: ContrastRequest, registry: Registry, store: Store, executor: Execution
 ) -> tuple[Contrast, dict[str, Failure]]:
     """Compute what the store lacks, and compare; returns what failed as well."""
     plan = planner.build(registry, store, asked.run)

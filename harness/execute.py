@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from harness import failures
 from harness.claims import Claims
 from harness.errors import HarnessError
+from harness.executors import Event, Execution
 from harness.failures import FailedModel, Failure
 from harness.jobs.spec import JobSpec
 from harness.keys import SWEEP, Key
-from harness.local import Event, LocalProcesses
 from harness.plan import Plan, is_late, title, together
 from harness.progress import duration
 from harness.registry import Registry
@@ -35,7 +35,7 @@ def execute(
     plan: Plan,
     store: Store,
     registry: Registry,
-    executor: LocalProcesses,
+    executor: Execution,
     minutes: float | None = None,
     when_clean: Callable[[], None] = lambda: None,
 ) -> dict[str, Failure]:
@@ -71,7 +71,7 @@ class _Execution:
         plan: Plan,
         store: Store,
         registry: Registry,
-        executor: LocalProcesses,
+        executor: Execution,
         claims: Claims,
         minutes: float | None,
     ) -> None:

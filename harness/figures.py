@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class RunFigures:
     recall: Mapping[str, Figure]
     """By class; those without patches are left out."""
     confusion: list[list[int]]
+    metrics: Mapping[str, Figure] = field(default_factory=dict)
+    """What plugins add, by name; not kept in the store."""
 
 
 def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:

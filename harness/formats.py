@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,17 @@ DATASET_FIELDS = (
 MATRICES = ("recall", "confusion")
 ASSUMED = 5.0
 """Design effect of the example under a table whose groups are not known."""
-DEFAULT = ("default",)
 
 
-def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], list[list[str]]]:
-    """The chosen columns in which any row has something to say, and the rows' cells."""
+def filled(board: Board, names: Sequence[str] | None = None) -> tuple[list[Shown], list[list[str]]]:
+    """The chosen columns in which any row has something to say, and the rows' cells.
+
+    ``names`` are those of ``--columns``; by default, the board's own.
+    """
     reference = board.reference.title if board.reference else "reference"
     effect = board.sampling.design_effect
-    chosen = columns.choose(names, board.probes, reference, effect, board.margin)
+    wanted = board.columns if names is None else names
+    chosen = columns.choose(wanted, board.probes, reference, effect, board.margin, board.metrics)
     cells = [[column.cell(row) for column in chosen] for row in board.rows]
     kept = [
         number
@@ -43,14 +46,14 @@ def filled(board: Board, names: Sequence[str] = DEFAULT) -> tuple[list[Shown], l
     return [chosen[number] for number in kept], [[row[number] for number in kept] for row in cells]
 
 
-def table(board: Board, style: str, names: Sequence[str] = DEFAULT) -> str:
+def table(board: Board, style: str, names: Sequence[str] | None = None) -> str:
     """The table for people, in a format of ``tabulate`` ("github" for Markdown)."""
     chosen, cells = filled(board, names)
     return markup.table([column.heading for column in chosen], cells, style)
 
 
 def about(
-    board: Board, names: Sequence[str] = DEFAULT, name: Callable[[str], str] = visible
+    board: Board, names: Sequence[str] | None = None, name: Callable[[str], str] = visible
 ) -> list[str]:
     """Sentences that a reader of the table needs. ``name`` escapes texts of others in them."""
     dataset = board.dataset
@@ -168,7 +171,7 @@ def _independence(board: Board) -> str:
     return text
 
 
-def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:
+def markdown(board: Board, names: Sequence[str] | None = None) -> str:
     """The board as a Markdown page."""
     name = board.dataset["name"]
     paragraphs = "\n\n".join(about(board, names, inline))
@@ -176,7 +179,7 @@ def markdown(board: Board, names: Sequence[str] = DEFAULT) -> str:
     return f"# {inline(name)}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
 
 
-def latex(board: Board, names: Sequence[str] = DEFAULT) -> str:
+def latex(board: Board, names: Sequence[str] | None = None) -> str:
     """The table in LaTeX, with the rules of the package booktabs."""
     note = f"% {visible(board.dataset['name'])}; needs \\usepackage{{booktabs}}\n"
     return note + table(board, "latex_booktabs", names) + "\n"
@@ -207,20 +210,19 @@ def _cell(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def write(board: Board, folder: Path, names: Sequence[str] = DEFAULT) -> list[Path]:
-    """Write ``<dataset>.md``, ``.tex``, ``.csv`` and ``.json``; returns their paths.
+FORMATS: Mapping[str, Callable[[Board], str]] = {
+    ".md": markdown,
+    ".tex": latex,
+    ".csv": to_csv,
+    ".json": to_json,
+}
 
-    ``names`` choose the columns of the first two; the others always have all.
+
+def write(suffix: str, board: Board, folder: Path) -> list[Path]:
+    """Write ``<dataset><suffix>`` into a folder; returns its path.
+
+    The board's ``columns`` are those of Markdown and LaTeX; the others always have all.
     """
-    texts = {
-        ".md": markdown(board, names),
-        ".tex": latex(board, names),
-        ".csv": to_csv(board),
-        ".json": to_json(board),
-    }
-    written = []
-    for suffix, text in texts.items():
-        path = folder / f"{board.dataset['name']}{suffix}"
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    path = folder / f"{board.dataset['name']}{suffix}"
+    write_atomically(path, FORMATS[suffix](board))
+    return [path]

@@ -6,9 +6,9 @@ with ``--plugin``, or a module named in the entry-point group ``harness``:
     [project.entry-points.harness]
     my_plugin = "my_package.my_module"
 
-Seven hooks are asked once, when plugins are loaded, for descriptions of what the plugin offers;
-three tell trackers how a run goes. Each example is a whole plugin, which the tests run;
-``docs/hooks`` has a page for each hook, made of what is said here.
+Most hooks are asked once, when plugins are loaded, for descriptions of what the plugin offers
+(``harness.kinds``); three tell trackers how a run goes. Each example is a whole plugin, which the
+tests run; ``docs/hooks`` has a page for each hook, made of what is said here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from typing import Any
 
 import pluggy
 
+from harness.executors import Executor
+from harness.metrics import Metric
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
+    Command,
     Dataset,
     DerivedModel,
     Model,
@@ -28,6 +31,7 @@ from harness.types import (
     Perturbation,
     PublishedResult,
     Reader,
+    Report,
 )
 
 hookspec = pluggy.HookspecMarker("harness")
@@ -259,27 +263,201 @@ def harness_readers() -> Iterable[Reader]:
     """Kinds of TOML file that describe a dataset, a model or the like.
 
     Return a ``Reader`` for each kind. When a user says ``--plugin FILE.toml``, the reader named by
-    the file's ``kind`` turns it into contributions, which are then known by their names.
+    the file's ``kind`` turns it into contributions, which are then known by their names. With
+    ``keys``, a class that says which keys there are, what is wrong in a file is told in a line that
+    names the key; ``harness list --reader NAME`` lists them.
 
     Example:
 
-        from harness import DerivedModel, HarnessError, Reader, hookimpl
+        from harness import DerivedModel, Reader, hookimpl
 
-        def read(path, content):
-            extra = set(content) - {"kind", "name", "models"}
-            if extra or not content.get("models"):
-                raise HarnessError(f"{path}: say name and models, and nothing else")
+        def keys():
+            from pydantic import Field
+            from harness.toml_keys import Keys
+
+            class Sum(Keys):
+                name: str | None = Field(None, description="of the sum")
+                models: list[str] = Field(min_length=1, description="whose logits are added up")
+
+            return Sum
+
+        def read(path, said):
             return [
                 DerivedModel(
-                    name=content.get("name", path.stem),
-                    title="Sum of " + ", ".join(content["models"]),
-                    terms=tuple((model, "identity") for model in content["models"]),
+                    name=said.name or path.stem,
+                    title="Sum of " + ", ".join(said.models),
+                    terms=tuple((model, "identity") for model in said.models),
                 )
             ]
 
         @hookimpl
         def harness_readers():
-            return [Reader(name="sum", title="A sum of models", read=read)]
+            return [Reader(name="sum", title="A sum of models", read=read, keys=keys)]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_metrics() -> Iterable[Metric]:
+    """Figures of stored logits, each a column of the leaderboard.
+
+    Return a ``Metric`` for each. Its ``value`` gets the labels, logits and probabilities of one
+    trained model for the test patches and returns a ``Figure`` with a 95 % interval. ``mean`` of
+    what it gets makes that of a mean over patches, by patients if they are known;
+    ``harness.statistics.intervals.linearized`` makes others. Nothing is computed anew by a model.
+
+    Example:
+
+        from harness import Metric, hookimpl
+
+        def sure(given):
+            if given.probabilities is None:
+                return None
+            return given.mean(given.probabilities.max(axis=1))
+
+        @hookimpl
+        def harness_metrics():
+            return [
+                Metric(
+                    name="confidence",
+                    title="Mean confidence",
+                    heading="confidence %",
+                    about="mean probability of the predicted class.",
+                    value=sure,
+                    percent=True,
+                )
+            ]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_reports() -> Iterable[Report]:
+    """Forms in which leaderboards are written.
+
+    Return a ``Report`` for each. ``harness run`` and ``harness leaderboard`` write all that are not
+    ``on_request``, or those named with ``--report``. A report that fails costs only itself.
+
+    Example:
+
+        from harness import Report, hookimpl
+
+        def write(board, folder):
+            path = folder / f"{board.dataset['name']}-best.txt"
+            measured = [row for row in board.rows if row["result"] == "measured"]
+            lines = [f"{row['rank']}. {row['model']} {row['accuracy']:.4f}" for row in measured]
+            path.write_text("\\n".join(lines) + "\\n", encoding="utf-8")
+            return [path]
+
+        @hookimpl
+        def harness_reports():
+            return [Report(name="best", title="Names and accuracies", write=write)]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_commands() -> Iterable[Command]:
+    """Commands to add to ``harness``.
+
+    Return a ``Command`` for each. ``harness NAME`` runs it with a ``Session`` of the store, the
+    data and the plugins that the user named. Plugins are looked through for a command only when
+    the first word is no command of the harness itself.
+
+    Example:
+
+        from harness import Command, hookimpl
+
+        def add_arguments(parser):
+            parser.add_argument("dataset", help="name of a dataset with stored results")
+
+        def run(session, options):
+            board = session.leaderboard(options.dataset)
+            best = next((row for row in board.rows if row["result"] == "measured"), None)
+            print(best["model"] if best else "nothing was measured")
+            return 0 if best else 1
+
+        @hookimpl
+        def harness_commands():
+            title = "Print the name of the most accurate model"
+            return [Command(name="best", title=title, run=run, add_arguments=add_arguments)]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_executors() -> Iterable[Executor]:
+    """Ways to compute the jobs of a run, other than in processes of this machine.
+
+    Return an ``Executor`` for each. ``harness run --executor NAME`` computes with it. It gets the
+    session and groups of jobs, which have ``as_json``, and lets ``harness.jobs.run`` compute a
+    group wherever a process imports ``harness`` and sees the folders of the store and the data.
+    ``harness.jobs.problem`` tells what went wrong with a job. In the example a thread starts a
+    process for each group.
+
+    Example:
+
+        import json
+        import queue
+        import subprocess
+        import sys
+        import threading
+        from harness import Event, Executor, hookimpl
+
+        CODE = '''
+        import json, sys
+        from harness import jobs
+        print(json.dumps(jobs.run(*json.load(sys.stdin))))
+        '''
+
+        class Subprocesses:
+            def __init__(self, session, options):
+                self.session, self.free = session, options.jobs
+                self.events = queue.SimpleQueue()
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                pass
+
+            @property
+            def has_room(self):
+                return self.free > 0
+
+            def estimate(self, job):
+                return None
+
+            def submit(self, group):
+                self.free -= 1
+                threading.Thread(target=self.compute, args=(group,), daemon=True).start()
+
+            def compute(self, group):
+                from harness import jobs
+
+                try:
+                    given = json.dumps([self.session.as_json(), [job.as_json() for job in group]])
+                    command = [sys.executable, "-P", "-c", CODE]
+                    printed = subprocess.check_output(command, input=given.encode())
+                    answers = json.loads(printed.splitlines()[-1])
+                    for job, answer in zip(group, answers, strict=True):
+                        self.events.put(Event(group, job, jobs.problem(self.session, answer)))
+                    self.events.put(Event(group))
+                except Exception as error:
+                    self.events.put(Event(group, error=error))
+
+            def next(self, seconds):
+                try:
+                    event = self.events.get(timeout=seconds)
+                except queue.Empty:
+                    return None
+                self.free += event.job is None
+                return event
+
+        @hookimpl
+        def harness_executors():
+            title = "A new process for each group of jobs"
+            return [Executor(name="subprocesses", title=title, start=Subprocesses)]
     """
     raise AssertionError("a hook specification is never called")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness import comparability, failures, figures, predictions
+from harness import comparability, failures, figures, measuring, predictions
 from harness.dataframes import of_rows
 from harness.failures import FailedModel
+from harness.measuring import Measure
+from harness.metrics import Metric
 from harness.predictions import Ask, GroundTruth, Run
 from harness.probes import Finding, ModelProbe
 from harness.rows import (
@@ -23,6 +25,7 @@ from harness.rows import (
     changed_row,
     failed_row,
     measured_row,
+    metric_cells,
     published_row,
     with_scaled,
 )
@@ -53,6 +56,9 @@ class Board:
     """Published accuracies under perturbations, each beside the measured one of the same model."""
     margin: float = MARGIN
     """Difference in accuracy within which a model reproduces what was published."""
+    metrics: tuple[Metric, ...] = ()
+    columns: tuple[str, ...] = ("default",)
+    """The sets of columns, and single ones, that tables for people show."""
 
     def other_test_data(self, result: PublishedResult) -> str:
         """Why a published result is about other test patches than those here; "" if it is not."""
@@ -107,15 +113,19 @@ def build(
     ask: Ask = predictions.ask,
     damaged: Callable[[DamagedError], None] | None = None,
     margin: float = MARGIN,
+    metrics: Sequence[Metric] = (),
+    measure: Measure = measuring.measure,
+    columns: Sequence[str] = ("default",),
 ) -> Board:
     """The board of a dataset in the store, about the copy of it that was used last.
 
     ``versions`` has the version of each model that is installed; results of others are left out.
     With ``with_temperature``, models with held-out logits have a second row, of logits scaled.
-    ``ask`` asks a probe, and decides what becomes of one that fails. ``margin`` is the difference
-    in accuracy within which a model reproduces what was published. What is damaged is handed to
-    ``damaged``, and the row of its model says so in place of figures; without it, and where the
-    dataset itself is damaged, DamagedError is raised.
+    ``ask`` asks a probe, and ``measure`` a metric, and each decides what becomes of one that fails.
+    ``margin`` is the difference in accuracy within which a model reproduces what was published.
+    What is damaged is handed to ``damaged``, and the row of its model says so in place of figures;
+    without it, and where the dataset itself is damaged, DamagedError is raised. ``columns`` are
+    those that tables for people show.
     """
     found_damaged: dict[Path, DamagedError] = {}
 
@@ -137,7 +147,11 @@ def build(
     related = [result for result in same_test if result.perturbation == "clean"]
     reference = next((result for result in related if result.reference), None)
     fails = failed(store, truth, note_damaged)
-    entries = collect(store, truth, sampling, probes, perturbations, versions, ask, note_damaged)
+    entries = collect(
+        *(store, truth, sampling, probes, perturbations, versions, ask, note_damaged),
+        metrics,
+        measure,
+    )
     for error in found_damaged.values():
         if error.name not in {one.model for one in fails}:
             fails.append(failures.of_damaged(error))
@@ -145,10 +159,14 @@ def build(
     rows = [measured_row(entry, truth, sampling, same_test, reference, margin) for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
+        row |= metric_cells(metrics, [found.metrics for found in entry.found])
     _rank(rows, entries, sampling)
     if with_temperature:
-        rows = with_scaled(rows, entries, store, truth, sampling, probes, note_damaged)
-    rows += [failed_row(one, store, truth) | cells(probes, {}) for one in fails]
+        rows = with_scaled(
+            rows, entries, store, truth, sampling, probes, note_damaged, metrics, measure
+        )
+    empty = cells(probes, {}) | metric_cells(metrics)
+    rows += [failed_row(one, store, truth) | empty for one in fails]
     findings: dict[str, dict[str, Finding]] = {probe.name: {} for probe in probes}
     best: dict[str, Run] = {}
     for entry in entries:
@@ -161,9 +179,7 @@ def build(
     }
     others = [r for r in related if (r.name, r.trained_on) not in names]
     others.sort(key=lambda r: (-(r.accuracy or 0.0), -(r.balanced_accuracy or 0.0), r.name))
-    rows += [
-        published_row(result, truth, sampling, reference) | cells(probes, {}) for result in others
-    ]
+    rows += [published_row(result, truth, sampling, reference) | empty for result in others]
     changed = [
         changed_row(
             result,
@@ -185,6 +201,8 @@ def build(
         findings=findings,
         changed=tuple(changed),
         margin=margin,
+        metrics=tuple(metrics),
+        columns=tuple(columns),
     )
 
 
@@ -213,6 +231,8 @@ def collect(
     versions: Mapping[str, int] = MappingProxyType({}),
     ask: Ask = predictions.ask,
     damaged: Callable[[DamagedError], None] | None = None,
+    metrics: Sequence[Metric] = (),
+    measure: Measure = measuring.measure,
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first.
 
@@ -235,7 +255,13 @@ def collect(
             Entry(
                 name=name if models.count(name) == 1 else f"{name}:{digest}",
                 runs=tuple(group),
-                found=tuple(figures.of_run(store, run, truth, sampling) for run in group),
+                found=tuple(
+                    replace(
+                        figures.of_run(store, run, truth, sampling),
+                        metrics=measuring.of_run(run, truth, sampling, metrics, measure),
+                    )
+                    for run in group
+                ),
                 right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in group]),
                 findings={name: finding for name, finding in asked.items() if finding},
             )

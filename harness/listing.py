@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.choose import lacks, missing
 from harness.errors import HarnessError
+from harness.kinds import BY_NAME, NAMES
+from harness.metrics import Metric
 from harness.numbers import given, percent
-from harness.probes import DatasetProbe
-from harness.registry import Registry
-from harness.types import Dataset, DerivedModel, Model
+from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.registry import Plugin, Registry
+from harness.types import (
+    Dataset,
+    DerivedModel,
+    Model,
+    ModelFamily,
+    Perturbation,
+    PublishedResult,
+    Reader,
+)
 
 Rows = list[dict[str, str]]
 
@@ -27,9 +37,8 @@ def tables(
     registry: Registry, folder: Path, kinds: Sequence[str] = ()
 ) -> Iterator[tuple[str, Rows]]:
     """Titles and rows of what plugins offer, of some kinds or all; datasets are in ``folder``."""
-    for kind in kinds or KINDS:
-        title, rows_of = KINDS[kind]
-        yield title, rows_of(registry, folder)
+    for kind in kinds or NAMES:
+        yield BY_NAME[kind].title, _rows(registry, folder, kind)
 
 
 ADVICE = "; harness data get "
@@ -53,13 +62,23 @@ def cells(rows: Rows) -> tuple[list[str], list[list[str]]]:
 
 def as_json(registry: Registry, folder: Path, kinds: Sequence[str] = ()) -> dict[str, Rows]:
     """The same for programs."""
-    return {kind: KINDS[kind][1](registry, folder) for kind in kinds or KINDS}
+    return {kind: _rows(registry, folder, kind) for kind in kinds or NAMES}
+
+
+def _rows(registry: Registry, folder: Path, kind: str) -> Rows:
+    if kind == "published":
+        items: Iterable[tuple[Any, Plugin]] = registry.published
+    else:
+        offers = registry.offers[kind]
+        items = [(item, offers.plugin[name]) for name, item in offers.items()]
+    row = BY_NAME[kind].row
+    return [row(item, plugin, registry, folder) for item, plugin in items]
 
 
 def about_model(registry: Registry, name: str) -> str:
     """What there is to say about one model, its settings aside."""
     found = registry.models.find(name)
-    lines = [f"{found.name}: {found.title}", _source(registry.models, found.name)]
+    lines = [f"{found.name}: {found.title}", _source(registry.models.plugin[found.name])]
     lines.append(lacks(registry, found.name) or "ready")
     if isinstance(found, DerivedModel):
         terms = ", ".join(
@@ -69,8 +88,24 @@ def about_model(registry: Registry, name: str) -> str:
     return "\n".join(lines)
 
 
+def about_reader(registry: Registry, name: str) -> str:
+    """What there is to say about one kind of TOML file, its keys aside."""
+    found = registry.readers.find(name)
+    return f"{found.name}: {found.title}\n{_source(registry.readers.plugin[name])}"
+
+
+def keys(registry: Registry, name: str) -> Rows:
+    """The keys of a kind of TOML file, a row each; none if it does not say."""
+    found = registry.readers.find(name)
+    if found.keys is None:
+        return []
+    from harness.toml_keys import table
+
+    return table(found.keys())
+
+
 def settings(model: Model | DerivedModel) -> Rows:
-    """The settings of a model: a row each, with its default and what it is on demo datasets."""
+    """The settings of a model: a row each, with its default and what it may be."""
     if isinstance(model, DerivedModel):
         return []
     return [
@@ -80,128 +115,110 @@ def settings(model: Model | DerivedModel) -> Rows:
             "on demo datasets": str(model.demo_settings.get(name, default)),
             "type": type(default).__name__,
             "changes": "the model" if name in model.settings else "how it is computed",
+            "allowed": model.options[name].allowed if name in model.options else "",
+            "meaning": model.options[name].help if name in model.options else "",
         }
         for name, default in {**model.settings, **model.execution}.items()
     ]
 
 
-def _source(known: Any, name: str) -> str:
-    plugin = known.plugin[name]
+def _source(plugin: Plugin) -> str:
     return f"{plugin.name} ({plugin.distribution} {plugin.version})"
 
 
-def _datasets(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": dataset.title,
-            "plugin": _source(registry.datasets, name),
-            "status": _status(dataset, folder),
-        }
-        for name, dataset in registry.datasets.items()
-    ]
+def titled(item: Any, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a contribution: what every kind shows that has no row of its own."""
+    return {"name": item.name, "title": item.title, "plugin": _source(plugin)}
 
 
-def _models(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": model.title,
-            "plugin": _source(registry.models, name),
-            "status": lacks(registry, name) or "ready",
-        }
-        for name, model in registry.models.items()
-    ]
+def dataset(item: Dataset, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a dataset."""
+    return titled(item, plugin, registry, folder) | {"status": _status(item, folder)}
 
 
-def _families(registry: Registry, folder: Path) -> Rows:
-    families = registry.models.families
-    return [
-        {
-            "name": f"{name}:...",
-            "title": family.title,
-            "example": family.example,
-            "plugin": _source(families, name),
-        }
-        for name, family in families.items()
-    ]
+def model(
+    item: Model | DerivedModel, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a model."""
+    status = lacks(registry, item.name) or "ready"
+    return titled(item, plugin, registry, folder) | {"status": status}
 
 
-def _readers(registry: Registry, folder: Path) -> Rows:
-    readers = registry.readers
-    return [
-        {"kind": name, "title": reader.title, "plugin": _source(readers, name)}
-        for name, reader in readers.items()
-    ]
+def family(item: ModelFamily, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a model family."""
+    return {
+        "name": f"{item.name}:...",
+        "title": item.title,
+        "example": item.example,
+        "plugin": _source(plugin),
+    }
 
 
-def _perturbations(registry: Registry, folder: Path) -> Rows:
-    known = registry.perturbations
-    return [
-        {
-            "name": name,
-            "title": one.title,
-            "for": one.role,
-            "levels": "one a class" if one.learns else ", ".join(map(given, one.levels)),
-            "plugin": _source(known, name),
-        }
-        for name, one in known.items()
-    ]
+def reader(item: Reader, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a kind of TOML file."""
+    return {"kind": item.name, "title": item.title, "plugin": _source(plugin)}
 
 
-def _probes(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": probe.title,
-            "asks of": "dataset" if isinstance(probe, DatasetProbe) else "model",
-            "plugin": _source(registry.probes, name),
-        }
-        for name, probe in registry.probes.items()
-    ]
+def perturbation(
+    item: Perturbation, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a perturbation."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "for": item.role,
+        "levels": "one a class" if item.learns else ", ".join(map(given, item.levels)),
+        "plugin": _source(plugin),
+    }
 
 
-def _phantoms(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "name": name,
-            "title": phantom.title,
-            "faults": ", ".join(fault.name for fault in phantom.faults),
-            "plugin": _source(registry.phantoms, name),
-        }
-        for name, phantom in registry.phantoms.items()
-    ]
+def probe(
+    item: DatasetProbe | ModelProbe, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a probe."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "asks of": "dataset" if isinstance(item, DatasetProbe) else "model",
+        "plugin": _source(plugin),
+    }
 
 
-def _published(registry: Registry, folder: Path) -> Rows:
-    return [
-        {
-            "model": result.name,
-            "test set": result.test_set,
-            "under": result.perturbation
-            + ("" if result.level is None else f" {given(result.level)}"),
-            "accuracy %": "" if result.accuracy is None else percent(result.accuracy),
-            "balanced %": ""
-            if result.balanced_accuracy is None
-            else percent(result.balanced_accuracy),
-            "plugin": f"{plugin.name} ({plugin.distribution})",
-            "source": result.source,
-        }
-        for result, plugin in registry.published
-    ]
+def phantom(item: Phantom, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a phantom."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "faults": ", ".join(fault.name for fault in item.faults),
+        "plugin": _source(plugin),
+    }
 
 
-KINDS: Mapping[str, tuple[str, Callable[[Registry, Path], Rows]]] = {
-    "datasets": ("Datasets", _datasets),
-    "models": ("Models", _models),
-    "families": ("Model families", _families),
-    "readers": ("Kinds of TOML file, for --plugin", _readers),
-    "perturbations": ("Perturbations", _perturbations),
-    "probes": ("Probes", _probes),
-    "phantoms": ("Phantoms", _phantoms),
-    "published": ("Published results", _published),
-}
-"""What can be listed: its title, and what makes the rows."""
+def published(
+    item: PublishedResult, plugin: Plugin, registry: Registry, folder: Path
+) -> dict[str, str]:
+    """The row of a published result."""
+    balanced = item.balanced_accuracy
+    return {
+        "model": item.name,
+        "test set": item.test_set,
+        "under": item.perturbation + ("" if item.level is None else f" {given(item.level)}"),
+        "accuracy %": "" if item.accuracy is None else percent(item.accuracy),
+        "balanced %": "" if balanced is None else percent(balanced),
+        "plugin": f"{plugin.name} ({plugin.distribution})",
+        "source": item.source,
+    }
+
+
+def metric(item: Metric, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a metric."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "better": "higher" if item.higher_is_better else "lower",
+        "columns": item.columns,
+        "plugin": _source(plugin),
+    }
 
 
 def _status(dataset: Dataset, folder: Path) -> str:

@@ -9,25 +9,14 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 
+from harness.executors import Event, ExecutorOptions
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.splits import cpu_count
 from harness.store import Store
-from harness.supervise import Problem, Worker
+from harness.supervise import Worker
 from harness.threads import ENVIRONMENT
-
-
-@dataclass(frozen=True)
-class Event:
-    """What became of a job, or the end of a group of jobs that are computed together."""
-
-    group: Sequence[JobSpec]
-    job: JobSpec | None = None
-    """None at the end of the group."""
-    problem: Problem | None = None
-    error: BaseException | None = None
-    """A fault of the harness itself."""
 
 
 class LocalProcesses:
@@ -96,6 +85,11 @@ class LocalProcesses:
             self.events.put((number, Event(group, error=error)))
         else:
             self.events.put((number, Event(group)))
+
+
+def start(session: SessionSpec, options: ExecutorOptions) -> LocalProcesses:
+    """The processes of a run: the executor ``local``."""
+    return LocalProcesses(session, Store(Path(session.store)), options.minutes, options.jobs)
 
 
 def shares(n: int) -> list[tuple[list[int] | None, dict[str, str]]]:

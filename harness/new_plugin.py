@@ -19,6 +19,9 @@ KINDS = {
     "perturbation": f"harness run --dataset {SAMPLE} --model color-histogram --perturbation $name",
     "probe": f"harness audit --dataset {SAMPLE} --probe $name",
     "published": "harness list",
+    "metric": f"harness run --dataset {SAMPLE} --model color-histogram --no-probes",
+    "report": f"harness run --dataset {SAMPLE} --model color-histogram --no-probes",
+    "command": "harness $name --help",
     "column": f"harness run --dataset {SAMPLE} --model color-histogram --probe $name",
 }
 """What can be written, and what to type to see it at work."""

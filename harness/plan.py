@@ -159,9 +159,3 @@ def title(group: Sequence[JobSpec]) -> str:
         who = ", ".join(names) if len(names) <= 4 else f"{len(names)} models"
         return f"{group[0].about}: {who} predict perturbed patches"
     return group[0].title if group[0].group and group[1:] else group[0].label
-
-
-def sweep_key(group: Sequence[JobSpec]) -> Key:
-    """Names the workspace of a pass: the same when the same results are wanted again."""
-    key = group[0].key
-    return Key("sweep", key.dataset, key.name, {"parts": [job.key.digest for job in group]})

@@ -17,60 +17,24 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from numbers import Real
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import pluggy
 
-from harness import hookspecs, signals
+from harness import hookspecs, kinds, signals
 from harness.boundary import contained, received
 from harness.errors import HarnessError, one_line
 from harness.file_versions import of_file
 from harness.files import check_text, head, read_bytes
-from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.registry import SWITCHED_OFF, Plugin, Registry, left_out, suggest
-from harness.toml_files import read_toml
-from harness.types import (
-    Dataset,
-    DerivedModel,
-    Model,
-    ModelFamily,
-    Outputs,
-    Perturbation,
-    PublishedResult,
-    Reader,
-)
-from harness.views import VIEWS
+from harness.toml_files import described, read_toml
 
 GROUP = "harness"
 OURS = "histo-harness"
 """The distribution of the built-in plugins."""
 NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*")
-
-KINDS: dict[type, str] = {
-    Dataset: "datasets",
-    Model: "models",
-    DerivedModel: "models",
-    ModelFamily: "families",
-    Perturbation: "perturbations",
-    DatasetProbe: "probes",
-    ModelProbe: "probes",
-    Phantom: "phantoms",
-    PublishedResult: "published",
-    Reader: "readers",
-}
-CONTRIBUTIONS: dict[str, tuple[type, ...]] = {
-    "harness_datasets": (Dataset,),
-    "harness_models": (Model, DerivedModel, ModelFamily),
-    "harness_perturbations": (Perturbation,),
-    "harness_probes": (DatasetProbe, ModelProbe),
-    "harness_phantoms": (Phantom,),
-    "harness_published_results": (PublishedResult,),
-    "harness_readers": (Reader,),
-}
-"""For each hook that asks for contributions, what they may be."""
 
 
 def load_plugins(
@@ -216,9 +180,9 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
             cause = left_out(str(kind), registry.plugins) or "correct it"
             raise HarnessError(f"{path}: {what}, which must be one of {known}; {cause}")
         with contained(may_end=True):
-            items = list(registry.readers[kind].read(path, content))
+            items = described(registry.readers[kind], path, content)
         try:
-            check_contributions(f"the reader {kind}", items, tuple(KINDS))
+            check_contributions(f"the reader {kind}", items, tuple(kinds.BY_TYPE))
         except ValueError as error:
             raise HarnessError(f"{path}: {error}") from error
     except KeyboardInterrupt:
@@ -268,7 +232,7 @@ def _contributions(
     for caller in callers:
         if not caller.has_spec():
             raise TypeError(f"implements {caller.name}, which is no hook of the harness")
-        if caller.name not in CONTRIBUTIONS:
+        if caller.name not in kinds.TYPES:
             continue
         (impl,) = (impl for impl in caller.get_hookimpls() if impl.plugin is module)
         if trace is not None:
@@ -278,7 +242,7 @@ def _contributions(
         if not isinstance(returned, Iterable):
             raise TypeError(f"{caller.name} returned {returned!r}; let it return a list")
         items = list(returned)
-        check_contributions(caller.name, items, CONTRIBUTIONS[caller.name])
+        check_contributions(caller.name, items, kinds.TYPES[caller.name])
         if trace is not None:
             named = ", ".join(f"{type(item).__name__} {item.name}" for item in items)
             trace(f"{plugin.name}: {caller.name}() returned {named or 'nothing'}")
@@ -299,62 +263,22 @@ def check_contributions(origin: str, items: Sequence[Any], types: tuple[type, ..
                 f"{origin} returned the name {item.name!r}; use lower-case letters, digits "
                 "and + . _ : - (in a TOML file: name = ...)"
             )
-        _check(item)
-    names = Counter((KINDS[type(item)], item.name) for item in items)
+        kinds.BY_TYPE[type(item)].check(item)
+    names = Counter((kinds.BY_TYPE[type(item)].name, item.name) for item in items)
     for (kind, name), count in names.items():
-        if count > 1 and kind != "published":
+        if count > 1 and kinds.BY_NAME[kind].unique:
             raise ValueError(f"{origin} returned {count} {kind} named {name!r}")
-
-
-def _check(item: Any) -> None:
-    """Raise ValueError when what a contribution says of itself does not hold together."""
-    if isinstance(item, DerivedModel):
-        for _, view in item.terms:
-            if view not in VIEWS:
-                raise ValueError(f"{item.name}: unknown view {view!r}; there is {', '.join(VIEWS)}")
-    if isinstance(item, Dataset) and item.classes:  # not known of a TOML file without its data
-        texts = all(isinstance(name, str) for name in item.classes)
-        if not texts or len(set(item.classes)) < max(len(item.classes), 2):
-            raise ValueError(f"{item.name}: classes must be two or more different names")
-    if isinstance(item, Perturbation):
-        if (item.role == "steering") != (item.learns is not None):
-            raise ValueError(f"{item.name}: the role steering and learns go together")
-        if bool(item.levels) == (item.learns is not None):
-            raise ValueError(f"{item.name}: give either levels, at least one, or learns")
-        if not all(isinstance(level, Real) for level in item.levels):
-            raise ValueError(f"{item.name}: levels must be numbers, not {item.levels!r}")
-    if isinstance(item, Model):
-        settings = {**item.settings, **item.execution}
-        if unknown := set(item.demo_settings) - set(settings):
-            raise ValueError(f"{item.name}: demo_settings names no setting: {sorted(unknown)}")
-        if not callable(item.outputs) and item.outputs not in get_args(Outputs):
-            kinds = ", ".join(get_args(Outputs))
-            raise ValueError(f"{item.name}: outputs = {item.outputs!r} must be one of {kinds}")
-    if isinstance(item, PublishedResult):
-        for name in ("accuracy", "balanced_accuracy", "auroc"):
-            value = getattr(item, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{item.name}: {name} = {value!r} must be a fraction of 1")
-        if item.n < 1:
-            raise ValueError(f"{item.name}: n = {item.n!r} must be the number of test patches")
-        lines = item.confusion or ()
-        if any(len(line) != len(lines) for line in lines):
-            raise ValueError(f"{item.name}: confusion must have as many columns as rows")
-        if lines and item.classes and len(item.classes) != len(lines):
-            raise ValueError(
-                f"{item.name}: {len(item.classes)} classes for {len(lines)} rows of confusion"
-            )
 
 
 def _add(registry: Registry, plugin: Plugin, items: Iterable[Any]) -> None:
     """Register contributions under their names."""
     named: dict[str, list[str]] = {}
     for item in items:
-        named.setdefault(KINDS[type(item)], []).append(item.name)
+        named.setdefault(kinds.BY_TYPE[type(item)].name, []).append(item.name)
     plugin = replace(plugin, contributes={kind: tuple(names) for kind, names in named.items()})
     registry.plugins.append(plugin)
     for item in map(received, items):
-        kind = KINDS[type(item)]
+        kind = kinds.BY_TYPE[type(item)].name
         if kind == "published":
             registry.published.append((item, plugin))
             continue

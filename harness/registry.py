@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 
 from harness.errors import HarnessError
+from harness.kinds import BY_TYPE, KINDS
 from harness.names import nearest
 from harness.probes import DatasetProbe, ModelProbe, Phantom
 from harness.types import (
@@ -142,18 +143,21 @@ class Datasets(Offers[Dataset]):
         return super().find(name)
 
 
+def _no_offers() -> dict[str, Offers[Any]]:
+    own: dict[str, Offers[Any]] = {"datasets": Datasets(), "models": Models()}
+    found = {k.name: own.get(k.name, Offers(k.singular)) for k in KINDS if k.unique}
+    own["models"].families = found["families"]  # type: ignore[attr-defined]
+    return found
+
+
 @dataclass(frozen=True)
 class Registry:
     """Everything that the plugins offer."""
 
     manager: pluggy.PluginManager
     plugins: list[Plugin] = field(default_factory=list)
-    datasets: Datasets = field(default_factory=Datasets)
-    models: Models = field(default_factory=Models)
-    perturbations: Offers[Perturbation] = field(default_factory=lambda: Offers("perturbation"))
-    probes: Offers[DatasetProbe | ModelProbe] = field(default_factory=lambda: Offers("probe"))
-    phantoms: Offers[Phantom] = field(default_factory=lambda: Offers("phantom"))
-    readers: Offers[Reader] = field(default_factory=lambda: Offers("kind of TOML file"))
+    offers: dict[str, Offers[Any]] = field(default_factory=_no_offers)
+    """By kind (``harness.kinds``), but for published results, of which many share a name."""
     published: list[tuple[PublishedResult, Plugin]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """By name: why plugins were not loaded, as a process that tried hung or died."""
@@ -164,18 +168,39 @@ class Registry:
         for offers in self.offers.values():
             offers.plugins = self.plugins
 
+    def of(self, kind: type[T]) -> Offers[T]:
+        """Contributions of a type, by name."""
+        return self.offers[BY_TYPE[kind].name]
+
     @property
-    def offers(self) -> dict[str, Offers[Any]]:
-        """Contributions by kind, but for published results, of which many share a name."""
-        return {
-            "datasets": self.datasets,
-            "models": self.models,
-            "families": self.models.families,
-            "perturbations": self.perturbations,
-            "probes": self.probes,
-            "phantoms": self.phantoms,
-            "readers": self.readers,
-        }
+    def datasets(self) -> Datasets:
+        """Datasets by name."""
+        return cast(Datasets, self.offers["datasets"])
+
+    @property
+    def models(self) -> Models:
+        """Models by name."""
+        return cast(Models, self.offers["models"])
+
+    @property
+    def perturbations(self) -> Offers[Perturbation]:
+        """Perturbations by name."""
+        return self.of(Perturbation)
+
+    @property
+    def probes(self) -> Offers[DatasetProbe | ModelProbe]:
+        """Probes of datasets and of models, by name."""
+        return self.offers["probes"]
+
+    @property
+    def phantoms(self) -> Offers[Phantom]:
+        """Phantoms by name."""
+        return self.of(Phantom)
+
+    @property
+    def readers(self) -> Offers[Reader]:
+        """Kinds of TOML file by name."""
+        return self.of(Reader)
 
     @property
     def versions(self) -> dict[str, int]:

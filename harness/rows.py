@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from harness import classes, comparability, figures, numbers, predictions, reproduction, temperature
+from harness import (
+    classes,
+    comparability,
+    figures,
+    measuring,
+    numbers,
+    predictions,
+    reproduction,
+    temperature,
+)
 from harness.failures import FailedModel, as_failure
+from harness.measuring import Measure
+from harness.metrics import Metric
 from harness.predictions import GroundTruth, Run
 from harness.probes import Column, Figure, Finding, ModelProbe
 from harness.statistics.equivalence import MARGIN
@@ -66,6 +77,20 @@ def cells(probes: Sequence[ModelProbe], findings: Mapping[str, Finding]) -> Row:
             known = findings[probe.name].figures if probe.name in findings else ()
             figure = next((f for f in known if f.name == column.figure), None)
             filled |= _fields(fields(probe, column)[0], figure)
+    return filled
+
+
+def metric_field(metric: Metric) -> str:
+    """Name of a metric's value in a row."""
+    return f"metric.{metric.name}"
+
+
+def metric_cells(metrics: Sequence[Metric], runs: Sequence[Mapping[str, Figure]] = ()) -> Row:
+    """Fields of a row for metrics: means over trainings; None where one is not defined."""
+    found = figures.mean(runs) if runs else {}
+    filled: Row = {}
+    for metric in metrics:
+        filled |= _fields(metric_field(metric), found.get(metric.name))
     return filled
 
 
@@ -340,6 +365,8 @@ def with_scaled(
     sampling: Sampling,
     probes: Sequence[ModelProbe],
     damaged: Callable[[DamagedError], None],
+    metrics: Sequence[Metric] = (),
+    measure: Measure = measuring.measure,
 ) -> list[Row]:
     """Measured rows, and after each the one of its scaled logits where these can be had.
 
@@ -367,6 +394,10 @@ def with_scaled(
             row
             | _all_fields(means)
             | cells(probes, {})
+            | metric_cells(
+                metrics,
+                [measuring.of_run(run, truth, sampling, metrics, measure) for run in scaled],
+            )
             | {
                 # What the row above says already.
                 **{name: None for name in row if name.startswith(ONCE)},

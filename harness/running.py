@@ -8,10 +8,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from harness import choose, leaderboard, plan, planner, predictions, selection, settings
+from harness import (
+    choose,
+    leaderboard,
+    measuring,
+    plan,
+    planner,
+    predictions,
+    selection,
+    settings,
+)
 from harness.execute import execute
 from harness.failures import Collected, Failure
 from harness.leaderboard import Board
+from harness.metrics import Metric
 from harness.registry import Registry
 from harness.statistics.equivalence import MARGIN
 from harness.statistics.selection import SelectionAudit
@@ -20,7 +30,7 @@ from harness.stored import DamagedError
 from harness.watched import watched
 
 if TYPE_CHECKING:
-    from harness.local import LocalProcesses
+    from harness.executors import Execution
 
 Pages = tuple[Board, dict[str, list[SelectionAudit]]]
 """What the pages of a dataset are made of."""
@@ -68,7 +78,7 @@ def compute(
     asked: plan.Request,
     store: Store,
     registry: Registry,
-    executor: LocalProcesses,
+    executor: Execution,
     when_clean: Callable[[], None] = lambda: None,
     not_run: Callable[[str, Failure], None] | None = None,
 ) -> dict[str, Failure]:
@@ -95,7 +105,9 @@ def board(
     temperature: bool = False,
     design_effect: float = 1.0,
     margin: float = MARGIN,
+    columns: Sequence[str] = ("default",),
     ask: predictions.Ask = predictions.ask,
+    measure: measuring.Measure = measuring.measure,
     damaged: Callable[[DamagedError], None] | None = None,
 ) -> Board:
     """The leaderboard of a dataset of the store; see ``leaderboard.build``."""
@@ -111,6 +123,9 @@ def board(
         ask,
         damaged,
         margin,
+        [*registry.of(Metric).values()],
+        measure,
+        columns,
     )
 
 
@@ -125,6 +140,7 @@ def pages(
     temperature: bool = False,
     design_effect: float = 1.0,
     margin: float = MARGIN,
+    columns: Sequence[str] = ("default",),
 ) -> list[Pages]:
     """What the pages of datasets are made of, as far as the store has it.
 
@@ -144,7 +160,9 @@ def pages(
                 temperature=temperature,
                 design_effect=design_effect,
                 margin=margin,
+                columns=columns,
                 ask=predictions.careful(problems, minutes),
+                measure=measuring.careful(problems, minutes),
                 damaged=partial(damaged, name),
             )
         except DamagedError as error:

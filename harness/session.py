@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from harness.compare import Compared
     from harness.compare_published import ComparedCounts
     from harness.contrast import Contrast
+    from harness.executors import Execution
     from harness.jobs.dataset import Instance
     from harness.leaderboard import Board
-    from harness.local import LocalProcesses
     from harness.registry import Registry
     from harness.shown import Patches, PatchPredictions
     from harness.store import Store
@@ -62,7 +62,8 @@ class Session:
     Nothing is loaded or created before it is needed. ``store`` and ``data`` default to
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
-    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. With
+    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
+    names who starts them: processes of this machine, or what a plugin offers. With
     ``trace_hooks``, each hook of a plugin that is called is named. A notebook shows a bar while
     something is computed; with ``quiet``, neither bars nor messages are shown.
     """
@@ -76,6 +77,7 @@ class Session:
         without: Iterable[str] = (),
         time_limit: float | None = None,
         jobs: int = 1,
+        executor: str = "local",
         trace_hooks: bool = False,
         quiet: bool = False,
     ) -> None:
@@ -89,6 +91,7 @@ class Session:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         self.time_limit = time_limit
         self.jobs = jobs
+        self.executor_name = executor
         self.trace_hooks = trace_hooks
         self.quiet = quiet
         self._instances: dict[str, Instance] = {}
@@ -117,7 +120,7 @@ class Session:
         """The same, without a word about plugins that are broken."""
         from harness import trial
 
-        contents = [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
+        contents = self._read()
         if self._registry is None or contents != self._contents:
             self._registry = trial.load(
                 self.without, self.plugins, self.time_limit, self.trace_hooks
@@ -125,6 +128,13 @@ class Session:
             self._contents = contents
             self._instances.clear()
         return self._registry
+
+    def _use(self, registry: Registry) -> None:
+        """Take what the plugins of this session offer from a registry that is loaded already."""
+        self._registry, self._contents = registry, self._read()
+
+    def _read(self) -> list[bytes]:
+        return [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
 
     @_quietly
     def run(
@@ -336,21 +346,31 @@ class Session:
 
     def executor(
         self, store: Store, registry: Registry | None = None, jobs: int | None = None
-    ) -> LocalProcesses:
-        """Processes that compute with the plugins and data of this session, into a store."""
+    ) -> Execution:
+        """What computes with the plugins and data of this session, into a store.
+
+        Raises HarnessError when no plugin offers the executor.
+        """
+        from harness.executor_guard import Guarded
+        from harness.executors import Executor, ExecutorOptions
         from harness.jobs.session import versions
         from harness.jobs.spec import SessionSpec
-        from harness.local import LocalProcesses
 
+        registry = registry or self.registry
+        executors = registry.of(Executor)
+        chosen = executors.find(self.executor_name)
         spec = SessionSpec(
             # A plugin may change the working folder.
             store=str(store.root.absolute()),
             data=str(self.data.absolute()),
-            plugins=versions(registry or self.registry),
+            plugins=versions(registry),
             without=tuple(self.without),
-            refused=(registry or self.registry).refused,
+            refused=registry.refused,
         )
-        return LocalProcesses(spec, store, self.time_limit, jobs or self.jobs)
+        options = ExecutorOptions(jobs or self.jobs, self.time_limit)
+        if executors.plugin[chosen.name].name in registry.guests:
+            return Guarded(chosen.name, lambda: chosen.start(spec, options), store)
+        return chosen.start(spec, options)
 
     def _store(self) -> Store:
         """The store, created if it is not there."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from harness.errors import HarnessError
+from harness.options import check
 from harness.registry import suggest
 from harness.types import Model, Setting
 
@@ -17,7 +18,7 @@ def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict
 
     Returns, for each model name, the settings the user gave, typed like the defaults. Values are
     written as in Python: True or true, 1e-5, and 5.0 for the whole number 5. Raises HarnessError
-    for an unknown key or a value of the wrong type.
+    for an unknown key, a value of the wrong type, or one that its ``Option`` does not allow.
     """
     chosen: dict[str, dict[str, Setting]] = {model.name: {} for model in models}
     for assignment in assignments:
@@ -32,7 +33,11 @@ def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict
             key, equals, text = assignment.removeprefix(f"{model.name}.").partition("=")
             if equals and key in defaults:
                 found = True
-                chosen[model.name][key] = _typed(assignment, text, defaults[key])
+                value = _typed(assignment, text, defaults[key])
+                option = model.options.get(key)
+                if option is not None and not option.allows(value):
+                    raise HarnessError(f"--set {assignment}: must be {option.allowed}")
+                chosen[model.name][key] = value
         if not found:
             own = (m.name for m in models if assignment.startswith(f"{m.name}."))
             key = assignment.removeprefix(f"{next(own, '')}.").partition("=")[0]
@@ -45,10 +50,15 @@ def parse(assignments: Sequence[str], models: Sequence[Model]) -> dict[str, dict
 
 
 def resolve(model: Model, demo: bool, given: Mapping[str, Setting]) -> Mapping[str, Setting]:
-    """All settings of a model for one dataset, read-only: what the user gave comes first."""
+    """All settings of a model for one dataset, read-only: what the user gave comes first.
+
+    Raises HarnessError for a value that its ``Option`` does not allow.
+    """
     settings = {**model.settings, **model.execution}
     settings |= dict(model.demo_settings) if demo else {}
-    return MappingProxyType(settings | dict(given))
+    settings |= dict(given)
+    check(model.options, settings)
+    return MappingProxyType(settings)
 
 
 def deviations(model: Model, settings: Mapping[str, Setting]) -> str:

@@ -16,17 +16,18 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from harness import child, messages, progress, signals
-from harness.failures import Failure, keep
+from harness.executors import Problem
+from harness.failures import keep
 from harness.images import JPEG_DAMAGE
-from harness.jobs.spec import JobSpec, SessionSpec
+from harness.jobs.compute import problem_in
+from harness.jobs.spec import JobSpec, SessionSpec, sweep_key
 from harness.output import Output, Printed
-from harness.plan import sweep_key, title
+from harness.plan import title
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,6 @@ TICK = 0.2
 OWN_DESCRIPTORS = "let it write to no descriptor that it did not open; report it to its author"
 GRACE = 5.0
 """Seconds that it gets to end by itself."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a job failed."""
-
-    failure: Failure
-    disk_is_full: bool = False
-    damaged: str = ""
-    """Digest of a result that the job needs and that is damaged."""
 
 
 class _EndedError(Exception):
@@ -165,8 +156,7 @@ class Worker:
                 )
         for job, answer in problems:
             details = answer.get("traceback", "") + _last_lines(printed)
-            failure = keep(self.store, job.key.digest, answer["why"], details)
-            yield job, Problem(failure, answer.get("full", False), answer.get("damaged", ""))
+            yield job, problem_in(self.store, answer, details)
         if not left:
             return
         parts = _parts(list(left.values()))

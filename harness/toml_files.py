@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, one_line
+from harness.types import Reader
 
 LONGEST = 80
 """Characters of a line that are shown."""
@@ -52,6 +53,15 @@ def read_toml(path: Path) -> dict[str, Any]:
                 f'{path}: {key} = "{written}" is not the path that it seems to be: {BACKSLASH}'
             )
     return content
+
+
+def described(reader: Reader, path: Path, content: Mapping[str, Any]) -> list[Any]:
+    """What a file of the reader's kind describes. Raises HarnessError, also for wrong keys."""
+    if reader.keys is None:
+        return list(reader.read(path, content))
+    from harness.toml_keys import checked
+
+    return list(reader.read(path, checked(path, content, reader.keys())))
 
 
 def _decoded(path: Path, raw: bytes) -> str:

@@ -1,68 +1,201 @@
-"""The keys of a TOML file, checked against a JSON Schema; mistakes are said in words."""
+"""The keys of a TOML file, declared as a class; mistakes are said in words.
+
+    from typing import Annotated
+    from pydantic import Field
+    from harness.toml_keys import Keys, MustBe, checked
+
+    class Mine(Keys):
+        size: int = Field(224, ge=1, description="side, in pixels, that patches are resized to")
+        mean: Annotated[list[Number], MustBe("three numbers")] = Field(min_length=3, max_length=3)
+
+``Mine`` goes into ``Reader.keys``, and an object of it to ``Reader.read``. Whoever declares keys
+loads pydantic, which takes a good part of a second: do that in a module that is imported only when
+a file is read, and name it with ``harness.later``.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from harness.errors import HarnessError
+from harness.options import in_words
 from harness.registry import suggest
 
+Number = int | float
+"""A whole number stays one, as digests are made of what a file says."""
 
-def checked(path: Path, content: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+
+class Keys(BaseModel):
+    """The keys of a table, each with its type, limits, default and a description.
+
+    Unknown keys are errors. A whole number is an integer, not 1.0 and not true; a number is finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+K = TypeVar("K", bound=Keys)
+
+
+@dataclass(frozen=True)
+class MustBe:
+    """What the value of a key must be, in words: where its type and limits do not say it all."""
+
+    words: str
+
+
+def _some_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            _plain(part)
+    elif isinstance(value, list):
+        for part in value:
+            _plain(part)
+    elif not isinstance(value, str | bool | int | float) or not math.isfinite(_size(value)):
+        raise ValueError("is no text, number, list or table")
+    return value
+
+
+def _size(value: str | bool | int | float) -> float:
+    return value if isinstance(value, float) else 0.0
+
+
+def _different(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("has one twice")
+    return values
+
+
+Text = Annotated[str, AfterValidator(_some_text)]
+"""A text that is not empty."""
+Arguments = Annotated[
+    dict[str, Any], AfterValidator(_plain), MustBe("a table of texts, numbers and lists of them")
+]
+"""A table of anything that a TOML file can say, but for dates."""
+Names = Annotated[list[Text], AfterValidator(_different), MustBe("a list of different names")]
+
+
+def checked(path: Path, content: Mapping[str, Any] | K, keys: type[K]) -> K:
     """What a TOML file says, with defaults for what it leaves out.
 
-    ``schema`` is a JSON Schema (draft 2020-12) of a table. Each of its properties has a
-    "description", which says in words what the value must be, such as "a whole number, at least 1",
-    and may have a "default". Keys that are none of the properties are an error, also in tables
-    within the table that have "properties" of their own. A whole number is an integer, not 1.0, and
-    a number is finite. Raises HarnessError naming ``path`` and the key.
+    The key ``kind`` belongs to no class. What is an object of the class already is returned as it
+    is. Raises HarnessError naming ``path``, the key and what its value must be.
     """
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
+    if not (isinstance(keys, type) and issubclass(keys, Keys)):
+        raise TypeError(
+            f"checked needs a subclass of harness.toml_keys.Keys, not {type(keys).__name__}: "
+            "declare the keys as docs/hooks/harness_readers.md shows"
+        )
+    if isinstance(content, keys):
+        return content
+    assert isinstance(content, Mapping)
+    given = {key: value for key, value in content.items() if key != "kind"}
+    try:
+        return keys.model_validate(given)
+    except ValidationError as error:
+        raise HarnessError(f"{path}: {_said(error, given, keys)}") from None
 
-    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: type(value) is int,
-            "number": lambda _, value: (
-                type(value) is int or (type(value) is float and math.isfinite(value))
-            ),
-        }
-    )
-    validator = extend(Draft202012Validator, type_checker=types)(schema)
-    return _table(path, "", content, schema, validator)
+
+def _said(error: ValidationError, given: Mapping[str, Any], keys: type[Keys]) -> str:
+    """The first mistake: a key that there is not, then one that is lacking, then a value."""
+    order = {"extra_forbidden": 0, "missing": 1}
+    first = min(error.errors(), key=lambda one: order.get(one["type"], 2))
+    names, table, field = _place(first["loc"], keys)
+    where = ".".join(names)
+    if first["type"] == "extra_forbidden" and field is None:
+        return f"there is no key {where!r}; {suggest(names[-1], table.model_fields)}"
+    assert field is not None
+    if first["type"] == "missing" and len(names) == len(first["loc"]):
+        return f"lacks {where}: {words(field)}; add it"
+    value: Any = given
+    for name in names:
+        value = value[name]
+    return f"{where} = {value!r}: must be {words(field)}; correct it"
 
 
-def _table(
-    path: Path, where: str, table: Mapping[str, Any], schema: Mapping[str, Any], validator: Any
-) -> dict[str, Any]:
-    """The same for one table; ``where`` is what stands before its keys, such as ``input.``."""
-    properties = schema["properties"]
-    for key in table:
-        if key not in properties:
-            raise HarnessError(
-                f"{path}: there is no key {where + key!r}; {suggest(key, properties)}"
-            )
-    for key in schema.get("required", ()):
-        if key not in table:
-            raise HarnessError(
-                f"{path}: lacks {where}{key}: {properties[key]['description']}; add it"
-            )
-    found: dict[str, Any] = {}
-    for key, rule in properties.items():
-        if key in table:
-            found[key] = table[key]
-        elif "default" in rule:
-            found[key] = deepcopy(rule["default"])
-        else:
+def _place(
+    loc: Sequence[int | str], keys: type[Keys]
+) -> tuple[list[str], type[Keys], FieldInfo | None]:
+    """The keys that lead to a mistake, the table of the last, and what it is there."""
+    names: list[str] = []
+    table = keys
+    for part in map(str, loc):
+        field = table.model_fields.get(part)
+        names.append(part)
+        inner = _table(field)
+        if inner is None:
+            return names, table, field
+        table, last = inner, table
+        keys = last
+    return names, keys, field
+
+
+def _table(field: FieldInfo | None) -> type[Keys] | None:
+    """The keys of a table that is the value of a key; None for another value."""
+    kind = None if field is None else field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Keys) else None
+
+
+def words(field: FieldInfo) -> str:
+    """What the value of a key must be."""
+    inner = [part for kind in get_args(field.annotation) for part in _metadata(kind)]
+    for known in (*reversed(field.metadata), *inner):
+        if isinstance(known, MustBe):
+            return known.words
+    parts = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    kinds = [kind.__origin__ if hasattr(kind, "__metadata__") else kind for kind in parts]
+    limits = {
+        name: getattr(known, name)
+        for known in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(known, name, None) is not None
+    }
+    if kinds and all(isinstance(kind, str) for kind in kinds):
+        return " or ".join(kinds)
+    if _table(field):
+        return "a table"
+    if get_origin(field.annotation) is list:
+        return {str: "a list of texts"}.get(kinds[0], "a list")
+    kind = field.annotation if not kinds else kinds[0] if len(kinds) == 1 else float
+    return in_words(kind, **limits)
+
+
+def _metadata(kind: Any) -> tuple[Any, ...]:
+    return getattr(kind, "__metadata__", ())
+
+
+def table(keys: type[Keys], above: str = "") -> list[dict[str, str]]:
+    """A row for each key, also of tables within: its name, what it must be, default and meaning."""
+    rows: list[dict[str, str]] = []
+    for name, field in keys.model_fields.items():
+        if inner := _table(field):
+            rows += table(inner, f"{above}{name}.")
             continue
-        if "properties" in rule and isinstance(found[key], Mapping):
-            found[key] = _table(path, f"{where}{key}.", found[key], rule, validator)
-        elif key in table and not validator.evolve(schema=rule).is_valid(table[key]):
-            raise HarnessError(
-                f"{path}: {where}{key} = {table[key]!r}: must be {rule['description']}; correct it"
-            )
-    return found
+        left_out = "required"
+        if not field.is_required():
+            default = field.get_default(call_default_factory=True)
+            # What is empty or 0 stands for none.
+            left_out = json.dumps(default) if default or default is False else ""
+        rows.append(
+            {
+                "key": f"{above}{name}",
+                "must be": words(field),
+                "if left out": left_out,
+                "meaning": field.description or "",
+            }
+        )
+    return rows

@@ -1,6 +1,7 @@
-"""The types a plugin author meets: datasets, models, perturbations, published results.
+"""The types a plugin author meets: datasets, models, perturbations, published results, reports.
 
-Those of probes and phantoms are in ``harness.probes``.
+Those of probes and phantoms are in ``harness.probes``, metrics in ``harness.metrics``, executors in
+``harness.executors``.
 
 Everything a hook returns is an immutable description. Work happens only when the harness calls one
 of the functions that a description carries, so a plugin should import torch, OpenCV and the like
@@ -15,9 +16,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from harness.options import Option, defaults
+
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from harness.leaderboard import Board
+    from harness.session import Session
+    from harness.toml_keys import Keys
 
     Indices = Sequence[int] | NDArray[np.int64]
 
@@ -208,9 +217,11 @@ class Model:
     fit: Callable[[Split, Split | None, FitContext], Classifier]
     load: Callable[[Path, Mapping[str, Setting]], Classifier]
     """``load(folder, settings)`` reads what ``Classifier.save`` wrote."""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    """Settings that change the result, with their defaults; part of the key."""
-    execution: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that change the result, with their defaults; part of the key. In the place of a
+    default, an ``Option`` has limits and a help as well; of the model that is made of it, this
+    mapping has the default, and ``options`` the rest."""
+    execution: Mapping[str, Any] = field(default_factory=dict)
     """Settings that change only how it is computed (workers, device); not part of the key."""
     demo_settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings for a dataset with ``demo``, where the defaults would be waste."""
@@ -249,10 +260,15 @@ class Model:
     """Modules that must be importable."""
     install: str = ""
     """The command that installs what ``requires`` names."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """The settings that were given as an ``Option``, by name. Leave it out: it is filled in."""
 
     def __post_init__(self) -> None:
+        given = {**self.settings, **self.execution}
+        found = {name: value for name, value in given.items() if isinstance(value, Option)}
+        object.__setattr__(self, "options", MappingProxyType({**self.options, **found}))
         for name in ("settings", "execution", "demo_settings"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+            object.__setattr__(self, name, MappingProxyType(defaults(getattr(self, name))))
 
     def features_with(self, settings: Mapping[str, Setting]) -> Features | None:
         """The features that it is fitted on with these settings; None for patches.
@@ -328,13 +344,18 @@ class Reader:
     """How a TOML file becomes contributions: ``harness run --plugin FILE.toml``.
 
     The file's top-level ``kind`` is the reader's ``name``. ``read(path, content)`` gets the file's
-    path and what it says, ``kind`` included, and returns what it describes; it raises HarnessError
-    naming the file and the key when something in it is wrong or lacking.
+    path and what it says, and returns what it describes; it raises HarnessError naming the file and
+    the key when something in it is wrong or lacking.
+
+    With ``keys``, ``content`` is an object of the class that it returns, whose keys, types and
+    limits have been checked; otherwise it is a mapping with all that the file says.
     """
 
     name: str
     title: str
-    read: Callable[[Path, Mapping[str, Any]], Sequence[Any]]
+    read: Callable[[Path, Any], Sequence[Any]]
+    keys: Callable[[], type[Keys]] | None = None
+    """Returns a subclass of ``harness.toml_keys.Keys``, a pydantic model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,3 +392,38 @@ class PublishedResult:
     def name(self) -> str:
         """Name of the model that would reproduce this row, e.g. "deepcmorph+flips"."""
         return self.model if self.tta == "none" else f"{self.model}+{self.tta}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A form in which a leaderboard is written: ``harness leaderboard --report NAME``.
+
+    ``write(board, folder)`` writes files into an existing folder and returns their paths. Files
+    ought to be named after the dataset, ``board.dataset["name"]``. ``board.rows`` has a mapping for
+    each row, with the fields of the JSON file, and ``board.to_dataframe()`` a pandas DataFrame of
+    them; ``board.columns`` are the names of ``--columns``.
+    """
+
+    name: str
+    title: str
+    write: Callable[[Board, Path], Sequence[Path]]
+    on_request: bool = False
+    """Written only when it is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command that a plugin adds: ``harness NAME``.
+
+    ``run(session, options)`` gets a ``harness.Session`` of the store, the data and the plugins that
+    the user named, and what the command line says. It returns the exit code, 0 when all is well,
+    and raises HarnessError for mistakes of the user.
+    """
+
+    name: str
+    title: str
+    """What it does, in a line, for ``harness NAME --help``."""
+    run: Callable[[Session, argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], Any] = lambda parser: None
+    """Adds the command's own arguments to those that all commands of plugins have: ``--store``,
+    ``--data``, ``--plugin``, ``--without``, ``--time-limit``, ``--strict``, ``--trace-hooks``."""

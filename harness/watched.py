@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness import progress
 from harness.jobs.spec import JobSpec
@@ -11,21 +12,21 @@ from harness.plan import Plan, title
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from harness.local import Event, LocalProcesses
+    from harness.executors import Event, Execution
 
 
-def watched(executor: LocalProcesses, plan: Plan, store: Store) -> LocalProcesses:
+def watched(executor: Execution, plan: Plan, store: Store) -> Execution:
     """An executor that shows how many of the results of a plan are there; itself elsewhere."""
     if not progress.in_notebook() or progress.instead is not None:
         return executor
     total = len(plan.to_do(store))
-    return cast("LocalProcesses", Watched(executor, total)) if total else executor
+    return Watched(executor, total) if total else executor
 
 
 class Watched:
     """Passes groups of jobs on to an executor and moves a bar on with each job that ends."""
 
-    def __init__(self, executor: LocalProcesses, total: int) -> None:
+    def __init__(self, executor: Execution, total: int) -> None:
         self.executor = executor
         self.bar = progress.notebook_bar(total)
 
@@ -33,9 +34,15 @@ class Watched:
         self.executor.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+        /,
+    ) -> bool | None:
         try:
-            self.executor.__exit__(kind, *rest)
+            return self.executor.__exit__(kind, error, where)
         finally:
             self.bar.close()
 

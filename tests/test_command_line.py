@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, listing
+from harness import cli, kinds, reserved
 from harness.commands import COMMANDS
-from harness.commands import list as list_
 from harness.contract import watching
 
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
@@ -69,7 +68,7 @@ def test_what_there_is_can_be_listed_by_kind_and_as_json(toy):
     assert output.index("Perturbations") < output.index("Models")
     assert "Datasets" not in output
     found = json.loads(toy("list", "--json"))
-    assert [*found] == list(list_.KINDS)
+    assert [*found] == list(kinds.NAMES)
     assert {"toy", "toy-folds"} < {row["name"] for row in found["datasets"]}
     assert toy("list", "moddels", code=2).endswith("phantoms, published\n")
 
@@ -84,6 +83,24 @@ def test_a_model_is_listed_with_its_settings(toy):
     found = json.loads(toy("list", "--model", "toy-mean", "--json"))
     assert [row["setting"] for row in found["settings"]] == ["steps", "scale", "fail", "workers"]
     assert "did you mean toy-mean" in toy("list", "--model", "toy-maen", code=2)
+
+
+def test_a_kind_of_toml_file_is_listed_with_its_keys(toy):
+    rows = toy("list", "--reader", "table").splitlines()
+    assert any(row.startswith("resize ") and "a number of pixels" in row for row in rows)
+    found = json.loads(toy("list", "--reader", "torch-checkpoint", "--json"))
+    keys = {row["key"]: row for row in found["keys"]}
+    assert keys["batch_size"]["must be"] == "a whole number, at least 1"
+    assert keys["input.size"]["meaning"].startswith("side, in pixels")
+    assert "did you mean table" in toy("list", "--reader", "tabel", code=2)
+
+
+def test_a_setting_out_of_range_is_refused_before_the_run(toy):
+    output = toy("run", "--dataset", "toy", "--model", "rgb-means", "--set", "trees=0", code=2)
+    assert "--set trees=0: must be a whole number, at least 1" in output
+    assert not (toy.folder / "runs").exists()
+    rows = toy("list", "--model", "rgb-means").splitlines()
+    assert any("trees of the forest" in row and "at least 1" in row for row in rows)
 
 
 @pytest.mark.parametrize("command", [("run", "--all"), ("leaderboard",), ("compare", "a", "b")])
@@ -250,7 +267,7 @@ def test_every_command_has_help_and_a_module_of_its_own(capsys):
         assert f"{command.HELP[0].upper()}{command.HELP[1:]}." in about
         assert "--quiet" in said
         assert "exit codes: 0 all is well" in said
-    assert tuple(listing.KINDS) == list_.KINDS
+    assert {command.NAME for command in COMMANDS} == set(reserved.COMMANDS)
 
 
 @pytest.fixture(scope="module")

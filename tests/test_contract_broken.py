@@ -529,6 +529,85 @@ BROKEN = {
         "reader:kit-folder:unknown-keys",
         "was read as 1 contributions",
     ),
+    "a metric that is no number": (
+        "    return given.mean(given.probabilities.max(axis=1))\n",
+        '    return Figure(name="x", value=float("nan"))\n',
+        "metric:kit-sure:figure",
+        "return None where it is not defined; return harness.Figure",
+    ),
+    "a metric of the first patches": (
+        "    return given.mean(given.probabilities.max(axis=1))\n",
+        '    return Figure(name="x", value=float(given.probabilities[:5].max(axis=1).mean()))\n',
+        "metric:kit-sure:any-order",
+        "in another order; let each patch count for itself",
+    ),
+    "a metric that writes": (
+        "    return given.mean(given.probabilities.max(axis=1))\n",
+        "    given.labels.setflags(write=True)\n    given.labels[:] = 0\n"
+        "    return given.mean(given.probabilities.max(axis=1))\n",
+        "metric:kit-sure:inputs-unchanged",
+        "value changed labels, logits or probabilities in place",
+    ),
+    "a metric that takes probabilities for granted": (
+        "    if given.probabilities is None:\n        return None\n",
+        "",
+        "metric:kit-sure:no-probabilities",
+        "raised AttributeError",
+    ),
+    "a report of no file": (
+        "    path.write_text(str(len(board.rows)))\n",
+        "",
+        "report:kit-count:files",
+        "where there is no file; return the paths of the files in the folder",
+    ),
+    "a report that is the same for every dataset": (
+        """    path = folder / f"{board.dataset['name']}-kit.txt"\n""",
+        '    path = folder / "kit.txt"\n',
+        "report:kit-count:files",
+        "it wrote kit.txt; begin the name with that of the dataset",
+    ),
+    "a report that changes the board": (
+        "    return [path]\n",
+        "    board.rows.clear()\n    return [path]\n",
+        "report:kit-count:rows-unchanged",
+        "write changed the rows of the board",
+    ),
+    "an option that is there already": (
+        '    parser.add_argument("--rows", help="how many")\n',
+        '    parser.add_argument("--store", help="how many")\n',
+        "command:kit-rows:arguments",
+        "conflicting option string: --store",
+    ),
+    "a help that cannot be shown": (
+        'help="how many")',
+        'help="how many %")',
+        "command:kit-rows:arguments",
+        "write %% for % in a help",
+    ),
+    "an executor that computes nothing": (
+        "        answers = jobs.run(self.session.as_json(), [job.as_json() for job in group])\n",
+        "        answers = [{}] * len(group)\n",
+        "executor:kit-here:computes",
+        "says that it is done, but it is not in the store",
+    ),
+    "an executor that forgets a job": (
+        "            self.events.append(Event(group, job, jobs.problem(self.session, answer)))\n",
+        "            pass\n",
+        "executor:kit-here:computes",
+        "ended a group without a word about 1 of its jobs",
+    ),
+    "an executor that hides what went wrong": (
+        "Event(group, job, jobs.problem(self.session, answer))",
+        "Event(group, job, None) if not answer.get('why') else Event(group)",
+        "executor:kit-here:failures",
+        "ended a group without a word",
+    ),
+    "an executor that raises": (
+        "        return self.events.pop(0) if self.events else None\n",
+        "        return self.events[5]\n",
+        "executor:kit-here:computes",
+        "the executor kit-here raised IndexError",
+    ),
 }
 
 

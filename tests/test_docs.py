@@ -30,6 +30,13 @@ def test_the_page_of_a_hook_is_up_to_date(path):
     assert path.read_text() == make_hooks.pages()[path], "run python docs/make_hooks.py"
 
 
+@pytest.mark.parametrize("path", make_hooks.tables(), ids=lambda path: path.stem)
+def test_the_tables_of_keys_are_up_to_date(path):
+    text = path.read_text()
+    assert text == make_hooks.tables()[path], "run python docs/make_hooks.py"
+    assert "| `name` |" in text
+
+
 def test_there_is_a_page_for_each_hook_and_for_nothing_else():
     assert {path.stem for path in (DOCS / "hooks").iterdir()} == set(HOOKS)
     index = (DOCS / "README.md").read_text()

@@ -178,7 +178,7 @@ def test_only_results_of_the_current_copy_are_shown(make):
 def test_json_and_csv_hold_the_figures(make, tmp_path):
     other = published(model="other", confusion=((2, 0), (1, 1)), classes=("a", "b"))
     board = build(make([("m", 3)]), "d", [other])
-    paths = formats.write(board, tmp_path / "boards")
+    paths = [path for suffix in formats.FORMATS for path in formats.write(suffix, board, tmp_path)]
     assert [path.name for path in paths] == ["d.md", "d.tex", "d.csv", "d.json"]
     content = json.loads(paths[3].read_text())
     assert content["schema"] == formats.SCHEMA

@@ -21,6 +21,9 @@ OFFERS = {
     "probe": "probes",
     "published": "published",
     "column": "probes",
+    "metric": "metrics",
+    "report": "reports",
+    "command": "commands",
 }
 
 
@@ -72,13 +75,14 @@ def test_as_it_stands_it_is_listed_and_passes_its_own_tests(kind, install, comma
     assert f"harness check my_{kind}" in (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize("kind", ["model", "column", "perturbation", "dataset"])
+@pytest.mark.parametrize("kind", ["model", "column", "metric", "report", "perturbation", "dataset"])
 def test_it_runs(kind, install, command):
     install(kind)
     steps = next_steps(f"my-{kind}", kind, command.folder).splitlines()
     words = steps[1].split()
     assert words[:2] == ["harness", "run"]
-    quick = [] if kind in ("column", "perturbation") else ["--no-probes"]
+    shown = kind in ("column", "perturbation", "metric", "report")
+    quick = [] if shown else ["--no-probes"]
     few = ["--set", "trees=5"] if kind != "model" else []
     asked = ["--probe", "my-column"] if kind == "column" else []
     command("run", *words[2:], *([] if asked else quick), *few, "--without", "bias")
@@ -89,6 +93,17 @@ def test_it_runs(kind, install, command):
     assert row["accuracy"] > 0.3
     if kind == "column":
         assert 0 < row["my-column.sure when wrong"] < 1
+    if kind == "metric":
+        assert row["metric.my-metric_low"] < row["metric.my-metric"] < 1
+    if kind == "report":
+        text = (command.folder / f"leaderboards/{name}-my-report.txt").read_text()
+        assert text.startswith("color-histogram ")
+
+
+def test_a_new_command_runs(install, command):
+    install("command")
+    command("run", *SAMPLE, "--model", "rgb-means", "--no-probes")
+    assert command("my-command", *SAMPLE[1:]) == "rgb-means 0.5405\n"
 
 
 def test_a_probe_is_asked_of_a_dataset(install, command):

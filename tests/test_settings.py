@@ -1,8 +1,10 @@
 """Settings from the command line."""
 
+from dataclasses import replace
+
 import pytest
 
-from harness import HarnessError, Model
+from harness import HarnessError, Model, Option, validation
 from harness.settings import deviations, parse, resolve
 
 
@@ -94,3 +96,66 @@ def test_deviations_name_what_changed_and_leave_out_execution():
     settings = resolve(model("a"), demo=True, given={"workers": 4, "rate": 0.1})
     assert deviations(model("a"), settings) == "epochs 2 (default 100), rate 0.1 (default 0.5)"
     assert deviations(model("a"), resolve(model("a"), demo=False, given={})) == ""
+
+
+def declared(**more):
+    options = {
+        "epochs": Option(100, ge=1, help="passes"),
+        "rate": Option(0.5, gt=0, le=1),
+        "order": Option("RGB", choices=("RGB", "BGR")),
+        "weights": Option("hub"),
+        "flag": Option(False),
+        "plain": 3,
+    }
+    fields = {"settings": options, "execution": {"workers": Option(0, ge=0)}, **more}
+    return Model(name="a", title="a", fit=print, load=print, **fields)
+
+
+def test_an_option_is_a_default_with_limits():
+    model = declared()
+    plain = {"epochs": 100, "rate": 0.5, "order": "RGB", "weights": "hub"}
+    assert dict(model.settings) == {**plain, "flag": False, "plain": 3}
+    assert dict(model.execution) == {"workers": 0}
+    assert parse(["epochs=1", "rate=1", "plain=-5"], [model])["a"] == {
+        "epochs": 1,
+        "rate": 1.0,
+        "plain": -5,
+    }
+    again = replace(model, version=2)
+    assert again.options == model.options
+    assert again.settings == model.settings
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("epochs=0", "must be a whole number, at least 1"),
+        ("rate=0", "must be a number, above 0 and at most 1"),
+        ("rate=inf", "must be a number, above 0 and at most 1"),
+        ("rate=1.5", "must be a number, above 0 and at most 1"),
+        ("order=HSV", "must be RGB or BGR"),
+        ("weights=", "must be a text"),
+        ("workers=-1", "must be a whole number, at least 0"),
+        ("epochs=many", "'many' is not a value of type int"),
+    ],
+)
+def test_what_an_option_does_not_allow_is_refused_with_what_it_does(assignment, says):
+    with pytest.raises(HarnessError) as caught:
+        parse([assignment], [declared()])
+    assert str(caught.value).startswith(f"--set {assignment}: ")
+    assert says in str(caught.value)
+
+
+def test_values_that_come_otherwise_are_checked_as_well():
+    for given in ({"epochs": True}, {"epochs": 2.0}, {"flag": 1}, {"weights": 3}, {"rate": "x"}):
+        ((name, value),) = given.items()
+        with pytest.raises(HarnessError, match=f"setting {name}={value}: must be "):
+            resolve(declared(), demo=False, given=given)
+    assert resolve(declared(), demo=False, given={"rate": 1})["rate"] == 1
+
+
+def test_a_default_that_is_not_allowed_is_the_plugin_s_fault():
+    with pytest.raises(ValueError, match="a: epochs = 0 is not a whole number, at least 1"):
+        validation.model(declared(demo_settings={"epochs": 0}))
+    with pytest.raises(ValueError, match="a: n = 0 is not a whole number from 1 to 9"):
+        validation.model(declared(settings={"n": Option(0, ge=1, le=9)}))

@@ -23,12 +23,18 @@ log = logging.getLogger(__name__)
 
 def check_wishes(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
-    from harness import choose, columns
+    from harness import choose, columns, reports
+    from harness.metrics import Metric
     from harness.registry import left_out
 
     leaderboards_folder(options)
+    reports.choose(registry, options.report)
     try:
-        columns.choose(options.columns, choose.model_probes(registry, ()))
+        columns.choose(
+            options.columns,
+            choose.model_probes(registry, ()),
+            metrics=[*registry.of(Metric).values()],
+        )
     except HarnessError as error:  # a column may be that of a probe that is not there
         cause = left_out("", registry.plugins)
         raise HarnessError(f"{error}; {cause}" if cause else str(error)) from error
@@ -59,6 +65,7 @@ def build(
         temperature=options.temperature,
         design_effect=options.design_effect,
         margin=options.margin,
+        columns=options.columns,
     )
     for board, _ in pages:
         for entry in board.entries:
@@ -68,19 +75,21 @@ def build(
 
 
 def write(
-    options: argparse.Namespace, pages: Sequence[Pages], problems: Collected
+    options: argparse.Namespace, registry: Registry, pages: Sequence[Pages], problems: Collected
 ) -> list[list[Path]]:
-    """Write all pages; returns their paths, a list for each dataset."""
-    from harness import error_pages, formats, report, selection_pages
+    """Write all pages, or the reports that are named; returns their paths, a list a dataset."""
+    from harness import error_pages, report, reports, selection_pages
     from harness.store import disk_error
 
-    folder, written = options.leaderboards, []
+    chosen = reports.choose(registry, options.report)
+    folder, minutes, written = options.leaderboards, options.time_limit, []
     for board, audits in pages:
         try:
-            paths = formats.write(board, folder, options.columns)
-            paths += error_pages.write(board, folder, problems)
-            paths += selection_pages.write(audits, board, folder, problems)
-            paths += report.write_probes(board, folder, problems)
+            paths = reports.write(board, folder, chosen, registry, problems, minutes)
+            if not options.report:
+                paths += error_pages.write(board, folder, problems)
+                paths += selection_pages.write(audits, board, folder, problems)
+                paths += report.write_probes(board, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         written.append(paths)

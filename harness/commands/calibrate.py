@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import (
     FAILED,
     OK,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from harness import command_options as shared
 from harness import console
-from harness.commands import options as shared
 from harness.commands.common import FAILED, OK, data_folder, plugin_files, switched_off
 from harness.errors import HarnessError
 

@@ -52,6 +52,7 @@ def session_of(options: argparse.Namespace) -> Session:
         without=switched_off(options),
         time_limit=options.time_limit,
         jobs=getattr(options, "jobs", None) or 1,
+        executor=getattr(options, "executor", "local"),
         trace_hooks=options.trace_hooks,
     )
 
@@ -95,6 +96,23 @@ def existing_store(options: argparse.Namespace) -> Store:
     from harness.store import Store
 
     return Store.existing(options.store)
+
+
+def keep_details(error: BaseException) -> str:
+    """Keep the traceback of an error in a file; returns " (details in FILE)" for a message."""
+    import traceback
+    from tempfile import NamedTemporaryFile
+
+    details = "".join(traceback.format_exception(error))
+    try:
+        with NamedTemporaryFile(
+            "w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(details)
+    except OSError:  # there is no folder for temporary files
+        print(details, file=sys.stderr)
+        return ""
+    return f" (details in {file.name})"
 
 
 def print_json(content: Any) -> None:

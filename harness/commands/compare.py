@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import (
     exit_code,
     print_json,

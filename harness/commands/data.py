@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import exit_code, registry_of
 from harness.errors import HarnessError
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import command_options as shared
 from harness.commands import boards
-from harness.commands import options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     pages = [(board, audits) for board, audits in pages if board.truth.dataset not in refused]
     rows = boards.Rows(options.model, not options.no_published, not options.no_failed)
     rows.check([board for board, _ in pages])
-    written = boards.write(options, pages, problems)
+    written = boards.write(options, registry, pages, problems)
     boards.show(options, pages, rows)
     say_written(written)
     print_failures(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import (
     data_folder,
     exit_code,
@@ -14,14 +14,10 @@ from harness.commands.common import (
     print_text,
     registry_of,
 )
+from harness.kinds import NAMES
 
 NAME = "list"
 HELP = "list datasets, models, perturbations, probes and published results"
-KINDS = (
-    *("datasets", "models", "families", "readers", "perturbations", "probes", "phantoms"),
-    "published",
-)
-"""What can be listed; ``harness.listing.KINDS`` has the same, with what makes the rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=_kind,
         metavar="KIND",
-        help=f"only these: {', '.join(KINDS)}",
+        help=f"only these: {', '.join(NAMES)}",
     )
     parser.add_argument("--model", metavar="NAME", help="one model, with its settings")
+    parser.add_argument("--reader", metavar="NAME", help="one kind of TOML file, with its keys")
     parser.add_argument("--json", action="store_true", help="as JSON")
     shared.data(parser)
     shared.plugins(parser)
 
 
 def _kind(text: str) -> str:
-    if text not in KINDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(KINDS)}")
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}")
     return text
 
 
@@ -50,7 +47,16 @@ def run(options: argparse.Namespace) -> int:
     from harness import listing, terminal
 
     registry, data = registry_of(options), data_folder(options)
-    if options.model:
+    if options.reader:
+        keys = listing.keys(registry, options.reader)
+        if options.json:
+            print_json({"name": options.reader, "keys": keys})
+        else:
+            print(listing.about_reader(registry, options.reader))
+            print("\nKeys, besides kind\n" if keys else "\nIt does not say what keys it has.")
+            if keys:
+                print_table(*listing.cells(keys))
+    elif options.model:
         found = registry.models.find(options.model)
         settings = listing.settings(found)
         if options.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import OK, existing_store, print_table
 from harness.errors import HarnessError
 

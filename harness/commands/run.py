@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from harness import command_options as shared
 from harness.commands import boards
-from harness.commands import options as shared
 from harness.commands.common import (
     BROKEN_PLUGIN,
     FAILED,
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
     def write_clean() -> None:
         # What is damaged was named, and may yet be computed again.
         pages = boards.build(options, registry, names, problems, lambda dataset, error: None)
-        say_written(boards.write(options, pages, problems))
+        say_written(boards.write(options, registry, pages, problems))
 
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     said = not_run if options.all else None
     failures = running.compute(request, store, registry, executor, write_clean, said)
     pages = boards.build(options, registry, names, problems, damaged)
-    written = boards.write(options, pages, problems)
+    written = boards.write(options, registry, pages, problems)
     boards.show(options, pages, boards.Rows(), marked=options.model)
     say_written(written)
     print_failures(failures | problems)

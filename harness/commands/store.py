@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from harness.commands import options as shared
+from harness import command_options as shared
 from harness.commands.common import FAILED, OK
 from harness.errors import HarnessError
 

@@ -6,51 +6,41 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from harness import choose, settings
 from harness.boundary import is_read_only
 from harness.contract.bench import Bench
-from harness.contract.dataset_probes import DATASET_PROBE
-from harness.contract.datasets import DATASET
-from harness.contract.derived import DERIVED, FAMILY
 from harness.contract.features import FEATURES, Used
-from harness.contract.model_probes import MODEL_PROBE
-from harness.contract.models import MODEL
 from harness.contract.outcome import Broken, Outcome, Skipped
-from harness.contract.perturbations import PERTURBATION
-from harness.contract.phantoms import PHANTOM
-from harness.contract.published import PUBLISHED, Row
-from harness.contract.readers import READER
+from harness.contract.published import Row
 from harness.contract.uses import own_folder
 from harness.contract.whole import PLUGIN
 from harness.errors import HarnessError, UnavailableError, one_line
-from harness.plugins import KINDS, load_plugins
-from harness.probes import DatasetProbe, ModelProbe, Phantom
+from harness.kinds import BY_TYPE, KINDS
+from harness.plugins import load_plugins
+from harness.probes import DatasetProbe
 from harness.registry import FLIPS, Plugin, Registry, absent
-from harness.types import (
-    Dataset,
-    DerivedModel,
-    Features,
-    Model,
-    ModelFamily,
-    Perturbation,
-    Reader,
-)
+from harness.types import DerivedModel, Features, Model, Perturbation, PublishedResult
 
-PROMISES: dict[type, tuple[str, tuple[Callable[[Any, Bench], None], ...]]] = {
+Promise = Callable[[Any, Bench], None]
+
+
+def _of_kinds() -> dict[type, tuple[str, tuple[Promise, ...]]]:
+    found: dict[type, tuple[str, tuple[Promise, ...]]] = {}
+    for kind in KINDS:
+        for about, contract in kind.types.items():
+            promises = resolve_name(contract.promises)
+            about = Row if about is PublishedResult else about
+            found[about] = contract.name, (*promises, *([own_folder] if contract.use else []))
+    return found
+
+
+PROMISES: dict[type, tuple[str, tuple[Promise, ...]]] = {
     Plugin: ("plugin", PLUGIN),
-    Dataset: ("dataset", DATASET),
-    Model: ("model", MODEL),
     Used: ("features", FEATURES),
-    DerivedModel: ("derived-model", DERIVED),
-    ModelFamily: ("family", FAMILY),
-    Perturbation: ("perturbation", (*PERTURBATION, own_folder)),
-    DatasetProbe: ("dataset-probe", (*DATASET_PROBE, own_folder)),
-    ModelProbe: ("model-probe", (*MODEL_PROBE, own_folder)),
-    Phantom: ("phantom", PHANTOM),
-    Row: ("published", PUBLISHED),
-    Reader: ("reader", READER),
+    **_of_kinds(),
 }
 """For each type, what it is called and what it promises."""
 
@@ -142,8 +132,8 @@ def plugin_of(registry: Registry, about: Any) -> Plugin | None:
         return about
     if isinstance(about, Used):
         return registry.offers[about.offer].plugin[about.owner]
-    kind = KINDS.get(type(about))
-    return registry.offers[kind].plugin[about.name] if kind else None
+    kind = BY_TYPE.get(type(about))
+    return registry.offers[kind.name].plugin[about.name] if kind else None
 
 
 def cases(bench: Bench, names: Sequence[str], assignments: Sequence[str] = ()) -> list[Case]:
@@ -200,8 +190,8 @@ def used_by(bench: Bench, found: Sequence[Any]) -> list[Used]:
     """The features that contributions use, each once."""
     used: dict[str, Used] = {}
     for about in found:
-        offers = {Model: "models", DatasetProbe: "probes", Perturbation: "perturbations"}
-        if offer := offers.get(type(about)):
+        if isinstance(about, Model | DatasetProbe | Perturbation):
+            offer = BY_TYPE[type(about)].name
             for features in features_of(bench, about):
                 used.setdefault(features.name, Used(features, offer, about.name))
     return list(used.values())

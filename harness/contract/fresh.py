@@ -104,11 +104,11 @@ def fit(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any
 
 
 def use(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Apply a perturbation, or measure with a probe."""
-    from harness.contract.uses import USES
+    """Use a contribution: apply a perturbation, or measure with a probe."""
+    from harness.contract import uses
 
     about = registry.offers[task["offer"]].find(task["name"])
-    USES[type(about)](about, bench_of(registry, task, folder))
+    uses.use(about, bench_of(registry, task, folder))
     return {}
 
 

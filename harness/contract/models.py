@@ -16,6 +16,7 @@ from harness.contract.held import Held, Watched
 from harness.contract.outcome import Broken, Skipped
 from harness.contract.watching import none_outside
 from harness.errors import HarnessError
+from harness.options import check
 from harness.outputs import as_stored, doubt, kind_of
 from harness.types import Classifier, Model, Setting
 from harness.views import VIEWS, apply_view
@@ -398,7 +399,9 @@ def bad_settings(model: Model, bench: Bench) -> None:
 
 
 def try_setting(model: Model, bench: Bench, settings: dict[str, Setting]) -> None:
-    """Fit with these settings until the training patches are read for the second time."""
+    """Fit with these settings, as a run would that allows them, until the training patches are
+    read for the second time."""
+    check(model.options, settings)
     train = bench.inputs(model).train
     assert train is not None
 

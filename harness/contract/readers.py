@@ -8,6 +8,7 @@ from typing import Any
 from harness.contract.bench import Bench
 from harness.contract.outcome import Broken
 from harness.errors import HarnessError
+from harness.toml_files import described
 from harness.types import Reader
 
 
@@ -19,7 +20,7 @@ def refused(reader: Reader, bench: Bench, content: Mapping[str, Any]) -> None:
     )
     what = f"a file with {', '.join(content)} alone"
     try:
-        found = reader.read(path, content)
+        found = described(reader, path, content)
     except HarnessError as error:
         if path.name not in str(error):
             raise Broken(f"{what} is refused by {str(error)!r}", "name the file") from error
@@ -30,7 +31,7 @@ def refused(reader: Reader, bench: Bench, content: Mapping[str, Any]) -> None:
             "raise harness.HarnessError that names the file and the key that it lacks",
         ) from error
     raise Broken(
-        f"{what} was read as {len(list(found))} contributions",
+        f"{what} was read as {len(found)} contributions",
         "raise harness.HarnessError that names the file and the key",
     )
 

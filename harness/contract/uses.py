@@ -1,29 +1,24 @@
-"""What perturbations and probes promise of files: that using them writes none."""
+"""What perturbations, probes and the like promise of files: that using them writes none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 
-from harness.contract import dataset_probes, model_probes, perturbations
 from harness.contract.bench import Bench
 from harness.contract.watching import none_outside
-from harness.plugins import KINDS
-from harness.probes import DatasetProbe, ModelProbe
-from harness.types import Perturbation
+from harness.kinds import BY_TYPE
 
-USES: dict[type, Callable[[Any, Bench], Any]] = {
-    Perturbation: perturbations.applied,
-    DatasetProbe: dataset_probes.found,
-    ModelProbe: model_probes.found,
-}
-"""How each is used on the few patches."""
+
+def use(about: Any, bench: Bench) -> None:
+    """Use a contribution on the few patches, as its kind says."""
+    resolve_name(BY_TYPE[type(about)].types[type(about)].use)(about, bench)
 
 
 def own_folder(about: Any, bench: Bench) -> None:
     """Nothing is written but caches and temporary files."""
-    USES[type(about)](about, bench)
-    kind = KINDS[type(about)]
+    use(about, bench)
+    kind = BY_TYPE[type(about)].name
     task, folder = bench.task("use", about.name)
     plugin = bench.registry.offers[kind].plugin[about.name]
     answer = bench.in_fresh_process({**task, "offer": kind}, folder, plugin)

@@ -3,35 +3,13 @@
 A job is data (``JobSpec``), and so is the session that it runs in (``SessionSpec``). ``dispatch``
 computes jobs from their specs. All inputs come from the store or from a dataset; nothing is passed
 from job to job in memory.
+
+For executors: ``run`` computes a group of jobs in the process that calls it, JSON in and JSON out,
+and ``problem`` tells from an answer what went wrong.
 """
 
-from __future__ import annotations
+from harness.jobs.compute import problem, run
+from harness.jobs.kinds import KINDS, dispatch
+from harness.jobs.spec import JobSpec, SessionSpec
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-
-from harness.jobs import calibration, dataset, features, finding, fit, predict, sums
-from harness.jobs.passes import Finish
-from harness.jobs.session import OpenSession
-from harness.jobs.spec import JobSpec
-
-KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], list[Finish]]] = {
-    "dataset": dataset.compute,
-    "features": features.compute,
-    "fit": fit.compute,
-    "prediction": predict.compute,
-    "sum": sums.compute,
-    "finding": finding.compute,
-    "calibration": calibration.compute,
-    "check": calibration.check,
-}
-"""By kind of job, what computes jobs of one group: a function for each that writes its result."""
-
-
-def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
-    """Compute jobs of one group, which are of one kind; ``workspace`` survives a killed run.
-
-    Returns for each job a function that writes its result into an empty folder and returns the
-    record, or raises what went wrong with that job alone.
-    """
-    return KINDS[specs[0].kind](specs, session, workspace)
+__all__ = ["KINDS", "JobSpec", "SessionSpec", "dispatch", "problem", "run"]

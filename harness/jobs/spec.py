@@ -5,7 +5,7 @@ Whoever can start a process that imports ``harness`` and sees the store and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -151,6 +151,12 @@ class JobSpec:
         for name in ("names", "guests"):
             given[name] = tuple(given[name])
         return cls(**given)
+
+
+def sweep_key(group: Sequence[JobSpec]) -> Key:
+    """Names the workspace of a pass: the same when the same results are wanted again."""
+    key = group[0].key
+    return Key("sweep", key.dataset, key.name, {"parts": [job.key.digest for job in group]})
 
 
 def _plain(value: Any) -> Any:

@@ -10,20 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import Model, Reader, hookimpl, later
-from harness_checkpoint.description import Description, describe
+
+if TYPE_CHECKING:
+    from harness_checkpoint.description import CheckpointKeys, Description
 
 
 @hookimpl
 def harness_readers() -> Iterable[Reader]:
     """The kind of TOML file that describes a trained torch model."""
-    yield Reader(name="torch-checkpoint", title="A trained torch model", read=read)
+    yield Reader(
+        name="torch-checkpoint",
+        title="A trained torch model",
+        read=read,
+        keys=later("harness_checkpoint.description:keys"),
+    )
 
 
-def read(path: Path, content: Mapping[str, Any]) -> list[Model]:
+def read(path: Path, content: Mapping[str, Any] | CheckpointKeys) -> list[Model]:
     """The model that a TOML file describes. Raises HarnessError naming the file and the key."""
+    from harness_checkpoint.description import describe
+
     return [model(describe(path, content))]
 
 

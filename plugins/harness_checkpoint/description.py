@@ -12,110 +12,135 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError, files
 from harness.normalization import misfit, range_for, reversed_channels
-from harness.toml_keys import checked
+from harness.toml_keys import Arguments, Keys, MustBe, Names, Number, Text, checked
 
-SPLITS = ("none", "held-out", "validation", "test", "unknown")
 NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
-def _text(description: str = "a text", **more: Any) -> dict[str, Any]:
-    return {"type": "string", "pattern": r"\S", "description": description, **more}
+def _number_below(values: list[Number]) -> list[Number]:
+    if min(values) <= 0:
+        raise ValueError("has one that is not above 0")
+    return values
 
 
-def _texts(description: str, **more: Any) -> dict[str, Any]:
-    return {"type": "array", "items": _text(), "description": description, **more}
+Three = Annotated[list[Number], Field(min_length=3, max_length=3)]
 
 
-def _one_of(*choices: str) -> dict[str, Any]:
-    return {"enum": choices, "description": " or ".join(choices)}
+class WeightsKeys(Keys):
+    """The table ``weights``."""
+
+    file: Annotated[Text, MustBe("the path of a file")] = Field("", description="the weights")
+    key: Text = Field("", description="where the state dict is in the file; dots go deeper")
+    prefix: Text = Field("", description="to cut off its names; names without it are left out")
+    method: Annotated[Text, MustBe("the name of a method")] = Field(
+        "", description="instead of file: a method of the network that loads them"
+    )
+    arguments: Arguments = Field(default_factory=dict, description="what the method is called with")
+    missing: Annotated[list[Text], MustBe("a list of names of tensors")] = Field(
+        default_factory=list,
+        description="tensors that the weights may leave as they are, as the answer does not depend "
+        "on them; * stands for any part of a name",
+    )
 
 
-def _whole(**more: Any) -> dict[str, Any]:
-    return {"type": "integer", "minimum": 1, "description": "a whole number, at least 1", **more}
+class InputKeys(Keys):
+    """The table ``input``."""
+
+    size: int = Field(
+        0, ge=1, description="side, in pixels, that patches are resized to; by default, as they are"
+    )
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = Field(
+        "bilinear", description="as Pillow does it"
+    )
+    range: Annotated[list[Number], MustBe("two numbers, what 0 and 255 become")] = Field(
+        [0, 1],
+        min_length=2,
+        max_length=2,
+        description="[0, 255] for a mean such as 123.675, [0, 1] for 0.485",
+    )
+    mean: Annotated[Three, MustBe("three numbers")] = Field(
+        [0, 0, 0], description="by channel, in the order of channels, subtracted after that"
+    )
+    std: Annotated[Three, AfterValidator(_number_below), MustBe("three numbers above 0")] = Field(
+        [1, 1, 1],
+        description="by channel, divided by after that; an error where they do not fit range",
+    )
+    channels: Literal["RGB", "BGR"] = Field(
+        "RGB", description="the order of the channels that the network sees"
+    )
 
 
-def _numbers(n: int, description: str, **more: Any) -> dict[str, Any]:
-    size = {"minItems": n, "maxItems": n}
-    return {
-        "type": "array",
-        "items": {"type": "number", **more},
-        **size,
-        "description": description,
-    }
+class CheckpointKeys(Keys):
+    """What a TOML file of a trained torch model may say."""
 
-
-ARGUMENTS = {
-    "$ref": "#/$defs/arguments",
-    "description": "a table of texts, numbers and lists of them",
-    "default": {},
-}
-WEIGHTS = {
-    "file": _text("the path of a file", default=""),
-    "key": _text(default=""),
-    "prefix": _text(default=""),
-    "method": _text("the name of a method", default=""),
-    "arguments": ARGUMENTS,
-    "missing": _texts("a list of names of tensors", default=[]),
-}
-INPUT = {
-    "size": _whole(default=0),
-    "interpolation": {**_one_of("bilinear", "bicubic", "nearest"), "default": "bilinear"},
-    "range": {**_numbers(2, "two numbers, what 0 and 255 become"), "default": [0, 1]},
-    "mean": {**_numbers(3, "three numbers"), "default": [0, 0, 0]},
-    "std": {**_numbers(3, "three numbers above 0", exclusiveMinimum=0), "default": [1, 1, 1]},
-    "channels": {**_one_of("RGB", "BGR"), "default": "RGB"},
-}
-KEYS = {
-    "kind": _text("torch-checkpoint"),
-    "name": _text("the name of the model"),
-    "title": _text(),
-    "folder": _text("the path of a folder", default="."),
-    "network": {
-        "type": "string",
-        "pattern": f"^{NAME}:{NAME}$",
-        "description": (
+    name: Annotated[Text, MustBe("the name of the model")] = Field(
+        description="of the model; NAME+flips is then known as well"
+    )
+    title: Text | None = Field(None, description="for tables; by default, the name")
+    folder: Annotated[Text, MustBe("the path of a folder")] = Field(
+        ".",
+        description="where modules are imported from, and the working folder of the model's "
+        "process",
+    )
+    network: Annotated[
+        str,
+        Field(pattern=f"^{NAME}:{NAME}$"),
+        MustBe(
             'MODULE:NAME of a class or function, such as "model:Network" for Network in model.py'
         ),
-    },
-    "arguments": ARGUMENTS,
-    "classes": _texts(
-        "the names of the classes in the order of the outputs", minItems=2, uniqueItems=True
-    ),
-    "trained_on": _text('the name of the training data, or "unknown"'),
-    "selected_on": {**_one_of(*SPLITS), "default": "unknown"},
-    "outputs": {**_one_of(*get_args(Outputs)), "default": "logits"},
-    "license": _text(default=""),
-    "source": _text(default=""),
-    "files": _texts("a list of paths"),
-    "device": _text("auto, cpu, cuda or cuda:N", default="auto"),
-    "batch_size": _whole(default=32),
-    "python": _text("the path of a Python interpreter", default=""),
-    "weights": {
-        "type": "object",
-        "properties": WEIGHTS,
-        "description": "a table with file or method",
-        "default": {},
-    },
-    "input": {"type": "object", "properties": INPUT, "description": "a table", "default": {}},
-}
-SCHEMA = {
-    "properties": KEYS,
-    "required": ["kind", "name", "network", "classes", "trained_on"],
-    "$defs": {
-        "value": {
-            "anyOf": [
-                {"type": ["string", "number", "boolean"]},
-                {"type": "array", "items": {"$ref": "#/$defs/value"}},
-                {"$ref": "#/$defs/arguments"},
-            ]
-        },
-        "arguments": {"type": "object", "additionalProperties": {"$ref": "#/$defs/value"}},
-    },
-}
+    ] = Field(description="makes the network, a torch.nn.Module")
+    arguments: Arguments = Field(default_factory=dict, description="what that is called with")
+    classes: Annotated[Names, MustBe("the names of the classes in the order of the outputs")] = (
+        Field(min_length=2, description="those of the dataset, in any order")
+    )
+    trained_on: Annotated[Text, MustBe('the name of the training data, or "unknown"')] = Field(
+        description="as published results call it"
+    )
+    selected_on: Literal["none", "held-out", "validation", "test", "unknown"] = Field(
+        "unknown", description="the split that chose the checkpoint"
+    )
+    outputs: Outputs = Field(
+        "logits",
+        description="what the network returns: logits, probabilities (each row sums to 1), or "
+        "scores, of which only the order means something",
+    )
+    license: Text = Field("", description="said when the model is first run, and kept with it")
+    source: Text = Field("", description="said when the model is first run, and kept with it")
+    files: Annotated[list[Text] | None, MustBe("a list of paths")] = Field(
+        None,
+        description="besides weights.file and the code, what the answer depends on; required "
+        "without weights.file",
+    )
+    device: Annotated[Text, MustBe("auto, cpu, cuda or cuda:N")] = Field(
+        "auto", description="where the network runs, such as cuda:1"
+    )
+    batch_size: int = Field(
+        32, ge=1, description="patches that go through the network together, at most 64"
+    )
+    python: Annotated[Text, MustBe("the path of a Python interpreter")] = Field(
+        "",
+        description="another one than that of the harness, from Python 3.8 on, with torch and "
+        "numpy, such as env/bin/python",
+    )
+    weights: Annotated[WeightsKeys, MustBe("a table with file or method")] = Field(
+        default_factory=lambda: WeightsKeys.model_validate({}),
+        description="where the trained weights are",
+    )
+    input: InputKeys = Field(
+        default_factory=lambda: InputKeys.model_validate({}),
+        description="what the network is given",
+    )
+
+
+def keys() -> type[CheckpointKeys]:
+    """The class of the keys of this kind of file."""
+    return CheckpointKeys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,16 +249,17 @@ class Description:
         return [Path(self.weights["file"])] if self.weights["file"] else list(self.files)
 
 
-def describe(path: Path, content: Mapping[str, Any]) -> Description:
+def describe(path: Path, content: Mapping[str, Any] | CheckpointKeys) -> Description:
     """Check what a TOML file says. Raises HarnessError naming the file and the key.
 
     Whether the files that it names are there is looked at only when the model is used.
     """
     path = path.absolute()
-    said = checked(path, content, SCHEMA)
-    weights, given = said["weights"], content.get("weights", {})
+    keys = checked(path, content, CheckpointKeys)
+    said = keys.model_dump(exclude_none=True)
+    weights, given = said["weights"], keys.weights.model_fields_set
     chosen = [key for key in ("file", "method") if weights[key]]
-    if set(given) - {"missing"} and len(chosen) != 1:
+    if given - {"missing"} and len(chosen) != 1:
         raise HarnessError(f"{path}: weights: give either file or method, and no other way")
     strange = ("arguments",) if weights["file"] else ("key", "prefix")
     for key in strange if chosen else ():

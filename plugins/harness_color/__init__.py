@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness import Features, HarnessError, Model, Setting, estimator_model, hookimpl
+from harness import Features, Model, Option, Setting, estimator_model, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +37,7 @@ def forest(settings: Mapping[str, Setting], seed: int) -> Any:
     """A random forest to fit."""
     from sklearn.ensemble import RandomForestClassifier
 
-    trees = int(settings["trees"])
-    if trees < 1:
-        raise HarnessError(f"setting trees={trees}: must be a whole number, at least 1")
-    return RandomForestClassifier(trees, random_state=seed, n_jobs=-1)
+    return RandomForestClassifier(int(settings["trees"]), random_state=seed, n_jobs=-1)
 
 
 @hookimpl
@@ -57,7 +54,7 @@ def harness_models() -> list[Model]:
             columns=columns,
             version=2,
             # The paper names no size; this is scikit-learn's default.
-            settings={"trees": 100},
+            settings={"trees": Option(100, ge=1, help="trees of the forest")},
             estimate=lambda n, settings: n * int(settings["trees"]) * 4e-6,
         )
 

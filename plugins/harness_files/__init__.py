@@ -16,15 +16,18 @@ def harness_readers() -> list[Reader]:
             name="folder",
             title="Dataset of class folders, each in a folder or a zip",
             read=later("harness_files.folder:read"),
+            keys=later("harness_files.folder:keys"),
         ),
         Reader(
             name="table",
             title="Dataset of image files listed in a CSV file with their labels",
             read=later("harness_files.table:read"),
+            keys=later("harness_files.table:keys"),
         ),
         Reader(
             name="parquet",
             title="Dataset of images in Parquet files, as Hugging Face saves them",
             read=later("harness_files.parquet:read"),
+            keys=later("harness_files.parquet:keys"),
         ),
     ]

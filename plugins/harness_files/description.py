@@ -5,56 +5,57 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from harness import Dataset, HarnessError, Split, Splits
 from harness.classes import check_spelling, missing_label
-from harness.toml_keys import checked
+from harness.toml_keys import Keys, MustBe, Names, checked
 
 PARTS = ("train", "validation", "test")
 LARGEST = 10_000
 """Pixels of a side that ``resize`` may ask for."""
-TEXT = {"type": "string", "description": "a text"}
-_SIDE = {"type": "integer", "minimum": 1, "maximum": LARGEST}
-COMMON = {
-    "kind": TEXT,
-    "name": TEXT,
-    "title": TEXT,
-    "license": TEXT | {"default": ""},
-    "source": TEXT | {"default": ""},
-    "test_set": TEXT | {"default": ""},
-    "trained_on": TEXT | {"default": ""},
-    "demo": {"type": "boolean", "default": False, "description": "true or false"},
-    "classes": {
-        "type": "array",
-        "items": {"type": "string", "minLength": 1},
-        "minItems": 2,
-        "uniqueItems": True,
-        "description": "a list of at least two different names",
-    },
-    "resize": {
-        "anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}],
-        "description": f"a number of pixels from 1 to {LARGEST}, or [height, width]",
-    },
-    "folds": {
-        "type": "integer",
-        "minimum": 2,
-        "maximum": 100,
-        "description": "a whole number from 2 to 100",
-    },
-}
+Side = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
+class CommonKeys(Keys):
+    """What a TOML file of any kind of dataset may say."""
+
+    name: str | None = Field(None, description="of the dataset; by default, that of the file")
+    title: str | None = Field(None, description="for tables; by default, the name")
+    license: str = Field("", description="said on the pages")
+    source: str = Field("", description="where the patches come from")
+    test_set: str = Field(
+        "", description="name of the test set as published results call it; these join the board"
+    )
+    trained_on: str = Field("", description="name of the training set as published results call it")
+    demo: bool = Field(
+        False, description="too small to mean much: models use their settings for that"
+    )
+    classes: Annotated[Names | None, MustBe("a list of at least two different names")] = Field(
+        None, min_length=2, description="in the order of the labels; by default, sorted"
+    )
+    resize: Annotated[
+        Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None,
+        MustBe(f"a number of pixels from 1 to {LARGEST}, or [height, width]"),
+    ] = Field(None, description="brings patches of several sizes to one")
+    folds: int | None = Field(None, ge=2, le=100, description="of cross-validation; 5 by default")
 
 
 class Description:
     """A TOML file of a dataset, its keys checked.
 
-    ``own`` are the keys that its kind has besides the common ones: properties of a JSON Schema.
-    Raises HarnessError naming the file and the key for a key that is unknown or has another value.
+    ``keys`` are those of its kind. Raises HarnessError naming the file and the key for a key that
+    is unknown or has another value.
     """
 
-    def __init__(self, path: Path, content: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, content: Mapping[str, Any] | CommonKeys, keys: type[CommonKeys]
+    ) -> None:
         self.path = path
-        self.content = checked(path, content, {"properties": COMMON | dict(own)})
+        self.content = checked(path, content, keys).model_dump(exclude_none=True)
+        """What it says, with defaults; what it leaves out and has no default is not there."""
         self.name: str = self.content.get("name", path.stem)
         self.classes: tuple[str, ...] = tuple(self.content.get("classes", ()))
         size = self.content.get("resize")

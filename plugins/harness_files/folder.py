@@ -14,22 +14,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness import Dataset, Splits
 from harness.patches import Files, FileSplit, list_files
-from harness_files.description import PARTS, TEXT, Description
-
-OWN = dict.fromkeys(("folder", *PARTS), TEXT)
+from harness_files.description import PARTS, CommonKeys, Description
 
 
-def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
+class FolderKeys(CommonKeys):
+    """What a TOML file of this kind may say."""
+
+    folder: str | None = Field(None, description="patches to cross-validate, instead of the parts")
+    train: str | None = Field(None, description="a folder, or a zip, with a folder for each class")
+    validation: str | None = Field(None, description="the same, of patches to select on")
+    test: str | None = Field(None, description="the same, of test patches")
+
+
+def keys() -> type[FolderKeys]:
+    """The class of its keys."""
+    return FolderKeys
+
+
+def read(path: Path, content: Mapping[str, Any] | FolderKeys) -> list[Dataset]:
     """The dataset that a file describes."""
-    description = Description(path, content, OWN)
-    content = description.content
+    description = Description(path, content, FolderKeys)
+    said = description.content
     description.check_parts("folder")
     places = {
-        "all" if part == "folder" else part: description.beside(content[part])
-        for part in OWN
-        if part in content
+        "all" if part == "folder" else part: description.beside(said[part])
+        for part in ("folder", *PARTS)
+        if part in said
     }
     absent = [str(place) for place in places.values() if not place.exists()]
     missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""

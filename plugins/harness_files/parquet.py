@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from harness import Dataset, HarnessError, Splits, files
 from harness.classes import missing_label
@@ -33,14 +34,11 @@ from harness.names import alike, folded, quoted
 from harness.patches import DECODED, decode
 from harness.progress import progress
 from harness_files import shards
-from harness_files.description import PARTS, TEXT, Description
+from harness_files.description import PARTS, CommonKeys, Description
 
 if TYPE_CHECKING:
     from harness.types import Indices
 
-OWN = dict.fromkeys(("files", *PARTS), TEXT) | {
-    name: TEXT | {"default": name} for name in ("image", "label")
-}
 BATCH = 64
 """Rows that are read at a time."""
 EMBEDDED = (
@@ -52,15 +50,29 @@ _LOCK = Lock()
 """So that of several threads one makes the copy."""
 
 
-def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
+class ParquetKeys(CommonKeys):
+    """What a TOML file of this kind may say."""
+
+    files: str | None = Field(None, description="patches to cross-validate, instead of the parts")
+    train: str | None = Field(None, description="a file, or several: train-*.parquet")
+    validation: str | None = Field(None, description="the same, of patches to select on")
+    test: str | None = Field(None, description="the same, of test patches")
+    image: str = Field("image", description="column of the images")
+    label: str = Field("label", description="column of the classes")
+
+
+def keys() -> type[ParquetKeys]:
+    """The class of its keys."""
+    return ParquetKeys
+
+
+def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
     """The dataset that a file describes."""
-    description = Description(path, content, OWN)
-    content = description.content
+    description = Description(path, content, ParquetKeys)
+    said = description.content
     description.check_parts("files")
     patterns = {
-        "all" if part == "files" else part: content[part]
-        for part in ("files", *PARTS)
-        if part in content
+        "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
     }
     found = {part: _matching(path.parent, pattern) for part, pattern in patterns.items()}
     missing, classes = "", description.classes
@@ -69,15 +81,15 @@ def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
         missing = f"no {' and no '.join(absent)} in {path.parent}; correct the paths in {path}"
     elif not _installed():
         missing = "needs pyarrow: pip install 'histo-harness[parquet]'"
-    columns = content["image"], content["label"]
+    columns = said["image"], said["label"]
     labels: dict[Path, list[Any]] = {}
     left_out: dict[str, str] = {}
     if not missing:
         description.check_apart(found)
         left_out = {
-            part: said
+            part: why
             for part, paths in found.items()
-            if (said := shards.check_whole(paths, patterns[part]))
+            if (why := shards.check_whole(paths, patterns[part]))
         }
         labels = {path: _labels(path, *columns) for paths in found.values() for path in paths}
         shards.check_different(path for path, values in labels.items() if values)

@@ -20,20 +20,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from harness import Dataset, HarnessError, Splits, files
 from harness.names import folded, quoted
 from harness.patches import Files, FileSplit, check_suffix, read_file
 from harness.registry import suggest
-from harness_files.description import PARTS, TEXT, Description
+from harness.toml_keys import MustBe
+from harness_files.description import PARTS, CommonKeys, Description
 
 REQUIRED, OPTIONAL = ("path", "label"), ("group", "split")
-OWN = {
-    "table": TEXT,
-    "folder": TEXT | {"default": "."},
-    "patches": {"type": "array", "description": "a list of [[patches]]"},
-} | dict.fromkeys(REQUIRED + OPTIONAL, TEXT)
+
+
+class TableKeys(CommonKeys):
+    """What a TOML file of this kind may say."""
+
+    table: str | None = Field(None, description="a .csv file, or a .tsv file with tabs")
+    folder: str = Field(".", description="what the paths in the table are relative to")
+    patches: Annotated[list[Any] | None, MustBe("a list of [[patches]]")] = Field(
+        None, description="tables with the fields of a row, instead of table"
+    )
+    path: str | None = Field(None, description="column of the paths; path by default")
+    label: str | None = Field(None, description="column of the classes; label by default")
+    group: str | None = Field(None, description="column of the patients or slides, if any")
+    split: str | None = Field(None, description="column that says train, validation or test")
+
+
+def keys() -> type[TableKeys]:
+    """The class of its keys."""
+    return TableKeys
 
 
 @dataclass(frozen=True)
@@ -47,14 +64,14 @@ class Row:
     split: str | None
 
 
-def read(path: Path, content: Mapping[str, Any]) -> list[Dataset]:
+def read(path: Path, content: Mapping[str, Any] | TableKeys) -> list[Dataset]:
     """The dataset that a file describes."""
-    description = Description(path, content, OWN)
-    content = description.content
-    if ("table" in content) == ("patches" in content):
+    description = Description(path, content, TableKeys)
+    said = description.content
+    if ("table" in said) == ("patches" in said):
         raise description.error('give either table = "FILE.csv" or [[patches]]')
-    folder = description.beside(content["folder"])
-    table = description.beside(content["table"]) if "table" in content else path
+    folder = description.beside(said["folder"])
+    table = description.beside(said["table"]) if "table" in said else path
     absent = [str(place) for place in (table, folder) if not place.exists()]
     missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""
     rows = [] if missing else _rows(description, folder, table)

@@ -23,7 +23,15 @@ from harness import (
 )
 from harness_timm.frozen import head
 from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, canonical, look_up
-from harness_timm.recipe import DEMO, EXECUTION, INSTALL, REQUIRES, SETTINGS, accelerator
+from harness_timm.recipe import (
+    DEMO,
+    EXECUTION,
+    INSTALL,
+    REQUIRES,
+    SETTINGS,
+    accelerator,
+    of_size,
+)
 from harness_timm.weights import find, find_or_random
 
 HEADS = {"linear": "frozen; logistic regression", "knn": "frozen; nearest neighbors"}
@@ -77,7 +85,7 @@ def trained(
         title=title,
         fit=partial(later("harness_timm.train:fit"), network, pool),
         load=_load,
-        settings={**SETTINGS, "image_size": network.input_size},
+        settings={**SETTINGS, "image_size": of_size(network.input_size)},
         execution=EXECUTION,
         # Some of these can take no other size, and none was trained at another.
         demo_settings={**DEMO, "image_size": network.input_size} if network.fixed_size else DEMO,

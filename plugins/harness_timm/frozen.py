@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from harness import Features, InitialWeights, Model, Setting, estimator_model
 from harness_timm.networks import Network
-from harness_timm.recipe import INSTALL, REQUIRES, Recipe, accelerator, torch_device
+from harness_timm.recipe import (
+    EXECUTION,
+    INSTALL,
+    REQUIRES,
+    SETTINGS,
+    Recipe,
+    accelerator,
+    of_size,
+    torch_device,
+)
 from harness_timm.weights import find
 
 if TYPE_CHECKING:
@@ -102,8 +112,14 @@ def head(network: Network, kind: str, name: str, title: str) -> Model:
         estimator=_linear if linear else _nearest,
         features=partial(features, network),
         choices={"C": STRENGTHS} if linear else {"n_neighbors": NEIGHBORS},
-        settings={"image_size": network.input_size, "precision": "float32"},
-        execution={"weights": network.home, "device": "auto"},
+        settings={
+            "image_size": of_size(network.input_size),
+            "precision": SETTINGS["precision"],
+        },
+        execution={
+            "weights": replace(EXECUTION["weights"], default=network.home),
+            "device": EXECUTION["device"],
+        },
         device=lambda settings: accelerator(str(settings["device"])),
         requires=REQUIRES + ((network.package,) if network.package else ()),
         install=INSTALL,

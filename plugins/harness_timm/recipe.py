@@ -5,13 +5,13 @@ The defaults are those of Ignatov and Malivenko, arXiv:2409.11546.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from harness import HarnessError, Setting
+from harness import HarnessError, Option, Setting
+from harness.options import check, defaults
 
 if TYPE_CHECKING:
     import torch
@@ -20,25 +20,39 @@ PRECISIONS = ("float32", "bfloat16")
 REQUIRES = ("torch", "timm", "safetensors", "huggingface_hub")
 INSTALL = "pip install 'histo-harness[torch]'"
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
+SETTINGS: Mapping[str, Option] = MappingProxyType(
     {
-        "epochs": 100,
-        "batch_size": 48,
-        "image_size": 224,
-        "learning_rate": 5e-4,
-        "weight_decay": 1e-6,
-        "step_size": 5,
-        "gamma": 0.75,
-        "precision": "float32",
+        "epochs": Option(100, ge=1, help="passes over the training patches"),
+        # Batch normalization needs two patches to have a variance.
+        "batch_size": Option(48, ge=2, help="patches of a step"),
+        # Below 32 pixels nothing is left after the network's five halvings.
+        "image_size": Option(224, ge=32, help="side, in pixels, that patches are resized to"),
+        "learning_rate": Option(5e-4, gt=0, help="of Adam, in the first epochs"),
+        "weight_decay": Option(1e-6, ge=0, help="of Adam"),
+        "step_size": Option(5, ge=1, help="epochs after which the learning rate is multiplied"),
+        "gamma": Option(0.75, gt=0, le=1, help="by what the learning rate is multiplied"),
+        "precision": Option(
+            "float32",
+            choices=PRECISIONS,
+            help="of activations; weights stay float32, and CUDA does convolutions in TF32",
+        ),
     }
 )
-EXECUTION: Mapping[str, Setting] = MappingProxyType(
+EXECUTION: Mapping[str, Option] = MappingProxyType(
     {
-        "weights": "hub",  # the key of a result has the digest of the weights that this leads to
-        "device": "auto",
-        "workers": 0,
+        # The key of a result has the digest of the weights that this leads to.
+        "weights": Option("hub", help="hub, random or the path of a .safetensors file"),
+        "device": Option("auto", help="auto, cpu, cuda or cuda:N"),
+        "workers": Option(0, ge=0, help="threads that read patches, 0 for one per core"),
     }
 )
+
+
+def of_size(pixels: int) -> Option:
+    """The setting ``image_size`` of a network that takes patches of this size."""
+    return replace(SETTINGS["image_size"], default=pixels)
+
+
 DEMO: Mapping[str, Setting] = MappingProxyType({"epochs": 8, "batch_size": 16, "image_size": 64})
 """For a few hundred patches on a laptop's processor."""
 
@@ -73,27 +87,12 @@ class Recipe:
         Raises HarnessError naming the setting and what it may be. Whether the device is there is
         ``torch_device``'s to say.
         """
-        given: dict[str, Any] = {**SETTINGS, **EXECUTION, **settings}
+        options = {**SETTINGS, **EXECUTION}
+        given: dict[str, Any] = {**defaults(options), **settings}
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
-            raise HarnessError(
-                f"unknown setting {min(unknown)!r}; there is {', '.join([*SETTINGS, *EXECUTION])}"
-            )
-        _check_whole(given, "epochs", 1)
-        # Batch normalization needs two patches to have a variance.
-        _check_whole(given, "batch_size", 2)
-        # Below 32 pixels nothing is left after the network's five halvings.
-        _check_whole(given, "image_size", 32)
-        _check_whole(given, "step_size", 1)
-        _check_whole(given, "workers", 0)
-        _check_number(given, "learning_rate", "above 0", lambda x: x > 0)
-        _check_number(given, "weight_decay", "0 or above", lambda x: x >= 0)
-        _check_number(given, "gamma", "above 0 and at most 1", lambda x: 0 < x <= 1)
-        if given["precision"] not in PRECISIONS:
-            raise _wrong(given, "precision", " or ".join(PRECISIONS))
-        for name in ("weights", "device"):
-            if not isinstance(given[name], str) or not given[name]:
-                raise _wrong(given, name, "a text")
+            raise HarnessError(f"unknown setting {min(unknown)!r}; there is {', '.join(options)}")
+        check(options, given)
         return cls(**given)
 
     def rate(self, epoch: int) -> float:
@@ -127,20 +126,3 @@ def accelerator(name: str) -> str:
     import torch
 
     return str(torch.cuda.get_device_name(device))
-
-
-def _check_whole(given: Mapping[str, Any], name: str, least: int) -> None:
-    value = given[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _wrong(given, name, f"a whole number, at least {least}")
-
-
-def _check_number(given: Mapping[str, Any], name: str, allowed: str, ok: Any) -> None:
-    value = given[name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not ok(value):
-        raise _wrong(given, name, f"a number, {allowed}")
-
-
-def _wrong(given: Mapping[str, Any], name: str, allowed: str) -> HarnessError:
-    return HarnessError(f"setting {name}={given[name]}: must be {allowed}")

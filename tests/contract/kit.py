@@ -10,14 +10,18 @@ import numpy as np
 
 from harness import (
     Column,
+    Command,
     Dataset,
     DatasetProbe,
     DerivedModel,
+    Event,
+    Executor,
     Fault,
     Features,
     Figure,
     Finding,
     HarnessError,
+    Metric,
     Model,
     ModelFamily,
     ModelProbe,
@@ -25,6 +29,7 @@ from harness import (
     Phantom,
     PublishedResult,
     Reader,
+    Report,
     Splits,
     four_views,
     hookimpl,
@@ -314,3 +319,75 @@ def read(path, content):
 @hookimpl
 def harness_readers():
     return [Reader(name="kit-folder", title="A folder", read=read)]
+
+
+def sure(given):
+    if given.probabilities is None:
+        return None
+    return given.mean(given.probabilities.max(axis=1))
+
+
+@hookimpl
+def harness_metrics():
+    return [Metric(name="kit-sure", title="Confidence", value=sure)]
+
+
+def write(board, folder):
+    path = folder / f"{board.dataset['name']}-kit.txt"
+    path.write_text(str(len(board.rows)))
+    return [path]
+
+
+@hookimpl
+def harness_reports():
+    return [Report(name="kit-count", title="How many rows", write=write)]
+
+
+def add_arguments(parser):
+    parser.add_argument("--rows", help="how many")
+
+
+def run(session, options):
+    print(options.rows)
+    return 0
+
+
+@hookimpl
+def harness_commands():
+    return [Command(name="kit-rows", title="Say", run=run, add_arguments=add_arguments)]
+
+
+class Here:
+    """Computes in this process."""
+
+    def __init__(self, session, options):
+        self.session, self.events = session, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    @property
+    def has_room(self):
+        return not self.events
+
+    def estimate(self, job):
+        return None
+
+    def submit(self, group):
+        from harness import jobs
+
+        answers = jobs.run(self.session.as_json(), [job.as_json() for job in group])
+        for job, answer in zip(group, answers, strict=True):
+            self.events.append(Event(group, job, jobs.problem(self.session, answer)))
+        self.events.append(Event(group))
+
+    def next(self, seconds):
+        return self.events.pop(0) if self.events else None
+
+
+@hookimpl
+def harness_executors():
+    return [Executor(name="kit-here", title="This process", start=Here)]

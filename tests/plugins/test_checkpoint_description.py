@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from harness import HarnessError, UnavailableError
 from harness_checkpoint import read
-from harness_checkpoint.description import INPUT, KEYS, WEIGHTS, describe, sources
+from harness_checkpoint.description import (
+    CheckpointKeys,
+    InputKeys,
+    WeightsKeys,
+    describe,
+    sources,
+)
 
 TEXT = """
 kind = "torch-checkpoint"
@@ -163,17 +169,22 @@ def test_a_mistake_is_told_with_the_file_and_the_key(file, old, new, message):
     assert "\n" not in str(caught.value)
 
 
+INNER = [*InputKeys.model_fields, *WeightsKeys.model_fields, "x"]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*INPUT, *WEIGHTS, "x"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(INNER),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.sampled_from([*KEYS, "other"]), VALUES))
+@given(st.dictionaries(st.sampled_from([*CheckpointKeys.model_fields, "other"]), VALUES))
 def test_whatever_a_file_says_is_described_or_refused(changes):
     path = Path("/nowhere/mine.toml")
     refused = ""

@@ -10,6 +10,7 @@ import pytest
 
 import harness_timm
 from harness import HarnessError
+from harness.options import defaults
 from harness_timm.recipe import DEMO, EXECUTION, SETTINGS, Recipe, torch_device
 
 
@@ -65,7 +66,7 @@ def test_no_torch_before_a_fit(code, tmp_path):
 
 def test_defaults_and_demo_settings_are_valid():
     recipe = Recipe.of({})
-    assert vars(recipe) == {**SETTINGS, **EXECUTION}
+    assert vars(recipe) == defaults({**SETTINGS, **EXECUTION})
     assert Recipe.of(DEMO).epochs == DEMO["epochs"]
 
 
@@ -84,7 +85,7 @@ def test_defaults_and_demo_settings_are_valid():
         ("learning_rate", float("nan"), "above 0"),
         ("learning_rate", float("inf"), "above 0"),
         ("learning_rate", "fast", "a number"),
-        ("weight_decay", -1e-6, "0 or above"),
+        ("weight_decay", -1e-6, "at least 0"),
         ("gamma", 0.0, "above 0 and at most 1"),
         ("gamma", 1.1, "above 0 and at most 1"),
         ("precision", "float16", "float32 or bfloat16"),

@@ -17,6 +17,7 @@ import numpy as np
 
 from harness import (
     Column,
+    Command,
     Dataset,
     DatasetProbe,
     DerivedModel,
@@ -389,6 +390,15 @@ def harness_published_results():
             **common,
         ),
     ]
+
+
+@hookimpl
+def harness_commands():
+    def run(session, options):
+        print(", ".join(session.registry.datasets))
+        return 0
+
+    return [Command(name="toy-datasets", title="Name all datasets", run=run)]
 
 
 @hookimpl

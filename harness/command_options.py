@@ -10,9 +10,12 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.statistics.equivalence import MARGIN
+
+if TYPE_CHECKING:
+    from harness.types import Command
 
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
@@ -174,6 +177,12 @@ def tables(parser: argparse.ArgumentParser) -> None:
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
+    several(
+        parser,
+        "--report",
+        "write only this report, such as csv, and no other page; several times: these (default: "
+        "all; see harness list reports)",
+    )
 
 
 def computing(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +193,13 @@ def computing(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="compute with N processes at once, each with its share of cores and GPUs (default: 1; "
         "calibrate: one for each core)",
+    )
+    parser.add_argument(
+        "--executor",
+        default="local",
+        metavar="NAME",
+        help="what computes: local, the processes of this machine (default), or an executor of a "
+        "plugin; see harness list executors",
     )
 
 
@@ -223,6 +239,19 @@ def several(parser: Any, option: str, about: str, **more: Any) -> None:
     """An option that names one of several things, and may be given several times."""
     more = {"metavar": "NAME", **more}
     parser.add_argument(option, action="append", default=[], help=about, **more)
+
+
+def parser_for(command: Command) -> argparse.ArgumentParser:
+    """The parser of a command that a plugin adds. Raises what its ``add_arguments`` raises."""
+    parser = argparse.ArgumentParser(
+        prog=f"harness {command.name}", description=command.title, allow_abbrev=False
+    )
+    store(parser)
+    data(parser)
+    plugins(parser)
+    messages(parser, first=True)
+    command.add_arguments(parser)
+    return parser
 
 
 def path(text: str) -> Path:

@@ -1,0 +1,9 @@
+"""Names that plugins may not give to what they offer."""
+
+COMMANDS = (
+    *("run", "audit", "calibrate", "list", "plugins", "check", "new-plugin", "leaderboard"),
+    *("results", "store", "compare", "contrast", "data"),
+)
+"""The commands of the harness itself."""
+COLUMN_SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")
+"""Sets of columns of the leaderboard."""

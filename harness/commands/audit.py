@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.types import Dataset
 
 NAME = "audit"
-HELP = "ask of a dataset what color, compression and clipping reveal about the class"
+HELP = "measure what color, compression and clipping reveal about the class"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -140,7 +140,7 @@ def results(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def judged(parser: argparse.ArgumentParser) -> None:
+def judged(parser: Any) -> None:
     """How differences are judged."""
     parser.add_argument(
         "--design-effect",
@@ -162,8 +162,8 @@ def judged(parser: argparse.ArgumentParser) -> None:
 
 def tables(parser: argparse.ArgumentParser) -> None:
     """What leaderboards show."""
-    judged(parser)
-    parser.add_argument(
+    group = parser.add_argument_group("tables")
+    group.add_argument(
         "--columns",
         type=lambda text: tuple(filter(None, text.split(","))),
         default=("default",),
@@ -171,28 +171,29 @@ def tables(parser: argparse.ArgumentParser) -> None:
         help="columns of the tables: sets (default, figures, calibration, published, seeds, run, "
         "probes, all) and single columns, such as macro_f1",
     )
-    parser.add_argument(
+    group.add_argument(
         "--temperature",
         action="store_true",
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
     several(
-        parser,
+        group,
         "--report",
         "write only this report, such as csv, and no other page; several times: these (default: "
         "all; see harness list reports)",
     )
+    judged(group)
 
 
-def computing(parser: argparse.ArgumentParser) -> None:
+def computing(parser: argparse.ArgumentParser, default: str = "1") -> None:
     """How results are computed."""
     parser.add_argument(
         "--jobs",
         type=positive,
         metavar="N",
-        help="compute with N processes at once, each with its share of cores and GPUs (default: 1; "
-        "calibrate: one for each core)",
+        help="compute with N processes at once, each with its share of cores and GPUs "
+        f"(default: {default})",
     )
     parser.add_argument(
         "--executor",
@@ -205,25 +206,26 @@ def computing(parser: argparse.ArgumentParser) -> None:
 
 def fitting(parser: argparse.ArgumentParser) -> None:
     """How models are trained."""
-    parser.add_argument("--seed", type=seed, default=0, help="seed of fits and held-out parts")
-    parser.add_argument(
+    group = parser.add_argument_group("training")
+    group.add_argument("--seed", type=seed, default=0, help="seed of fits and held-out parts")
+    group.add_argument(
         "--seeds",
         type=positive,
         default=1,
         metavar="N",
         help="train N times, with the seeds from --seed on (default: 1)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--protocol",
         choices=["held-out", "published"],
         default="held-out",
         help="choose checkpoints on a held-out part of the training patches (default), or on the "
         "test patches as published",
     )
-    settings(parser, "epochs=5")
+    settings(group, "epochs=5")
 
 
-def settings(parser: argparse.ArgumentParser, example: str) -> None:
+def settings(parser: Any, example: str) -> None:
     """Settings of models."""
     parser.add_argument(
         "--set",

@@ -41,7 +41,7 @@ def make_once(
         with locked(lock, protects=protects) as alone:
             if why := _fault(path, made_of):
                 if path.exists():
-                    log.info(f"{path}: {why}; it is made anew")
+                    log.info(f"{path}: {why}; it is made again")
                 _make(path, size, write, made_of, alone)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

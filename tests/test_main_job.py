@@ -686,7 +686,7 @@ def test_list_shows_everything_and_whether_it_can_run(toy):
         "toy-share",
         "a toy paper, Table 1",
         "toy (toy-harness 1.0)",
-        "harness data get nct-crc-he",
+        "`harness data get NAME` downloads a dataset that is not there",
     ):
         assert line in output, line
 

@@ -19,7 +19,7 @@ from harness.commands.common import (
 )
 
 NAME = "audit"
-HELP = "ask of a dataset what color, compression and clipping reveal about the class"
+HELP = "measure what color, compression and clipping reveal about the class"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.data(parser)
     shared.results(parser)
-    shared.computing(parser)
+    shared.computing(parser, "one for each core")
     shared.plugins(parser)
 
 

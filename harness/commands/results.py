@@ -64,7 +64,7 @@ def list_results(options: argparse.Namespace) -> int:
         found, items, datasets=options.dataset, models=options.model, failed=options.failed
     )
     if not chosen:
-        print("Nothing is stored." if not found else "No stored result is like that.")
+        print("Nothing is stored." if not found else "No stored result matches.")
         return OK
     print_table(*report.cells(results.table(chosen)), details=results.DETAILS)
     return OK
@@ -97,7 +97,7 @@ def remove_results(options: argparse.Namespace) -> int:
             digests=options.digests,
         )
         if not chosen:
-            print("No stored result is like that; nothing is removed.")
+            print("No stored result matches; nothing is removed.")
             return OK
         gone = results.to_remove(chosen, items)
         named = {item.folder for row in chosen for item in row.items}

@@ -62,10 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let each epoch predict the test patches as well, and compute how much choosing the "
         "epoch on them would have added to the accuracy",
     )
-    shared.fitting(parser)
-    shared.computing(parser)
     shared.data(parser)
     shared.results(parser)
+    shared.computing(parser)
+    shared.fitting(parser)
     shared.tables(parser)
     shared.plugins(parser)
 

@@ -72,5 +72,5 @@ def proved(path: Path) -> bool:
     """Whether there is a checkpoint to go on from; says so if it is damaged."""
     why = checkpoints.damage(path)
     if why and path.exists():
-        log.info(f"{path}: {why}; it is thrown away, and that part is computed again")
+        log.info(f"{path}: {why}; it is discarded, and that part is computed again")
     return not why

@@ -81,7 +81,7 @@ def tint(finding: Finding) -> Picture:
             axes.errorbar(x, row["tint"], row["tint: SD"], fmt="o", color=SPLITS[split], capsize=3)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("optical density off the\nplane of the two stains")
-    axes.set_title("Tint that no mixture of two stains makes (mean ± SD of patches)", fontsize=10)
+    axes.set_title("Color cast not explained by H&E stains (mean ± SD of patches)", fontsize=10)
     _class_axis(axes, rows)
     return picture
 

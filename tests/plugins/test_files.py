@@ -726,7 +726,7 @@ def test_a_damaged_copy_is_made_anew(tmp_path, damage, capsys, console):
     assert (splits(path).test.read(range(9)) == expected).all()
     said = capsys.readouterr().err
     assert f"{copy}: is damaged (" in said
-    assert "it is made anew" in said
+    assert "it is made again" in said
 
 
 def test_a_copy_of_a_parquet_file_that_was_written_since_is_made_anew(tmp_path, capsys, console):

@@ -1,4 +1,4 @@
-"""Color: what it says of the class, and how much of it no mixture of two stains explains."""
+"""Color: how well it predicts the class, and how much of it the stains do not explain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def measure(audit: Audit) -> Finding:
         rows=tuple(_quartiles(audit)),
     )
     color = by_histogram[0] if by_histogram else None
-    text = f"tint that no mixture of two stains makes {sentence(score)}"
+    text = f"color cast not explained by H&E stains {sentence(score)}"
     if reading is not None:
         text += f" and differs between classes by {rounded(reading, 3)} OD" + (
             "" if counting else ", too little to count"

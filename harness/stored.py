@@ -20,6 +20,7 @@ import numpy as np
 
 from harness import digests
 from harness.errors import HarnessError
+from harness.recent import Recent
 
 RECORD = "record.json"
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -31,7 +32,7 @@ LONGEST_NAME = 180
 Record = dict[str, Any]
 """What is written beside a result: its provenance."""
 
-_records: dict[str, tuple[int, int, Record]] = {}
+_records: Recent[tuple[int, int, Record]] = Recent(10_000)  # about 10 kB each
 """By path: size, time of the last change in ns, and content, of the records this process read."""
 
 

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.recent import Recent
+
 SEAL = "sha256"
 """The field of a sealed JSON object that holds the digest of the rest."""
 
-_known: dict[str, tuple[int, int, str]] = {}
+_known: Recent[tuple[int, int, str]] = Recent(100_000)
 """By path: size, time of the last change in ns, and digest, of the files this process has read."""
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from harness import digests, keys
 from harness.errors import HarnessError
+from harness.recent import Recent
 
 RECORD = "record.json"
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -50,7 +51,7 @@ class Part:
 Place = Path | Part
 """Where a result is: a folder of its own, or a part of one."""
 
-_records: dict[str, tuple[int, int, Record]] = {}
+_records: Recent[tuple[int, int, Record]] = Recent(10_000)  # about 10 kB each
 """By path: size, time of the last change in ns, and content, of the records this process read."""
 
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness import Dataset, HarnessError, Splits
+import harness
+from harness import Dataset, HarnessError, Splits, contrast_text
 from harness.pairing import pair
 from harness.registry import Datasets, Plugin
 from harness_nct_crc import SAMPLE, TEST, TRAIN, TRAIN_RAW
@@ -60,6 +61,30 @@ def test_the_same_patches_in_two_versions_one_table(versions):
     assert "| color-histogram |" in page
     assert "| STR " in page
     assert "Everything is in the store" in command(*ARGUMENTS, *models)
+
+
+def test_a_session_contrasts_as_the_command_does(versions):
+    command, n = versions
+    session = harness.Session(command.folder / "runs", command.folder / "data", quiet=True)
+    found = session.contrast("nct-crc-he", "nct-crc-he-nonorm", ["color-histogram", "rgb-means"])
+    assert found.failed == {}
+    assert found.n_train == n - 1
+    command(*ARGUMENTS, "--model", "color-histogram", "--model", "rgb-means")
+    (path,) = pages(command.folder)
+    kept = json.loads(path.read_text(encoding="utf-8"))["models"]
+    for model, compared in found.compared.items():
+        assert compared.difference.value == kept[model]["differences"]["accuracy"]["value"]
+        assert found.p_values[model] >= compared.p
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    shown = found._repr_html_()
+    assert contrast_text.about(found) in page
+    assert contrast_text.about(found).replace("'", "&#x27;")[:200] in shown
+    assert shown.count("<table") == 2
+    assert "notes" not in shown, "a column without a word"
+    pytest.importorskip("pandas")
+    frame = found.to_dataframe().set_index("model")
+    gaps = frame["nct-crc-he"] - frame["nct-crc-he-nonorm"]
+    assert np.allclose(gaps, frame["difference"])
 
 
 def test_a_version_that_loses_no_patch_shares_its_results_with_other_runs(versions):

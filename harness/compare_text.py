@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +25,10 @@ def text(compared: Compared, show: Callable[[Table], str] = simple) -> list[str]
     """Paragraphs for a person; ``show`` makes text of tables."""
     lines = [*introduction(compared), show(figures(compared))]
     lines += about_seeds(compared)
-    named = [f"{visible(name)}, only {model}: {ids}" for name, model, ids in examples(compared)]
+    named = [
+        f"{visible(name)}, only {model}: {some(ids, '--json')}"
+        for name, model, ids in only_right(compared)
+    ]
     return [*lines, show(patches(compared)), "\n".join(named)]
 
 
@@ -58,15 +61,21 @@ def introduction(compared: Compared) -> list[str]:
     return lines
 
 
-def examples(compared: Compared) -> list[tuple[str, str, str]]:
-    """Class, the model that alone is right on some of its patches, and ids of a few of these."""
-    found = []
-    for name, kinds in compared.differing.items():
-        for kind, model in (("one", compared.one.name), ("other", compared.other.name)):
-            if ids := kinds[kind]:
-                more = f" and {len(ids) - SHOWN} more (--json)" if len(ids) > SHOWN else ""
-                found.append((name, model, ", ".join(map(visible, ids[:SHOWN])) + more))
-    return found
+def only_right(compared: Compared) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Class, the model that alone is right on some of its patches, and the ids of these."""
+    names = {"one": compared.one.name, "other": compared.other.name}
+    return [
+        (name, model, kinds[kind])
+        for name, kinds in compared.differing.items()
+        for kind, model in names.items()
+        if kinds[kind]
+    ]
+
+
+def some(ids: Sequence[str], where: str) -> str:
+    """The first ids, and how many more there are; ``where`` says where all are found."""
+    more = f" and {len(ids) - SHOWN} more ({where})" if len(ids) > SHOWN else ""
+    return ", ".join(map(visible, ids[:SHOWN])) + more
 
 
 def verdict(compared: Compared) -> str:

@@ -76,7 +76,14 @@ def html_of_comparison(compared: Compared) -> str:
     """The verdict, the figures, and the classes; what differs patch by patch is folded."""
     first, *rest = compare_text.introduction(compared)
     verdict = compare_text.verdict(compared)
-    headings = ("class", "only right", "patches")
+    named = [
+        (name, model, compare_text.some(ids, "`differing`"))
+        for name, model, ids in compare_text.only_right(compared)
+    ]
+    folded = ""
+    if named:
+        table = _table(("class", "only right", "patches"), named)
+        folded = _folded("Patches that only one gets right", table)
     return _joined(
         _heading(first),
         _paragraph(verdict, bold=True),
@@ -84,9 +91,7 @@ def html_of_comparison(compared: Compared) -> str:
         _of(compare_text.figures(compared)),
         *map(_paragraph, compare_text.about_seeds(compared)),
         _of(compare_text.patches(compared)),
-        _folded(
-            "Patches that only one gets right", _table(headings, compare_text.examples(compared))
-        ),
+        folded,
     )
 
 
@@ -131,14 +136,10 @@ def text_of_audit(audit: DatasetAudit) -> str:
 def html_of_audit(audit: DatasetAudit) -> str:
     """A row for each probe; its figures, tables and pictures are folded."""
     mark = {True: '<b style="color:#e5484d">FLAG</b>', False: "ok", None: "–"}
-    rows = [
-        (_text(probe.name), mark[finding.flag], _text(finding.summary))
-        for probe in audit.probes
-        if (finding := audit.findings[probe.name])
-    ]
-    details = []
+    rows, details = [], []
     for probe in audit.probes:
         finding = audit.findings[probe.name]
+        rows.append((_text(probe.name), mark[finding.flag], _text(finding.summary)))
         items = "".join(f"<li>{_text(show(figure))}</li>" for figure in finding.figures)
         tables = [part for t in finding.tables for part in (_paragraph(t.title), _of(t))]
         pictures = [_picture(name, partial(draw, finding)) for name, draw in probe.plots.items()]

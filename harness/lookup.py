@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,11 +10,10 @@ from harness import predictions
 from harness.errors import HarnessError
 from harness.jobs.dataset import Instance
 from harness.predictions import Run
-from harness.registry import suggest
+from harness.registry import Registry, suggest
 from harness.shown import Patches, PatchPredictions
 from harness.store import Store
 from harness.stored import load_array
-from harness.types import Perturbation
 
 
 def predictions_of(
@@ -24,12 +23,11 @@ def predictions_of(
     seed: int | None,
     perturbation: str,
     level: float | None,
-    perturbations: Mapping[str, Perturbation],
-    versions: Mapping[str, int],
+    registry: Registry,
 ) -> PatchPredictions:
     """What a model predicted for each test patch; see ``Session.predictions``."""
     truth = predictions.ground_truth(store, dataset)
-    run = _run_of(store, dataset, model, seed, perturbations, versions)
+    run = _run_of(store, dataset, model, seed, registry)
     logits = run.logits()
     if perturbation:
         levels = sorted(at for name, at in run.perturbed if name == perturbation)
@@ -52,18 +50,11 @@ def predictions_of(
     )
 
 
-def _run_of(
-    store: Store,
-    dataset: str,
-    model: str,
-    seed: int | None,
-    perturbations: Mapping[str, Perturbation],
-    versions: Mapping[str, int],
-) -> Run:
-    every = predictions.runs(store, dataset, perturbations)
+def _run_of(store: Store, dataset: str, model: str, seed: int | None, registry: Registry) -> Run:
+    every = predictions.runs(store, dataset, registry.perturbations)
     ways = [
         runs
-        for runs in predictions.trainings(every, versions)
+        for runs in predictions.trainings(every, registry.versions)
         if model in (runs[0].record["model"], *(run.record["digest"] for run in runs))
     ]
     if not ways:

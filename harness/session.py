@@ -151,7 +151,7 @@ class Session:
     ) -> dict[str, str]:
         """Compute what the store lacks. Returns what failed, and why; empty when all is well.
 
-        Without ``datasets`` or ``models`` these are all that can run here. ``settings`` are those
+        Without ``datasets`` or ``models`` these are all that are here. ``settings`` are those
         of ``--set``: ``{"epochs": 5}`` for every model that has it, or ``{"MODEL.epochs": 5}``.
         Models predict patches under the ``perturbations``, and under those that the ``probes`` of
         models need; None are all probes. Raises HarnessError when something that is named is not
@@ -165,9 +165,10 @@ class Session:
             raise HarnessError(
                 "audit_selection compares the protocols in one training; leave out protocol"
             )
-        problems: dict[str, Exception] = {}
+        everything = datasets is None and models is None
+        registry, problems = self.registry, dict[str, Exception]()
         request = running.request(
-            self.registry,
+            registry,
             self.data,
             self.time_limit,
             problems,
@@ -184,9 +185,9 @@ class Session:
         failures = running.compute(
             request,
             store,
-            self.registry,
-            self.executor(store),
-            not_run=(lambda label, why: say(f"Not run: {label}: {why}")) if not models else None,
+            registry,
+            self.executor(store, registry),
+            not_run=(lambda label, why: say(f"Not run: {label}: {why}")) if everything else None,
         )
         return running.as_text(failures, problems)
 
@@ -247,12 +248,12 @@ class Session:
         """
         from harness import auditing, choose, running
 
-        datasets = choose.datasets(self.registry, [dataset], self.data)
-        names = _several("probes", probes)
+        registry, names = self.registry, _several("probes", probes)
+        datasets = choose.datasets(registry, [dataset], self.data)
         store = self._store()
-        executor = self.executor(store)
+        executor = self.executor(store, registry)
         found, failures = auditing.audit(
-            self.registry, store, datasets, self.data, names, executor, self.time_limit
+            registry, store, datasets, self.data, names, executor, self.time_limit
         )
         failed = running.as_text(failures)
         if not found:
@@ -281,8 +282,9 @@ class Session:
         from harness import contrasting
 
         _check_protocol(protocol)
+        registry = self.registry
         request = contrasting.request(
-            self.registry,
+            registry,
             self.data,
             self.time_limit,
             one,
@@ -293,7 +295,8 @@ class Session:
             protocol=protocol,
         )
         store = self._store()
-        found, _ = contrasting.compute(request, self.registry, store, self.executor(store))
+        executor = self.executor(store, registry)
+        found, _ = contrasting.compute(request, registry, store, executor)
         if not found.compared:
             why = "; ".join(f"{label}: {text}" for label, text in found.failed.items())
             raise HarnessError(f"contrast: nothing to compare: {why}")
@@ -322,8 +325,7 @@ class Session:
             seed,
             perturbation,
             level,
-            self.registry.perturbations,
-            self.registry.versions,
+            self.registry,
         )
 
     @_quietly

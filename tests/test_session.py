@@ -11,6 +11,7 @@ import pytest
 import harness
 from harness import HarnessError, digests, stored
 from harness.recent import Recent
+from harness.shown import Patches
 
 pytestmark = pytest.mark.once
 
@@ -87,6 +88,13 @@ def test_patches_say_what_was_predicted(session):
     guess = found.classes[found.predicted[at]]
     assert patches.predicted[0] == guess != patches.labels[0]
     assert f"{patches.labels[0]}, predicted {guess}" in patches._repr_html_()
+
+
+def test_names_are_shown_as_they_are():
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    shown = Patches(images, ("<b>/a&b",), ("<i>",), ("<s>",))._repr_html_()
+    assert "&lt;i&gt;, predicted &lt;s&gt;</b><br>&lt;b&gt;/a&amp;b<" in shown
+    assert "<i>" not in shown
 
 
 def test_two_models_are_compared(session):

@@ -2,22 +2,22 @@
 
     from typing import Annotated
     from pydantic import Field
-    from harness.toml_keys import Keys, MustBe, checked
+    from harness.toml_keys import Keys, MustBe, Number
 
     class Mine(Keys):
         size: int = Field(224, ge=1, description="side, in pixels, that patches are resized to")
         mean: Annotated[list[Number], MustBe("three numbers")] = Field(min_length=3, max_length=3)
 
-``Mine`` goes into ``Reader.keys``, and an object of it to ``Reader.read``. Whoever declares keys
-loads pydantic, which takes a good part of a second: do that in a module that is imported only when
-a file is read, and name it with ``harness.later``.
+``Reader.keys`` is a function that returns the class, and ``Reader.read`` gets an object of it.
+Declaring keys loads pydantic, which takes a good part of a second: do that in a module that is
+imported only when a file is read, and name it with ``harness.later``, or within the function.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -59,19 +59,14 @@ def _some_text(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        for part in value.values():
+    if isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
             _plain(part)
-    elif isinstance(value, list):
-        for part in value:
-            _plain(part)
-    elif not isinstance(value, str | bool | int | float) or not math.isfinite(_size(value)):
+    elif not isinstance(value, str | int | float) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
         raise ValueError("is no text, number, list or table")
     return value
-
-
-def _size(value: str | bool | int | float) -> float:
-    return value if isinstance(value, float) else 0.0
 
 
 def _different(values: list[str]) -> list[str]:
@@ -114,11 +109,20 @@ def _said(error: ValidationError, given: Mapping[str, Any], keys: type[Keys]) ->
     """The first mistake: a key that there is not, then one that is lacking, then a value."""
     order = {"extra_forbidden": 0, "missing": 1}
     first = min(error.errors(), key=lambda one: order.get(one["type"], 2))
-    names, table, field = _place(first["loc"], keys)
+    names, field, table = [], None, keys
+    for part in map(str, first["loc"]):
+        names.append(part)
+        field = table.model_fields.get(part)
+        if (inner := _table(field)) is None:
+            break
+        table = inner
     where = ".".join(names)
-    if first["type"] == "extra_forbidden" and field is None:
+    if field is None and names:
         return f"there is no key {where!r}; {suggest(names[-1], table.model_fields)}"
-    assert field is not None
+    if field is None or (first["type"] == "value_error" and _table(field)):
+        # What a validator of the author says of a whole table.
+        what = first["msg"].removeprefix("Value error, ")
+        return f"{where}: {what}; correct it" if where else f"{what}; correct it"
     if first["type"] == "missing" and len(names) == len(first["loc"]):
         return f"lacks {where}: {words(field)}; add it"
     value: Any = given
@@ -127,27 +131,13 @@ def _said(error: ValidationError, given: Mapping[str, Any], keys: type[Keys]) ->
     return f"{where} = {value!r}: must be {words(field)}; correct it"
 
 
-def _place(
-    loc: Sequence[int | str], keys: type[Keys]
-) -> tuple[list[str], type[Keys], FieldInfo | None]:
-    """The keys that lead to a mistake, the table of the last, and what it is there."""
-    names: list[str] = []
-    table = keys
-    for part in map(str, loc):
-        field = table.model_fields.get(part)
-        names.append(part)
-        inner = _table(field)
-        if inner is None:
-            return names, table, field
-        table, last = inner, table
-        keys = last
-    return names, keys, field
-
-
 def _table(field: FieldInfo | None) -> type[Keys] | None:
     """The keys of a table that is the value of a key; None for another value."""
-    kind = None if field is None else field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Keys) else None
+    if field is not None:
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Keys):
+                return kind
+    return None
 
 
 def words(field: FieldInfo) -> str:

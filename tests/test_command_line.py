@@ -70,7 +70,7 @@ def test_what_there_is_can_be_listed_by_kind_and_as_json(toy):
     found = json.loads(toy("list", "--json"))
     assert [*found] == list(kinds.NAMES)
     assert {"toy", "toy-folds"} < {row["name"] for row in found["datasets"]}
-    assert toy("list", "moddels", code=2).endswith("phantoms, published\n")
+    assert toy("list", "moddels", code=2).endswith(", commands, executors\n")
 
 
 def test_a_model_is_listed_with_its_settings(toy):

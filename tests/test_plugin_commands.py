@@ -48,7 +48,7 @@ def test_it_is_listed_and_has_a_help(write):
     toy = write()
     rows = [row.split() for row in toy("list", "commands", *PLUGIN).splitlines()]
     assert ["first", "Say"] in [row[:2] for row in rows]
-    assert toy("toy-datasets").startswith("nct-crc-he")
+    assert "toy-groups, toy, toy-folds" in toy("toy-datasets")
     output = toy("first", "--help", *PLUGIN)
     assert output.startswith("usage: harness first ")
     assert "--times" in output
@@ -63,7 +63,7 @@ def test_what_the_user_does_wrong_is_one_line(write):
     assert says in toy("firts", "toy", *PLUGIN, code=2)
     assert "no command named 'rum'; did you mean run?" in toy("rum", code=2)
     missing = toy("first", "toy", *PLUGIN, "--store", "none", code=2)
-    assert missing.startswith("harness: error: none")
+    assert missing.startswith("harness: error: --store none: no store there; run ")
     output = write("raise HarnessError('say another')")("first", "toy", *PLUGIN, code=2)
     assert output == "harness: error: say another\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness import HarnessError, Reader
 from harness.plugins import load_plugins
@@ -101,6 +101,32 @@ def test_a_mistake_in_a_table_names_the_way_to_it(text, says):
     with pytest.raises(HarnessError) as caught:
         read(text, Nested)
     assert str(caught.value) == f"mine/model.toml: {says}" or str(caught.value).endswith(says)
+
+
+class Both(Keys):
+    low: int = 0
+    high: int = 1
+
+    @model_validator(mode="after")
+    def ordered(self):
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+class Outer(Keys):
+    both: Both | None = None
+
+
+def test_what_a_validator_says_of_a_table_is_said():
+    with pytest.raises(HarnessError, match=r"^mine/model\.toml: low must be below high;"):
+        read("low = 2", Both)
+    with pytest.raises(HarnessError, match="toml: both: low must be below high; correct it"):
+        read("both.low = 2", Outer)
+    with pytest.raises(HarnessError, match=r"toml: there is no key 'both\.lo'; did you mean low"):
+        read("both.lo = 2", Outer)
+    with pytest.raises(HarnessError, match=r"toml: both\.low = 'x': must be a whole number"):
+        read('both.low = "x"', Outer)
 
 
 def test_a_number_may_be_as_large_as_it_likes():

@@ -254,7 +254,7 @@ def test_tables_are_as_wide_as_the_terminal_and_longer_in_a_pipe(toy):
     code, shown = on_a_terminal(toy, (24, 72), "list", "models", TERM="xterm")
     assert code == 0
     lines = shown.decode().replace("\r", "").splitlines()
-    assert "Columns not shown, as the terminal has 72: plugin." in " ".join(lines)
+    assert "Columns not shown, as the terminal has 72: title; plugin." in " ".join(lines)
     assert max(map(len, lines)) <= 72
     assert "toy (toy-harness 1.0)" in toy("list", "models")
 

@@ -16,11 +16,9 @@ from harness.commands.common import (
     executor_for,
     exit_code,
     leaderboards_folder,
-    print_failures,
-    print_table,
     registry_of,
-    say_written,
 )
+from harness.commands.printing import print_failures, print_table, say_written
 
 if TYPE_CHECKING:
     from harness.plan import Plan

@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 
 from harness.commands import options as shared
-from harness.commands.common import (
-    existing_store,
-    exit_code,
-    print_json,
-    print_parts,
-    registry_of,
-    table_text,
-)
+from harness.commands.common import existing_store, exit_code, registry_of
+from harness.commands.printing import print_json, print_parts, table_text
 from harness.errors import HarnessError
 
 NAME = "compare"

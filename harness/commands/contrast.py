@@ -13,12 +13,9 @@ from harness.commands.common import (
     executor_for,
     exit_code,
     leaderboards_folder,
-    print_failures,
-    print_table,
-    print_text,
     registry_of,
-    say_written,
 )
+from harness.commands.printing import print_failures, print_table, print_text, say_written
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:

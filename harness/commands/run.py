@@ -16,11 +16,8 @@ from harness.commands.common import (
     data_folder,
     executor_for,
     load_registry,
-    print_failures,
-    print_table,
-    print_text,
-    say_written,
 )
+from harness.commands.printing import print_failures, print_table, print_text, say_written
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def _compared_dataset(options: argparse.Namespace) -> str:
     known = existing_store(options).datasets()
     if options.dataset is None and len(known) != 1:
         raise HarnessError(
-            f"compare: say --dataset, one of {', '.join(known)}"
+            f"compare: give --dataset, one of {', '.join(known)}"
             if known
             else f"--store {options.store}: no results there; run harness run --all first"
         )

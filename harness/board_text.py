@@ -16,15 +16,12 @@ from harness.rows import Row
 
 BELOW = ("notes", "reproduced")
 """Columns whose texts, or what follows the first word of them, stand below the table."""
-LATE = (
-    *("initial_weights", "selected_on", "balanced_accuracy", "difference_to_reference"),
-    *("accuracy_sd", "published_accuracy"),
-)
+EARLY = ("initial_weights", "selected_on", "balanced_accuracy", "difference_to_reference")
 """Columns that are left out first where they do not fit; then those of probes, and others."""
+LATE = ("accuracy_sd", "published_accuracy")
+"""Those that are left out after others."""
 NAMED = 3
 """Columns that there was no room for that are named as ``--columns`` takes them."""
-SOURCE = "Data: "
-"""How the sentence begins that says where the data are from, which is on the page alone."""
 FIRST = ("model", "rank", "accuracy")
 """Columns that stay as long as any."""
 
@@ -78,7 +75,6 @@ def paragraphs(
         columns,
         order=[table[name][0] for name in _order(list(table))],
     )
-    kept = [list(table)[number] for number in fitted.kept]
     found = [fitted.text]
     if notes:
         found.append("\n".join(_notes(notes, shown, columns)))
@@ -93,8 +89,7 @@ def paragraphs(
             f"Columns not shown, as the terminal has {columns}: {'; '.join(fitted.left_out)}. "
             f"`--columns {example}` prints {them}; piped to `less -S`, all are printed."
         )
-    *about, _ = formats.about(board, kept)
-    about = [text for text in about if not text.startswith(SOURCE)]
+    about = formats.about(board, brief=True)
     about.append(f"What the columns mean, and where the data are from: {page}")
     return [found[0], *(terminal.wrapped(text, columns) for text in [*found[1:], *about])]
 
@@ -107,8 +102,8 @@ def _model(row: Row) -> str:
 
 def _order(names: Sequence[str]) -> list[str]:
     """The columns of a table from the one that is left out first on."""
-    others = [name for name in reversed(names) if name not in (*FIRST, *LATE)]
-    ordered = (*LATE[:2], *LATE[2:4], *others, *LATE[4:], *reversed(FIRST))
+    others = [name for name in reversed(names) if name not in (*EARLY, *LATE, *FIRST)]
+    ordered = (*EARLY, *others, *LATE, *reversed(FIRST))
     return [name for name in ordered if name in names]
 
 

@@ -69,7 +69,7 @@ def _entries(
     known = store.datasets()
     if dataset is None and len(known) != 1:
         raise HarnessError(
-            f"compare: say --dataset, one of {', '.join(known)}"
+            f"compare: give --dataset, one of {', '.join(known)}"
             if known
             else f"--store {root}: no results there; run harness run --all first"
         )

@@ -53,9 +53,16 @@ def table(board: Board, style: str, names: Sequence[str] | None = None) -> str:
 
 
 def about(
-    board: Board, names: Sequence[str] | None = None, name: Callable[[str], str] = visible
+    board: Board,
+    names: Sequence[str] | None = None,
+    name: Callable[[str], str] = visible,
+    *,
+    brief: bool = False,
 ) -> list[str]:
-    """Sentences that a reader of the table needs. ``name`` escapes texts of others in them."""
+    """Sentences that a reader of the table needs. ``name`` escapes texts of others in them.
+
+    In ``brief``, without where the data are from and what the columns mean.
+    """
     dataset = board.dataset
     how = "a fixed test split"
     if dataset["folds"]:
@@ -73,7 +80,7 @@ def about(
         lines += [f"WARNING: {name(warning)}." for warning in classes.warnings(dataset)]
     lines += [f"WARNING: {name(warning)}." for warning in classes.group_warnings(dataset)]
     lines += map(name, filter(None, [classes.untested(dataset)]))
-    if dataset["source"]:
+    if dataset["source"] and not brief:
         license_ = f" License: {name(dataset['license'])}." if dataset["license"] else ""
         lines.append(f"Data: {name(dataset['source'])}{license_}")
     lines += map(name, _identity(board))
@@ -87,6 +94,8 @@ def about(
             "“Scaled”: the logits of the row above, divided by a temperature that was fitted on "
             "held-out patches. What is predicted, and so rank and accuracy, stays the same."
         )
+    if brief:
+        return lines
     chosen, _ = filled(board, names)
     grouped = board.truth.groups is not None
     said = dict.fromkeys(column.sentence(board.rows, grouped) for column in chosen)

@@ -122,7 +122,7 @@ def measured_row(
     accuracy within which a model reproduces what was published.
     """
     record, dataset = entry.record, truth.described
-    came_fitted = bool(record.get("trained_on"))
+    pretrained = bool(record.get("trained_on"))
     trained_on = predictions.trained_on(record, dataset)
     found = figures.mean([run.figures for run in entry.found])
     accuracies = [run.figures["accuracy"].value for run in entry.found]
@@ -151,7 +151,7 @@ def measured_row(
 
     to_published, to_reference = judged(same, "not published"), judged(reference, "no reference")
     several = len(accuracies) > 1
-    provided = comparability.unverified(dataset, fitted_here=not came_fitted)
+    provided = comparability.unverified(dataset, fitted_here=not pretrained)
     notes = _notes(record, dataset)
     if provided and (to_published.difference or to_reference.difference):
         notes.append(f"not verified that {provided}")
@@ -187,7 +187,7 @@ def measured_row(
         **_fitted_on(records, dataset),
         "n_test": len(truth.labels),
         "test_identity": comparability.identity(dataset, "test"),
-        "train_identity": None if came_fitted else comparability.identity(dataset, "train"),
+        "train_identity": None if pretrained else comparability.identity(dataset, "train"),
         "fit_seconds": sum(
             {
                 part["digest"]: part["seconds"]

@@ -43,8 +43,6 @@ class Fitted:
 
     text: str
     left_out: tuple[str, ...] = ()
-    kept: tuple[int, ...] = ()
-    """Numbers of the columns that are shown."""
 
 
 def fit(
@@ -95,7 +93,7 @@ def fit(
     for row in rows:
         lines += _lines([row[number] for number in kept], widths)
     names = tuple(headings[number] for number in sorted(left_out))
-    return Fitted("\n".join(lines), names, tuple(kept))
+    return Fitted("\n".join(lines), names)
 
 
 def _least(heading: str, cells: Sequence[str]) -> int:

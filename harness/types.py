@@ -186,7 +186,7 @@ class FitContext:
     progress: Callable[..., Any] = lambda items, **_: items
     """``progress(iterable, total=n, label=text)`` shows how far a loop has come."""
     say: Callable[[str], None] = lambda message: None
-    """Print a line for the user."""
+    """Log a message for the user; one that begins with "WARNING: " is a warning."""
 
 
 class Classifier(Protocol):

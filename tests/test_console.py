@@ -222,9 +222,8 @@ def test_a_text_that_is_too_long_is_cut():
     assert one_line("x" * 1000, 20) == "x" * 20 + " ..."
 
 
-@posix
-@pytest.mark.parametrize(("term", "size"), [("xterm", (0, 0)), ("dumb", (24, 1))])
-def test_terminals_without_a_width(toy, term, size):
+def on_a_terminal(command, size, *arguments, **environment):
+    """Exit code and what a terminal of so many lines and columns gets."""
     import fcntl
     import struct
     import termios
@@ -232,9 +231,9 @@ def test_terminals_without_a_width(toy, term, size):
     controller, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     process = subprocess.Popen(
-        toy.arguments(*RUN, "--no-probes"),
-        cwd=toy.folder,
-        env=toy.environment(TERM=term),
+        command.arguments(*arguments),
+        cwd=command.folder,
+        env=command.environment(**environment),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -247,7 +246,24 @@ def test_terminals_without_a_width(toy, term, size):
     except OSError:  # the other end is closed
         pass
     os.close(controller)
-    assert process.wait() == 0, shown
+    return process.wait(), shown
+
+
+@posix
+def test_tables_are_as_wide_as_the_terminal_and_longer_in_a_pipe(toy):
+    code, shown = on_a_terminal(toy, (24, 72), "list", "models", TERM="xterm")
+    assert code == 0
+    lines = shown.decode().replace("\r", "").splitlines()
+    assert "Columns not shown, as the terminal has 72: title; plugin." in " ".join(lines)
+    assert max(map(len, lines)) <= 72
+    assert "toy (toy-harness 1.0)" in toy("list", "models")
+
+
+@posix
+@pytest.mark.parametrize(("term", "size"), [("xterm", (0, 0)), ("dumb", (24, 1))])
+def test_terminals_without_a_width(toy, term, size):
+    code, shown = on_a_terminal(toy, size, *RUN, "--no-probes", TERM=term)
+    assert code == 0, shown
     assert b"Traceback" not in shown
     assert b"toy-mean" in shown
     if term == "dumb":

@@ -268,7 +268,7 @@ BROKEN = {
     "comes fitted, and fits": (
         "def fit_given(train, validation, context):\n",
         "def fit_given(train, validation, context):\n    train.read([0])\n",
-        "model:kit-given:comes-fitted",
+        "model:kit-given:pretrained",
         "fit read training patches 1 times",
     ),
     "a bad setting": (

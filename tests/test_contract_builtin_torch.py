@@ -44,5 +44,5 @@ def test_a_checkpoint(command, tmp_path):
     torch.save({"head.weight": torch.rand(9, 3), "head.bias": torch.rand(9)}, tmp_path / "net.pt")
     output = command("check", "few", "--plugin", "few.toml")
     assert "BROKEN" not in output
-    for promise in ("any-batch", "fresh-process", "own-folder", "comes-fitted", "memory"):
+    for promise in ("any-batch", "fresh-process", "own-folder", "pretrained", "memory"):
         assert f"ok       model:few:{promise}" in output

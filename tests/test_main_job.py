@@ -187,7 +187,7 @@ def test_two_models_are_compared_from_the_store(toy):
     assert names[1] != names[2]
     assert names[0] in toy("compare", names[1], names[2])
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
-    assert "say --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
+    assert "give --dataset, one of toy, toy-folds" in toy("compare", "a", "b", code=2)
 
 
 @pytest.mark.once
@@ -469,7 +469,7 @@ def test_a_record_says_how_the_result_came_about(toy):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run"], "say --all"),
+        (["run"], "give --all"),
         (["run", "--all", "--model", "toy-mean"], "either --all or"),
         (["run", "--model", "toy-meen"], "no model named 'toy-meen'; did you mean toy-mean"),
         (["run", "--dataset", "toi"], "no dataset named 'toi'; did you mean toy"),

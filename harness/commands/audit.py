@@ -11,12 +11,9 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
-    print_failures,
-    print_parts,
-    print_text,
-    say_written,
     session_of,
 )
+from harness.commands.printing import print_failures, print_parts, print_text, say_written
 
 NAME = "audit"
 HELP = "measure what color, compression and clipping reveal about the class"

@@ -152,9 +152,11 @@ def show(
     from harness import board_text, terminal
 
     for board, _ in pages:
+        if not (chosen := rows.of(board)):  # the patterns are about another dataset
+            continue
         page = options.leaderboards / f"{board.dataset['name']}.md"
         parts = board_text.paragraphs(
-            *(board, rows.of(board), options.columns, terminal.width()),
+            *(board, chosen, options.columns, terminal.width()),
             page=page,
             marked=marked,
             store=options.store,

@@ -14,11 +14,9 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
-    print_failures,
-    print_table,
-    say_written,
     session_of,
 )
+from harness.commands.printing import print_failures, print_table, say_written
 
 if TYPE_CHECKING:
     from harness.plan import Plan

@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 
 from harness import command_options as shared
-from harness.commands.common import (
-    exit_code,
-    print_json,
-    print_parts,
-    session_of,
-    table_text,
-)
+from harness.commands.common import exit_code, session_of
+from harness.commands.printing import print_json, print_parts, table_text
 from harness.errors import HarnessError
 
 NAME = "compare"

@@ -11,12 +11,9 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
-    print_failures,
-    print_table,
-    print_text,
-    say_written,
     session_of,
 )
+from harness.commands.printing import print_failures, print_table, print_text, say_written
 
 NAME = "contrast"
 HELP = "train models on two versions of the same patches, and compare the results"

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness import command_options as shared
 from harness.commands import boards
-from harness.commands.common import (
-    FAILED,
-    OK,
-    USAGE,
-    existing_store,
-    exit_code,
-    print_failures,
-    registry_of,
-    say_written,
-)
+from harness.commands.common import FAILED, OK, USAGE, existing_store, exit_code, registry_of
+from harness.commands.printing import print_failures, say_written
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 
 from harness import command_options as shared
-from harness.commands.common import (
-    data_folder,
-    exit_code,
-    print_json,
-    print_left_out,
-    print_table,
-    print_text,
-    registry_of,
-)
+from harness.commands.common import data_folder, exit_code, registry_of
+from harness.commands.printing import print_json, print_left_out, print_table, print_text
 from harness.kinds import NAMES
 
 NAME = "list"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from harness import command_options as shared
-from harness.commands.common import exit_code, print_json, print_table, registry_of
+from harness.commands.common import exit_code, registry_of
+from harness.commands.printing import print_json, print_table
 
 NAME = "plugins"
 HELP = "list what is installed, and what failed to load"

@@ -6,7 +6,8 @@ import argparse
 import logging
 
 from harness import command_options as shared
-from harness.commands.common import OK, existing_store, print_table
+from harness.commands.common import OK, existing_store
+from harness.commands.printing import print_table
 from harness.errors import HarnessError
 
 log = logging.getLogger(__name__)

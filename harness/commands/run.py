@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness import command_options as shared
 from harness.commands import boards
-from harness.commands.common import (
-    BROKEN_PLUGIN,
-    FAILED,
-    OK,
-    data_folder,
-    print_failures,
-    print_table,
-    print_text,
-    say_written,
-    session_of,
-)
+from harness.commands.common import BROKEN_PLUGIN, FAILED, OK, data_folder, session_of
+from harness.commands.printing import print_failures, print_table, print_text, say_written
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -73,9 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compute what the store lacks, then write the leaderboards."""
     if not (options.all or options.dataset or options.model):
-        raise HarnessError("run: say --all, or choose with --dataset and --model; see harness list")
+        raise HarnessError(
+            "run: give --all, or choose with --dataset and --model; see harness list"
+        )
     if options.all and (options.dataset or options.model):
-        raise HarnessError("run: say either --all or --dataset and --model, not both")
+        raise HarnessError("run: give either --all or --dataset and --model, not both")
     if options.audit_selection and options.protocol != "held-out":
         raise HarnessError(
             "run: --audit-selection compares the protocols in one training; leave out --protocol"

@@ -363,7 +363,7 @@ def selects(model: Model, bench: Bench) -> None:
         )
 
 
-def comes_fitted(model: Model, bench: Bench) -> None:
+def pretrained(model: Model, bench: Bench) -> None:
     """With ``trained_on``, ``fit`` reads no patch."""
     fitted(model, bench)
     if not model.trained_on:
@@ -452,7 +452,7 @@ MODEL = (
     resumes,
     reports_epochs,
     selects,
-    comes_fitted,
+    pretrained,
     bad_settings,
     description,
 )

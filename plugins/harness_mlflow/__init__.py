@@ -37,7 +37,7 @@ class Log:
         if find_spec("mlflow") is None:
             raise HarnessError(
                 "MLFLOW_TRACKING_URI is set but mlflow is not installed: "
-                "pip install 'histo-harness[mlflow]', or say --without mlflow"
+                "pip install 'histo-harness[mlflow]', or use --without mlflow"
             )
         # A server out of reach must not hold up a run for the minutes that MLflow would try.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -61,7 +61,7 @@ class Log:
         except Exception as error:
             raise HarnessError(
                 f"MLFLOW_TRACKING_URI is no place where MLflow can log ({str(error)[:300]}); "
-                "correct it (a database needs pip install mlflow), or say --without mlflow"
+                "correct it (a database needs pip install mlflow), or use --without mlflow"
             ) from error
         self.runs: dict[str, str] = {}
         self.failures = 0

@@ -66,7 +66,7 @@ def make(rest: str) -> Model:
     if plus and not kind[:1].isdigit():  # that would be a number such as 1e+5
         heads = " or ".join(f"+{known}" for known in HEADS)
         raise HarnessError(
-            f"timm:{rest}: there is no +{kind}; say {heads}, or neither to fine-tune"
+            f"timm:{rest}: there is no +{kind}; use {heads}, or neither to fine-tune"
         )
     named = canonical(rest)
     return trained(look_up(rest), f"timm:{named}", f"{named} of timm, fine-tuned")

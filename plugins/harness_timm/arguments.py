@@ -51,7 +51,7 @@ def parse(listed: str, name: str) -> dict[str, Any]:
         key, equals, text = (part.strip() for part in argument.partition("="))
         if not (equals and text and key.isidentifier()):
             raise HarnessError(
-                f"timm:{name},{listed}: say timm:{name},ARGUMENT=VALUE; {argument!r} is none"
+                f"timm:{name},{listed}: write timm:{name},ARGUMENT=VALUE; {argument!r} is none"
             )
         if key in found:
             raise HarnessError(f"timm:{name},{listed}: {key} stands there twice; remove one")
@@ -175,7 +175,7 @@ def _value(key: str, text: str) -> Any:
         except ValueError:
             raise ValueError("it is no Python literal; correct it") from None
     if text.lower() in UNCLEAR:
-        raise ValueError("say True or False")
+        raise ValueError("write True or False")
     return _named(key, text)
 
 

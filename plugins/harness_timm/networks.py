@@ -134,7 +134,7 @@ def _on_hub(name: str) -> Network:
 
     repo = name.removeprefix(HUB)
     if repo.count("/") != 1:
-        raise HarnessError(f"timm:{name}: say timm:{HUB}OWNER/NAME")
+        raise HarnessError(f"timm:{name}: write timm:{HUB}OWNER/NAME")
     path = cached_or_downloaded(repo, ("config.json",))
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

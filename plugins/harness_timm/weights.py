@@ -36,7 +36,7 @@ def find(network: Network, weights: str) -> InitialWeights:
     if weights == network.home:
         if not network.repo:
             raise UnavailableError(
-                f"timm:{network.name} has no weights on the Hugging Face hub; say --set "
+                f"timm:{network.name} has no weights on the Hugging Face hub; use --set "
                 "weights=PATH or weights=random"
             )
         try:
@@ -51,7 +51,7 @@ def find(network: Network, weights: str) -> InitialWeights:
     try:
         path = Path(weights).expanduser()
     except RuntimeError as error:  # the home of nobody
-        raise HarnessError(f"setting weights={weights}: {error}; say the whole path") from error
+        raise HarnessError(f"setting weights={weights}: {error}; give the whole path") from error
     if path.suffix != ".safetensors":
         raise HarnessError(
             f"setting weights={weights}: must be {network.home}, random or the path of a "

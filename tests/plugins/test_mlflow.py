@@ -80,7 +80,7 @@ def test_a_server_of_mlflow_that_is_not_there_costs_a_line(toy):
     output = toy(*RUN, "--no-probes", code=1, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
     (line,) = [line for line in output.splitlines() if "WARNING" in line]
     assert "harness_run_started of the plugin mlflow failed: MLFLOW_TRACKING_URI is no" in line
-    assert "or say --without mlflow" in line
+    assert "or use --without mlflow" in line
     assert "author" not in line
     assert "runs/errors/tracker-mlflow.txt" in line
     assert json.loads((toy.folder / "leaderboards/toy.json").read_text())["rows"][0]["rank"] == 1

@@ -98,7 +98,7 @@ def test_names_are_classes_where_an_argument_takes_one(argument, expected):
 @pytest.mark.parametrize(
     ("listed", "says"),
     [
-        ("drop_rate", "say timm:test_vit,ARGUMENT=VALUE; 'drop_rate' is none"),
+        ("drop_rate", "write timm:test_vit,ARGUMENT=VALUE; 'drop_rate' is none"),
         ("drop_rate=", "'drop_rate=' is none"),
         ("=3", "'=3' is none"),
         ("qkv_bias=False,", "'' is none"),
@@ -106,9 +106,9 @@ def test_names_are_classes_where_an_argument_takes_one(argument, expected):
         ("mlp_layer=SwiGluPacked", r"argument mlp_layer=SwiGluPacked: .*did you mean SwiGLUPacked"),
         ("act_layer=torch.nn.Silu", r"argument act_layer=torch\.nn\.Silu: .*did you mean SiLU"),
         ("act_layer=timm.layers.nothing", "has a class nothing"),
-        ("qkv_bias=no", "argument qkv_bias=no: say True or False"),
-        ("qkv_bias=FALSE", "say True or False"),
-        ("qkv_bias=yes", "say True or False"),
+        ("qkv_bias=no", "argument qkv_bias=no: write True or False"),
+        ("qkv_bias=FALSE", "write True or False"),
+        ("qkv_bias=yes", "write True or False"),
         ("depths=(1,2", "it is no Python literal"),
         ("name='a", "it is no Python literal"),
         ("depth=1j", "only numbers, texts, True, False, None"),

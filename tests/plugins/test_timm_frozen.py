@@ -387,9 +387,9 @@ def test_a_repository_that_is_of_no_use_says_why(command, hub):
     [
         ("resnet81", "has no such model; did you mean"),
         ("resnet18.no_such_tag", "has no such model"),
-        ("hf_hub:nobody", "say timm:hf_hub:OWNER/NAME"),
-        ("resnet18+svm", r"there is no \+svm; say \+linear or \+knn"),
-        ("resnet18,drop_rate", "say timm:resnet18,ARGUMENT=VALUE"),
+        ("hf_hub:nobody", "write timm:hf_hub:OWNER/NAME"),
+        ("resnet18+svm", r"there is no \+svm; use \+linear or \+knn"),
+        ("resnet18,drop_rate", "write timm:resnet18,ARGUMENT=VALUE"),
     ],
 )
 def test_a_name_that_timm_does_not_know(name, says):
@@ -423,5 +423,5 @@ def test_a_size_that_a_network_cannot_take_is_named(tmp_path):
 def test_a_network_that_is_not_on_the_hub_says_so():
     from dataclasses import replace
 
-    with pytest.raises(UnavailableError, match="say --set weights=PATH or weights=random"):
+    with pytest.raises(UnavailableError, match="use --set weights=PATH or weights=random"):
         find(replace(look_up(TINY), repo=""), "hub")

@@ -20,7 +20,6 @@ from harness.plan import Plan, is_late, title, together
 from harness.progress import duration
 from harness.registry import Registry
 from harness.store import Store, disk_error
-from harness.stored import forget
 from harness.trackers import Trackers
 
 log = logging.getLogger(__name__)
@@ -98,6 +97,8 @@ class _Execution:
         """Those of them that are not about perturbed patches."""
         self.elsewhere: dict[str, str] = {}
         """Digests of jobs that other runs have claimed, and who."""
+        self.claimed: dict[str, set[str]] = {}
+        """By name of a claim, the digests of the jobs for which this run has it."""
         self.looked = 0.0
         """When these were looked for."""
         self.told_of: set[str] = set()
@@ -233,15 +234,17 @@ class _Execution:
         digest = job.key.digest
         if digest in self.elsewhere and not look:
             return False
+        name = _claim(job)
         try:
-            taken = self.claims.take(digest)
+            taken = self.claims.take(name)
         except HarnessError as error:  # the disk is full, or may not be written to
             self.full = True
             self.failures.setdefault(job.label, Failure(str(error)))
             return False
         if not taken:
-            self.elsewhere[digest] = self.claims.holder(digest) or "another process"
+            self.elsewhere[digest] = self.claims.holder(name) or "another process"
             return False
+        self.claimed.setdefault(name, set()).add(digest)
         self.elsewhere.pop(digest, None)
         for leftover in self.half_written.pop(digest, ()):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -307,7 +310,7 @@ class _Execution:
         """
         found: dict[str, JobSpec] = {}
         for digest in group.damaged:
-            forget(self.store.folder(self.plan.jobs[digest].key))
+            self.store.forget(self.plan.jobs[digest].key)
             self.plan.lacking(self.plan.jobs[digest], self.store, found)
         for digest in found.keys() & self.unfinished:  # another group has found the same
             del found[digest]
@@ -335,7 +338,11 @@ class _Execution:
         self.unfinished.discard(digest)
         self.clean.discard(digest)
         self.elsewhere.pop(digest, None)
-        self.claims.give_up(digest)
+        name = _claim(job)
+        if claimed := self.claimed.get(name):
+            claimed.discard(digest)
+            if not claimed:
+                self.claims.give_up(name)
 
     def fail(self, job: JobSpec, why: Failure, with_row: bool = True) -> None:
         """Remember why a job failed."""
@@ -377,6 +384,12 @@ class _Execution:
         except OSError as error:
             why = Failure(str(disk_error(error, self.store.root)))
             self.failures.setdefault("store", why)
+
+
+def _claim(job: JobSpec) -> str:
+    """What is claimed for a job: its result or, where that is part of a sweep, all that it may be
+    stored with."""
+    return job.key.common().digest if job.key.is_swept else job.key.digest
 
 
 def _has_row(job: JobSpec) -> bool:

@@ -463,8 +463,10 @@ def harness_executors() -> Iterable[Executor]:
 
 
 @hookspec
-def harness_run_started(jobs: tuple[Mapping[str, Any], ...]) -> None:
+def harness_run_started(jobs: tuple[Mapping[str, Any], ...]) -> bool | None:
     """A run is about to start.
+
+    A tracker that returns False has nothing to track, and is told nothing more of this run.
 
     ``jobs`` are the keys of the results that it still has to compute: ``kind``, ``dataset``,
     ``name`` and ``fields``. A hook that raises is reported, and costs nothing else.

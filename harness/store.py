@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ KINDS = (
 """Folders of a store that hold results."""
 CACHES = ("figures", "picture")
 """Those of them that are on no row: made anew from other results when they are gone."""
+MOMENT = 1.0
+"""Seconds for which a sweep that is as it was written is not looked at again for each of its
+results. Whatever is read of it is compared with its digest in any case."""
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Store:
         may be in a sweep whose record is damaged is among them."""
         self._sweeps: dict[Path, _Sweeps] = {}
         """By folder of results."""
+        self._sound: dict[Path, float] = {}
+        """By folder of a sweep, when it was last found to be as it was written."""
         why = store_format.fault(root)
         if not why:
             return
@@ -116,7 +122,7 @@ class Store:
             if look_again:
                 self._read_sweeps(folder, known)
             for part in known.parts.get(key.digest, ()):
-                if _is_sound(part.folder):
+                if self._is_sound(part.folder):
                     return part
         return next(iter(known.parts.get(key.digest, ())), None)
 
@@ -136,6 +142,17 @@ class Store:
             known.names.add(name)
             for number, part in enumerate(keys.parts(key)):
                 known.parts.setdefault(part.digest, []).append(Part(folder / name, number))
+
+    def _is_sound(self, folder: Path) -> bool:
+        """Whether a sweep is as it was written, now or a moment ago."""
+        now = time.monotonic()
+        if now - self._sound.get(folder, -MOMENT) >= MOMENT:
+            try:
+                stored.verify(folder)
+            except DamagedError:
+                return False
+            self._sound[folder] = now
+        return True
 
     def results(self, kind: str, dataset: str, name: str) -> Path:
         """Folder of the results of a kind with a name, such as a model's fits."""
@@ -185,8 +202,8 @@ class Store:
             if folder.name not in known.damaged:
                 held = keys.parts(Key(**stored.read_record(folder)["key"]))
                 wanted = [key.digest for key in held if lasting(key)]
-            if not _is_sound(folder) and all(
-                any(_is_sound(part.folder) for part in known.parts.get(digest, ()))
+            if not self._is_sound(folder) and all(
+                any(self._is_sound(part.folder) for part in known.parts.get(digest, ()))
                 for digest in wanted
             ):
                 self.remove(folder)
@@ -196,9 +213,11 @@ class Store:
 
         Also when it may be in a sweep of which nobody knows what it holds.
         """
-        folder = self.folder(key)
+        place = self.place(key)
+        folder = place.folder if isinstance(place, Part) else place
         if os.path.lexists(folder):
-            stored.verify(folder)
+            if not (isinstance(place, Part) and self._is_sound(folder)):
+                stored.verify(folder)
             return folder
         known = self._sweeps.get(folder.parent)
         if key.is_swept and known and known.damaged:
@@ -300,6 +319,12 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    def forget(self, key: Key) -> None:
+        """Read the files of a result again when they are next asked for."""
+        folder = self.folder(key)
+        stored.forget(folder)
+        self._sound.pop(folder, None)
+
     def half_written(self) -> dict[str, list[Path]]:
         """By digest of a result: what processes have begun to write, some of which are gone."""
         found: dict[str, list[Path]] = {}
@@ -312,6 +337,7 @@ class Store:
         if not os.path.lexists(folder):
             return
         stored.forget(folder)
+        self._sound.pop(folder, None)
         unfinished = self.root / "unfinished"
         unfinished.mkdir(exist_ok=True)
         removed = unfinished / f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
@@ -377,15 +403,6 @@ class Store:
 
     def _current(self, dataset: str) -> Path:
         return self.root / "dataset" / dataset / "current"
-
-
-def _is_sound(folder: Path) -> bool:
-    """Whether a result is as it was written."""
-    try:
-        stored.verify(folder)
-    except DamagedError:
-        return False
-    return True
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -38,12 +38,16 @@ class Trackers:
         self.problems = problems
         """Gets the first failure of each plugin and hook."""
         self.minutes = minutes
+        self.idle: set[object] = set()
+        """Plugins that track nothing of this run."""
 
     def tell(self, hook: str, **facts: Any) -> None:
         """Call a lifecycle hook of each plugin."""
         plugins = self.manager.get_plugins()
         for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
             name = implementation.plugin_name
+            if implementation.plugin in self.idle:
+                continue
             others = plugins - {implementation.plugin}
             try:
                 with (
@@ -51,7 +55,9 @@ class Trackers:
                     contained(),
                     contextlib.redirect_stdout(sys.stderr),
                 ):
-                    self.manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
+                    said = self.manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
+                    if False in said:
+                        self.idle.add(implementation.plugin)
                 if "folder" in facts:
                     _take_away(facts["folder"])
             except KeyboardInterrupt:
@@ -64,7 +70,8 @@ class Trackers:
 
     def tell_stored(self, job: JobSpec) -> None:
         """Tell that a result was stored; of a prediction, also what it comes to."""
-        if not self.manager.hook.harness_result_stored.get_hookimpls():
+        listening = self.manager.hook.harness_result_stored.get_hookimpls()
+        if all(implementation.plugin in self.idle for implementation in listening):
             return
         place = self.store.place(job.key)
         folder = place.folder if isinstance(place, Part) else place

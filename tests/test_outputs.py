@@ -13,7 +13,7 @@ from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import FeatureSplit
 from harness.jobs.fit import EPOCHS, Epochs, predict_all
 from harness.jobs.predict import predict
-from harness.jobs.sums import derive
+from harness.jobs.sums import check_scale
 from harness.outputs import SMALLEST, as_stored, doubt, kind_of
 from harness.predictions import Run
 from harness.splits import Subset
@@ -239,13 +239,12 @@ def test_folds_must_agree_on_what_they_return(tmp_path):
 
 
 def test_a_sum_of_scores_and_logits_is_refused(tmp_path):
-    folders, records = [], []
-    for name, kind in (("svm", "scores"), ("net", "logits")):
-        folder, record = stored(tmp_path, "prediction", name, LOGITS, outputs=kind, terms=1)
-        folders.append(folder)
-        records.append(record)
+    records = [
+        stored(tmp_path, "prediction", name, LOGITS, outputs=kind, terms=1)[1]
+        for name, kind in (("svm", "scores"), ("net", "logits"))
+    ]
     with pytest.raises(HarnessError, match=r"svm are scores and those of net are logits; .*common"):
-        derive(folders, records, tmp_path)
+        check_scale(records)
 
 
 def run_of(root, values, **record):

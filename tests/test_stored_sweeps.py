@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness import keys, results
+from harness.jobs.passes import Logits
 from harness.jobs.spec import JobSpec
 from harness.jobs.sweeps import store_all
 from harness.merging import merge
@@ -30,14 +31,20 @@ def compute(store, levels, broken=(), file="logits.npy", kind="prediction"):
     """Store results as a worker does; returns what went wrong, by level."""
 
     def finish(level):
-        def write(folder):
+        def values():
             if level in broken:
                 raise RuntimeError(f"no {level}")
-            np.save(folder / file, logits(level))
-            about = {"model": "m", "data": "x", "fits": [], "seconds": level}
-            return {**about, "perturbation": "blur", "level": level, "created": f"{level}"}
+            return logits(level)
 
-        return write
+        def about(_):
+            found = {"model": "m", "data": "x", "fits": [], "seconds": level}
+            return {**found, "perturbation": "blur", "level": level, "created": f"{level}"}
+
+        def write(folder):
+            np.save(folder / file, values())
+            return about(None)
+
+        return Logits(values, about) if file == "logits.npy" else write
 
     jobs = [
         JobSpec("prediction", key(level, kind=kind), str(level), inputs={"fits": (FITS,)})

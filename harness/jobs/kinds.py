@@ -10,7 +10,7 @@ from harness.jobs.passes import Finish
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec
 
-KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], list[Finish]]] = {
+KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], Sequence[Finish]]] = {
     "dataset": dataset.compute,
     "features": features.compute,
     "fit": fit.compute,
@@ -23,7 +23,7 @@ KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], list[Finish
 """By kind of job, what computes jobs of one group: a function for each that writes its result."""
 
 
-def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
+def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> Sequence[Finish]:
     """Compute jobs of one group, which are of one kind; ``workspace`` survives a killed run.
 
     Returns for each job a function that writes its result into an empty folder and returns the

@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness import checkpoints
 from harness.errors import HarnessError
@@ -27,6 +31,23 @@ SAVE_EVERY = 60.0
 
 Finish = Callable[[Path], Record]
 """Writes one result of a pass into its folder and returns its record, or raises what stopped it."""
+LOGITS = "logits.npy"
+
+
+@dataclass(frozen=True)
+class Logits:
+    """A Finish whose result is an array of logits, which can be had without a file of its own."""
+
+    values: Callable[[], NDArray[np.float32]]
+    """Returns the logits (N, C), or raises what stopped them."""
+    about: Callable[[NDArray[np.float32]], Record]
+    """Returns the record of these."""
+
+    def __call__(self, folder: Path) -> Record:
+        """Write them into a folder and return their record."""
+        values = self.values()
+        np.save(folder / LOGITS, values)
+        return self.about(values)
 
 
 def batch_size(split: Split, conditions: int = 1) -> int:

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import FeatureSplit, load_features
 from harness.jobs.fit import device_name
-from harness.jobs.passes import SAVE_EVERY, Errors, Finish, batch_size, proved
+from harness.jobs.passes import SAVE_EVERY, Errors, Logits, batch_size, proved
 from harness.jobs.spec import JobSpec
 from harness.outputs import as_stored, doubt, kind_of
 from harness.progress import progress
@@ -38,7 +38,7 @@ TOGETHER = 2**30
 """Bytes of the files of fits that are loaded at a time."""
 
 
-def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Logits]:
     """Logits of all test patches by models under conditions, in one pass over the patches.
 
     Each test patch is predicted by the fit of its fold.
@@ -65,7 +65,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
                 wanted=inputs,
             )
         )
-    finishes: dict[str, Finish] = {}
+    finishes: dict[str, Logits] = {}
     found = predict_together(tasks, test, n_classes, workspace)
     for wanted, task, of_task in zip(by_model.values(), tasks, found, strict=True):
         for spec, (condition, _), finish in zip(wanted, task.wanted, of_task, strict=True):
@@ -75,10 +75,10 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
 
 
 def _described(
-    finish: Finish, spec: JobSpec, model: Model, condition: Condition, session: OpenSession
-) -> Finish:
-    def write(folder: Path) -> Record:
-        record, store = finish(folder), session.store
+    finish: Logits, spec: JobSpec, model: Model, condition: Condition, session: OpenSession
+) -> Logits:
+    def about(values: NDArray[np.float32]) -> Record:
+        record, store = finish.about(values), session.store
         for key in spec.inputs["features"]:
             record["seconds"] += store.record(key)["seconds"]
         if record["outputs_doubt"] and condition == CLEAN:
@@ -101,7 +101,7 @@ def _described(
             "features": [_short(store.record(part)) for part in spec.inputs["fitted on"]],
         }
 
-    return write
+    return Logits(finish.values, about)
 
 
 def describe(
@@ -146,7 +146,7 @@ def predict(
     test: Split,
     n_classes: int,
     workspace: Path,
-) -> list[Finish]:
+) -> list[Logits]:
     """``predict_together`` of one model."""
     task = Task(model, settings, folds, wanted)
     return predict_together([task], test, n_classes, workspace)[0]
@@ -154,7 +154,7 @@ def predict(
 
 def predict_together(
     tasks: Sequence[Task], test: Split, n_classes: int, workspace: Path
-) -> list[list[Finish]]:
+) -> list[list[Logits]]:
     """Logits of every test patch under conditions, each by the model of its fold; by task.
 
     The records say what kind of ``outputs`` is stored, "logits" or "scores", and what speaks
@@ -403,13 +403,15 @@ class _Prediction:
             except HarnessError as error:
                 self.errors[number] = error
 
-    def finish(self, number: int) -> Finish:
-        """What writes the result of a condition."""
+    def finish(self, number: int) -> Logits:
+        """The result of a condition."""
 
-        def write(folder: Path) -> Record:
+        def values() -> NDArray[np.float32]:
             self.errors.raise_if_any(number)
-            logits = self.logits[number]
-            np.save(folder / "logits.npy", logits)
+            logits: NDArray[np.float32] = self.logits[number]
+            return logits
+
+        def about(logits: NDArray[np.float32]) -> Record:
             return {
                 "seconds": self.seconds / len(self.task.wanted),
                 "n": len(logits),
@@ -418,4 +420,4 @@ class _Prediction:
                 "outputs_doubt": doubt(logits) if self.kind == "logits" else "",
             }
 
-        return write
+        return Logits(values, about)

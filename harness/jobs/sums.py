@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.jobs.passes import Finish
+from harness.jobs.passes import LOGITS, Logits
 from harness.jobs.predict import describe
 from harness.jobs.spec import JobSpec
-from harness.stored import Place, Record, load_array
+from harness.stored import Record, load_array
 from harness.types import DerivedModel
 
 if TYPE_CHECKING:
@@ -22,25 +23,34 @@ SUM_VERSION = 2
 """Of sums of logits, in their keys: raised when their records say more."""
 
 
-def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
+def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Logits]:
     """Sums of the logits of their members."""
     return [_finish(spec, session) for spec in specs]
 
 
-def _finish(spec: JobSpec, session: OpenSession) -> Finish:
-    def write(folder: Path) -> Record:
-        model = session.registry.models.find(spec.key.name)
+def _finish(spec: JobSpec, session: OpenSession) -> Logits:
+    members = spec.inputs["members"]
+
+    def records() -> list[Record]:
+        return [session.store.record(member) for member in members]
+
+    def values() -> NDArray[np.float32]:
+        check_scale(records())
+        places = [session.store.place(member) for member in members]
+        total = np.sum([load_array(place, LOGITS) for place in places], axis=0)
+        return np.asarray(total, np.float32)
+
+    def about(total: NDArray[np.float32]) -> Record:
+        model, joined = session.registry.models.find(spec.key.name), records()
         assert isinstance(model, DerivedModel)
-        members = spec.inputs["members"]
-        records = [session.store.record(member) for member in members]
         return {
-            **derive([session.store.place(member) for member in members], records, folder),
+            **derive(joined, len(total)),
             **describe(spec, model, session.condition(spec), session),
-            "settings": _settings(records),
+            "settings": _settings(joined),
             "derived_from": [list(term) for term in model.terms],
         }
 
-    return write
+    return Logits(values, about)
 
 
 def _settings(members: Sequence[Record]) -> dict[str, Any]:
@@ -52,31 +62,31 @@ def _settings(members: Sequence[Record]) -> dict[str, Any]:
     return found
 
 
-def derive(members: Sequence[Place], records: Sequence[Record], folder: Path) -> Record:
-    """Sum stored logits; the record joins those of the members, and counts the terms.
-
-    Raises HarnessError for a sum of scores and logits, which have no common scale.
-    """
+def check_scale(records: Sequence[Record]) -> None:
+    """Raise HarnessError for a sum of scores and logits, which have no common scale."""
     kinds = {record.get("outputs") == "scores": record["model"] for record in records}
     if len(kinds) > 1:
         raise HarnessError(
             f"the outputs of {kinds[True]} are scores and those of {kinds[False]} are logits; they "
             "have no common scale, so their sum means nothing; sum models of one kind"
         )
-    total = np.sum([load_array(member, "logits.npy") for member in members], axis=0)
-    np.save(folder / "logits.npy", total.astype(np.float32))
+
+
+def derive(records: Sequence[Record], n: int) -> Record:
+    """The record of the sum of stored logits of ``n`` patches: it joins those of its members, and
+    counts the terms."""
     fits, features = (
         list({part["digest"]: part for record in records for part in record[kind]}.values())
         for kind in ("fits", "features")
     )
     return {
         "seconds": sum(record["seconds"] for record in records),
-        "n": len(total),
+        "n": n,
         "fits": fits,
         "features": features,
         "members": [record["digest"] for record in records],
         "terms": sum(record.get("terms", 1) for record in records),
-        "outputs": "scores" if True in kinds else "logits",
+        "outputs": "scores" if records[0].get("outputs") == "scores" else "logits",
         "initial_weights_fallback": any(r.get("initial_weights_fallback") for r in records),
         "classes_declared": all(r.get("classes_declared", True) for r in records),
         **{

@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import keys
 from harness.boundary import alone
-from harness.jobs.passes import Finish
+from harness.jobs.passes import LOGITS, Finish, Logits
 from harness.jobs.spec import JobSpec
 from harness.store import Store
 from harness.stored import Record, sweep_record
-
-STACKED = "logits.npy"
-"""The file that a sweep has once, with a further axis, and not once for each result: it is small.
-Features may be of many gigabytes, and their files are moved, not copied."""
 
 Outcome = tuple[JobSpec, BaseException | None]
 """A job, and what went wrong with it."""
@@ -43,7 +40,9 @@ def store_all(
 def _store_one(job: JobSpec, finish: Finish, store: Store) -> Outcome:
     try:
         with store.write(job.key) as (folder, record):
-            record |= _finished(job, finish, folder, store)
+            with alone():
+                record |= finish(folder)
+            record["needs"] = _needs(job, store)
     except (Exception, SystemExit) as error:
         return job, error
     return job, None
@@ -52,50 +51,52 @@ def _store_one(job: JobSpec, finish: Finish, store: Store) -> Outcome:
 def _store_sweep(
     together: Sequence[tuple[JobSpec, Finish]], store: Store, scratch: Path
 ) -> Iterator[Outcome]:
-    """Store what can be finished of a sweep. ``scratch`` is a folder for this."""
+    """Store what can be finished of a sweep: logits as one array, and what else there is, which may
+    be of many gigabytes, in a folder for each result. ``scratch`` is for these folders."""
     shutil.rmtree(scratch, ignore_errors=True)
     jobs: list[JobSpec] = []
     records: list[Record] = []
+    arrays: list[NDArray[np.float32]] = []
     for job, finish in together:
         part = scratch / str(len(jobs))
         try:
-            part.mkdir(parents=True)
-            record = _finished(job, finish, part, store)
+            with alone():
+                if isinstance(finish, Logits):
+                    values = finish.values()
+                    record = finish.about(values)
+                else:
+                    part.mkdir(parents=True)
+                    record = finish(part)
+            record["needs"] = _needs(job, store)
         except (Exception, SystemExit) as error:
             shutil.rmtree(part, ignore_errors=True)
             yield job, error
         else:
             jobs.append(job)
             records.append(record)
+            if isinstance(finish, Logits):
+                arrays.append(values)
     if not jobs:
         return
     wrong: BaseException | None = None
     try:
         with store.write(keys.sweep([job.key for job in jobs])) as (folder, whole):
             whole |= sweep_record(records)
-            _join([scratch / str(number) for number in range(len(jobs))], folder)
+            if arrays:
+                np.save(folder / LOGITS, np.stack(arrays))
+            for part in sorted(scratch.glob("*")):
+                part.rename(folder / part.name)
     except (Exception, SystemExit) as error:
         wrong = error
     shutil.rmtree(scratch, ignore_errors=True)
     yield from ((job, wrong) for job in jobs)
 
 
-def _finished(job: JobSpec, finish: Finish, folder: Path, store: Store) -> Record:
-    """Write a result into a folder. Returns its record; ``needs`` names what is stored."""
-    with alone():
-        record = finish(folder)
-    # What is shared stays when a dataset that it was computed for is removed.
+def _needs(job: JobSpec, store: Store) -> list[str]:
+    """Digests of what is stored of that which a job needs, for its record.
+
+    What is shared does not name the dataset, so that it stays when that is removed.
+    """
     shared = job.key.dataset == keys.SHARED
-    needs = [
-        store.folder(need).name for need in job.needs if not (shared and need.kind == "dataset")
-    ]
-    return {**record, "needs": [*dict.fromkeys(needs)]}
-
-
-def _join(parts: Sequence[Path], folder: Path) -> None:
-    """Bring the files of the results of a sweep into its folder."""
-    if (parts[0] / STACKED).exists():
-        np.save(folder / STACKED, np.stack([np.load(part / STACKED) for part in parts]))
-        return
-    for part in parts:
-        part.rename(folder / part.name)
+    needs = [need for need in job.needs if not (shared and need.kind == "dataset")]
+    return [*dict.fromkeys(store.folder(need).name for need in needs)]

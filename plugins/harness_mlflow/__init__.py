@@ -126,13 +126,14 @@ _log: Log | None = None
 
 
 @hookimpl
-def harness_run_started() -> None:
-    """Find the experiment."""
+def harness_run_started() -> bool:
+    """Find the experiment. Returns whether there is one."""
     global _log
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     _log = None
     if uri:
         _log = Log(uri)
+    return bool(uri)
 
 
 @hookimpl

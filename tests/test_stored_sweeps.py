@@ -120,7 +120,9 @@ def test_another_process_sees_a_sweep_that_was_stored_meanwhile(tmp_path):
     assert key(1.0) not in early
 
 
-def test_a_damaged_sweep_is_named_once_and_goes_when_all_of_it_is_there_again(tmp_path, capsys):
+def test_a_damaged_sweep_is_named_once_and_goes_when_all_of_it_is_there_again(
+    tmp_path, capsys, console
+):
     compute(Store(tmp_path), LEVELS)
     (old,) = sweeps(Store(tmp_path))
     path = tmp_path / "prediction/d/m" / old / "logits.npy"

@@ -45,15 +45,11 @@ def paragraphs(
     chosen, cells = formats.filled(board, names)
     shown = [board.rows[number] for number in rows]
     of_model = [_model(row) for row in shown]
-    own = [row["model"] in marked for row in shown if row["result"] == "measured"]
-    if any(own) and not all(own):
-        signs = [
-            "> " if row["model"] in marked and row["result"] == "measured" else "  "
-            for row in shown
-        ]
-        of_model = [sign + name for sign, name in zip(signs, of_model, strict=True)]
-    else:
-        own = []
+    run_here = [row["result"] != "published" for row in shown]
+    own = [here and row["model"] in marked for here, row in zip(run_here, shown, strict=True)]
+    signed = any(own) and own != run_here
+    if signed:
+        of_model = [("> " if one else "  ") + m for one, m in zip(own, of_model, strict=True)]
     table: dict[str, tuple[str, list[str]]] = {}
     notes: dict[str, list[int]] = {}
     for at, column in enumerate(chosen):
@@ -78,7 +74,7 @@ def paragraphs(
     found = [fitted.text]
     if notes:
         found.append("\n".join(_notes(notes, shown, columns)))
-    if own:
+    if signed:
         found.append("> marks the models that this run was asked for.")
     found += _not_shown(board, rows, store)
     if fitted.left_out:

@@ -336,6 +336,17 @@ def test_the_models_of_a_run_are_marked_and_the_files_come_last(boards):
     assert both.stdout.splitlines()[-1] == last
 
 
+def test_columns_that_do_not_fit_are_named_as_the_option_takes_them(boards):
+    arguments = ("leaderboard", "--dataset", "toy", "--no-published")
+    output = boards(*arguments, COLUMNS="60")
+    assert "Columns not shown, as the terminal has 60: balanced %;" in output
+    (names,) = re.findall(r"`--columns (\S+)`", output)
+    assert names.startswith("balanced_accuracy,")
+    assert "balanced %" in boards(*arguments, "--columns", "balanced_accuracy", COLUMNS="60")
+    assert "Columns not shown" not in boards(*arguments)
+    boards("leaderboard")  # with all columns again
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100])
 def test_printed_tables_fit_the_terminal(boards, columns):
     for arguments in (

@@ -246,6 +246,16 @@ class Store:
             else:
                 yield folder, record
 
+    def each(self, kind: str, dataset: str) -> Iterator[tuple[Record, Place]]:
+        """The records of all results of a kind for a dataset, and where they are; those of sweeps
+        one by one. Raises DamagedError."""
+        for folder, record in self.records(kind, dataset):
+            swept = keys.parts(Key(**record["key"]))
+            for number in range(len(swept)):
+                yield stored.part_record(record, number), Part(folder, number)
+            if not swept:
+                yield record, folder
+
     def folders(self, kind: str, dataset: str) -> list[Path]:
         """Where all results of a kind for a dataset are, whether or not they prove themselves."""
         found = []

@@ -168,8 +168,8 @@ class Store:
 
     def warn_of_damaged(self, lacking: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
-        digests_ = [key.digest for key in lacking if key.digest in self.damaged]
-        found = [error for digest in digests_ for error in self._may_hold(digest)]
+        wanted = [key.digest for key in lacking if key.digest in self.damaged]
+        found = [error for digest in wanted for error in self._may_hold(digest)]
         for error in {error.path: error for error in found}.values():
             say(f"WARNING: {error.path}: {error.why}; this result is computed again")
 

@@ -172,8 +172,8 @@ class Store:
 
     def warn_of_damaged(self, lacking: Iterable[Key]) -> None:
         """Name what was looked for and is damaged, before it is computed again."""
-        digests_ = [key.digest for key in lacking if key.digest in self.damaged]
-        found = [error for digest in digests_ for error in self._may_hold(digest)]
+        wanted = [key.digest for key in lacking if key.digest in self.damaged]
+        found = [error for digest in wanted for error in self._may_hold(digest)]
         for error in {error.path: error for error in found}.values():
             log.warning(f"{error.path}: {error.why}; this result is computed again")
 
@@ -249,6 +249,16 @@ class Store:
                 damaged(error)
             else:
                 yield folder, record
+
+    def each(self, kind: str, dataset: str) -> Iterator[tuple[Record, Place]]:
+        """The records of all results of a kind for a dataset, and where they are; those of sweeps
+        one by one. Raises DamagedError."""
+        for folder, record in self.records(kind, dataset):
+            swept = keys.parts(Key(**record["key"]))
+            for number in range(len(swept)):
+                yield stored.part_record(record, number), Part(folder, number)
+            if not swept:
+                yield record, folder
 
     def folders(self, kind: str, dataset: str) -> list[Path]:
         """Where all results of a kind for a dataset are, whether or not they prove themselves."""

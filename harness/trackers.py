@@ -56,8 +56,8 @@ class Trackers:
                     contextlib.redirect_stdout(sys.stderr),
                 ):
                     said = self.manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
-                    if False in said:
-                        self.idle.add(implementation.plugin)
+                if hook == "harness_run_started" and any(answer is False for answer in said):
+                    self.idle.add(implementation.plugin)
                 if "folder" in facts:
                     _take_away(facts["folder"])
             except KeyboardInterrupt:

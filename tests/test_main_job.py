@@ -13,6 +13,8 @@ import time
 import numpy as np
 import pytest
 
+from harness.store import Store
+
 TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features", "--no-probes")
 
 
@@ -125,11 +127,8 @@ def test_several_seeds_make_one_row_with_their_spread(toy):
 
 def test_changed_patches_are_predicted_with_the_first_seed_alone(toy):
     toy("run", "--dataset", "toy", "--model", "toy-mean", "--seeds", 2)
-    records = [
-        json.loads(path.read_text())
-        for path in (toy.folder / "runs/prediction/toy/toy-mean").glob("*/record.json")
-    ]
-    seeds = [(record["perturbation"] == "clean", record["seed"]) for record in records]
+    found = [record for record, _ in Store(toy.folder / "runs").each("prediction", "toy")]
+    seeds = [(record["perturbation"] == "clean", record["seed"]) for record in found]
     assert sorted(seeds) == [(False, 0), (False, 0), (True, 0), (True, 1)]
     assert measured(toy)["toy-mean"]["toy-share.share of red"] is not None
 

@@ -33,7 +33,7 @@ def logits(folder, model):
     found = {}
     for path in (folder / "prediction/nct-crc-he-sample" / model).glob("*/record.json"):
         record = json.loads(path.read_text())
-        if record["perturbation"] == "clean":
+        if record.get("perturbation") == "clean":
             found[record["view"]] = np.load(path.with_name("logits.npy"))
     return found
 

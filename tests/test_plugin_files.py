@@ -8,6 +8,8 @@ import pytest
 
 from harness import HarnessError
 from harness.plugins import load_plugins
+from harness.store import Store
+from harness.stored import load_array
 
 MODEL = """
 import numpy as np
@@ -320,10 +322,9 @@ def test_whatever_a_file_offers_is_computed_anew_when_it_changes(command, write)
         path = write("edited.py", EDITED.format(value=value, tag=""))
         command("run", "--dataset", "edited", "--no-probes", "--plugin", path, *options)
     found = {}
-    for file in (command.folder / "runs/prediction/edited").rglob("record.json"):
-        record = json.loads(file.read_text())
+    for record, place in Store(command.folder / "runs").each("prediction", "edited"):
         condition = record["model"], record["perturbation"], record["level"]
-        found.setdefault(condition, set()).update(np.load(file.with_name("logits.npy")).flat)
+        found.setdefault(condition, set()).update(load_array(place, "logits.npy").flat)
     assert len(found) == 6  # both models with clean patches and with those made like either class
     for condition, values in found.items():
         assert values == {3, 7}, condition

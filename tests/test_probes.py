@@ -7,9 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from harness import Figure, Finding, Table, report
-from harness.keys import parts
 from harness.probes import finding_from
-from harness.store import Key, Store
+from harness.store import Store
 from harness.stored import load_array
 
 TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
@@ -17,11 +16,9 @@ TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
 
 def predictions(command, model):
     """Records of all stored predictions of a model, and their logits."""
-    store = Store(command.folder / "runs")
-    for _, record in store.records("prediction", "toy"):
-        key = Key(**record["key"])
-        for part in (parts(key) or [key]) if record["model"] == model else ():
-            yield store.record(part), load_array(store.place(part), "logits.npy")
+    for record, place in Store(command.folder / "runs").each("prediction", "toy"):
+        if record["model"] == model:
+            yield record, load_array(place, "logits.npy")
 
 
 def conditions(command, model):

@@ -224,3 +224,46 @@ def test_a_later_run_computes_what_is_missing_and_what_is_damaged(toy):
     (only,) = folder.glob("sweep-*")
     assert np.load(only / "logits.npy").shape[0] == 5
     toy("leaderboard")
+
+
+TRACKER = """
+import json
+import numpy as np
+from harness import hookimpl
+
+def note(*what):
+    with open("told.jsonl", "a", encoding="utf-8") as file:
+        print(json.dumps(what), file=file)
+
+@hookimpl
+def harness_run_started():
+    return WANTS
+
+@hookimpl
+def harness_result_stored(record, folder, figures):
+    if record["key"]["kind"] == "prediction":
+        logits = np.load(folder / "logits.npy")
+        if record["perturbation"] != "clean":
+            logits = logits[record["position"]]
+        right = logits.argmax(axis=1) == np.arange(len(logits)) % 3
+        note(record["perturbation"], record["level"], figures["accuracy"], right.mean())
+
+@hookimpl
+def harness_run_ended():
+    note("ended")
+"""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("wants", [None, False])
+def test_trackers_are_told_of_each_condition_unless_they_track_nothing(toy, wants):
+    plugin = toy.folder / "tracker.py"
+    plugin.write_text(TRACKER.replace("WANTS", repr(wants)))
+    toy(*TOY[:5], "--no-probes", *NOISE, "--plugin", plugin)
+    path = toy.folder / "told.jsonl"
+    assert path.exists() == (wants is None)
+    if wants is None:
+        *told, ended = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [line[:2] for line in told] == [["clean", None], ["toy-noise", 5], ["toy-noise", 50]]
+        assert all(line[2] == pytest.approx(line[3]) for line in told)
+        assert ended == ["ended"]

@@ -66,12 +66,17 @@ class Instance:
         return digests.of_json(known)[:32]
 
     def sample(self, part: str) -> str:
-        """Digest of the pixels of patches spread over a part. Reads them."""
-        split = self.part(part)
-        digest = hashlib.sha256()
-        for index in np.unique(np.linspace(0, len(split.labels) - 1, SAMPLE).astype(np.int64)):
-            digest.update(np.ascontiguousarray(split.read(np.array([index]))).tobytes())
-        return digest.hexdigest()[:32]
+        """Digest of the pixels of patches spread over a part, which are read, once."""
+        if part not in self._samples:
+            split, digest = self.part(part), hashlib.sha256()
+            for index in np.unique(np.linspace(0, len(split.labels) - 1, SAMPLE).astype(np.int64)):
+                digest.update(np.ascontiguousarray(split.read(np.array([index]))).tobytes())
+            self._samples[part] = digest.hexdigest()[:32]
+        return self._samples[part]
+
+    @cached_property
+    def _samples(self) -> dict[str, str]:
+        return {}
 
     def check_shared(self, record: Record) -> None:
         """Raise HarnessError if a result was computed from other patches than this dataset has.

@@ -19,6 +19,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from harness import FitContext, HarnessError  # noqa: E402
+from harness.store import Store  # noqa: E402
+from harness.stored import load_array  # noqa: E402
 from harness_checkpoint import read  # noqa: E402
 from harness_checkpoint.classifier import SAVED, Worker  # noqa: E402
 from harness_perturbations import harness_perturbations  # noqa: E402
@@ -597,10 +599,9 @@ def pooled(patches):
 
 def stored(folder, model, **fields):
     found = []
-    for path in (folder / "runs/prediction/nct-crc-he-sample" / model).glob("*/record.json"):
-        record = json.loads(path.read_text())
-        if all(record[key] == value for key, value in fields.items()):
-            found.append((record, np.load(path.with_name("logits.npy"))))
+    for record, place in Store(folder / "runs").each("prediction", "nct-crc-he-sample"):
+        if all(record[key] == value for key, value in {"model": model, **fields}.items()):
+            found.append((record, load_array(place, "logits.npy")))
     return found
 
 

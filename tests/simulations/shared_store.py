@@ -20,6 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.store import Store
+from harness.stored import load_array
+
 COMMAND = (
     *("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means"),
     *("--model", "color-histogram", "--model", "rgb-means+flips"),
@@ -44,9 +47,9 @@ def board(folder: Path, name: str) -> list[dict[str, object]]:
 
 
 def logits(folder: Path) -> dict[str, bytes]:
-    """The stored predictions."""
-    root = folder / "runs" / "prediction"
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("logits.npy")}
+    """The stored predictions, by digest."""
+    found = Store(folder / "runs").each("prediction", "nct-crc-he-sample")
+    return {record["digest"]: load_array(place, "logits.npy").tobytes() for record, place in found}
 
 
 def main() -> int:

@@ -185,7 +185,7 @@ class Faults:
             needed = kind[0] in ("fit", "features") and bool(rng.integers(2))
             if needed:
                 model = path.parts[3] if kind[0] == "fit" else "*"
-                for predicted in folder.glob(f"runs/prediction/{path.parts[2]}/{model}"):
+                for predicted in folder.glob(f"runs/prediction/*/{model}"):
                     shutil.rmtree(predicted)
             if not changed:
                 return found | {"outcome": "no change"}

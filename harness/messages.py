@@ -77,10 +77,11 @@ def handled(handler: logging.Handler, level: int, *, bars: bool) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Show nothing: another process does the same, and says all there is to say."""
+def silent(least: int = SILENT) -> Iterator[None]:
+    """No bars, and no messages below a level: by default none, as where another process does the
+    same and says all there is to say."""
     level, shown = LOGGER.level, progress.shown
-    LOGGER.setLevel(SILENT)
+    LOGGER.setLevel(least)
     progress.shown = False
     try:
         yield

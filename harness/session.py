@@ -10,6 +10,7 @@ board.to_dataframe()
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from harness.compare_published import ComparedCounts
     from harness.contrast import Contrast
     from harness.executors import Execution
+    from harness.failures import Failure
     from harness.jobs.dataset import Instance
     from harness.leaderboard import Board
     from harness.registry import Registry
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.types import Setting
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -50,7 +53,7 @@ def _quietly(
         with ExitStack() as shown:
             if self.quiet:
                 shown.enter_context(progress.silent())
-                shown.enter_context(messages.silent())
+                shown.enter_context(messages.silent(logging.WARNING))
             return method(self, *given, **named)
 
     return quiet
@@ -65,7 +68,7 @@ class Session:
     ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
     names who starts them: processes of this machine, or what a plugin offers. With
     ``trace_hooks``, each hook of a plugin that is called is named. A notebook shows a bar while
-    something is computed; with ``quiet``, neither bars nor messages are shown.
+    something is computed; with ``quiet``, neither bars nor messages other than warnings are shown.
     """
 
     def __init__(
@@ -158,7 +161,6 @@ class Session:
         known, or not here.
         """
         from harness import running
-        from harness.progress import say
 
         _check_protocol(protocol)
         if audit_selection and protocol == "published":
@@ -187,7 +189,7 @@ class Session:
             store,
             registry,
             self.executor(store, registry),
-            not_run=(lambda label, why: say(f"Not run: {label}: {why}")) if everything else None,
+            not_run=_not_run if everything else None,
         )
         return running.as_text(failures, problems)
 
@@ -402,6 +404,10 @@ def _several(what: str, names: Iterable[str], least: int = 0) -> list[str]:
     if len(found) < least:
         raise HarnessError(f"{what}: give a list of names, at least one")
     return found
+
+
+def _not_run(label: str, why: Failure) -> None:
+    log.warning(f"Not run: {label}: {why}")
 
 
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:

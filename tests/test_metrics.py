@@ -124,7 +124,8 @@ def test_it_is_a_column_of_the_board(toy):
     (toy.folder / "mine.py").write_text(MINE.format(body=SURE))
     output = toy(*RUN, "--seeds", "2", "--plugin", "mine.py", "--columns", "default,kappa")
     assert "sure %" in output
-    assert "“sure %”: Confidence. Higher is better." in output
+    page = (toy.folder / "leaderboards/toy-groups.md").read_text("utf-8")
+    assert "“sure %”: Confidence. Higher is better." in page
     assert "kappa" in output
     path = toy.folder / "leaderboards/toy-groups.json"
     content = json.loads(path.read_text())

@@ -1,6 +1,7 @@
 """The Python interface, as a notebook uses it."""
 
 import base64
+import logging
 import re
 import sys
 
@@ -223,7 +224,7 @@ def test_what_fails_is_returned_and_costs_nothing_else(tmp_path, monkeypatch):
     assert rows["bad"]["result"] == "failed"
 
 
-def test_everything_that_can_run_is_run_without_names(tmp_path, capsys):
+def test_everything_that_can_run_is_run_without_names(tmp_path, caplog):
     """As ``run --all`` does: what cannot be had is named, and is no failure."""
     source = (
         "from harness import Dataset, Model, hookimpl\n"
@@ -236,17 +237,19 @@ def test_everything_that_can_run_is_run_without_names(tmp_path, capsys):
     without = ["timm", "ensemble", "phantom", "mlflow"]
     session = harness.Session(tmp_path / "runs", plugins=[tmp_path / "far.py"], without=without)
     assert session.run([DATASET]) == {}
-    assert "Not run: model far needs nowhere" in capsys.readouterr().err
+    assert "Not run: model far needs nowhere" in caplog.text
     models = {row["model"] for row in session.leaderboard(DATASET).rows if row["rank"]}
     assert models == {"rgb-means", "color-histogram"}
 
 
-def test_a_quiet_session_says_nothing(session, capfd):
+def test_a_quiet_session_logs_warnings_alone(session, capfd, caplog):
+    caplog.set_level(logging.INFO, "harness")
     quiet = harness.Session(session.store_path, quiet=True)
     assert quiet.run([DATASET], ["rgb-means"]) == {}
     assert capfd.readouterr() == ("", "")
+    assert caplog.messages == []
     assert harness.Session(session.store_path).run([DATASET], ["rgb-means"]) == {}
-    assert "nothing to compute" in capfd.readouterr().err
+    assert "nothing to compute" in caplog.text
 
 
 def test_what_a_process_remembers_of_stores_is_bounded(session, monkeypatch):

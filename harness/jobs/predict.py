@@ -238,8 +238,9 @@ def _from_patches(works: Sequence[_Prediction], test: Split) -> None:
             share = (time.monotonic() - waited) / max(len(open_ones), 1)
             for work in open_ones:
                 work.seconds += share
+            joined: dict[tuple[int, ...], NDArray[np.uint8]] = {}
             for work in open_ones:
-                work.take(chosen, changed, broken)
+                work.take(chosen, changed, broken, joined)
             if not any(work.is_open for work in able):
                 break
             waited = time.monotonic()
@@ -364,17 +365,21 @@ class _Prediction:
         chosen: NDArray[np.int64],
         changed: Mapping[int, NDArray[np.uint8]],
         broken: Mapping[int, BaseException],
+        joined: dict[tuple[int, ...], NDArray[np.uint8]],
     ) -> None:
         """Predict some patches under the conditions of the task. ``broken`` says why one is not
-        among the ``changed``."""
+        among the ``changed``. ``joined`` keeps patches under several conditions for other models,
+        which get them read-only."""
         started = time.monotonic()
         for number, place in enumerate(self.places):
             if place in broken:
                 self.errors.setdefault(number, broken[place])
         numbers = [n for n, at in enumerate(self.places) if n not in self.errors and at in changed]
         if numbers:
-            patches = np.concatenate([changed[self.places[number]] for number in numbers])
-            self.answer(numbers, chosen, patches)
+            places = tuple(self.places[number] for number in numbers)
+            if places not in joined:
+                joined[places] = frozen(np.concatenate([changed[place] for place in places]))
+            self.answer(numbers, chosen, joined[places])
         if self.stopped:
             return
         self.done[chosen] = True

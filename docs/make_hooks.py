@@ -18,8 +18,8 @@ from types import FunctionType
 from typing import Protocol
 
 import harness
-from harness import hookspecs
-from harness.toml_keys import table
+from harness.hooks import hookspecs
+from harness.hooks.toml_keys import table
 
 FOLDER = Path(__file__).with_name("hooks")
 KEYS_IN = ("datasets.md", "deepcmorph.md")
@@ -130,7 +130,7 @@ def pages() -> dict[Path, str]:
 
 def tables() -> dict[Path, str]:
     """Pages with tables of the keys of TOML files, as they should be."""
-    from harness.plugins import load_plugins
+    from harness.hooks.loader import load_plugins
 
     readers = load_plugins().readers
     folder = Path(__file__).parent

@@ -1,43 +1,32 @@
 """How much of a histopathology classifier's accuracy is tissue, and how much color and compression.
 
 What a plugin needs is importable from here. Those that read files or stream over patches find more
-in ``harness.patches`` (files of patches), ``harness.splits`` (``stream``, splits made of splits),
-``harness.files``, ``harness.zips`` (what a file really is), ``harness.copies``,
-``harness.checkpoints``, ``harness.jpeg``, ``harness.toml_files``, ``harness.toml_keys`` and
-``harness.statistics``, executors in ``harness.jobs``, those that draw in ``harness.drawing``
-(pictures, names in them) and ``harness.numbers`` (numbers as text); the rest of the package is the
-command's own.
+in ``harness.data.patches`` (files of patches), ``harness.data.splits`` (``stream``, splits made of
+splits), ``harness.data.files``, ``harness.data.zips`` (what a file really is),
+``harness.data.copies``, ``harness.system.checkpoints``, ``harness.data.jpeg``,
+``harness.hooks.toml_files``, ``harness.hooks.toml_keys`` and ``harness.statistics``, executors in
+``harness.jobs``, those that draw in ``harness.reports.drawing`` (pictures, names in them) and
+``harness.text.numbers`` (numbers as text); the rest of the package is the command's own.
 """
 
 from harness.errors import HarnessError, UnavailableError
-from harness.later import later
+from harness.hooks.later import later
 
 TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is not yet answered
 
 if TYPE_CHECKING:
-    from harness.estimators import estimator_model
-    from harness.executors import Event, Execution, Executor, ExecutorOptions
-    from harness.hookspecs import hookimpl
-    from harness.metrics import Metric, MetricInput
-    from harness.options import Option
-    from harness.probes import (
-        Audit,
-        Column,
-        DatasetProbe,
-        Fault,
-        Figure,
-        Finding,
-        Measured,
-        ModelProbe,
-        Phantom,
-        Predictions,
-        Table,
-    )
+    from harness.data.views import four_views
+    from harness.hooks.estimators import estimator_model
+    from harness.hooks.hookspecs import hookimpl
     from harness.session import Session as Session
-    from harness.types import (
+    from harness.statistics.estimates import Figure
+    from harness.types.commands import Command
+    from harness.types.datasets import Dataset, RemoteFile, Split, Splits
+    from harness.types.executors import Event, Execution, Executor, ExecutorOptions
+    from harness.types.findings import Finding, Table
+    from harness.types.metrics import Metric, MetricInput
+    from harness.types.models import (
         Classifier,
-        Command,
-        Dataset,
         DerivedModel,
         Features,
         FitContext,
@@ -45,16 +34,15 @@ if TYPE_CHECKING:
         Model,
         ModelFamily,
         Outputs,
-        Perturbation,
-        PublishedResult,
-        Reader,
-        RemoteFile,
-        Report,
         Setting,
-        Split,
-        Splits,
     )
-    from harness.views import four_views
+    from harness.types.options import Option
+    from harness.types.perturbations import Perturbation
+    from harness.types.phantoms import Fault, Phantom
+    from harness.types.probes import Audit, Column, DatasetProbe, Measured, ModelProbe, Predictions
+    from harness.types.published import PublishedResult
+    from harness.types.readers import Reader
+    from harness.types.reports import Report
 
 __all__ = [
     "Audit",
@@ -103,15 +91,10 @@ __all__ = [
 ]
 
 MODULES = (
-    "types",
-    "options",
-    "probes",
-    "executors",
-    "metrics",
-    "hookspecs",
-    "views",
-    "estimators",
-    "session",
+    *("types.datasets", "types.models", "types.perturbations", "types.published", "types.readers"),
+    *("types.findings", "types.probes", "types.phantoms", "types.metrics", "types.options"),
+    *("types.executors", "types.reports", "types.commands", "statistics.estimates"),
+    *("hooks.hookspecs", "hooks.estimators", "data.views", "session"),
 )
 
 if not TYPE_CHECKING:

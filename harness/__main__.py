@@ -13,7 +13,7 @@ def main() -> int:
         import os
 
         print("\nharness: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # see harness.signals, which may not be there yet
+        os._exit(130)  # see harness.system.signals, which may not be there yet
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
 
-from harness import command_options as options
-from harness import console, messages, signals
 from harness.commands import COMMANDS, of_plugins
 from harness.commands.common import FAILED, USAGE, keep_details
 from harness.errors import HarnessError, one_line
+from harness.hooks import command_options as options
+from harness.system import console, messages, signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

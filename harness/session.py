@@ -23,18 +23,18 @@ from harness.errors import HarnessError
 from harness.statistics.equivalence import MARGIN
 
 if TYPE_CHECKING:
-    from harness.audits import DatasetAudit
-    from harness.compare import Compared
-    from harness.compare_published import ComparedCounts
-    from harness.contrast import Contrast
-    from harness.executors import Execution
-    from harness.failures import Failure
+    from harness.analysis.audits import DatasetAudit
+    from harness.analysis.compare import Compared
+    from harness.analysis.compare_published import ComparedCounts
+    from harness.analysis.contrast import Contrast
+    from harness.analysis.leaderboard import Board
+    from harness.hooks.registry import Registry
     from harness.jobs.dataset import Instance
-    from harness.leaderboard import Board
-    from harness.registry import Registry
-    from harness.shown import Patches, PatchPredictions
-    from harness.store import Store
-    from harness.types import Setting
+    from harness.reports.shown import Patches, PatchPredictions
+    from harness.store.failures import Failure
+    from harness.store.store import Store
+    from harness.types.executors import Execution
+    from harness.types.models import Setting
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ def _quietly(
 
     @wraps(method)
     def quiet(self: Session, /, *given: P.args, **named: P.kwargs) -> T:
-        from harness import messages, progress
+        from harness.system import messages, progress
 
         with ExitStack() as shown:
             if self.quiet:
@@ -111,7 +111,7 @@ class Session:
 
         Plugins that are broken are named in a warning.
         """
-        from harness.failures import warn_of_broken
+        from harness.store.failures import warn_of_broken
 
         before = self._registry
         registry = self.load()
@@ -121,7 +121,7 @@ class Session:
 
     def load(self) -> Registry:
         """The same, without a word about plugins that are broken."""
-        from harness import trial
+        from harness.hooks import trial
 
         contents = self._read()
         if self._registry is None or contents != self._contents:
@@ -160,7 +160,7 @@ class Session:
         models need; None are all probes. Raises HarnessError when something that is named is not
         known, or not here.
         """
-        from harness import running
+        from harness.workflows import running
 
         _check_protocol(protocol)
         if audit_selection and protocol == "published":
@@ -208,7 +208,7 @@ class Session:
         which a model reproduces what was published. Raises HarnessError when nothing is stored of
         the dataset, or when a file of the store is damaged.
         """
-        from harness import running
+        from harness.workflows import running
 
         return running.board(
             self._store_with(dataset),
@@ -234,7 +234,7 @@ class Session:
         Without ``dataset`` it is the only one of the store. Raises HarnessError when a result is
         not stored, or when they are of different patches.
         """
-        from harness import comparing
+        from harness.workflows import comparing
 
         return comparing.compare(
             self.store_path, self.registry, one, other, dataset, design_effect, margin
@@ -248,7 +248,8 @@ class Session:
         audit has what was found before, too. What failed is in ``failed``. Raises HarnessError when
         the dataset or a probe is not known, or when nothing at all was found.
         """
-        from harness import auditing, choose, running
+        from harness.planning import choose
+        from harness.workflows import auditing, running
 
         registry, names = self.registry, _several("probes", probes)
         datasets = choose.datasets(registry, [dataset], self.data)
@@ -281,7 +282,7 @@ class Session:
         HarnessError when the datasets do not share their test patches, or when no model is left to
         compare.
         """
-        from harness import contrasting
+        from harness.workflows import contrasting
 
         _check_protocol(protocol)
         registry = self.registry
@@ -318,7 +319,7 @@ class Session:
         ``model`` is its name, or the digest of a result where it was run in several ways. Raises
         HarnessError when there is no such prediction in the store.
         """
-        from harness import lookup
+        from harness.workflows import lookup
 
         return lookup.predictions_of(
             self._store_with(dataset),
@@ -339,8 +340,9 @@ class Session:
         With ``predictions``, what was predicted stands below each. Raises HarnessError for an id
         that the dataset does not have.
         """
-        from harness import choose, lookup
         from harness.jobs.dataset import load
+        from harness.planning import choose
+        from harness.workflows import lookup
 
         registry = self.registry
         if dataset not in self._instances:
@@ -355,10 +357,10 @@ class Session:
 
         Raises HarnessError when no plugin offers the executor.
         """
-        from harness.executor_guard import Guarded
-        from harness.executors import Executor, ExecutorOptions
+        from harness.execution.executor_guard import Guarded
         from harness.jobs.session import versions
         from harness.jobs.spec import SessionSpec
+        from harness.types.executors import Executor, ExecutorOptions
 
         registry = registry or self.registry
         executors = registry.of(Executor)
@@ -378,14 +380,14 @@ class Session:
 
     def _store(self) -> Store:
         """The store, created if it is not there."""
-        from harness.store import Store
+        from harness.store.store import Store
 
         return Store(self.store_path)
 
     def _store_with(self, dataset: str) -> Store:
         """The store, which must have results of a dataset."""
-        from harness.registry import suggest
-        from harness.store import Store
+        from harness.store.store import Store
+        from harness.text.names import suggest
 
         store = Store.existing(self.store_path)
         known = store.datasets()

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.contract.cases import Case
-    from harness.types import Splits
+    from harness.checks.cases import Case
+    from harness.types.datasets import Splits
 
 
 def contract(
@@ -43,7 +43,7 @@ def contract(
     Without its data a dataset is skipped, and the whole test if it is the one named. Raises
     HarnessError when nothing has that name.
     """
-    from harness.contract.cases import bench_for, cases
+    from harness.checks.cases import bench_for, cases
 
     files = () if plugin_file is None else (Path(plugin_file).absolute(),)
     folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
@@ -71,7 +71,7 @@ def contract(
 @pytest.fixture(scope="session")
 def patches() -> Splits:
     """A few real patches of each class of the first demo dataset: Splits with a validation."""
-    from harness.contract.cases import bench_for
+    from harness.checks.cases import bench_for
 
     return bench_for().patches
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from harness import messages, stored
+from harness.store import stored
+from harness.system import messages
 
 # No test is about how long it takes; and a busy machine is no reason to fail.
 hypothesis.settings.register_profile(

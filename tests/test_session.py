@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import harness
-from harness import HarnessError, digests, stored
-from harness.recent import Recent
-from harness.shown import Patches
+from harness import HarnessError
+from harness.reports.shown import Patches
+from harness.store import stored
+from harness.system import digests
+from harness.system.recent import Recent
 
 pytestmark = pytest.mark.once
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -14,6 +13,7 @@ from harness.commands.common import (
     session_of,
 )
 from harness.commands.printing import print_failures, print_parts, print_text, say_written
+from harness.hooks import command_options as shared
 
 NAME = "audit"
 HELP = "measure what color, compression and clipping reveal about the class"
@@ -31,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask probes about datasets and write what they found."""
-    from harness import auditing, choose, report
-    from harness.failures import Collected
-    from harness.store import Store, disk_error
+    from harness.planning import choose
+    from harness.reports import report
+    from harness.store.failures import Collected
+    from harness.store.store import Store
+    from harness.system.atomic import disk_error
+    from harness.workflows import auditing
 
     session = session_of(options)
     registry, data = session.registry, data_folder(options)

@@ -12,20 +12,22 @@ from harness.commands.common import leaderboards_folder
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.failures import Collected
-    from harness.leaderboard import Board
-    from harness.registry import Registry
-    from harness.running import Pages
-    from harness.stored import DamagedError
+    from harness.analysis.leaderboard import Board
+    from harness.hooks.registry import Registry
+    from harness.store.failures import Collected
+    from harness.store.stored import DamagedError
+    from harness.workflows.running import Pages
 
 log = logging.getLogger(__name__)
 
 
 def check_wishes(options: argparse.Namespace, registry: Registry) -> None:
     """What is wrong with the wishes for tables is said before, not after, the work for them."""
-    from harness import choose, columns, reports
-    from harness.metrics import Metric
-    from harness.registry import left_out
+    from harness.hooks.registry import left_out
+    from harness.planning import choose
+    from harness.reports import columns
+    from harness.reports import writing as reports
+    from harness.types.metrics import Metric
 
     leaderboards_folder(options)
     reports.choose(registry, options.report)
@@ -52,8 +54,8 @@ def build(
     What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
     says so. Where it is the dataset itself, there are no pages.
     """
-    from harness import running
-    from harness.store import Store
+    from harness.store.store import Store
+    from harness.workflows import running
 
     pages = running.pages(
         Store(options.store),
@@ -78,8 +80,9 @@ def write(
     options: argparse.Namespace, registry: Registry, pages: Sequence[Pages], problems: Collected
 ) -> list[list[Path]]:
     """Write all pages, or the reports that are named; returns their paths, a list a dataset."""
-    from harness import error_pages, report, reports, selection_pages
-    from harness.store import disk_error
+    from harness.reports import error_pages, report, selection_pages
+    from harness.reports import writing as reports
+    from harness.system.atomic import disk_error
 
     chosen = reports.choose(registry, options.report)
     folder, minutes, written = options.leaderboards, options.time_limit, []
@@ -135,7 +138,7 @@ class Rows:
         """Raise HarnessError for a pattern that no row has."""
         from fnmatch import fnmatchcase
 
-        from harness.registry import suggest
+        from harness.text.names import suggest
 
         names = {row["model"]: None for board in boards for row in board.rows}
         for pattern in self.patterns:
@@ -149,7 +152,8 @@ def show(
     options: argparse.Namespace, pages: Sequence[Pages], rows: Rows, marked: Sequence[str] = ()
 ) -> None:
     """Print boards; rows of ``marked`` models are told from others by a sign before them."""
-    from harness import board_text, terminal
+    from harness.reports import board_text
+    from harness.system import terminal
 
     for board, _ in pages:
         if not (chosen := rows.of(board)):  # the patterns are about another dataset

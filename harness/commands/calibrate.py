@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness import command_options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -17,13 +16,14 @@ from harness.commands.common import (
     session_of,
 )
 from harness.commands.printing import print_failures, print_table, say_written
+from harness.hooks import command_options as shared
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
-    from harness.probes import DatasetProbe
-    from harness.registry import Registry
-    from harness.store import Key
-    from harness.types import Dataset
+    from harness.hooks.registry import Registry
+    from harness.planning.plan import Plan
+    from harness.store.store import Key
+    from harness.types.datasets import Dataset
+    from harness.types.probes import DatasetProbe
 
 log = logging.getLogger(__name__)
 NAME = "calibrate"
@@ -54,13 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask probes about phantoms and write how far they can be trusted."""
-    from harness import auditing, audits, calibrate, choose, report
-    from harness.execute import execute
+    from harness.analysis import audits
+    from harness.execution.execute import execute
     from harness.jobs.calibration import Reading, seed_job, versions
-    from harness.probes import table_from
-    from harness.splits import cpu_count
-    from harness.store import Store, disk_error
-    from harness.stored import load_json
+    from harness.planning import choose
+    from harness.reports import calibrate, report
+    from harness.store.store import Store
+    from harness.store.stored import load_json
+    from harness.system.atomic import disk_error
+    from harness.system.threads import cpu_count
+    from harness.types.findings import table_from
+    from harness.workflows import auditing
 
     session = session_of(options)
     registry, data = session.registry, data_folder(options)
@@ -131,10 +135,10 @@ def _plan_checks(
     import contextlib
     import sys
 
-    from harness.boundary import contained
+    from harness.hooks.guard import contained
+    from harness.hooks.limit import limited
     from harness.jobs.calibration import check_job
     from harness.jobs.dataset import load
-    from harness.limit import limited
 
     found = {}
     for dataset in datasets:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
-from harness import console
 from harness.commands.common import FAILED, OK, data_folder, plugin_files, switched_off
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
+from harness.system import console
 
 NAME = "check"
 HELP = "check that a plugin, or what it offers, keeps what every plugin promises"
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """See whether plugins, or what they offer, keep what they promise."""
-    from harness.contract import cases
-    from harness.contract.supervised import Asked, Checking
+    from harness.checks import cases
+    from harness.checks.supervised import Asked, Checking
 
     if options.promises:
         print("\n".join(cases.table()))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.registry import Registry
+    from harness.hooks.registry import Registry
     from harness.session import Session
-    from harness.store import Store
+    from harness.store.store import Store
 
 OK, FAILED, USAGE, BROKEN_PLUGIN = 0, 1, 2, 3
 
@@ -35,8 +35,8 @@ def _listed(variable: str) -> list[str]:
 
 def session_of(options: argparse.Namespace) -> Session:
     """The session that a command is about."""
-    from harness import stored
     from harness.session import Session
+    from harness.store import stored
 
     stored.plugin_files[:] = options.plugin
     return Session(
@@ -87,7 +87,7 @@ def exit_code(options: argparse.Namespace, registry: Registry, code: int = OK) -
 
 def existing_store(options: argparse.Namespace) -> Store:
     """A store that must be there already."""
-    from harness.store import Store
+    from harness.store.store import Store
 
     return Store.existing(options.store)
 

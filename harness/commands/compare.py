@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
 from harness.commands.common import exit_code, session_of
 from harness.commands.printing import print_json, print_parts, table_text
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 NAME = "compare"
 HELP = "compare two measured models on the same patches, or published results"
@@ -32,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print how two models compare."""
-    from harness import compare_published_text, compare_text, comparing
-    from harness.compare import Compared
-    from harness.compare_published import PREFIX
+    from harness.analysis.compare import Compared
+    from harness.analysis.compare_published import PREFIX
+    from harness.reports import compare_published_text, compare_text
+    from harness.workflows import comparing
 
     session = session_of(options)
     registry = session.registry

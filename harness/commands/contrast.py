@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
 from harness.commands.common import (
     FAILED,
     OK,
@@ -14,6 +13,7 @@ from harness.commands.common import (
     session_of,
 )
 from harness.commands.printing import print_failures, print_table, print_text, say_written
+from harness.hooks import command_options as shared
 
 NAME = "contrast"
 HELP = "train models on two versions of the same patches, and compare the results"
@@ -35,8 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train models on two versions of the same patches and print how they compare."""
-    from harness import contrast_text, contrasting, report
-    from harness.store import Store, disk_error
+    from harness.reports import contrast_text, report
+    from harness.store.store import Store
+    from harness.system.atomic import disk_error
+    from harness.workflows import contrasting
 
     session = session_of(options)
     registry = session.registry

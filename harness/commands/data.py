@@ -6,9 +6,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from harness import command_options as shared
 from harness.commands.common import exit_code, registry_of
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 log = logging.getLogger(__name__)
 NAME = "data"
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def get(options: argparse.Namespace) -> int:
     """Download a dataset."""
-    from harness.download import check_space, fetch
+    from harness.data.download import check_space, fetch
 
     registry = registry_of(options)
     dataset = registry.datasets.find(options.name)

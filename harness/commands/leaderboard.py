@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import command_options as shared
 from harness.commands import boards
 from harness.commands.common import FAILED, OK, USAGE, existing_store, exit_code, registry_of
 from harness.commands.printing import print_failures, say_written
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 if TYPE_CHECKING:
-    from harness.stored import DamagedError
+    from harness.store.stored import DamagedError
 
 NAME = "leaderboard"
 HELP = "write the tables again from the store, and print them"
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
 
     Those of a dataset of which anything is damaged are left as they are.
     """
-    from harness.failures import Collected
-    from harness.registry import suggest
+    from harness.store.failures import Collected
+    from harness.text.names import suggest
 
     store = existing_store(options)
     registry = registry_of(options)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
 from harness.commands.common import data_folder, exit_code, registry_of
 from harness.commands.printing import print_json, print_left_out, print_table, print_text
-from harness.kinds import NAMES
+from harness.hooks import command_options as shared
+from harness.hooks.kinds import NAMES
 
 NAME = "list"
 HELP = "list datasets, models, perturbations, probes and published results"
@@ -37,7 +37,8 @@ def _kind(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print what plugins offer: everything, some kinds, or one model with its settings."""
-    from harness import listing, terminal
+    from harness.commands import listing
+    from harness.system import terminal
 
     registry, data = registry_of(options), data_folder(options)
     if options.reader:

@@ -6,10 +6,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from harness import command_options as shared
 from harness.commands.common import OK
 from harness.errors import HarnessError
-from harness.new_plugin import KINDS
+from harness.hooks import command_options as shared
+from harness.hooks.new_plugin import KINDS
 
 log = logging.getLogger(__name__)
 NAME = "new-plugin"
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write a distribution to start a plugin from."""
-    from harness import new_plugin as new
+    from harness.hooks import new_plugin as new
 
     try:
         written = new.write(options.name, options.kind, options.folder)

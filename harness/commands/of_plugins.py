@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from harness import command_options
 from harness.commands.common import (
     BROKEN_PLUGIN,
     USAGE,
@@ -16,7 +15,8 @@ from harness.commands.common import (
     session_of,
 )
 from harness.errors import HarnessError, one_line
-from harness.reserved import COMMANDS
+from harness.hooks import command_options
+from harness.hooks.reserved import COMMANDS
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -42,8 +42,8 @@ def run(arguments: Sequence[str], early: argparse.Namespace) -> int:
 
     Raises HarnessError when no plugin offers it.
     """
-    from harness.registry import absent
-    from harness.types import Command
+    from harness.hooks.registry import absent
+    from harness.types.commands import Command
 
     name = arguments[0]
     session = session_of(early)

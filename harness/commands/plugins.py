@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from harness import command_options as shared
 from harness.commands.common import exit_code, registry_of
 from harness.commands.printing import print_json, print_table
+from harness.hooks import command_options as shared
 
 NAME = "plugins"
 HELP = "list what is installed, and what failed to load"
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what is installed."""
-    from harness import listing
+    from harness.commands import listing
 
     registry = registry_of(options)
     if options.json:

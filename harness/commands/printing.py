@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.failures import Failure
-    from harness.probes import Table
+    from harness.store.failures import Failure
+    from harness.types.findings import Table
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def print_json(content: Any) -> None:
 
 def print_text(text: str) -> None:
     """Print an empty line, then a paragraph that fits the terminal."""
-    from harness import terminal
+    from harness.system import terminal
 
     print(f"\n{terminal.paragraph(text, terminal.width())}")
 
@@ -35,7 +35,7 @@ def print_parts(parts: Sequence[str], indent: str = "  ") -> None:
 
     Lines that are too long go on with ``indent``.
     """
-    from harness import terminal
+    from harness.system import terminal
 
     columns = terminal.width()
     print("\n\n".join(terminal.wrapped(part, columns, indent) for part in parts))
@@ -53,7 +53,7 @@ def print_table(
     ``details`` are left out before cells are wrapped, and those in ``order`` where that is not
     enough.
     """
-    from harness import terminal
+    from harness.system import terminal
 
     columns = terminal.width()
     fitted = terminal.fit(headings, rows, columns, details=details, order=order)
@@ -68,7 +68,7 @@ def print_left_out(names: Sequence[str]) -> None:
 
 
 def _left_out(names: Sequence[str]) -> str:
-    from harness import terminal
+    from harness.system import terminal
 
     return (
         f"Columns not shown, as the terminal has {terminal.width()}: {'; '.join(names)}. "
@@ -78,7 +78,8 @@ def _left_out(names: Sequence[str]) -> str:
 
 def table_text(table: Table) -> str:
     """The text of a table that fits the terminal."""
-    from harness import report, terminal
+    from harness.reports import report
+    from harness.system import terminal
 
     columns = terminal.width()
     # Which patches only one model gets right is also listed by class.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 
-from harness import command_options as shared
 from harness.commands.common import OK, existing_store
 from harness.commands.printing import print_table
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 log = logging.getLogger(__name__)
 NAME = "results"
@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
 
 def list_results(options: argparse.Namespace) -> int:
     """Print a row for each run and each failure that is stored."""
-    from harness import report, results
+    from harness.reports import report
+    from harness.store import results
 
     store = existing_store(options)
     items = results.read(store)
@@ -73,9 +74,10 @@ def list_results(options: argparse.Namespace) -> int:
 
 def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
-    from harness import report, results
-    from harness.claims import Claims
-    from harness.keys import SHARED
+    from harness.reports import report
+    from harness.store import results
+    from harness.store.claims import Claims
+    from harness.store.keys import SHARED
 
     store = existing_store(options)
     if not (options.digests or options.dataset or options.model or options.failed):

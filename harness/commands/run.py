@@ -7,18 +7,18 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness import command_options as shared
 from harness.commands import boards
 from harness.commands.common import BROKEN_PLUGIN, FAILED, OK, data_folder, session_of
 from harness.commands.printing import print_failures, print_table, print_text, say_written
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 if TYPE_CHECKING:
+    from harness.hooks.registry import Registry
     from harness.jobs.spec import JobSpec
-    from harness.plan import Request
-    from harness.registry import Registry
+    from harness.planning.plan import Request
     from harness.session import Session
-    from harness.stored import DamagedError
+    from harness.store.stored import DamagedError
 
 log = logging.getLogger(__name__)
 NAME = "run"
@@ -73,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError(
             "run: --audit-selection compares the protocols in one training; leave out --protocol"
         )
-    from harness import running
-    from harness.failures import Collected, Failure, warn_of_broken
-    from harness.store import Store
+    from harness.store.failures import Collected, Failure, warn_of_broken
+    from harness.store.store import Store
+    from harness.workflows import running
 
     session = session_of(options)
     registry = session.load()
@@ -146,10 +146,12 @@ def _dry_run(
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from harness import dry_run, planner, report, store_format
-    from harness.failures import warn_of_broken
-    from harness.progress import duration
-    from harness.store import Store
+    from harness.planning import dry_run, planner
+    from harness.reports import report
+    from harness.store import format as store_format
+    from harness.store.failures import warn_of_broken
+    from harness.store.store import Store
+    from harness.system.progress import duration
 
     warn_of_broken(registry)
     with TemporaryDirectory(prefix="harness-") as empty:

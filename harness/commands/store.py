@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
-from harness import command_options as shared
 from harness.commands.common import FAILED, OK
 from harness.errors import HarnessError
+from harness.hooks import command_options as shared
 
 log = logging.getLogger(__name__)
 NAME = "store"
@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> int:
 
 def merge_stores(options: argparse.Namespace) -> int:
     """Copy results of other stores into one."""
-    from harness import store_format
-    from harness.merging import merge
-    from harness.store import Store
-    from harness.stored import where
+    from harness.store import format as store_format
+    from harness.store.merging import merge
+    from harness.store.store import Store
+    from harness.store.stored import where
 
     if options.into.resolve() in [path.resolve() for path in options.sources]:
         raise HarnessError(f"store merge: {options.into} into itself; name two stores")

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.boundary import HandedSplit, contained, frozen, kept
-from harness.environment import provenance
+from harness.data.handover import HandedSplit, frozen, kept
+from harness.data.splits import Concat, stream
 from harness.errors import HarnessError
+from harness.hooks.guard import contained
 from harness.jobs.dataset import Instance
 from harness.jobs.passes import Finish
 from harness.jobs.spec import CHANGED, JobSpec
-from harness.probes import Audit, DatasetProbe, Finding, Measured, Phantom
-from harness.progress import progress
-from harness.splits import Concat, stream
-from harness.store import Key
-from harness.stored import Record
-from harness.threads import one_thread_each
-from harness.types import Features, Split, Splits
+from harness.store.store import Key
+from harness.store.stored import Record
+from harness.system.environment import provenance
+from harness.system.progress import progress
+from harness.system.threads import one_thread_each
+from harness.types.datasets import Split, Splits
+from harness.types.findings import Finding
+from harness.types.models import Features
+from harness.types.phantoms import Phantom
+from harness.types.probes import Audit, DatasetProbe, Measured
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

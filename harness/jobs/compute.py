@@ -12,15 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import failures, messages
-from harness.boundary import alone
-from harness.executors import Problem
+from harness.hooks.guard import alone
 from harness.jobs.kinds import dispatch
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec, sweep_key
 from harness.jobs.sweeps import store_all
-from harness.store import Store
-from harness.stored import DamagedError
+from harness.store import failures
+from harness.store.store import Store
+from harness.store.stored import DamagedError
+from harness.system import messages
+from harness.types.executors import Problem
 
 if TYPE_CHECKING:
     Answer = dict[str, Any]

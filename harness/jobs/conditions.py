@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boundary import frozen
+from harness.data.handover import frozen
+from harness.data.perturb import perturb
+from harness.data.views import apply_view
 from harness.jobs.spec import ConditionSpec
-from harness.numbers import given
-from harness.perturb import perturb
-from harness.store import Key, Store
-from harness.stored import load_array
-from harness.types import Perturbation
-from harness.views import apply_view
+from harness.store.store import Key, Store
+from harness.store.stored import load_array
+from harness.text.numbers import given
+from harness.types.perturbations import Perturbation
 
 if TYPE_CHECKING:
     from harness.jobs.dataset import Instance

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import classes, digests
+from harness.data import classes
+from harness.data.splits import check_splits, fold_pairs
 from harness.errors import HarnessError
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
-from harness.splits import check_splits, fold_pairs
-from harness.store import Key, Store
-from harness.stored import Record, where
-from harness.types import Dataset, Split, Splits
+from harness.store.store import Key, Store
+from harness.store.stored import Record, where
+from harness.system import digests
+from harness.types.datasets import Dataset, Split, Splits
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boundary import own
-from harness.environment import cpu, provenance
+from harness.data.handover import own
+from harness.data.splits import Concat, Subset, stream
 from harness.jobs.conditions import Condition
+from harness.jobs.output_checks import checked_features, malformed
 from harness.jobs.passes import Errors, Finish, batch_size
+from harness.jobs.row_files import Rows
 from harness.jobs.spec import JobSpec
-from harness.progress import progress
-from harness.returned import checked_features, malformed
-from harness.row_files import Rows
-from harness.splits import Concat, Subset, stream
-from harness.store import Key, Store
-from harness.stored import Record, load_array
-from harness.types import Features, Split
+from harness.store.store import Key, Store
+from harness.store.stored import Record, load_array
+from harness.system.environment import cpu, provenance
+from harness.system.progress import progress
+from harness.types.datasets import Split
+from harness.types.models import Features
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
-    from harness.types import Indices
+    from harness.types.datasets import Indices
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boundary import HandedSplit, frozen
-from harness.environment import provenance
+from harness.data.handover import HandedSplit, frozen
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
-from harness.probes import Audit, DatasetProbe, Measured
-from harness.progress import progress
-from harness.stored import Record, load_array
-from harness.types import Dataset, Split, Splits
+from harness.store.stored import Record, load_array
+from harness.system.environment import provenance
+from harness.system.progress import progress
+from harness.types.datasets import Dataset, Split, Splits
+from harness.types.probes import Audit, DatasetProbe, Measured
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

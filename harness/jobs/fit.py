@@ -15,29 +15,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints
-from harness import settings as model_settings
-from harness.boundary import HandedSplit, alone, frozen
-from harness.environment import cpu, provenance
+from harness.data.handover import HandedSplit, frozen
+from harness.data.splits import Subset, hold_out, stream
 from harness.errors import HarnessError
+from harness.hooks import settings as model_settings
+from harness.hooks.guard import alone
 from harness.jobs.features import load_features, with_features
+from harness.jobs.outputs import as_stored, kind_of
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
-from harness.outputs import as_stored, kind_of
-from harness.progress import progress, say
-from harness.splits import Subset, hold_out, stream
-from harness.store import Key, Store
-from harness.stored import Record
-from harness.types import (
-    Classifier,
-    Dataset,
-    Features,
-    FitContext,
-    InitialWeights,
-    Model,
-    Setting,
-    Split,
-)
+from harness.store.store import Key, Store
+from harness.store.stored import Record
+from harness.system import checkpoints
+from harness.system.environment import cpu, provenance
+from harness.system.progress import progress, say
+from harness.types.datasets import Dataset, Split
+from harness.types.models import Classifier, Features, FitContext, InitialWeights, Model, Setting
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

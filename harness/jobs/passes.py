@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints
 from harness.errors import HarnessError
-from harness.stored import Record
-from harness.types import Split
+from harness.store.stored import Record
+from harness.system import checkpoints
+from harness.types.datasets import Split
 
 log = logging.getLogger(__name__)
 

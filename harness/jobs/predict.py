@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import checkpoints
-from harness import settings as model_settings
-from harness.boundary import frozen, own
-from harness.environment import provenance
+from harness.data.handover import frozen, own
+from harness.data.splits import stream
 from harness.errors import HarnessError
+from harness.hooks import settings as model_settings
 from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import FeatureSplit, load_features
 from harness.jobs.fit import device_name
+from harness.jobs.output_checks import checked_logits
+from harness.jobs.outputs import as_stored, doubt, kind_of
 from harness.jobs.passes import SAVE_EVERY, Errors, Logits, batch_size, proved
 from harness.jobs.spec import JobSpec
-from harness.outputs import as_stored, doubt, kind_of
-from harness.progress import progress
-from harness.returned import checked_logits
-from harness.splits import stream
-from harness.stored import Record, file_name, read_record, verify
-from harness.types import Classifier, DerivedModel, Model, Outputs, Setting, Split
+from harness.store.stored import Record, file_name, read_record, verify
+from harness.system import checkpoints
+from harness.system.environment import provenance
+from harness.system.progress import progress
+from harness.types.datasets import Split
+from harness.types.models import Classifier, DerivedModel, Model, Outputs, Setting
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

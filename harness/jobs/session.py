@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.hooks.loader import load_plugins
+from harness.hooks.registry import Registry
 from harness.jobs import dataset
 from harness.jobs.conditions import Condition, Learned
 from harness.jobs.dataset import Instance
 from harness.jobs.fit import weights_of
 from harness.jobs.spec import CHANGED, JobSpec, SessionSpec
-from harness.keys import SHARED
-from harness.plugins import load_plugins
-from harness.probes import DatasetProbe
-from harness.registry import Registry
-from harness.store import Store
-from harness.types import Features, InitialWeights, Model
+from harness.store.keys import SHARED
+from harness.store.store import Store
+from harness.types.models import Features, InitialWeights, Model
+from harness.types.probes import DatasetProbe
 
 
 class OpenSession:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from harness.store import Key
-from harness.types import Setting
+from harness.store.store import Key
+from harness.types.models import Setting
 
 Kind = Literal["dataset", "features", "fit", "prediction", "sum", "finding", "calibration", "check"]
 """What computes a job: see ``harness.jobs.KINDS``."""

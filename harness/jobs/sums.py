@@ -13,8 +13,8 @@ from harness.errors import HarnessError
 from harness.jobs.passes import LOGITS, Logits
 from harness.jobs.predict import describe
 from harness.jobs.spec import JobSpec
-from harness.stored import Record, load_array
-from harness.types import DerivedModel
+from harness.store.stored import Record, load_array
+from harness.types.models import DerivedModel
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession

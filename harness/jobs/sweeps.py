@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import keys
-from harness.boundary import alone
+from harness.hooks.guard import alone
 from harness.jobs.passes import LOGITS, Finish, Logits
 from harness.jobs.spec import JobSpec
-from harness.store import Store
-from harness.stored import Record, sweep_record
+from harness.store import keys
+from harness.store.store import Store
+from harness.store.stored import Record, sweep_record
 
 Outcome = tuple[JobSpec, BaseException | None]
 """A job, and what went wrong with it."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.probes import Figure
 from harness.statistics.auroc import below_each
 from harness.statistics.deviations import deviations
+from harness.statistics.estimates import Figure
 from harness.statistics.intervals import INDEPENDENT, Sampling, Z
 from harness.statistics.metrics import Floats
 

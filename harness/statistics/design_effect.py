@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.probes import Figure
+from harness.statistics.estimates import Figure
 from harness.statistics.metrics import Floats
 
 

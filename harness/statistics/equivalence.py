@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import variance
 from typing import Literal
 
-from harness.probes import Figure
+from harness.statistics.estimates import Figure
 
 MARGIN = 0.005
 """Difference in accuracy, as a fraction of 1, within which models count as equal if no other is

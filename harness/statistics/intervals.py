@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import Auroc, macro_auroc
 from harness.statistics.deviations import deviations, unseen
+from harness.statistics.estimates import Figure
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Z = 1.959963984540054

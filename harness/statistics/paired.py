@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.probes import Figure
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.statistics.deviations import deviations, unseen
+from harness.statistics.estimates import Figure
 from harness.statistics.intervals import (
     INDEPENDENT,
     Sampling,

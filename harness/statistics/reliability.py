@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.probes import Figure
 from harness.statistics.calibration import calibration_errors
 from harness.statistics.deviations import deviations
+from harness.statistics.estimates import Figure
 from harness.statistics.intervals import (
     INDEPENDENT,
     SMOOTHING,

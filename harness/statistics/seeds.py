@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.probes import Figure
+from harness.statistics.estimates import Figure
 from harness.statistics.metrics import Bools
 
 LARGEST_SPREAD = 0.05

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.probes import Figure
+from harness.statistics.estimates import Figure
 from harness.statistics.intervals import quantile
 
 HALVES = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.probes import Figure
+from harness.statistics.estimates import Figure
 
 
 def proportions_p(correct: float, n: float, other_correct: float, other_n: float) -> float:

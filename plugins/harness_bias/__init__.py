@@ -13,8 +13,8 @@ from harness import (
     Perturbation,
     hookimpl,
     later,
-    numbers,
 )
+from harness.text import numbers
 
 
 def _features(name: str, module: str) -> Features:

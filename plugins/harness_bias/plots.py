@@ -10,9 +10,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from harness import Finding, PublishedResult, Table, drawing
-from harness.drawing import label
-from harness.numbers import given
+from harness import Finding, PublishedResult, Table
+from harness.reports import drawing
+from harness.reports.drawing import label
+from harness.text.numbers import given
 
 SPLITS = {"train": "tab:gray", "test": "tab:blue"}
 CHANNELS = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}

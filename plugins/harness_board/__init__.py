@@ -34,7 +34,7 @@ def harness_metrics() -> list[Metric]:
 @hookimpl
 def harness_reports() -> list[Report]:
     """Markdown, LaTeX, CSV and JSON."""
-    write = later("harness.formats:write")
+    write = later("harness.reports.formats:write")
     return [
         Report(name="markdown", title="A page in Markdown", write=partial(write, ".md")),
         Report(name="latex", title="The table in LaTeX", write=partial(write, ".tex")),

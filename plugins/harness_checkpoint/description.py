@@ -16,9 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError, files
-from harness.normalization import misfit, range_for, reversed_channels
-from harness.toml_keys import Arguments, Keys, MustBe, Names, Number, Text, checked
+from harness import HarnessError, InitialWeights, Outputs, Setting, UnavailableError
+from harness.data import files
+from harness.data.normalization import misfit, range_for, reversed_channels
+from harness.hooks.toml_keys import Arguments, Keys, MustBe, Names, Number, Text, checked
 
 NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from harness import Dataset, HarnessError, Split, Splits
-from harness.classes import check_spelling, missing_label
-from harness.toml_keys import Keys, MustBe, Names, checked
+from harness.data.classes import check_spelling, missing_label
+from harness.hooks.toml_keys import Keys, MustBe, Names, checked
 
 PARTS = ("train", "validation", "test")
 LARGEST = 10_000

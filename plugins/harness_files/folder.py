@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from harness import Dataset, Splits
-from harness.patches import Files, FileSplit, list_files
+from harness.data.patches import Files, FileSplit, list_files
 from harness_files.description import PARTS, CommonKeys, Description
 
 

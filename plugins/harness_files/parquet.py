@@ -27,17 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from harness import Dataset, HarnessError, Splits, files
-from harness.classes import missing_label
-from harness.copies import make_once
-from harness.names import alike, folded, quoted
-from harness.patches import DECODED, decode
-from harness.progress import progress
+from harness import Dataset, HarnessError, Splits
+from harness.data import files
+from harness.data.classes import missing_label
+from harness.data.copies import make_once
+from harness.data.patches import DECODED, decode
+from harness.system.progress import progress
+from harness.text.names import alike, folded, quoted
 from harness_files import shards
 from harness_files.description import PARTS, CommonKeys, Description
 
 if TYPE_CHECKING:
-    from harness.types import Indices
+    from harness.types.datasets import Indices
 
 BATCH = 64
 """Rows that are read at a time."""

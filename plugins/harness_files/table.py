@@ -24,11 +24,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness import Dataset, HarnessError, Splits, files
-from harness.names import folded, quoted
-from harness.patches import Files, FileSplit, check_suffix, read_file
-from harness.registry import suggest
-from harness.toml_keys import MustBe
+from harness import Dataset, HarnessError, Splits
+from harness.data import files
+from harness.data.patches import Files, FileSplit, check_suffix, read_file
+from harness.hooks.toml_keys import MustBe
+from harness.text.names import folded, quoted, suggest
 from harness_files.description import PARTS, CommonKeys, Description
 
 REQUIRED, OPTIONAL = ("path", "label"), ("group", "split")

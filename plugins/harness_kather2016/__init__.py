@@ -42,8 +42,8 @@ def load(folder: Path) -> Splits:
     """List the patches that are there; of a small part, fewer folds are made."""
     import numpy as np
 
-    from harness import verified
-    from harness.patches import FileSplit, list_files, place, shortfall
+    from harness.data import verified
+    from harness.data.patches import FileSplit, list_files, place, shortfall
 
     files = list_files(place(folder, NAME) or folder / NAME)
     patches = FileSplit(files, FOLDERS, (150, 150), NAME)
@@ -73,7 +73,7 @@ def harness_datasets() -> list[Dataset]:
             title="Kather 2016, textures in colorectal cancer histology",
             classes=CLASSES,
             load=load,
-            missing=partial(later("harness.patches:missing"), "kather-2016", (NAME,)),
+            missing=partial(later("harness.data.patches:missing"), "kather-2016", (NAME,)),
             downloads=(FILE,),
             test_set="Kather 2016",
             trained_on="Kather 2016",

@@ -12,6 +12,6 @@ def harness_executors() -> list[Executor]:
         Executor(
             name="local",
             title="Processes of this machine, each with its share of cores and GPUs",
-            start=later("harness.local:start"),
+            start=later("harness.execution.local:start"),
         )
     ]

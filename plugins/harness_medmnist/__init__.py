@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import Dataset, PublishedResult, RemoteFile, Splits, hookimpl, later
-from harness.toml_files import read_toml
+from harness.hooks.toml_files import read_toml
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 """Labels 0 to 8: adipose, background, debris, lymphocytes, mucus, smooth muscle, normal colon
@@ -42,8 +42,8 @@ def load(pixels: int, folder: Path) -> Splits:
     """List the patches of one size; the images stay on disk."""
     import numpy as np
 
-    from harness import verified
-    from harness.patches import shortfall
+    from harness.data import verified
+    from harness.data.patches import shortfall
     from harness_medmnist.npz import NpzSplit
 
     file = remote_file(pixels)
@@ -82,7 +82,7 @@ def harness_datasets() -> list[Dataset]:
             classes=CLASSES,
             load=partial(load, pixels),
             missing=partial(
-                later("harness.patches:missing"),
+                later("harness.data.patches:missing"),
                 f"pathmnist-{pixels}",
                 (remote_file(pixels).name,),
                 form="",

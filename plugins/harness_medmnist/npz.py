@@ -17,12 +17,13 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from harness import HarnessError, files, zips
-from harness.copies import make_once
-from harness.progress import progress
+from harness import HarnessError
+from harness.data import files, zips
+from harness.data.copies import make_once
+from harness.system.progress import progress
 
 if TYPE_CHECKING:
-    from harness.types import Indices
+    from harness.types.datasets import Indices
 
 CHUNK = 1 << 22
 _LOCK = Lock()

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError, hookimpl
-from harness.numbers import given
-from harness.progress import say
+from harness.system.progress import say
+from harness.text.numbers import given
 
 EXPERIMENT = "histo-harness"
 PARAMETERS = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness import Dataset, RemoteFile, Splits, hookimpl, later
 
 if TYPE_CHECKING:
-    from harness.patches import FileSplit
+    from harness.data.patches import FileSplit
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 TRAIN, TRAIN_RAW, TEST = "NCT-CRC-HE-100K", "NCT-CRC-HE-100K-NONORM", "CRC-VAL-HE-7K"
@@ -50,7 +50,7 @@ FILES = {
 
 def open_split(folder: Path, name: str) -> FileSplit:
     """List the patches of one part, from a folder or straight from its zip."""
-    from harness.patches import FileSplit, list_files, place
+    from harness.data.patches import FileSplit, list_files, place
 
     files = list_files(place(folder, name) or folder / name)
     return FileSplit(files, CLASSES, (224, 224), name)
@@ -64,7 +64,7 @@ def shortfall(test: FileSplit) -> str:
     """
     import numpy as np
 
-    from harness import patches
+    from harness.data import patches
 
     counts = np.bincount(test.labels, minlength=len(CLASSES))
     fewer = patches.shortfall(counts, TEST_COUNTS, "test patches")
@@ -100,7 +100,7 @@ def test_identity(test: FileSplit) -> str:
 
 def train_shortfall(train: FileSplit, name: str) -> str:
     """Why a split is not the whole training set of this name; "" if it may be."""
-    from harness import patches
+    from harness.data import patches
 
     fewer = patches.shortfall([len(train.labels)], [TRAIN_PATCHES], "training patches")
     origin = train.files.origin
@@ -114,7 +114,7 @@ def train_shortfall(train: FileSplit, name: str) -> str:
 
 def load(train_name: str, folder: Path, folds: int = 0) -> Splits:
     """List what is there of the training patches and of CRC-VAL-HE-7K; partial copies will do."""
-    from harness import verified
+    from harness.data import verified
 
     train, test = open_split(folder, train_name), open_split(folder, TEST)
     short = shortfall(test)
@@ -150,7 +150,7 @@ def harness_datasets() -> list[Dataset]:
             title=title,
             classes=CLASSES,
             load=partial(load, train),
-            missing=partial(later("harness.patches:missing"), name, (train, TEST)),
+            missing=partial(later("harness.data.patches:missing"), name, (train, TEST)),
             downloads=(FILES[train], FILES[TEST]),
             test_set=TEST,
             trained_on=train,

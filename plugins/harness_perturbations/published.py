@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.jpeg import recompress
+from harness.data.jpeg import recompress
 
 
 def hue_clipped(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.jpeg import recompress
+from harness.data.jpeg import recompress
 from harness_phantom import CLASSES
 from harness_phantom.canvas import MARGIN, SIZE
 from harness_phantom.scanner import STAINS, UNIT

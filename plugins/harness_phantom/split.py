@@ -18,7 +18,7 @@ from harness_phantom.canvas import SIZE
 from harness_phantom.faults import Place, Plan, acquire, altered, generator
 
 if TYPE_CHECKING:
-    from harness.types import Indices
+    from harness.types.datasets import Indices
 
 Scans = Callable[[int, Place], NDArray[np.uint16]]
 """From a seed and a place to the scan there, uint16 RGB (EXTENT, EXTENT, 3)."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import PublishedResult, hookimpl
-from harness.toml_files import read_toml
+from harness.hooks.toml_files import read_toml
 
 FILE = Path(__file__).with_name("published.toml")
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from harness import checkpoints
+from harness.system import checkpoints
 
 NAME = "checkpoint.safetensors"
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from harness import HarnessError, UnavailableError
-from harness.connection import LostError, ask, certificate_advice
+from harness.data.connection import LostError, ask, certificate_advice
 from harness.errors import one_line
 
 REACH_SECONDS = 4.0

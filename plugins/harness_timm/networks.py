@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import HarnessError
-from harness.normalization import misfit
+from harness.data.normalization import misfit
 from harness_timm.arguments import parse, spell
 from harness_timm.hub import cached_or_downloaded
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness import HarnessError, Option, Setting
-from harness.options import check, defaults
+from harness.types.options import check, defaults
 
 if TYPE_CHECKING:
     import torch

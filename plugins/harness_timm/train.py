@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness import FitContext, HarnessError, InitialWeights, Setting, Split
-from harness.splits import stream
+from harness.data.splits import stream
 from harness_timm import checkpoint
 from harness_timm.augment import augment
 from harness_timm.building import (

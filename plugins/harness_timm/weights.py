@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from harness import HarnessError, InitialWeights, UnavailableError
-from harness.files import check_weights, head
+from harness.data.files import check_weights, head
 from harness_timm.hub import cached_or_downloaded
 from harness_timm.networks import Network, package_file
 

@@ -25,7 +25,7 @@ from tabulate import tabulate
 
 WITHOUT = """
 import contextlib
-from harness import boundary
+from harness.hooks import guard
 
 for name in ("frozen", "kept", "lent", "received"):
     setattr(boundary, name, lambda value: value)
@@ -39,10 +39,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.boundary import received
+from harness.data.handover import received
 from harness.jobs.conditions import CLEAN
-from harness.plugins import load_plugins
-from harness.splits import Concat
+from harness.hooks.loader import load_plugins
+from harness.data.splits import Concat
 from harness.jobs.features import extract
 
 known = load_plugins()

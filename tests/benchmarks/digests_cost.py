@@ -70,7 +70,7 @@ def commands(before: Path, times: int, everything: bool) -> list[list[object]]:
 
 def large(times: int, megabytes: int) -> list[object]:
     """Medians of storing a result of one large file: without digests, and with."""
-    from harness.store import Key, Store
+    from harness.store.store import Key, Store
 
     values = np.random.default_rng(0).random((megabytes, 2**17)).view(np.float64)
     taken: dict[bool, list[float]] = {False: [], True: []}
@@ -78,7 +78,7 @@ def large(times: int, megabytes: int) -> list[object]:
         for hashed in taken:
             with tempfile.TemporaryDirectory() as folder:
                 store = Store(Path(folder))
-                patch = mock.patch("harness.digests.of_file", return_value="")
+                patch = mock.patch("harness.system.digests.of_file", return_value="")
                 started = time.perf_counter()
                 if not hashed:
                     patch.start()

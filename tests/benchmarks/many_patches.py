@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import harness_nct_crc
-from harness.patches import Files, FileSplit, list_folder
+from harness.data.patches import Files, FileSplit, list_folder
 
 
 def repeated(folder, times):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from harness import Measured
+from harness.data.splits import Subset
+from harness.hooks.loader import load_plugins
 from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import extract
-from harness.plugins import load_plugins
-from harness.probes import DatasetProbe
-from harness.splits import Subset
+from harness.types.probes import DatasetProbe
 from harness_bias.measure import leakage
 from harness_color import harness_models
 

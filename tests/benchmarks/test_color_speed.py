@@ -12,7 +12,7 @@ import pytest
 
 from harness.jobs.conditions import CLEAN
 from harness.jobs.features import extract
-from harness.splits import cpu_count
+from harness.system.threads import cpu_count
 from harness_color import harness_models
 
 sys.path.append(str(Path(__file__).parent))

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.images import _CHECKS, decode
-from harness.patches import list_folder
+from harness.data.images import _CHECKS, decode
+from harness.data.patches import list_folder
 
 KINDS = {"tiff": (".tif", [cv2.IMWRITE_TIFF_COMPRESSION, 32773]), "png": (".png", [])}
 KINDS |= {"jpeg": (".jpg", []), "webp": (".webp", []), "bmp": (".bmp", [])}

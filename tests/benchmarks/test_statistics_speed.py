@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import harness_published
-from harness import leaderboard
+from harness.analysis import leaderboard
 from harness.statistics import intervals
-from harness.store import Key, Store
+from harness.store.store import Key, Store
 
 sys.path.append(str(Path(__file__).parent))
 

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 nct_crc = pytest.importorskip("harness_nct_crc")
 
-from harness.patches import FileSplit, list_zip  # noqa: E402
+from harness.data.patches import FileSplit, list_zip  # noqa: E402
 from harness_timm.augment import augment  # noqa: E402
 from harness_timm.building import Architecture  # noqa: E402
 from harness_timm.classifier import FittedNetwork  # noqa: E402

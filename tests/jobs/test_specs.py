@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from harness import HarnessError, planner
-from harness.execute import execute
+from harness import HarnessError
+from harness.execution.execute import execute
+from harness.execution.local import LocalProcesses
+from harness.hooks.loader import load_plugins
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
-from harness.local import LocalProcesses
-from harness.plan import Request
-from harness.plugins import load_plugins
-from harness.probes import DatasetProbe
-from harness.store import Key, Store
-from harness.stored import Part, load_array, names
+from harness.planning import planner
+from harness.planning.plan import Request
+from harness.store.store import Key, Store
+from harness.store.stored import Part, load_array, names
+from harness.types.probes import DatasetProbe
 
 pytestmark = pytest.mark.once
 
@@ -98,7 +99,7 @@ ONE_JOB = """
 import json, sys
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
-from harness.worker import compute
+from harness.execution.worker import compute
 session, job = json.load(sys.stdin)
 session = OpenSession.open(SessionSpec.from_json(session))
 for _, error in compute([JobSpec.from_json(job)], session):

@@ -12,9 +12,9 @@ from sklearn.metrics import balanced_accuracy_score
 import harness_nct_crc
 import harness_phantom
 from harness import Audit, Measured, Splits
+from harness.hooks.loader import load_plugins
 from harness.jobs.calibration import audit, versions
-from harness.plugins import load_plugins
-from harness.probes import DatasetProbe
+from harness.types.probes import DatasetProbe
 from harness_bias.audit import color, compression, leakage, shift
 from harness_bias.audit.predictability import (
     by_class,

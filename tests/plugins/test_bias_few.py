@@ -6,10 +6,10 @@ import pytest
 import harness_nct_crc
 import harness_phantom
 from harness import Audit, Measured
+from harness.data.jpeg import recompress
+from harness.hooks.loader import load_plugins
 from harness.jobs.calibration import audit
-from harness.jpeg import recompress
-from harness.plugins import load_plugins
-from harness.probes import DatasetProbe
+from harness.types.probes import DatasetProbe
 from harness_bias.audit import color, compression, dynamic_range, leakage, shift
 from harness_bias.audit.enough import FEWEST
 from harness_phantom.split import kept_scans, splits

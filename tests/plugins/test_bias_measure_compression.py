@@ -6,7 +6,7 @@ import pytest
 
 import harness_nct_crc
 import harness_phantom
-from harness.jpeg import recompress
+from harness.data.jpeg import recompress
 from harness_bias.measure.compression import COLUMNS, NOTHING, extract
 
 QUALITIES = (30, 40, 50, 60, 70, 80, 90)

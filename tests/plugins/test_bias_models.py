@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from harness import Predictions
-from harness.jpeg import recompress
-from harness.plugins import load_plugins
+from harness.data.jpeg import recompress
+from harness.hooks.loader import load_plugins
 from harness.statistics import intervals
 from harness.statistics.intervals import wilson
 from harness.statistics.paired import paired_difference

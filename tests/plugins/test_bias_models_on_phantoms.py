@@ -9,8 +9,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 import harness_phantom
 from harness import Predictions
-from harness.perturb import perturb
-from harness.plugins import load_plugins
+from harness.data.perturb import perturb
+from harness.hooks.loader import load_plugins
 from harness_bias.audit.compression import BLOCKINESS, CODING
 from harness_bias.measure import color, compression
 from harness_bias.models import reliance, steering

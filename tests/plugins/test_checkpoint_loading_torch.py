@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from harness import FitContext, HarnessError  # noqa: E402
-from harness.outputs import as_stored, doubt, kind_of  # noqa: E402
+from harness.jobs.outputs import as_stored, doubt, kind_of  # noqa: E402
 from harness_checkpoint import loading, read, verification  # noqa: E402
 from harness_checkpoint.advice import content, state_dicts, unsafe_file  # noqa: E402
 from harness_checkpoint.description import describe  # noqa: E402

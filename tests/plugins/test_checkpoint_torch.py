@@ -19,8 +19,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from harness import FitContext, HarnessError  # noqa: E402
-from harness.store import Store  # noqa: E402
-from harness.stored import load_array  # noqa: E402
+from harness.store.store import Store  # noqa: E402
+from harness.store.stored import load_array  # noqa: E402
 from harness_checkpoint import read  # noqa: E402
 from harness_checkpoint.classifier import SAVED, Worker  # noqa: E402
 from harness_perturbations import harness_perturbations  # noqa: E402

@@ -1,7 +1,7 @@
 """The ensemble and its four-view versions."""
 
 from harness import DerivedModel
-from harness.plugins import load_plugins
+from harness.hooks.loader import load_plugins
 
 AVG, MAX = "efficientnet-b0-avg", "efficientnet-b0-max"
 VIEWS = ("identity", "vflip", "hflip", "both")

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import HarnessError
-from harness.plugins import load_plugins
+from harness.hooks.loader import load_plugins
 from harness.testing import contract
 
-KATHER = Path(__file__).parents[1] / "data" / "kather-2016"
+KATHER = Path(__file__).parents[1] / "fixtures" / "kather-2016"
 FEW = ("--model", "rgb-means", "--set", "trees=3", "--no-probes")
 RNG = np.random.default_rng(0)
 

@@ -16,7 +16,7 @@ import harness_kather2016
 import harness_medmnist
 import harness_nct_crc
 from harness import HarnessError
-from harness.plugins import load_plugins
+from harness.hooks.loader import load_plugins
 from harness_checkpoint.description import describe
 from harness_files import folder, table
 

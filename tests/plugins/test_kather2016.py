@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from harness import HarnessError
-from harness.plugins import load_plugins
-from harness.splits import fold_pairs
+from harness.data.splits import fold_pairs
+from harness.hooks.loader import load_plugins
 from harness.testing import contract
 from harness_kather2016 import CLASSES, FILE, FOLDERS, NAME, UNKNOWN, load, slide
 
-DATA = Path(__file__).parents[1] / "data" / "kather-2016"
+DATA = Path(__file__).parents[1] / "fixtures" / "kather-2016"
 
 test_contract = contract("kather-2016", data=DATA)
 

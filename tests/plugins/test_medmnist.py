@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import harness_nct_crc
 from harness import HarnessError
-from harness.plugins import load_plugins
+from harness.hooks.loader import load_plugins
 from harness_medmnist import CLASSES, MD5, PARTS, TEST_COUNTS, load, npz, remote_file
 from harness_medmnist.npz import NpzSplit
 
@@ -286,7 +286,7 @@ def test_an_array_that_is_stored_as_it_is_is_checked_once(tmp_path, arrays, monk
 def test_a_disk_without_room_is_named(tmp_path, arrays, monkeypatch):
     np.savez_compressed(tmp_path / "pathmnist.npz", **arrays)
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("harness.copies.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("harness.data.copies.shutil.disk_usage", lambda _: usage)
     with pytest.raises(HarnessError, match=r"test_images\.\w+\.npy: needs 0\.0 GB where"):
         load(28, tmp_path).test.read([0])
 

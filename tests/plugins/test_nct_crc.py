@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 
 import harness_nct_crc
-from harness import HarnessError, PublishedResult, RemoteFile, formats, planner, verified
-from harness.download import fetch
+from harness import HarnessError, PublishedResult, RemoteFile
+from harness.analysis.leaderboard import build
+from harness.data import verified
+from harness.data.download import fetch
+from harness.data.jpeg import recompress
+from harness.execution.worker import compute
+from harness.hooks.loader import load_plugins
 from harness.jobs.session import OpenSession
-from harness.jpeg import recompress
-from harness.leaderboard import build
-from harness.plan import Request
-from harness.plugins import load_plugins
-from harness.store import Store
-from harness.worker import compute
+from harness.planning import planner
+from harness.planning.plan import Request
+from harness.reports import formats
+from harness.store.store import Store
 from harness_nct_crc import CLASSES, SAMPLE, TEST, TEST_COUNTS, TRAIN, TRAIN_RAW, load, shortfall
 
 FEW = ("--set", "trees=3", "--no-probes")

@@ -11,7 +11,7 @@ from skimage.color import hed2rgb, hed_from_rgb, rgb2hed, rgb2lab
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 
 import harness_nct_crc
-from harness.perturb import perturb
+from harness.data.perturb import perturb
 from harness_perturbations import (
     LAB_COLUMNS,
     color,

@@ -15,9 +15,9 @@ from torch import nn  # noqa: E402
 
 import harness_timm  # noqa: E402
 from harness import HarnessError, InitialWeights  # noqa: E402
-from harness.plugins import load_plugins  # noqa: E402
-from harness.settings import parse as parse_settings  # noqa: E402
-from harness.stored import LONGEST_NAME, file_name  # noqa: E402
+from harness.hooks.loader import load_plugins  # noqa: E402
+from harness.hooks.settings import parse as parse_settings  # noqa: E402
+from harness.store.stored import LONGEST_NAME, file_name  # noqa: E402
 from harness_timm.arguments import OURS, parse, resolved, spell  # noqa: E402
 from harness_timm.building import Architecture, build_tried  # noqa: E402
 from harness_timm.loading import load_initial  # noqa: E402

@@ -10,7 +10,7 @@ import pytest
 
 import harness_timm
 from harness import HarnessError
-from harness.options import defaults
+from harness.types.options import defaults
 from harness_timm.recipe import DEMO, EXECUTION, SETTINGS, Recipe, torch_device
 
 

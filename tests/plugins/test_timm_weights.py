@@ -331,7 +331,7 @@ def test_a_time_limit_of_the_hub_that_is_no_number_is_named(tmp_path, text):
 
 
 def test_a_certificate_of_a_hub_that_is_not_trusted_is_explained(imagenet, tmp_path):
-    certificate = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
+    certificate = Path(__file__).parents[1] / "fixtures" / "tls" / "localhost.pem"
     with hub(imagenet.read_bytes(), certificate=certificate) as (endpoint, _):
         found = ask(tmp_path, endpoint)
         assert_fallback(found, "certificate is not trusted", "set SSL_CERT_FILE")

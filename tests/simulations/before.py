@@ -1,4 +1,5 @@
-"""The rules that intervals followed up to version 2 of ``harness.figures``, to compare with.
+"""The rules that intervals followed up to version 2 of ``harness.analysis.estimates``, to compare
+with.
 
 As in ``harness/statistics`` then: a bootstrap of the patches of each class, whose variance lacks
 n / (n - 1); normal intervals of means; and the plain optimism of a selection, by a bootstrap of the

@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.store import Store
-from harness.stored import load_array
+from harness.store.store import Store
+from harness.store.stored import load_array
 
 COMMAND = (
     *("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means"),

@@ -28,13 +28,13 @@ from unittest import mock
 
 import numpy as np
 
-from harness import worker
 from harness.cli import main
-from harness.failures import keep
+from harness.execution import worker
+from harness.execution.supervise import Problem
+from harness.hooks.loader import load_plugins
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import SessionSpec
-from harness.plugins import load_plugins
-from harness.supervise import Problem
+from harness.store.failures import keep
 
 TOY = Path(__file__).parents[1] / "toy"
 BROKEN = """
@@ -143,10 +143,10 @@ class Faults:
                 self.ask(self.sound, name)
             registry = load_plugins(["bias"], [plugin])
         self.patches = (
-            mock.patch("harness.plugins.load_plugins", return_value=registry),
+            mock.patch("harness.hooks.loader.load_plugins", return_value=registry),
             mock.patch("harness.jobs.session.load_plugins", return_value=registry),
-            mock.patch("harness.local.Worker", InProcess),
-            mock.patch("harness.drawing.write", return_value=[]),
+            mock.patch("harness.execution.local.Worker", InProcess),
+            mock.patch("harness.reports.drawing.write", return_value=[]),
         )
         with self.patched():
             self.before = {name: self.ask(self.sound, name) for name in self.asked}

@@ -17,7 +17,7 @@ from scipy.stats import t
 from tabulate import tabulate
 
 from harness import PublishedResult
-from harness.reproduction import judge, of_counts
+from harness.analysis.reproduction import judge, of_counts
 from harness.statistics.intervals import Sampling
 from harness.statistics.seeds import LARGEST_SPREAD, compare_runs
 from harness.statistics.unpaired import difference

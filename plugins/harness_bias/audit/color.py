@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Table
-from harness.numbers import rounded
+from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
 from harness_bias.audit.enough import looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest

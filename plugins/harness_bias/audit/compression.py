@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Split, Table
-from harness.jpeg import recompress
+from harness.data.jpeg import recompress
 from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import compared, sentence, spread, surest
 from harness_bias.measure.compression import COLUMNS, extract

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Figure, Finding, Measured, Split, Table
-from harness.jpeg import recompress
-from harness.numbers import percent
+from harness.data.jpeg import recompress
+from harness.text.numbers import percent
 from harness_bias.measure.leakage import (
     MIN_STRUCTURE,
     STRUCTURE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.jpeg import recompress
+from harness.data.jpeg import recompress
 from harness_bias.measure import block_edges
 from harness_bias.measure.compression import COLUMNS
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Predictions
-from harness.numbers import percent, rounded
 from harness.statistics.intervals import Sampling, linearized, mean_of_shares
+from harness.text.numbers import percent, rounded
 from harness_bias.models.interval import in_percent, sampling
 
 HISTOGRAM, MEANS = "color-histogram", "rgb-means"

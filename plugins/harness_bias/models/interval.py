@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Predictions
-from harness.numbers import percent, points
 from harness.statistics.intervals import INDEPENDENT, Sampling, mean_of_shares
 from harness.statistics.paired import mean_difference
+from harness.text.numbers import percent, points
 
 
 def sampling(predictions: Predictions) -> Sampling:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
-from harness.numbers import percent
 from harness.statistics.intervals import mean_of_shares
 from harness.statistics.paired import mean_difference
+from harness.text.numbers import percent
 from harness_bias.models.interval import in_percent, sampling
 
 COLOR_ONLY, NO_COLOR = "pixels-permuted", "grayscale"

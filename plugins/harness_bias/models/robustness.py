@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Figure, Finding, Perturbation, Predictions, Table
-from harness.numbers import given, percent
 from harness.statistics.intervals import mean_of_shares, ratio
 from harness.statistics.paired import mean_difference
+from harness.text.numbers import given, percent
 from harness_bias.models.interval import in_percent, in_points, sampling
 
 REFERENCE = "efficientnet-b0-avg"

@@ -1,0 +1,161 @@
+"""What models get wrong: which classes are confused, which patches nobody gets right, and whether
+models know when they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis import reproduction
+from harness.analysis.leaderboard import Board
+from harness.analysis.rows import Entry
+from harness.data import comparability
+from harness.statistics import calibration, reliability
+from harness.statistics.estimates import Figure
+from harness.statistics.metrics import probabilities
+from harness.store import predictions
+from harness.store.predictions import Run
+from harness.types.published import PublishedResult
+
+COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
+IN_A_BIN = 25
+"""Patches of a bin that make a point of the reliability diagram worth drawing."""
+
+Risks = tuple[Figure, list[Figure]]
+"""Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
+Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
+"""Of each model its name, x and y."""
+
+
+def risks(board: Board) -> dict[str, Risks]:
+    """Error rates at coverages of the models that have probabilities, by name."""
+    return {
+        entry.name: reliability.risk(board.truth.labels, logits, COVERAGES, board.sampling)
+        for entry, logits in _logits(board)
+    }
+
+
+def confidence(board: Board, run: Run, risks: Risks | None) -> dict[str, Any]:
+    """Bins of confidence, and error against coverage, for JSON.
+
+    Nothing of a model whose outputs are no probabilities, but the reason.
+    """
+    if run.no_probabilities or risks is None:
+        return {
+            "reliability": None,
+            "error_at_coverage": None,
+            "area_under_risk_coverage": None,
+            "area_under_risk_coverage_low": None,
+            "area_under_risk_coverage_high": None,
+            "confidence_empty_because": run.no_probabilities,
+        }
+    logits = run.mean_logits()
+    bins = calibration.bins(board.truth.labels, probabilities(logits), equal_mass=True)
+    area, at = risks
+    return {
+        "reliability": [
+            {"confidence": float(c), "accuracy": float(a), "n": int(n)}
+            for c, a, n in zip(bins.confidence, bins.accuracy, bins.n, strict=True)
+        ],
+        "error_at_coverage": [
+            {"coverage": share, "error": one.value, "low": one.low, "high": one.high}
+            for share, one in zip(COVERAGES, at, strict=True)
+        ],
+        "area_under_risk_coverage": area.value,
+        "area_under_risk_coverage_low": area.low,
+        "area_under_risk_coverage_high": area.high,
+        "confidence_empty_because": "",
+    }
+
+
+def nobody_right(board: Board) -> list[dict[str, Any]]:
+    """Test patches that no model gets right, by id: their class and what is predicted most."""
+    truth = board.truth
+    wrong = ~np.any([entry.right[0] for entry in board.entries], axis=0)
+    guesses = np.stack([entry.runs[0].logits().argmax(axis=1) for entry in board.entries])
+    found = []
+    for index in np.flatnonzero(wrong).tolist():
+        counts = np.bincount(guesses[:, index], minlength=len(truth.classes))
+        found.append(
+            {
+                "id": truth.ids[index],
+                "class": truth.classes[int(truth.labels[index])],
+                "predicted": truth.classes[int(counts.argmax())],
+                "models": int(counts.max()),
+            }
+        )
+    return found
+
+
+def published(board: Board) -> list[tuple[PublishedResult, tuple[str, ...]]]:
+    """Published results of the same test set, without changes, whose confusion matrix is known.
+
+    With each the names of its classes; where these are not known it is left out.
+    """
+    return [
+        (result, names)
+        for result in board.published
+        if result.perturbation == "clean"
+        and result.confusion is not None
+        and (names := comparability.class_names(result, board.dataset))
+    ]
+
+
+def confused(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Pairs of classes by how many patches of one are called the other, most first."""
+    off = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-off, axis=None, kind="stable")
+    n_of = matrix.sum(axis=1)
+    return [
+        {
+            "label": classes[i],
+            "predicted": classes[j],
+            "n": int(off[i, j]),
+            "share": float(off[i, j] / n_of[i]),
+        }
+        for i, j in zip(*np.unravel_index(order, off.shape), strict=True)
+        if off[i, j]
+    ]
+
+
+def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDifference]:
+    """Differences in recall to the published matrix of the same model on the same patches."""
+    for result, _ in published(board):
+        same = entry.record["model"], predictions.trained_on(entry.record, board.dataset)
+        if (result.name, result.trained_on) == same and not board.other_test_data(result):
+            assert result.confusion is not None
+            ours = entry.found[0].confusion
+            effect = board.sampling.design_effect
+            return reproduction.by_class(ours, result.confusion, board.truth.classes, effect)
+    return []
+
+
+def reliabilities(board: Board) -> tuple[int, Curves]:
+    """At most so many bins, and the confidence and accuracy in them."""
+    most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
+    curves: Curves = []
+    for entry, logits in _logits(board):
+        scores = probabilities(logits)
+        bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
+        curves.append((entry.name, bins.confidence, bins.accuracy))
+    return most, curves
+
+
+def coverages(board: Board) -> Curves:
+    """The share of patches that a model is most confident about, and its error rate among them."""
+    return [
+        (entry.name, *reliability.risk_coverage(board.truth.labels, logits))
+        for entry, logits in _logits(board)
+    ]
+
+
+def _logits(board: Board) -> list[tuple[Entry, NDArray[np.float32]]]:
+    """Of each model that has probabilities, what their softmax is."""
+    return [
+        (entry, entry.runs[0].mean_logits())
+        for entry in board.entries
+        if not entry.runs[0].no_probabilities
+    ]

@@ -1,0 +1,1 @@
+"""Patches: images, files, splits, folds, downloads, views and perturbations."""

@@ -1,0 +1,1 @@
+"""Who computes jobs: the scheduler, local processes and their workers, trackers."""

@@ -1,0 +1,1 @@
+"""The plugin system: hooks, loading, the registry, and what guards against plugins."""

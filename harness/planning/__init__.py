@@ -1,0 +1,1 @@
+"""From what was asked to the jobs whose results are lacking."""

@@ -1,0 +1,213 @@
+"""The page about errors: which classes are confused, which patches nobody gets right, and whether
+models know when they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.analysis import error_analysis, reproduction
+from harness.analysis.error_analysis import COVERAGES, Curves, Risks
+from harness.analysis.leaderboard import Board
+from harness.analysis.rows import Entry
+from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
+from harness.reports.report import render, write_page
+from harness.statistics.estimates import Figure
+from harness.store.failures import Collected
+from harness.text.markup import inline
+from harness.text.numbers import percent
+from harness.types.findings import Table
+
+SCHEMA = 2
+PAIRS = 10
+"""Confused pairs of classes that are shown."""
+LISTED = 50
+"""Patches that are listed for a person; JSON has all."""
+
+
+def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
+    """Write ``<dataset>-errors.md``, ``.json`` and pictures; nothing without a measured row."""
+    if not board.entries:
+        return []
+    name = f"{board.dataset['name']}-errors"
+    hard = error_analysis.nobody_right(board)
+    lines = [
+        f"# {inline(board.dataset['name'])}: errors",
+        "From the logits stored for clean test patches, of the first training of each model.",
+        *board.assumed,
+        "## Patches that every model gets wrong",
+        *_hard(board, hard),
+        "## Confidence",
+    ]
+    written = []
+    confidence = "How often predictions of a confidence are right."
+    coverage = "Error rate among the patches that a model is most confident about."
+    pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
+        ("reliability", confidence, _draw_reliability, error_analysis.reliabilities(board)),
+        ("coverage", coverage, _draw_coverage, error_analysis.coverages(board)),
+    )
+    for plot, caption, draw, curves in pictures:
+        path = folder / f"{name}-{plot}.png"
+        key = key_of(board.dataset["name"], path.stem, draw, curves)
+        shown = drawing.write(path, plot, partial(draw, curves), problems, caption, key)
+        lines += shown
+        written += [path] if shown else []
+    risks = error_analysis.risks(board)
+    lines += [*_risks(risks), *_without_confidence(board)]
+    for entry in board.entries:
+        lines += [f"## {inline(entry.name)}", *_model(board, entry)]
+    for result, names in error_analysis.published(board):
+        if pairs := _pairs(error_analysis.confused(np.array(result.confusion), names)):
+            lines += [f"## {inline(result.name)}, published", *pairs]
+    lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
+    content = {
+        "schema": SCHEMA,
+        "dataset": board.dataset["name"],
+        "digest": board.dataset["digest"],
+        "wrong_in_every_model": hard,
+        "models": [
+            {
+                "model": entry.name,
+                "result": entry.record["digest"],
+                "confused": error_analysis.confused(
+                    np.array(entry.found[0].confusion), board.truth.classes
+                ),
+                **error_analysis.confidence(board, entry.runs[0], risks.get(entry.name)),
+                "against_published": [
+                    {
+                        "class": one.name,
+                        "difference": one.difference.value,
+                        "low": one.difference.low,
+                        "high": one.difference.high,
+                        "p": one.p,
+                        "moved_to": one.moved_to,
+                    }
+                    for one in error_analysis.against_published(board, entry)
+                ],
+            }
+            for entry in board.entries
+        ],
+        "published": [
+            {
+                "model": result.name,
+                "confused": error_analysis.confused(np.array(result.confusion), names),
+            }
+            for result, names in error_analysis.published(board)
+        ],
+    }
+    return [*write_page(folder / name, lines, content), *written]
+
+
+def _risks(risks: Mapping[str, Risks]) -> list[str]:
+    if not risks:
+        return []
+    rows = tuple((model, *map(_interval, (area, *at))) for model, (area, at) in risks.items())
+    headings = ("model", "area under the curve", *(f"at {percent(c, 0)} %" for c in COVERAGES))
+    return [
+        "Error rate, %, among the patches that a model is most confident about: the mean over all "
+        "coverages (area under the risk-coverage curve), and at some; with 95 % intervals.",
+        render(Table(name="risk", title="", headings=headings, rows=rows)),
+    ]
+
+
+def _hard(board: Board, hard: Sequence[dict[str, Any]]) -> list[str]:
+    n, models = len(board.truth.labels), len(board.entries)
+    which = "the one model" if models == 1 else f"all {models} models"
+    lines = [
+        f"{len(hard):,} of {n:,} test patches are wrong in {which}. Where models agree "
+        "on another class the label may be wrong."
+    ]
+    if hard:
+        # Those that models agree on first.
+        first = sorted(hard, key=lambda patch: (-patch["models"], patch["class"], patch["id"]))
+        rows = tuple((p["id"], p["class"], p["predicted"], p["models"]) for p in first[:LISTED])
+        headings = ("patch", "label", "mostly predicted", f"by of {models} models")
+        lines.append(render(Table(name="hard", title="", headings=headings, rows=rows)))
+        if len(hard) > LISTED:
+            lines.append(f"{len(hard) - LISTED:,} more are in the JSON file.")
+    return lines
+
+
+def _model(board: Board, entry: Entry) -> list[str]:
+    classes = board.truth.classes
+    matrix = np.array(entry.found[0].confusion)
+    rows = tuple(
+        (name, *line, _interval(entry.found[0].recall.get(name)))
+        for name, line in zip(classes, matrix.tolist(), strict=True)
+    )
+    headings = ("label", *classes, "recall % (95 %)")
+    parts = [render(Table(name="confusion", title="", headings=headings, rows=rows))]
+    parts += _pairs(error_analysis.confused(matrix, classes))
+    differences = error_analysis.against_published(board, entry)
+    if differences:
+        parts += [
+            "Against the published confusion matrix; whether the protocols are comparable is in "
+            "the leaderboard:",
+            render(reproduction.class_table(differences)),
+        ]
+    return parts
+
+
+def _interval(share: Figure | None) -> str:
+    if share is None or share.low is None or share.high is None:
+        return ""
+    return f"{percent(share.value, 1)} ({percent(share.low, 1)}–{percent(share.high, 1)})"
+
+
+def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
+    if not pairs:
+        return []
+    total = sum(pair["n"] for pair in pairs)
+    listed = "; ".join(
+        f"{inline(pair['label'])} as {inline(pair['predicted'])} {pair['n']:,} "
+        f"({percent(pair['share'], 1)} % of the class)"
+        for pair in pairs[:PAIRS]
+    )
+    return [f"Most confused, of {total:,} errors: {listed}."]
+
+
+def _draw_reliability(found: tuple[int, Curves]) -> Any:
+    most, curves = found
+    if not curves:
+        return None
+    figure, axes = _axes(curves)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for name, confidence, accuracy in curves:
+        axes.plot(confidence, accuracy, marker=".", label=drawing.label(name))
+    axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
+    axes.set_ylim(0, 1)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return figure
+
+
+def _draw_coverage(curves: Curves) -> Any:
+    if not curves:
+        return None
+    figure, axes = _axes(curves)
+    for name, coverage, risk in curves:
+        axes.plot(100 * coverage, 100 * risk, label=drawing.label(name))
+    axes.set(xlabel="coverage, % of patches, by confidence, descending", ylabel="error rate, %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return figure
+
+
+def _axes(curves: Curves) -> tuple[Any, Any]:
+    """A figure as high as its legend needs, and its axes."""
+    figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
+    return figure, figure.subplots()
+
+
+def _without_confidence(board: Board) -> list[str]:
+    """Which models the pictures leave out, and why."""
+    return [
+        f"Without {inline(entry.name)}: {inline(why)}."
+        for entry in board.entries
+        if (why := entry.runs[0].no_probabilities)
+    ]

@@ -1,0 +1,253 @@
+"""Pages about what probes found: Markdown and JSON, with pictures beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harness.analysis.audits import DatasetAudit
+from harness.analysis.leaderboard import Board
+from harness.jobs.calibration import Reading
+from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
+from harness.statistics.estimates import Figure
+from harness.store.failures import Collected
+from harness.system.atomic import write_atomically
+from harness.text import markup, numbers
+from harness.text.markup import code, csv_table, fenced, inline, visible
+from harness.text.numbers import percent
+from harness.types.findings import Finding, Table
+from harness.types.phantoms import Phantom
+from harness.types.probes import DatasetProbe
+
+SCHEMA = 1
+CHOSEN = ("level", "dose")
+"""Headings of columns with numbers that somebody has chosen."""
+
+
+def summary(probes: Sequence[DatasetProbe], findings: Mapping[str, Finding]) -> list[str]:
+    """A line for each probe, flagged ones marked."""
+    mark = {True: "FLAG", False: "ok", None: "-"}
+    wide = max((len(name) for name in findings), default=0)
+    lines = [
+        f"{probe.name:{wide}}  {mark[findings[probe.name].flag]:4}  "
+        f"{visible(findings[probe.name].summary)}"
+        for probe in probes
+        if probe.name in findings
+    ]
+    return [
+        *lines,
+        "",
+        "FLAG: the fault that the probe looks for is there; ok: not seen; "
+        "-: not judged, or too few patches to tell",
+    ]
+
+
+def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[Path]:
+    """Write ``<dataset>-audit.md``, ``.json`` and the pictures; returns their paths.
+
+    Pictures that cannot be drawn are added to ``problems``.
+    """
+    described, dataset, findings = audit.described, audit.dataset, audit.findings
+    name = f"{dataset}-audit"
+    lines = [
+        f"# {inline(dataset)}: audit",
+        f"{inline(described['title'])}: {described['n_test']:,} test patches. What the images "
+        "themselves give away, without any model of tissue. A flag says that the fault a probe "
+        "looks for is there; how far flags can be trusted is in the calibration "
+        "(`harness calibrate`).",
+        fenced("\n".join(summary(audit.probes, findings))),
+    ]
+    written = []
+    for probe in audit.probes:
+        finding = findings[probe.name]
+        lines += [f"## {inline(probe.title)}", *_body(finding)]
+        for plot, draw in probe.plots.items():
+            path = folder / f"{name}-{plot}.png"
+            key = key_of(dataset, path.stem, draw, asdict(finding))
+            shown = drawing.write(path, plot, partial(draw, finding), problems, key=key)
+            lines += shown
+            written += [path] if shown else []
+    lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
+    content = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "digest": described["digest"],
+        "findings": {key: asdict(finding) for key, finding in findings.items()},
+    }
+    return [*write_page(folder / name, lines, content), *written]
+
+
+def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
+    """Write ``<dataset>-probes.md``, ``.json`` and pictures; nothing when nothing was found.
+
+    Pictures that cannot be drawn are added to ``problems``.
+    """
+    dataset = board.dataset["name"]
+    name = f"{dataset}-probes"
+    lines = [
+        f"# {inline(dataset)}: what the models rely on",
+        "From the logits stored for clean and for perturbed test patches. Of each probe, only "
+        "models appear of which the logits that it needs are stored.",
+        *board.assumed,
+    ]
+    same_patches = tuple(r for r in board.published if not board.other_test_data(r))
+    published = list(map(asdict, same_patches))
+    found = {
+        probe: {model: asdict(finding) for model, finding in by_model.items()}
+        for probe, by_model in board.findings.items()
+    }
+    written: list[Path] = []
+    for probe in board.probes:
+        findings = board.findings.get(probe.name, {})
+        if not findings:
+            continue
+        lines.append(f"## {inline(probe.title)}")
+        shows = [found[probe.name], published, board.truth.classes]
+        for plot, draw in probe.plots.items():
+            path = folder / f"{name}-{plot}.png"
+            draw_all = partial(draw, MappingProxyType(findings), same_patches, board.truth.classes)
+            key = key_of(dataset, path.stem, draw, shows)
+            shown = drawing.write(path, plot, draw_all, problems, key=key)
+            lines += shown
+            written += [path] if shown else []
+        for model, finding in findings.items():
+            lines += [f"### {inline(model)}", *_body(finding)]
+    if not any(found.values()):
+        return []
+    if board.changed:
+        lines += ["## Published under the same changes", *_others(board), render(_published(board))]
+    content = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "digest": board.dataset["digest"],
+        "findings": found,
+        "published": list(board.changed),
+    }
+    lines.append("Written by `harness run`; `harness leaderboard` writes it again from the store.")
+    return [*write_page(folder / name, lines, content), *written]
+
+
+def _others(board: Board) -> list[str]:
+    """A sentence about published accuracies that are of other test patches."""
+    reasons = dict.fromkeys(row["not_comparable_because"] for row in board.changed)
+    if named := list(filter(None, reasons)):
+        return [
+            f"Published on other test patches than measured here ({'; '.join(named)}): the two are "
+            "not comparable, and pictures have no published accuracies."
+        ]
+    return []
+
+
+def _published(board: Board) -> Table:
+    rows = sorted(board.changed, key=lambda row: (row["perturbation"], row["level"], row["model"]))
+    return Table(
+        name="published",
+        title="",
+        headings=("change", "level", "model", "measured %", "published %", "source"),
+        rows=tuple(
+            (
+                *(row["perturbation"], row["level"], row["model"]),
+                "" if row["accuracy"] is None else percent(row["accuracy"]),
+                percent(row["published_accuracy"]),
+                row["published_source"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def write_calibration(
+    phantom: Phantom,
+    page: Finding,
+    readings: Sequence[Reading],
+    checks: Sequence[tuple[str, Table]],
+    versions: Mapping[str, Any],
+    command: str,
+    folder: Path,
+) -> list[Path]:
+    """Write ``calibration-<phantom>.md``, ``.json`` and, every reading, ``.csv``; returns paths."""
+    faults = "\n".join(
+        f"- **{inline(fault.name)}**: {inline(fault.title)}. A dose of 1: {inline(fault.fitted)}."
+        for fault in phantom.faults
+    )
+    lines = [
+        f"# Calibration of the probes of datasets on {inline(phantom.name)}",
+        f"{inline(page.summary)}. Planted:",
+        faults,
+        *(part for table in page.tables for part in (f"## {inline(table.title)}", render(table))),
+    ]
+    if checks:
+        lines.append("## Real patches, changed by known amounts")
+        for probe, table in checks:
+            lines += [f"**{inline(probe)}: {inline(table.title)}**", render(table)]
+    lines.append(f"Written by {code(command)}.")
+    content = {
+        "schema": SCHEMA,
+        "phantom": phantom.name,
+        "version": phantom.version,
+        "probes": versions,
+        "command": command,
+        "tables": [asdict(table) for table in page.tables],
+        "checks": [{"probe": probe, **asdict(table)} for probe, table in checks],
+    }
+    path = folder / f"calibration-{phantom.name}"
+    text = csv_table([f.name for f in fields(Reading)], [asdict(reading) for reading in readings])
+    write_atomically(path.with_suffix(".csv"), text)
+    return [*write_page(path, lines, content), path.with_suffix(".csv")]
+
+
+def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path]:
+    """Write a page as Markdown, and what is on it as JSON; returns their paths."""
+    page, data = path.with_suffix(".md"), path.with_suffix(".json")
+    write_atomically(page, "\n\n".join(paragraphs) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(data, text + "\n")
+    return [page, data]
+
+
+def _body(finding: Finding) -> list[str]:
+    """A finding as Markdown paragraphs."""
+    lines = [f"{inline(finding.summary)}."]
+    if finding.figures:
+        lines.append("\n".join(f"- {inline(show(figure))}" for figure in finding.figures))
+    for table in finding.tables:
+        lines += [f"**{inline(table.title)}**", render(table)]
+    return lines
+
+
+def show(figure: Figure) -> str:
+    """A figure with its interval."""
+    known = [value for value in (figure.value, figure.low, figure.high) if value is not None]
+    value, *interval = numbers.column(known)
+    return f"{figure.name}: {value}" + (f" ({' to '.join(interval)})" if interval else "")
+
+
+def render(table: Table, style: str = "github") -> str:
+    """A table in a format of ``tabulate``."""
+    return markup.table(*cells(table), style)
+
+
+def simple(table: Table) -> str:
+    """A table in plain text, as wide as it is."""
+    return render(table, "simple")
+
+
+def cells(table: Table) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Headings and rows as text; the numbers of a column have equally many decimals."""
+    columns = [
+        _column(values, heading in CHOSEN)
+        for heading, values in zip(table.headings, zip(*table.rows, strict=True), strict=False)
+    ]
+    return table.headings, list(zip(*columns, strict=True))
+
+
+def _column(cells: Sequence[str | float | None], chosen: bool) -> list[str]:
+    values = [cell for cell in cells if isinstance(cell, (int, float))]
+    texts = iter(numbers.column(values, chosen))
+    return [next(texts) if isinstance(cell, (int, float)) else str(cell or "") for cell in cells]

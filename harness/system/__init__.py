@@ -1,0 +1,1 @@
+"""The machine: console and progress, files and digests, child processes, threads."""

@@ -1,0 +1,1 @@
+"""Strings in, strings out: numbers as text, names that look alike, Markdown."""

@@ -1,0 +1,64 @@
+"""What a probe found: numbers with intervals, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from harness.statistics.estimates import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table that a probe made. Cells are text, numbers or None."""
+
+    name: str
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+
+
+N = TypeVar("N", Figure, Table)
+
+
+def _named(name: str, items: Sequence[N]) -> N:
+    for item in items:
+        if item.name == name:
+            return item
+    raise KeyError(f"the probe made none named {name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a probe found. Everything in it can be written as JSON."""
+
+    summary: str
+    """One line for a person."""
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    reading: float | None = None
+    """The number that decides whether the flag is raised."""
+    flag: bool | None = None
+    """Whether the fault that the probe looks for is there; None when it does not judge."""
+
+    def figure(self, name: str) -> Figure:
+        """The figure of this name. Raises KeyError."""
+        return _named(name, self.figures)
+
+    def table(self, name: str) -> Table:
+        """The table of this name. Raises KeyError."""
+        return _named(name, self.tables)
+
+
+def table_from(content: Mapping[str, Any]) -> Table:
+    """A Table from the JSON that it was written as."""
+    headings, rows = tuple(content["headings"]), tuple(map(tuple, content["rows"]))
+    return Table(**{**content, "headings": headings, "rows": rows})
+
+
+def finding_from(content: Mapping[str, Any]) -> Finding:
+    """A Finding from the JSON that it was written as."""
+    figures = tuple(Figure(**figure) for figure in content["figures"])
+    tables = tuple(map(table_from, content["tables"]))
+    return Finding(**{**content, "figures": figures, "tables": tables})

@@ -1,0 +1,170 @@
+"""The documentation: examples run, pages are up to date, the tutorial works to the letter."""
+
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+from harness import testing
+from harness.hooks.loader import load_plugins
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+spec = importlib.util.spec_from_file_location("make_hooks", DOCS / "make_hooks.py")
+make_hooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_hooks)
+HOOKS = make_hooks.hooks()
+ASKED = [name for name in HOOKS if "_run_" not in name and "_stored" not in name]
+TOLD = [name for name in HOOKS if name not in ASKED]
+
+
+@pytest.mark.parametrize("path", make_hooks.pages(), ids=lambda path: path.stem)
+def test_the_page_of_a_hook_is_up_to_date(path):
+    assert path.read_text() == make_hooks.pages()[path], "run python docs/make_hooks.py"
+
+
+@pytest.mark.parametrize("path", make_hooks.tables(), ids=lambda path: path.stem)
+def test_the_tables_of_keys_are_up_to_date(path):
+    text = path.read_text()
+    assert text == make_hooks.tables()[path], "run python docs/make_hooks.py"
+    assert "| `name` |" in text
+
+
+def test_there_is_a_page_for_each_hook_and_for_nothing_else():
+    assert {path.stem for path in (DOCS / "hooks").iterdir()} == set(HOOKS)
+    index = (DOCS / "README.md").read_text()
+    assert {name for name in HOOKS if f"(hooks/{name}.md)" in index} == set(HOOKS)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_described_and_used(name):
+    hook = HOOKS[name]
+    assert len(hook.__doc__.split()) > 20
+    assert make_hooks.example(hook), "has no example"
+    for parameter in hook.__code__.co_varnames[: hook.__code__.co_argcount]:
+        assert f"``{parameter}``" in hook.__doc__, f"does not say what {parameter} is"
+    used = {hook for plugin in load_plugins().plugins for hook in plugin.hooks}
+    toy = (ROOT / "tests/toy/toy_harness.py").read_text()
+    assert name in used or f"def {name}(" in toy
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ASKED)
+def test_the_example_of_a_hook_keeps_the_contract(name, command):
+    (command.folder / "mine.py").write_text(make_hooks.example(HOOKS[name]))
+    plugins = json.loads(command("plugins", "--json", "--plugin", "mine.py"))
+    (mine,) = [plugin for plugin in plugins if plugin["name"] == "mine"]
+    assert mine["hooks"] == [name]
+    assert mine["contributes"]
+    output = command("check", "mine", "--plugin", "mine.py")
+    assert " 0 broken" in output
+
+
+def test_the_examples_for_trackers_are_told(toy):
+    for name in TOLD:
+        (toy.folder / f"{name}.py").write_text(make_hooks.example(HOOKS[name]))
+    files = [part for name in TOLD for part in ("--plugin", f"{name}.py")]
+    toy("run", "--dataset", "toy", "--model", "toy-mean", *files)
+    assert (toy.folder / "to-fit.txt").read_text() == "toy-mean"
+    assert (toy.folder / "outcome.txt").read_text() == "all is well"
+    lines = (toy.folder / "accuracies.csv").read_text().splitlines()
+    assert lines[0].split()[:2] == ["toy-mean", "clean"]
+    assert any(line.startswith("toy-mean toy-noise ") for line in lines)
+
+
+def test_a_reader_makes_models_of_a_file(toy):
+    (toy.folder / "reader.py").write_text(make_hooks.example(HOOKS["harness_readers"]))
+    (toy.folder / "both.toml").write_text('kind = "sum"\nmodels = ["toy-mean", "toy-features"]\n')
+    plugins = ("--plugin", "both.toml", "--plugin", "reader.py")
+    toy("run", "--dataset", "toy", "--model", "both", "--no-probes", *plugins)
+    board = json.loads((toy.folder / "leaderboards/toy.json").read_text())
+    titles = {row["model"]: row["title"] for row in board["rows"]}
+    assert titles["both"] == "Sum of toy-mean, toy-features"
+
+
+def test_every_link_leads_somewhere():
+    for page in (ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_plugin_here_has_a_name_of_its_own():
+    """One who follows the tutorial and installs the example must not end with two of one name."""
+    example = (ROOT / "examples/harness-texture/pyproject.toml").read_text()
+    names = list(tomllib.loads(example)["project"]["entry-points"]["harness"])
+    names += re.findall(r"harness new-plugin (\S+)", (DOCS / "tutorial.md").read_text())
+    names += [plugin.name for plugin in load_plugins().plugins]
+    assert len(set(names)) == len(names)
+
+
+def test_the_kit_for_tests_is_described():
+    """Every fixture and argument of harness.testing stands in the tutorial."""
+    text = (DOCS / "tutorial.md").read_text()
+    for name in inspect.signature(testing.contract).parameters:
+        assert name == "name" or f"`{name}=" in text
+    for name in ("patches", "run_harness"):
+        assert hasattr(testing, name)
+        assert f"`{name}" in text
+
+
+@pytest.mark.once
+def test_the_tutorial_to_the_letter(command):
+    """Every block of shell in turn, and the Python in the file that the text names.
+
+    In a virtual environment of its own, which sees the packages of this one; pip is told not to ask
+    the network for what is there.
+    """
+    venv.create(command.folder / "venv", symlinks=True)
+    (site,) = (command.folder / "venv").glob("lib/python*/site-packages")
+    places = [path for path in sys.path if path and Path(path).is_dir()]
+    (site / "here.pth").write_text("\n".join([*places, str(ROOT / "plugins")]))
+    text = (DOCS / "tutorial.md").read_text()
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
+    shell = """
+        set -e
+        harness() { python -m harness "$@"; }
+        pytest() { python -m pytest -q -p no:cacheprovider "$@"; }
+        pip() { python -m pip "$@" --no-deps --no-index --no-build-isolation; }
+    """
+    environment = command.environment(
+        PATH=f"{command.folder / 'venv/bin'}:/usr/bin:/bin", HARNESS_WITHOUT=""
+    )
+    del environment["PYTHONPATH"]
+    outputs = []
+    for language, code in blocks:
+        if language == "sh":
+            done = subprocess.run(
+                ["bash", "-c", shell + code],
+                cwd=command.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, code + done.stdout + done.stderr
+            outputs.append(done.stdout)
+        elif "hookimpl" in code:
+            (command.folder / "texture/texture.py").write_text(code)
+        else:
+            assert code in (command.folder / "texture/tests/test_texture.py").read_text()
+    first, probed, compared, _, checked = outputs[1:]
+    assert re.search(r"texture +texture +0\.1\.0 +models: texture +ok", first)
+    assert "measured   texture " in first
+    assert "pixels shuffled" in probed
+    assert "texture and color-histogram on nct-crc-he-sample" in compared
+    assert " 0 broken" in checked
+    assert " passed" in checked
+    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    rows = [row for row in board["rows"] if row["model"] == "texture"]
+    # The new version's row, which takes the place of the template's, and that of another setting.
+    assert len(rows) == 2
+    assert {"C 10.0 (default 1.0)"} <= {row["notes"].split("; ")[-1] for row in rows}
+    assert max(row["accuracy"] for row in rows) > 0.6

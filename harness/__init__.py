@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.hooks.estimators import estimator_model
     from harness.hooks.hookspecs import hookimpl
     from harness.session import Session as Session
-    from harness.statistics.estimates import Figure
+    from harness.statistics.estimates import Estimate
     from harness.types.commands import Command
     from harness.types.datasets import Dataset, RemoteFile, Split, Splits
     from harness.types.executors import Event, Execution, Executor, ExecutorOptions
@@ -52,13 +52,13 @@ __all__ = [
     "Dataset",
     "DatasetProbe",
     "DerivedModel",
+    "Estimate",
     "Event",
     "Execution",
     "Executor",
     "ExecutorOptions",
     "Fault",
     "Features",
-    "Figure",
     "Finding",
     "FitContext",
     "HarnessError",

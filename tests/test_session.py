@@ -137,8 +137,8 @@ def test_a_dataset_is_audited(session):
     assert set(session.audit(DATASET, ["leakage"]).findings) == {*found.findings, "leakage"}
     pytest.importorskip("pandas")
     frame = found.to_dataframe()
-    figures = [figure for one in found.findings.values() for figure in one.figures]
-    assert list(frame.value) == [figure.value for figure in figures]
+    estimates = [estimate for one in found.findings.values() for estimate in one.estimates]
+    assert list(frame.value) == [estimate.value for estimate in estimates]
     table = found["compression"].tables[0]
     assert list(found.to_dataframe("compression", table.name).columns) == list(table.headings)
 

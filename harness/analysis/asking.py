@@ -27,8 +27,8 @@ def ask(probe: ModelProbe, predictions: Predictions) -> Finding | None:
         raise TypeError(f"measure returned {finding!r} where a Finding is expected")
     json.dumps(asdict(finding), allow_nan=False)
     for column in probe.columns:
-        for figure in finding.figures:
-            if figure.name == column.figure and not isinstance(column.show(figure), str):
+        for estimate in finding.estimates:
+            if estimate.name == column.estimate and not isinstance(column.show(estimate), str):
                 raise TypeError(f"show of the column {column.heading!r} returned no text")
     return finding
 

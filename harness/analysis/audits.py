@@ -57,13 +57,13 @@ class DatasetAudit:
                     {
                         "probe": name,
                         "flag": finding.flag,
-                        "figure": figure.name,
-                        "value": figure.value,
-                        "low": figure.low,
-                        "high": figure.high,
+                        "figure": estimate.name,
+                        "value": estimate.value,
+                        "low": estimate.low,
+                        "high": estimate.high,
                     }
                     for name, finding in self.findings.items()
-                    for figure in finding.figures
+                    for estimate in finding.estimates
                 ]
             )
         tables = {one.name: one for one in self[probe].tables}

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.statistics import design_effect as widening
 from harness.statistics import paired
 from harness.statistics.equivalence import MARGIN, narrowed
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import Sampling
 from harness.statistics.paired import Comparison
 from harness.statistics.seeds import RunsComparison, compare_runs
@@ -39,7 +39,7 @@ class Compared:
     """Of the first training of each."""
     seeds: RunsComparison | None
     """Of all trainings, where either has several."""
-    recalls: Mapping[str, Figure]
+    recalls: Mapping[str, Estimate]
     """Differences in recall of the first trainings, by class."""
     differing: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Of the first trainings, by class: ids of patches that only the one gets right (``one``), only
@@ -71,7 +71,7 @@ class Compared:
         sides = [entry.found[0] for entry in (self.one, self.other)]
 
         def value(side: RunFigures, of_class: str, name: str) -> float | None:
-            found = side.recall.get(of_class) if of_class else side.figures.get(name)
+            found = side.recall.get(of_class) if of_class else side.estimates.get(name)
             return None if found is None else found.value
 
         return of_rows(
@@ -95,7 +95,7 @@ class Compared:
         return self.seeds.p if self.seeds else self.first.p
 
     @property
-    def difference(self) -> Figure:
+    def difference(self) -> Estimate:
         """In accuracy; of all trainings where either has several."""
         return self.seeds.difference if self.seeds else self.first.differences["accuracy"]
 
@@ -234,7 +234,7 @@ def _differing(truth: GroundTruth, one: Any, other: Any) -> dict[str, dict[str, 
     }
 
 
-def _recalls(truth: GroundTruth, one: Any, other: Any) -> dict[str, Figure]:
+def _recalls(truth: GroundTruth, one: Any, other: Any) -> dict[str, Estimate]:
     """Differences in recall, by class with patches, with paired intervals."""
     found = {}
     for label, name in enumerate(truth.classes):
@@ -247,5 +247,5 @@ def _recalls(truth: GroundTruth, one: Any, other: Any) -> dict[str, Figure]:
                     right[0].astype(float) - right[1],
                     np.unique(truth.groups[own], return_inverse=True)[1],
                 )
-            found[name] = Figure(name=name, value=value, low=low, high=high)
+            found[name] = Estimate(name=name, value=value, low=low, high=high)
     return found

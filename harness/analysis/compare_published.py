@@ -12,7 +12,7 @@ from harness.data import comparability
 from harness.errors import HarnessError
 from harness.hooks.registry import Plugin, absent
 from harness.statistics import equivalence, intervals
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.unpaired import difference, proportions_p
 from harness.store.predictions import GroundTruth
@@ -29,7 +29,7 @@ class Side:
     name: str
     test_set: str
     n: int
-    figures: Mapping[str, Figure]
+    estimates: Mapping[str, Estimate]
     confusion: Matrix | None
     result: PublishedResult | None = None
     """Of a published result."""
@@ -53,7 +53,7 @@ class ComparedCounts:
     other: Side
     p: float | None
     """Of the score test on accuracies; None where either accuracy is not known."""
-    differences: Mapping[str, Figure]
+    differences: Mapping[str, Estimate]
     """Of the figures that both have with an interval."""
     recalls: tuple[reproduction.ClassDifference, ...]
     """Differences in recall by class, where both have a confusion matrix."""
@@ -108,8 +108,8 @@ def of_result(
             "meant is not known"
         )
     found = named[0]
-    figures = reproduction.figures(found, sampling)
-    return Side(name, found.test_set, found.n, figures, found.confusion, result=found)
+    estimates = reproduction.estimates(found, sampling)
+    return Side(name, found.test_set, found.n, estimates, found.confusion, result=found)
 
 
 def of_entry(entry: Entry, truth: GroundTruth) -> Side:
@@ -126,7 +126,7 @@ def of_entry(entry: Entry, truth: GroundTruth) -> Side:
         entry.name,
         described["test_set"],
         len(truth.labels),
-        found.figures,
+        found.estimates,
         found.confusion,
         dataset=described,
     )
@@ -163,16 +163,18 @@ def compare(
         if side.dataset and (found := comparability.unverified(side.dataset, fitted_here=False))
     )
     differences = {
-        name: difference(figure, other.figures[name])
-        for name, figure in one.figures.items()
-        if name in other.figures and _has_interval(figure) and _has_interval(other.figures[name])
+        name: difference(estimate, other.estimates[name])
+        for name, estimate in one.estimates.items()
+        if name in other.estimates
+        and _has_interval(estimate)
+        and _has_interval(other.estimates[name])
     }
     p, needed = None, equivalence.Needed()
     if gap := differences.get("accuracy"):
         counts = [
             number / design_effect
             for side in (one, other)
-            for number in (round(side.figures["accuracy"].value * side.n), side.n)
+            for number in (round(side.estimates["accuracy"].value * side.n), side.n)
         ]
         p = proportions_p(*counts)
         if p >= 0.05:
@@ -195,8 +197,8 @@ def compare(
     )
 
 
-def _has_interval(figure: Figure) -> bool:
-    return figure.low is not None and figure.high is not None
+def _has_interval(estimate: Estimate) -> bool:
+    return estimate.low is not None and estimate.high is not None
 
 
 def _differs(one: Side, other: Side, known: Sequence[PublishedResult]) -> str:

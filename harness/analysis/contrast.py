@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import compare
-from harness.analysis import estimates as figures
+from harness.analysis import compare, estimates
 from harness.analysis.compare import Compared
 from harness.analysis.dataframes import of_rows
 from harness.analysis.rows import Entry
@@ -121,7 +120,7 @@ def _entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
     return Entry(
         name=truth.dataset,
         runs=tuple(runs),
-        found=tuple(figures.of_run(store, run, truth, sampling) for run in runs),
+        found=tuple(estimates.of_run(store, run, truth, sampling) for run in runs),
         right=np.stack([run.logits().argmax(axis=1) == truth.labels for run in runs]),
         findings={},
     )

@@ -14,7 +14,7 @@ from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.data import comparability
 from harness.statistics import calibration, reliability
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.metrics import probabilities
 from harness.store import predictions
 from harness.store.predictions import Run
@@ -24,7 +24,7 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 IN_A_BIN = 25
 """Patches of a bin that make a point of the reliability diagram worth drawing."""
 
-Risks = tuple[Figure, list[Figure]]
+Risks = tuple[Estimate, list[Estimate]]
 """Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
 Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
 """Of each model its name, x and y."""

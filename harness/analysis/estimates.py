@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics import intervals, metrics, reliability
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import Sampling
 from harness.store.predictions import GroundTruth, Run
 from harness.store.store import Key, Store
@@ -34,12 +34,12 @@ NAMES = (
 class RunFigures:
     """What the logits of one run come to."""
 
-    figures: Mapping[str, Figure]
+    estimates: Mapping[str, Estimate]
     """By name; what is not defined for these patches is left out."""
-    recall: Mapping[str, Figure]
+    recall: Mapping[str, Estimate]
     """By class; those without patches are left out."""
     confusion: list[list[int]]
-    metrics: Mapping[str, Figure] = field(default_factory=dict)
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
     """What plugins add, by name; not kept in the store."""
 
 
@@ -64,8 +64,8 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
     if key not in store:
         found = _compute(run, truth, sampling)
         content = {
-            "figures": [_plain(figure) for figure in found.figures.values()],
-            "recall": [_plain(figure) for figure in found.recall.values()],
+            "figures": [_plain(estimate) for estimate in found.estimates.values()],
+            "recall": [_plain(estimate) for estimate in found.recall.values()],
             "confusion": found.confusion,
         }
         try:
@@ -76,11 +76,11 @@ def of_run(store: Store, run: Run, truth: GroundTruth, sampling: Sampling) -> Ru
         except OSError:  # a store that is only read: computed again the next time
             return found
     content = load_json(store.folder(key), "figures.json")
-    figures, recall = (
-        {figure["name"]: Figure(**figure) for figure in content[part]}
+    estimates, recall = (
+        {estimate["name"]: Estimate(**estimate) for estimate in content[part]}
         for part in ("figures", "recall")
     )
-    return RunFigures(figures, recall, content["confusion"])
+    return RunFigures(estimates, recall, content["confusion"])
 
 
 def _compute(run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
@@ -89,15 +89,17 @@ def _compute(run: Run, truth: GroundTruth, sampling: Sampling) -> RunFigures:
     found = intervals.of_predictions(truth.labels, predicted, n_classes, sampling)
     found["macro_auroc"] = intervals.auroc_of(truth.labels, run.scores(), sampling)
     if not run.no_probabilities:
-        found |= reliability.figures(truth.labels, run.mean_logits(), sampling)
+        found |= reliability.estimates(truth.labels, run.mean_logits(), sampling)
     return RunFigures(
-        figures={name: figure for name, figure in found.items() if math.isfinite(figure.value)},
+        estimates={
+            name: estimate for name, estimate in found.items() if math.isfinite(estimate.value)
+        },
         recall=intervals.recalls(truth.labels, predicted, truth.classes, sampling),
         confusion=metrics.confusion_matrix(truth.labels, predicted, n_classes).tolist(),
     )
 
 
-def mean(runs: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
+def mean(runs: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
     """Mean figures over trainings with different seeds, and the mean ends of their intervals.
 
     So the interval is about other test patches; how much trainings differ is another question.
@@ -109,7 +111,7 @@ def mean(runs: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
 
     names = [name for name in runs[0] if all(name in run for run in runs)]
     return {
-        name: Figure(
+        name: Estimate(
             name=name,
             value=float(np.mean([run[name].value for run in runs])),
             low=over(name, "low"),
@@ -123,10 +125,10 @@ def _digest(values: NDArray[Any] | None) -> str | None:
     return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
+def _plain(estimate: Estimate) -> dict[str, Any]:
     return {
-        "name": figure.name,
-        "value": float(figure.value),
-        "low": None if figure.low is None else float(figure.low),
-        "high": None if figure.high is None else float(figure.high),
+        "name": estimate.name,
+        "value": float(estimate.value),
+        "low": None if estimate.low is None else float(estimate.low),
+        "high": None if estimate.high is None else float(estimate.high),
     }

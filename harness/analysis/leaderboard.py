@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import asking, measuring
-from harness.analysis import estimates as figures
+from harness.analysis import asking, estimates, measuring
 from harness.analysis.asking import Ask
 from harness.analysis.dataframes import of_rows
 from harness.analysis.measuring import Measure
@@ -263,7 +262,7 @@ def collect(
                 runs=tuple(group),
                 found=tuple(
                     replace(
-                        figures.of_run(store, run, truth, sampling),
+                        estimates.of_run(store, run, truth, sampling),
                         metrics=measuring.of_run(run, truth, sampling, metrics, measure),
                     )
                     for run in group

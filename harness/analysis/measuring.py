@@ -9,17 +9,17 @@ from dataclasses import replace
 from harness.data.handover import frozen, kept
 from harness.hooks.guard import contained
 from harness.hooks.limit import limited
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import Sampling
 from harness.statistics.metrics import probabilities
 from harness.store.failures import Collected
 from harness.store.predictions import GroundTruth, Run
 from harness.types.metrics import Metric, MetricInput
 
-Measure = Callable[[Metric, MetricInput], Figure | None]
+Measure = Callable[[Metric, MetricInput], Estimate | None]
 
 
-def measure(metric: Metric, given: MetricInput) -> Figure | None:
+def measure(metric: Metric, given: MetricInput) -> Estimate | None:
     """A metric of a run, under its name. Raises what the metric raises, and TypeError or ValueError
     if what it returned is no figure."""
     found = metric.value(
@@ -33,8 +33,8 @@ def measure(metric: Metric, given: MetricInput) -> Figure | None:
     )
     if found is None:
         return None
-    if not isinstance(found, Figure):
-        raise TypeError(f"value returned {found!r} where a Figure is expected")
+    if not isinstance(found, Estimate):
+        raise TypeError(f"value returned {found!r} where a Estimate is expected")
     parts = {
         part: None if (number := getattr(found, part)) is None else float(number)
         for part in ("value", "low", "high")
@@ -44,13 +44,13 @@ def measure(metric: Metric, given: MetricInput) -> Figure | None:
         raise ValueError(f"value returned {found!r}; return None where it is not defined")
     if (low is None) != (high is None) or not (low is None or high is None or low <= value <= high):
         raise ValueError(f"value returned {found!r}, whose interval does not hold its value")
-    return Figure(name=metric.name, value=value, low=low, high=high)
+    return Estimate(name=metric.name, value=value, low=low, high=high)
 
 
 def careful(problems: Collected, minutes: float | None) -> Measure:
     """The same, but a metric that fails, or takes longer, is a problem and has no figure."""
 
-    def careful_measure(metric: Metric, given: MetricInput) -> Figure | None:
+    def careful_measure(metric: Metric, given: MetricInput) -> Estimate | None:
         try:
             with limited(minutes), contained():
                 return measure(metric, given)
@@ -69,7 +69,7 @@ def of_run(
     sampling: Sampling,
     metrics: Sequence[Metric],
     measure: Measure = measure,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Every metric of a run that is defined for it, by name."""
     if not metrics:
         return {}
@@ -84,4 +84,4 @@ def of_run(
         design_effect=sampling.design_effect,
     )
     found = {metric.name: measure(metric, given) for metric in metrics}
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}

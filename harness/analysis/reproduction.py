@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.statistics import intervals, metrics
 from harness.statistics.equivalence import MARGIN, Needed, narrowed, needed, outcome
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import INDEPENDENT, Sampling
 from harness.statistics.ranking import holm
 from harness.statistics.unpaired import difference, proportions_p
@@ -29,7 +29,7 @@ class Reproduction:
     verdict: Verdict
     because: str
     """Why they are not comparable, or what would decide; "" where there is a verdict."""
-    difference: Figure | None
+    difference: Estimate | None
     """Measured minus published, with its 95 % interval; None when the test patches are not the
     same."""
     low90: float | None = None
@@ -40,7 +40,7 @@ class Reproduction:
 
 
 def judge(
-    measured: Figure,
+    measured: Estimate,
     per_seed: Sequence[float],
     published: PublishedResult,
     record: dict[str, Any],
@@ -60,7 +60,7 @@ def judge(
     """
     if dataset["shortfall"]:
         return Reproduction("not comparable", dataset["shortfall"], None)
-    of_patches = difference(measured, figures(published, sampling)["accuracy"])
+    of_patches = difference(measured, estimates(published, sampling)["accuracy"])
     gap = _with_seeds(of_patches, per_seed, 0.975)
     inner = _with_seeds(narrowed(of_patches), per_seed, 0.95)
     because = "; ".join(_other_protocol(published, record, dataset))
@@ -96,7 +96,7 @@ def would_decide(more: Needed) -> str:
     return f"about {(' and ' if more.both else ' or ').join(amounts)} would decide"
 
 
-def equal_within(gap: Figure, low90: float, high90: float, margin: float) -> str:
+def equal_within(gap: Estimate, low90: float, high90: float, margin: float) -> str:
     """Whether a difference is shown to be within the margin, for a person."""
     ends = f"90 % interval {points(low90)} to {points(high90)}"
     if outcome(gap, low90, high90, margin) == "equivalent":
@@ -129,7 +129,7 @@ def _other_training_patches(published: PublishedResult, dataset: dict[str, Any])
     return f"{own:,} {'of' if own < meant else 'in place of'} {meant:,} training patches"
 
 
-def _with_seeds(gap: Figure, per_seed: Sequence[float], quantile: float) -> Figure:
+def _with_seeds(gap: Estimate, per_seed: Sequence[float], quantile: float) -> Estimate:
     """A difference with the spread over seeds in its interval, where there are several."""
     from scipy.special import stdtrit
 
@@ -143,10 +143,10 @@ def _with_seeds(gap: Figure, per_seed: Sequence[float], quantile: float) -> Figu
     return replace(gap, low=float(gap.value - below), high=float(gap.value + above))
 
 
-def of_counts(name: str, share: float, n: float) -> Figure:
+def of_counts(name: str, share: float, n: float) -> Estimate:
     """A share of n patches, which may be an effective number, with Wilson's interval."""
     low, high = intervals.wilson(share * n, n)
-    return Figure(name=name, value=share, low=low, high=high)
+    return Estimate(name=name, value=share, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class ClassDifference:
     """How the recall of a class differs from what was published."""
 
     name: str
-    difference: Figure
+    difference: Estimate
     p: float
     """Of the score test, after Holm's correction for the number of classes."""
     moved_to: str
@@ -209,12 +209,12 @@ def class_table(found: Sequence[ClassDifference]) -> Table:
     )
 
 
-def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
+def estimates(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dict[str, Estimate]:
     """What a published result says of the figures, with intervals where these can be had.
 
     From the confusion matrix if there is one, else Wilson's for the accuracy.
     """
-    found: dict[str, Figure] = {}
+    found: dict[str, Estimate] = {}
     if published.confusion is not None:
         found = dict(_of_matrix(tuple(map(tuple, published.confusion)), sampling))
     if published.accuracy is not None:
@@ -222,22 +222,22 @@ def figures(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dic
         counted = of_counts("accuracy", published.accuracy, n)
         found["accuracy"] = replace(found.get("accuracy", counted), value=published.accuracy)
     if published.balanced_accuracy is not None:
-        known = found.get("balanced_accuracy", Figure(name="balanced_accuracy", value=0))
+        known = found.get("balanced_accuracy", Estimate(name="balanced_accuracy", value=0))
         found["balanced_accuracy"] = replace(known, value=published.balanced_accuracy)
     if published.auroc is not None:
-        found["macro_auroc"] = Figure(name="macro_auroc", value=published.auroc)
+        found["macro_auroc"] = Estimate(name="macro_auroc", value=published.auroc)
     return found
 
 
 @cache
-def _of_matrix(confusion: tuple[tuple[int, ...], ...], sampling: Sampling) -> dict[str, Figure]:
+def _of_matrix(confusion: tuple[tuple[int, ...], ...], sampling: Sampling) -> dict[str, Estimate]:
     """Kept, as every row of a board asks for the same."""
     return intervals.of_matrix(np.array(confusion), sampling)
 
 
 def recalls(
     published: PublishedResult, classes: Sequence[str], sampling: Sampling = INDEPENDENT
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Recall of each class that has patches, from a published confusion matrix if there is one."""
     if published.confusion is None:
         return {}

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import estimates as figures
-from harness.analysis import measuring, reproduction, temperature
+from harness.analysis import estimates, measuring, reproduction, temperature
 from harness.analysis.measuring import Measure
 from harness.data import classes, comparability
 from harness.statistics.equivalence import MARGIN
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import Sampling
 from harness.statistics.unpaired import difference
 from harness.store import predictions
@@ -42,7 +41,7 @@ class Entry:
     name: str
     """The model; with the digest of its first result where it was set up in several ways."""
     runs: tuple[Run, ...]
-    found: tuple[figures.RunFigures, ...]
+    found: tuple[estimates.RunFigures, ...]
     """Of each training."""
     right: Any = field(repr=False)
     """Which patches each training gets right, bool (S, N)."""
@@ -62,7 +61,7 @@ class Entry:
 
 def fields(probe: ModelProbe, column: Column) -> tuple[str, str, str]:
     """Names of the value, the low and the high end of a probe's column in a row."""
-    name = f"{probe.name}.{column.figure}"
+    name = f"{probe.name}.{column.estimate}"
     return name, f"{name}_low", f"{name}_high"
 
 
@@ -71,9 +70,9 @@ def cells(probes: Sequence[ModelProbe], findings: Mapping[str, Finding]) -> Row:
     filled: Row = {}
     for probe in probes:
         for column in probe.columns:
-            known = findings[probe.name].figures if probe.name in findings else ()
-            figure = next((f for f in known if f.name == column.figure), None)
-            filled |= _fields(fields(probe, column)[0], figure)
+            known = findings[probe.name].estimates if probe.name in findings else ()
+            estimate = next((f for f in known if f.name == column.estimate), None)
+            filled |= _fields(fields(probe, column)[0], estimate)
     return filled
 
 
@@ -82,25 +81,25 @@ def metric_field(metric: Metric) -> str:
     return f"metric.{metric.name}"
 
 
-def metric_cells(metrics: Sequence[Metric], runs: Sequence[Mapping[str, Figure]] = ()) -> Row:
+def metric_cells(metrics: Sequence[Metric], runs: Sequence[Mapping[str, Estimate]] = ()) -> Row:
     """Fields of a row for metrics: means over trainings; None where one is not defined."""
-    found = figures.mean(runs) if runs else {}
+    found = estimates.mean(runs) if runs else {}
     filled: Row = {}
     for metric in metrics:
         filled |= _fields(metric_field(metric), found.get(metric.name))
     return filled
 
 
-def _fields(name: str, figure: Figure | None) -> Row:
+def _fields(name: str, estimate: Estimate | None) -> Row:
     """Fields of a row for a figure."""
-    if figure is None:
+    if estimate is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _all_fields(found: Mapping[str, Figure]) -> Row:
+def _all_fields(found: Mapping[str, Estimate]) -> Row:
     filled: Row = {}
-    for name in figures.NAMES:
+    for name in estimates.NAMES:
         filled |= _fields(name, found.get(name))
     return filled
 
@@ -121,8 +120,8 @@ def measured_row(
     record, dataset = entry.record, truth.described
     pretrained = bool(record.get("trained_on"))
     trained_on = predictions.trained_on(record, dataset)
-    found = figures.mean([run.figures for run in entry.found])
-    accuracies = [run.figures["accuracy"].value for run in entry.found]
+    found = estimates.mean([run.estimates for run in entry.found])
+    accuracies = [run.estimates["accuracy"].value for run in entry.found]
     records = [run.record for run in entry.runs]
     same = next(
         (
@@ -195,7 +194,7 @@ def measured_row(
         "patches_per_second": record["n"] / record["seconds"] if record["seconds"] else None,
         "device": record["device"],
         "notes": _joined([*notes, entry.no_probabilities]),
-        "recall": _recalls(figures.mean([run.recall for run in entry.found]), truth),
+        "recall": _recalls(estimates.mean([run.recall for run in entry.found]), truth),
         "confusion": np.sum([run.confusion for run in entry.found], axis=0).tolist(),
         "source": f"{record['plugin']}, "
         + ("result " if len(records) == 1 else "results ")
@@ -252,7 +251,7 @@ def published_row(
 ) -> Row:
     """The row of a result that nobody measured here."""
     theirs = Sampling(design_effect=sampling.design_effect)
-    found = reproduction.figures(result, theirs)
+    found = reproduction.estimates(result, theirs)
     names = comparability.class_names(result, truth.described)
     gap, why = None, ""
     if reference is None:
@@ -264,7 +263,7 @@ def published_row(
     elif other := comparability.between(result, reference):
         why = other
     else:
-        gap = difference(found["accuracy"], reproduction.figures(reference, theirs)["accuracy"])
+        gap = difference(found["accuracy"], reproduction.estimates(reference, theirs)["accuracy"])
     return {
         "rank": None,
         "rank_best": None,
@@ -349,7 +348,7 @@ def failed_row(failed: FailedModel, store: Store, truth: GroundTruth) -> Row:
     }
 
 
-def _recalls(found: Mapping[str, Figure], truth: GroundTruth) -> list[Row]:
+def _recalls(found: Mapping[str, Estimate], truth: GroundTruth) -> list[Row]:
     """Recall by class, for JSON."""
     return [{"class": name, **_fields("recall", found.get(name))} for name in truth.classes]
 
@@ -381,8 +380,8 @@ def with_scaled(
         scaled = [run for run in runs if run is not None]
         if len(scaled) < len(runs):
             continue
-        means = figures.mean(
-            [figures.of_run(store, run, truth, sampling).figures for run in scaled]
+        means = estimates.mean(
+            [estimates.of_run(store, run, truth, sampling).estimates for run in scaled]
         )
         used = np.unique([run.temperatures for run in scaled])
         said = "temperature " + ", ".join(numbers.column(used.tolist()))

@@ -31,7 +31,7 @@ def as_json(finding: Any) -> str:
                 f"table {table.name!r} has rows that are not {len(table.headings)} long",
                 "give each heading a cell",
             )
-    names = [item.name for items in (finding.figures, finding.tables) for item in items]
+    names = [item.name for items in (finding.estimates, finding.tables) for item in items]
     if twice := {name for name in names if names.count(name) > 1}:
         raise Broken(f"{min(twice)!r} names two figures or tables", "give each its own name")
     return text

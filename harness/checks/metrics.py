@@ -10,7 +10,7 @@ from harness.analysis.measuring import measure
 from harness.checks.bench import Bench, scramble, unchanged
 from harness.checks.outcome import Broken, Skipped
 from harness.data.handover import frozen
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.metrics import probabilities
 from harness.types.metrics import Metric, MetricInput
 
@@ -35,7 +35,7 @@ def made_up(bench: Bench, seed: int = 1) -> MetricInput:
     )
 
 
-def of(metric: Metric, given: MetricInput) -> Figure | None:
+def of(metric: Metric, given: MetricInput) -> Estimate | None:
     """Its figure. Raises Broken if that is none."""
     try:
         return measure(metric, given)
@@ -45,7 +45,7 @@ def of(metric: Metric, given: MetricInput) -> Figure | None:
         raise Broken(str(error), "return harness.Figure with low <= value <= high") from error
 
 
-def figure(metric: Metric, bench: Bench) -> Figure:
+def estimate(metric: Metric, bench: Bench) -> Estimate:
     """It is a finite number, within its interval if it has one."""
     found = bench.once(("metric", metric.name), lambda: of(metric, made_up(bench)))
     if found is None:
@@ -55,7 +55,7 @@ def figure(metric: Metric, bench: Bench) -> Figure:
 
 def same_again(metric: Metric, bench: Bench) -> None:
     """Asked again, it is the same."""
-    expected = figure(metric, bench)
+    expected = estimate(metric, bench)
     scramble(5)
     if of(metric, made_up(bench)) != expected:
         raise Broken("asked twice, it gave two figures", "use a generator with a seed")
@@ -63,7 +63,7 @@ def same_again(metric: Metric, bench: Bench) -> None:
 
 def any_order(metric: Metric, bench: Bench) -> None:
     """It does not depend on the order of the patches."""
-    expected, given = figure(metric, bench), made_up(bench)
+    expected, given = estimate(metric, bench), made_up(bench)
     order = np.random.default_rng(2).permutation(len(given.labels))
     assert given.probabilities is not None
     shuffled = of(
@@ -90,7 +90,7 @@ def no_probabilities(metric: Metric, bench: Bench) -> None:
 
 def groups(metric: Metric, bench: Bench) -> None:
     """Where patients are known, it is a figure or None, and its value stays the same."""
-    expected, given = figure(metric, bench), made_up(bench)
+    expected, given = estimate(metric, bench), made_up(bench)
     of_patient = frozen(np.arange(len(given.labels)) % max(2, len(given.labels) // 3))
     grouped = of(metric, replace(given, groups=of_patient))
     if grouped is not None and abs(grouped.value - expected.value) > TOLERANCE:
@@ -109,4 +109,4 @@ def inputs_unchanged(metric: Metric, bench: Bench) -> None:
         metric.value(given)
 
 
-METRIC = (figure, same_again, any_order, no_probabilities, groups, inputs_unchanged)
+METRIC = (estimate, same_again, any_order, no_probabilities, groups, inputs_unchanged)

@@ -110,15 +110,15 @@ def columns(probe: ModelProbe, bench: Bench) -> None:
     finding = found(probe, bench)
     for column in probe.columns:
         try:
-            figure = finding.figure(column.figure)
+            estimate = finding.estimate(column.estimate)
         except KeyError:
-            named = ", ".join(figure.name for figure in finding.figures) or "none"
+            named = ", ".join(estimate.name for estimate in finding.estimates) or "none"
             raise Broken(
-                f"the column {column.heading!r} shows the figure {column.figure!r}; there is "
+                f"the column {column.heading!r} shows the figure {column.estimate!r}; there is "
                 f"{named}",
                 "name a figure of the finding",
             ) from None
-        if not isinstance(text := column.show(figure), str):
+        if not isinstance(text := column.show(estimate), str):
             raise Broken(f"the column {column.heading!r} shows {text!r}", "return text")
 
 

@@ -146,20 +146,20 @@ def harness_probes() -> Iterable[DatasetProbe | ModelProbe]:
 
     Example:
 
-        from harness import Column, Figure, Finding, ModelProbe, hookimpl
+        from harness import Column, Estimate, Finding, ModelProbe, hookimpl
 
         def measure(predictions):
             called = predictions.clean.argmax(axis=1)
             most = max((called == c).mean() for c in range(len(predictions.classes)))
             return Finding(
                 summary=f"calls {most:.0%} of patches by its favorite class",
-                figures=(Figure(name="favorite", value=float(most)),),
+                estimates=(Estimate(name="favorite", value=float(most)),),
             )
 
         @hookimpl
         def harness_probes():
             column = Column(
-                figure="favorite",
+                estimate="favorite",
                 heading="favorite %",
                 about="share of patches that are called by the most predicted class.",
                 show=lambda figure: f"{100 * figure.value:.0f}",

@@ -10,7 +10,7 @@ from harness.analysis.rows import Row, fields, metric_field
 from harness.errors import HarnessError
 from harness.hooks.reserved import COLUMN_SETS
 from harness.statistics.equivalence import MARGIN
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.seeds import LARGEST_SPREAD
 from harness.text.names import suggest
 from harness.text.numbers import percent, points, rounded
@@ -364,7 +364,7 @@ def _probed(probe: ModelProbe, column: Column) -> Callable[[Row], str]:
         if row[value] is None:
             return ""
         return column.show(
-            Figure(name=column.figure, value=row[value], low=row[low], high=row[high])
+            Estimate(name=column.estimate, value=row[value], low=row[low], high=row[high])
         )
 
     return cell

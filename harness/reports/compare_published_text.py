@@ -18,7 +18,7 @@ def text(compared: ComparedCounts, show: Callable[[Table], str] = simple) -> lis
     lines = [
         *introduction(compared),
         *verdict(compared),
-        show(figures(compared)),
+        show(estimates(compared)),
     ]
     if one.confusion is not None and other.confusion is not None and (one.classes or other.classes):
         lines.append(show(reproduction.class_table(compared.recalls)))
@@ -51,24 +51,24 @@ def verdict(compared: ComparedCounts) -> list[str]:
         if "not shown" in within and compared.needed.patches:
             within += f": {reproduction.would_decide(compared.needed)}"
         return [f"They cannot be told apart in accuracy ({size}, score test). {within}."]
-    ahead = one.figures["accuracy"].value > other.figures["accuracy"].value
+    ahead = one.estimates["accuracy"].value > other.estimates["accuracy"].value
     better, worse = (one, other) if ahead else (other, one)
     return [f"{better.name} is more accurate than {worse.name} ({size}, score test). {within}."]
 
 
-def figures(compared: ComparedCounts) -> Table:
+def estimates(compared: ComparedCounts) -> Table:
     """The figures that both have, and their differences."""
     one, other = compared.one, compared.other
     rows = []
-    for name, figure in one.figures.items():
-        theirs = other.figures.get(name)
+    for name, estimate in one.estimates.items():
+        theirs = other.estimates.get(name)
         if theirs is None:
             continue
         shown = ["", ""]
         if gap := compared.differences.get(name):
             ends = [rounded(end or 0, 4, signed=True) for end in (gap.low, gap.high)]
             shown = [rounded(gap.value, 4, signed=True), " to ".join(ends)]
-        values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (figure, theirs)]
+        values = [rounded(one.value, 4, (-1.0, 0.0, 1.0)) for one in (estimate, theirs)]
         rows.append((name.replace("_", " "), *values, *shown))
     names = [one.name, other.name]
     if all(name.startswith(PREFIX) for name in names):

@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis.compare import Compared
 from harness.analysis.reproduction import equal_within
 from harness.reports.report import simple
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.paired import Comparison
 from harness.text.markup import visible
 from harness.text.numbers import equals_p, percent, points, rounded
@@ -24,7 +24,7 @@ SHOWN = 5
 
 def text(compared: Compared, show: Callable[[Table], str] = simple) -> list[str]:
     """Paragraphs for a person; ``show`` makes text of tables."""
-    lines = [*introduction(compared), show(figures(compared))]
+    lines = [*introduction(compared), show(estimates(compared))]
     lines += about_seeds(compared)
     named = [
         f"{visible(name)}, only {model}: {some(ids, '--json')}"
@@ -95,10 +95,10 @@ def verdict(compared: Compared) -> str:
     return f"{told} ({equals_p(p)}, {test}). {within}."
 
 
-def figures(compared: Compared) -> Table:
+def estimates(compared: Compared) -> Table:
     """The figures of both and their differences."""
     names = list(_defined(compared.first))
-    values = [entry.found[0].figures for entry in (compared.one, compared.other)]
+    values = [entry.found[0].estimates for entry in (compared.one, compared.other)]
 
     def row(name: str) -> tuple[str | float | None, ...]:
         gap = compared.first.differences[name]
@@ -118,13 +118,13 @@ def figures(compared: Compared) -> Table:
     )
 
 
-def _defined(comparison: Comparison) -> dict[str, Figure]:
+def _defined(comparison: Comparison) -> dict[str, Estimate]:
     """Differences that there are: the AUROC is none where all patches are of one class."""
     return {k: gap for k, gap in comparison.differences.items() if math.isfinite(gap.value)}
 
 
-def _shown(figure: Figure | None) -> str:
-    return "" if figure is None else rounded(figure.value, 4, (-1.0, 0.0, 1.0))
+def _shown(estimate: Estimate | None) -> str:
+    return "" if estimate is None else rounded(estimate.value, 4, (-1.0, 0.0, 1.0))
 
 
 def _gap(value: float) -> str:
@@ -183,7 +183,7 @@ def patches(compared: Compared) -> Table:
     )
 
 
-def _ends(gap: Figure) -> str:
+def _ends(gap: Estimate) -> str:
     return f"({points(gap.low or 0, 1)} to {points(gap.high or 0, 1)})"
 
 
@@ -200,7 +200,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
                 "deviations": entry.record["deviations"],
                 "seeds": [run.record["seed"] for run in entry.runs],
                 "results": [run.record["digest"] for run in entry.runs],
-                "figures": [asdict(f) for f in entry.found[0].figures.values()],
+                "figures": [asdict(f) for f in entry.found[0].estimates.values()],
                 "recall": [asdict(f) for f in entry.found[0].recall.values()],
                 "confusion": entry.found[0].confusion,
             }

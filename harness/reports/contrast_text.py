@@ -11,7 +11,7 @@ from harness.analysis.compare import Compared
 from harness.analysis.contrast import Contrast
 from harness.reports import compare_text
 from harness.reports.report import render, write_page
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.text.markup import inline, visible
 from harness.text.numbers import p_value, percent, points
 from harness.types.findings import Table
@@ -69,7 +69,7 @@ def _recall(compared: Compared, name: str) -> str:
     return "" if gap is None else f"{points(gap.value)} {_ends(gap)}"
 
 
-def _ends(gap: Figure) -> str:
+def _ends(gap: Estimate) -> str:
     return f"({points(gap.low or 0)} to {points(gap.high or 0)})"
 
 

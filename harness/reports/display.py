@@ -82,7 +82,7 @@ def html_of_comparison(compared: Compared) -> str:
         _heading(first),
         _paragraph(verdict, bold=True),
         *(_paragraph(line) for line in rest if line != verdict),
-        _of(compare_text.figures(compared)),
+        _of(compare_text.estimates(compared)),
         *map(_paragraph, compare_text.about_seeds(compared)),
         _of(compare_text.patches(compared)),
         folded,
@@ -100,7 +100,7 @@ def html_of_counts(compared: ComparedCounts) -> str:
     return _joined(
         *map(_paragraph, compare_published_text.introduction(compared)),
         *(_paragraph(line, bold=True) for line in compare_published_text.verdict(compared)),
-        _of(compare_published_text.figures(compared)),
+        _of(compare_published_text.estimates(compared)),
         *recalls,
     )
 
@@ -134,7 +134,7 @@ def html_of_audit(audit: DatasetAudit) -> str:
     for probe in audit.probes:
         finding = audit.findings[probe.name]
         rows.append((_text(probe.name), mark[finding.flag], _text(finding.summary)))
-        items = "".join(f"<li>{_text(show(figure))}</li>" for figure in finding.figures)
+        items = "".join(f"<li>{_text(show(estimate))}</li>" for estimate in finding.estimates)
         tables = [part for t in finding.tables for part in (_paragraph(t.title), _of(t))]
         pictures = [_picture(name, partial(draw, finding)) for name, draw in probe.plots.items()]
         details.append(_folded(probe.title, f"<ul>{items}</ul>", *tables, *pictures))
@@ -152,8 +152,8 @@ def plots(audit: DatasetAudit) -> dict[str, Any]:
     with drawing.clean():
         for probe in audit.probes:
             for name, draw in probe.plots.items():
-                if (figure := draw(audit.findings[probe.name])) is not None:
-                    found[name] = figure
+                if (estimate := draw(audit.findings[probe.name])) is not None:
+                    found[name] = estimate
     return found
 
 

@@ -17,7 +17,7 @@ from harness.analysis.rows import Entry
 from harness.reports import drawing
 from harness.reports.kept_pictures import key_of
 from harness.reports.report import render, write_page
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.store.failures import Collected
 from harness.text.markup import inline
 from harness.text.numbers import percent
@@ -153,7 +153,7 @@ def _model(board: Board, entry: Entry) -> list[str]:
     return parts
 
 
-def _interval(share: Figure | None) -> str:
+def _interval(share: Estimate | None) -> str:
     if share is None or share.low is None or share.high is None:
         return ""
     return f"{percent(share.value, 1)} ({percent(share.low, 1)}–{percent(share.high, 1)})"
@@ -175,33 +175,33 @@ def _draw_reliability(found: tuple[int, Curves]) -> Any:
     most, curves = found
     if not curves:
         return None
-    figure, axes = _axes(curves)
+    picture, axes = _axes(curves)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for name, confidence, accuracy in curves:
         axes.plot(confidence, accuracy, marker=".", label=drawing.label(name))
     axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
     axes.set_ylim(0, 1)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    return figure
+    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return picture
 
 
 def _draw_coverage(curves: Curves) -> Any:
     if not curves:
         return None
-    figure, axes = _axes(curves)
+    picture, axes = _axes(curves)
     for name, coverage, risk in curves:
         axes.plot(100 * coverage, 100 * risk, label=drawing.label(name))
     axes.set(xlabel="coverage, % of patches, by confidence, descending", ylabel="error rate, %")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    return figure
+    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return picture
 
 
 def _axes(curves: Curves) -> tuple[Any, Any]:
     """A figure as high as its legend needs, and its axes."""
-    figure = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
-    return figure, figure.subplots()
+    picture = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
+    return picture, picture.subplots()
 
 
 def _without_confidence(board: Board) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis import estimates as figures
+from harness.analysis import estimates
 from harness.analysis.leaderboard import Board
 from harness.data import classes, comparability
 from harness.reports import columns
@@ -174,7 +174,7 @@ def _independence(board: Board) -> str:
             of_matrix(found.confusion, Sampling(design_effect=ASSUMED))
             for found in board.entries[0].found
         ]
-        accuracy = figures.mean(wider)["accuracy"]
+        accuracy = estimates.mean(wider)["accuracy"]
         low, high = accuracy.low or 0, accuracy.high or 0
         text += (
             f" With a design effect of {ASSUMED:g}, the 95 % CI of the accuracy in the first row "

@@ -15,7 +15,7 @@ from harness.analysis.leaderboard import Board
 from harness.jobs.calibration import Reading
 from harness.reports import drawing
 from harness.reports.kept_pictures import key_of
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
 from harness.text import markup, numbers
@@ -214,18 +214,18 @@ def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path
 def _body(finding: Finding) -> list[str]:
     """A finding as Markdown paragraphs."""
     lines = [f"{inline(finding.summary)}."]
-    if finding.figures:
-        lines.append("\n".join(f"- {inline(show(figure))}" for figure in finding.figures))
+    if finding.estimates:
+        lines.append("\n".join(f"- {inline(show(estimate))}" for estimate in finding.estimates))
     for table in finding.tables:
         lines += [f"**{inline(table.title)}**", render(table)]
     return lines
 
 
-def show(figure: Figure) -> str:
+def show(estimate: Estimate) -> str:
     """A figure with its interval."""
-    known = [value for value in (figure.value, figure.low, figure.high) if value is not None]
+    known = [value for value in (estimate.value, estimate.low, estimate.high) if value is not None]
     value, *interval = numbers.column(known)
-    return f"{figure.name}: {value}" + (f" ({' to '.join(interval)})" if interval else "")
+    return f"{estimate.name}: {value}" + (f" ({' to '.join(interval)})" if interval else "")
 
 
 def render(table: Table, style: str = "github") -> str:

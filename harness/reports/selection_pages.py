@@ -103,8 +103,8 @@ def _epochs(epochs: Sequence[int]) -> str:
 
 
 def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
-    figure = drawing.figure(8, max(4, 1 + 0.2 * len(found)))
-    axes = figure.subplots()
+    picture = drawing.figure(8, max(4, 1 + 0.2 * len(found)))
+    axes = picture.subplots()
     for model, some in found.items():
         for number, one in enumerate(some):
             curve = 100 * np.array(one.curve)
@@ -115,5 +115,5 @@ def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
                 axes.axhline(100 * one.accuracies[how], color=line.get_color(), linestyle=style)
     axes.set(xlabel="epoch", ylabel="test accuracy %")
     axes.set_title("dashed: the held-out part chose; dotted: the test patches chose", fontsize=9)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    return figure
+    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return picture

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.statistics.auroc import below_each
 from harness.statistics.deviations import deviations
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import INDEPENDENT, Sampling, Z
 from harness.statistics.metrics import Floats
 
@@ -63,7 +63,7 @@ def calibration_errors(
     scores: Floats,
     equal_mass: bool = False,
     sampling: Sampling = INDEPENDENT,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """The expected calibration error of probabilities (N, C), and what is left without chance.
 
     ``name`` is the plain error, of ``bins``, as published ones are. Few patches make it large, as
@@ -83,9 +83,9 @@ def calibration_errors(
     n = round(len(labels) / _design_effect(right - scores.max(axis=1), labels, sampling))
     null, debiased, low, high = _invert(found, n, sampling.resamples)
     return {
-        name: Figure(name=name, value=found.error),
-        f"{name}_if_calibrated": Figure(name=f"{name}_if_calibrated", value=null),
-        f"{name}_debiased": Figure(name=f"{name}_debiased", value=debiased, low=low, high=high),
+        name: Estimate(name=name, value=found.error),
+        f"{name}_if_calibrated": Estimate(name=f"{name}_if_calibrated", value=null),
+        f"{name}_debiased": Estimate(name=f"{name}_debiased", value=debiased, low=low, high=high),
     }
 
 

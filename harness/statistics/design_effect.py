@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.metrics import Floats
 
 
@@ -24,15 +24,15 @@ def larger(p: ArrayLike, effect: float) -> Floats:
     return found if effect == 1 else 2 * ndtr(ndtri(found / 2) / np.sqrt(effect))
 
 
-def wider(figure: Figure, effect: float, least: float = -1.0, most: float = 1.0) -> Figure:
+def wider(estimate: Estimate, effect: float, least: float = -1.0, most: float = 1.0) -> Estimate:
     """A figure with its interval widened, cut at the least and the most that the figure can be.
 
     It is never narrower than it was.
     """
-    if effect == 1 or figure.low is None or figure.high is None:
-        return figure
+    if effect == 1 or estimate.low is None or estimate.high is None:
+        return estimate
     root = float(np.sqrt(effect))
-    low = figure.value - root * (figure.value - figure.low)
-    high = figure.value + root * (figure.high - figure.value)
+    low = estimate.value - root * (estimate.value - estimate.low)
+    high = estimate.value + root * (estimate.high - estimate.value)
     low, high = max(least, low), min(most, high)
-    return replace(figure, low=min(low, figure.low), high=max(high, figure.high))
+    return replace(estimate, low=min(low, estimate.low), high=max(high, estimate.high))

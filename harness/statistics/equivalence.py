@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import variance
 from typing import Literal
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 
 MARGIN = 0.005
 """Difference in accuracy, as a fraction of 1, within which models count as equal if no other is
@@ -25,22 +25,22 @@ MOST_SEEDS = 1000
 Outcome = Literal["equivalent", "different", "inconclusive"]
 
 
-def narrowed(figure: Figure) -> Figure:
+def narrowed(estimate: Estimate) -> Estimate:
     """A figure with a 95 % interval, with about its 90 % one: ends at 1.645 instead of 1.960.
 
     Of an interval with Student's quantile, it is somewhat wider than a 90 % one.
     """
     from scipy.special import ndtri
 
-    assert figure.low is not None
-    assert figure.high is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
     ratio = float(ndtri(0.95) / ndtri(0.975))
-    low = figure.value - ratio * (figure.value - figure.low)
-    high = figure.value + ratio * (figure.high - figure.value)
-    return replace(figure, low=low, high=high)
+    low = estimate.value - ratio * (estimate.value - estimate.low)
+    high = estimate.value + ratio * (estimate.high - estimate.value)
+    return replace(estimate, low=low, high=high)
 
 
-def outcome(difference: Figure, low90: float, high90: float, margin: float) -> Outcome:
+def outcome(difference: Estimate, low90: float, high90: float, margin: float) -> Outcome:
     """What a difference with its 95 % interval and the ends of its 90 % interval shows.
 
     Equivalent: the 90 % interval is within the margin. Different: the 95 % interval does not hold

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Estimate:
     """One number that a probe measured. ``low`` and ``high`` bound its 95 % interval."""
 
     name: str

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.statistics import metrics
 from harness.statistics.auroc import Auroc, macro_auroc
 from harness.statistics.deviations import deviations, unseen
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.metrics import OF_CONFUSION, Floats
 
 Z = 1.959963984540054
@@ -110,7 +110,7 @@ def score_interval(
 
 def estimate(
     labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Every figure of a model with its 95 % interval, by name.
 
     Labels are (N,), logits (N, C); ties go to the lower label. The names are those of
@@ -118,8 +118,8 @@ def estimate(
     (``harness.statistics.auroc``).
     """
     predicted = logits.argmax(axis=1)
-    figures = of_predictions(labels, predicted, logits.shape[1], sampling)
-    return figures | {"macro_auroc": auroc(labels, logits, sampling)}
+    estimates = of_predictions(labels, predicted, logits.shape[1], sampling)
+    return estimates | {"macro_auroc": auroc(labels, logits, sampling)}
 
 
 def of_predictions(
@@ -127,7 +127,7 @@ def of_predictions(
     predicted: NDArray[np.int64],
     n_classes: int,
     sampling: Sampling = INDEPENDENT,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """The figures of ``metrics.OF_CONFUSION``, from labels and predicted labels (N,)."""
     matrix = metrics.confusion_matrix(labels, predicted, n_classes)
     values = metrics.of_confusion(matrix)
@@ -143,13 +143,13 @@ def of_predictions(
     # much as so many of equal weight.
     heaviest, alike = 1 / (len(n_of) * n_of.min()), len(n_of) ** 2 / (1 / n_of).sum()
     weights = {"accuracy": (1 / n, n), "mcc": (max(1 / n, furthest(outcomes, labels)[-1]), n)}
-    figures = {}
+    estimates = {}
     for name, value, variance in zip(OF_CONFUSION, values, variances, strict=True):
         weight, most = weights.get(name, (heaviest, alike))
         least = -1.0 if name == "mcc" else 0.0
         variance += SMOOTHING * weight**2
-        figures[name] = _figure(name, value, variance, most, sampling, least)
-    return figures
+        estimates[name] = _figure(name, value, variance, most, sampling, least)
+    return estimates
 
 
 def right_or_wrong(influence: Floats) -> Floats:
@@ -168,7 +168,7 @@ def furthest(outcomes: Floats, labels: NDArray[np.int64]) -> Floats:
     return np.asarray(np.abs(np.diff(outcomes[np.unique(labels)], axis=1)).max(axis=(0, 1)))
 
 
-def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[str, Figure]:
+def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[str, Estimate]:
     """The figures of ``metrics.OF_CONFUSION``, from a matrix (C, C) of independent patches."""
     matrix = np.asarray(confusion, np.int64)
     labels, predicted = (np.repeat(index, matrix.ravel()) for index in np.indices(matrix.shape))
@@ -177,7 +177,7 @@ def of_matrix(confusion: ArrayLike, sampling: Sampling = INDEPENDENT) -> dict[st
 
 def mean_of_shares(
     name: str, values: Floats, labels: NDArray[np.int64], sampling: Sampling = INDEPENDENT
-) -> Figure:
+) -> Estimate:
     """Mean of shares from 0 to 1, one for each patch (N,), such as whether it is right, 0 or 1.
 
     Of an accuracy it is the interval that ``of_predictions`` gives.
@@ -198,7 +198,7 @@ def linearized(
     least: float = 0.0,
     one_patch: float | None = None,
     more: float = 0.0,
-) -> Figure:
+) -> Estimate:
     """A figure from ``least``, 0 or -1, to 1 that each patch moves by so much, (N,).
 
     Its variance is that of ``deviations``, enlarged by ``SMOOTHING`` of a patch of N, or by that of
@@ -217,7 +217,7 @@ def ratio(
     one_patch: float,
     labels: NDArray[np.int64],
     sampling: Sampling = INDEPENDENT,
-) -> Figure:
+) -> Estimate:
     """A ratio from 0 on that each patch moves by so much, (N,), and a wrong one by ``one_patch``.
 
     The score interval where the variance is proportional to the ratio, as that of a count is:
@@ -232,23 +232,23 @@ def ratio(
     scale *= sampling.design_effect
     middle = sampling.z**2 * scale / 2
     if not math.isfinite(middle):
-        return Figure(name=name, value=float(value))
+        return Estimate(name=name, value=float(value))
     half = math.sqrt(2 * value * middle + middle**2)
     low, high = max(0.0, value + middle - half), value + middle + half
     if value > 0:
         low = min(low, scale * gammaincinv(value / scale, 2 * ndtr(-sampling.z)))
-    return Figure(name=name, value=float(value), low=float(low), high=float(high))
+    return Estimate(name=name, value=float(value), low=float(low), high=float(high))
 
 
 def _figure(
     name: str, value: float, variance: float, n: float, sampling: Sampling, least: float = 0.0
-) -> Figure:
+) -> Estimate:
     """With the score interval, of a figure from ``least`` to 1, brought to 0 to 1 and back."""
     span = 1 - least
     error = math.sqrt(variance * sampling.design_effect) / span
     ends = score_interval((value - least) / span, error, sampling.most(n), sampling.z)
     low, high = (least + span * end for end in ends)
-    return Figure(
+    return Estimate(
         name=name, value=float(value), low=float(min(low, value)), high=float(max(high, value))
     )
 
@@ -258,7 +258,7 @@ def recalls(
     predicted: NDArray[np.int64],
     classes: tuple[str, ...],
     sampling: Sampling = INDEPENDENT,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Recall of each class that has patches, by its name.
 
     The score interval of a proportion; with groups, that of the mean of shares.
@@ -274,20 +274,20 @@ def recalls(
             found[name] = mean_of_shares(name, right, labels[own], sampling.of(own))
             continue
         low, high = score_interval(right.mean(), 0, n / sampling.design_effect)
-        found[name] = Figure(name=name, value=float(right.mean()), low=low, high=high)
+        found[name] = Estimate(name=name, value=float(right.mean()), low=low, high=high)
     return found
 
 
 def auroc(
     labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
-) -> Figure:
+) -> Estimate:
     """Macro AUROC of the softmax of logits (N, C): ``auroc_of``."""
     return auroc_of(labels, metrics.probabilities(logits), sampling)
 
 
 def auroc_of(
     labels: NDArray[np.int64], scores: metrics.Floats, sampling: Sampling = INDEPENDENT
-) -> Figure:
+) -> Estimate:
     """Macro AUROC of scores (N, C), of whose columns the order counts; interval on the log odds.
 
     Student's t takes the place of the normal distribution; see ``auroc_quantile``.
@@ -303,7 +303,7 @@ def auroc_of(
     else:
         half = auroc_quantile(area, sampling) * error / spread
         low, high = expit(logit(area.value) - half), expit(logit(area.value) + half)
-    return Figure(name="macro_auroc", value=area.value, low=float(low), high=float(high))
+    return Estimate(name="macro_auroc", value=area.value, low=float(low), high=float(high))
 
 
 def quantile(n_groups: int) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.statistics import metrics
 from harness.statistics.auroc import macro_auroc
 from harness.statistics.deviations import deviations, unseen
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import (
     INDEPENDENT,
     Sampling,
@@ -51,13 +51,13 @@ def paired_difference(one: Bools, other: Bools) -> tuple[float, float, float]:
     a patch is added to each of the four cells (Agresti and Min, Statistics in Medicine 24, 2005);
     it covers well also where few patches differ.
     """
-    figure = mean_difference("", one.astype(np.float64) - other)
-    assert figure.low is not None
-    assert figure.high is not None
-    return figure.value, figure.low, figure.high
+    estimate = mean_difference("", one.astype(np.float64) - other)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.value, estimate.low, estimate.high
 
 
-def mean_difference(name: str, values: Floats, sampling: Sampling = INDEPENDENT) -> Figure:
+def mean_difference(name: str, values: Floats, sampling: Sampling = INDEPENDENT) -> Estimate:
     """Mean of differences from -1 to 1, one for each patch (N,), with its 95 % interval.
 
     Such as that of being right once and being right another time, or of shares of changes under
@@ -67,14 +67,14 @@ def mean_difference(name: str, values: Floats, sampling: Sampling = INDEPENDENT)
     value, n = float(values.mean()), len(values)
     if sampling.groups is not None:
         _, (low, high) = of_groups(values, sampling.groups, sampling.design_effect)
-        return Figure(name=name, value=value, low=low, high=high)
+        return Estimate(name=name, value=value, low=low, high=high)
     ends, added = np.array([-1.0, 0.0, 1.0]), np.array([0.5, 1.0, 0.5])
     total = n + added.sum()
     mean = values.sum() / total
     squares = ((values - mean) ** 2).sum() + added @ (ends - mean) ** 2
     half = Z * float(np.sqrt(squares * sampling.design_effect)) / total
     low, high = max(-1.0, float(mean) - half), min(1.0, float(mean) + half)
-    return Figure(name=name, value=value, low=min(low, value), high=max(high, value))
+    return Estimate(name=name, value=value, low=min(low, value), high=max(high, value))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Comparison:
     """Patches that only this one of them gets right."""
     p: float
     """That models of equal accuracy would differ so much."""
-    differences: dict[str, Figure]
+    differences: dict[str, Estimate]
     """The one's figures minus the other's, by name, with 95 % intervals."""
 
 
@@ -151,13 +151,13 @@ def of_predictions(
         name: _figure(name, value, sampling.z * error, 2.0 if name == "mcc" else 1.0)
         for name, value, error in zip(OF_CONFUSION, values, np.sqrt(variances), strict=True)
     }
-    differences["accuracy"] = Figure(name="accuracy", value=accuracy, low=low, high=high)
+    differences["accuracy"] = Estimate(name="accuracy", value=accuracy, low=low, high=high)
     return Comparison(only_one, only_other, p, differences)
 
 
-def _figure(name: str, value: float, half: float, most: float = 1.0) -> Figure:
+def _figure(name: str, value: float, half: float, most: float = 1.0) -> Estimate:
     low, high = max(-most, value - half), min(most, value + half)
-    return Figure(name=name, value=float(value), low=float(low), high=float(high))
+    return Estimate(name=name, value=float(value), low=float(low), high=float(high))
 
 
 def of_groups(
@@ -186,7 +186,7 @@ def auroc_difference(
     one: NDArray[np.float32],
     other: NDArray[np.float32],
     sampling: Sampling = INDEPENDENT,
-) -> Figure:
+) -> Estimate:
     """``auroc_difference_of`` the softmax of two models' logits (N, C)."""
     scores = metrics.probabilities(one), metrics.probabilities(other)
     return auroc_difference_of(labels, *scores, sampling)
@@ -194,7 +194,7 @@ def auroc_difference(
 
 def auroc_difference_of(
     labels: NDArray[np.int64], one: Floats, other: Floats, sampling: Sampling = INDEPENDENT
-) -> Figure:
+) -> Estimate:
     """Difference of the macro AUROC of two models, from their scores (N, C); DeLong's interval.
 
     With Student's t, as ``intervals.auroc_of``.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.statistics.calibration import calibration_errors
 from harness.statistics.deviations import deviations
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import (
     INDEPENDENT,
     SMOOTHING,
@@ -24,9 +24,9 @@ NEAR = 10
 """Patches before and after the last one kept that are about as sure."""
 
 
-def figures(
+def estimates(
     labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Calibration of the softmax of logits (N, C), by name.
 
     ``ece`` and ``ece_equal_mass`` are expected calibration errors, with what belongs to them:
@@ -42,7 +42,7 @@ def figures(
 
 def losses(
     labels: NDArray[np.int64], logits: NDArray[np.float32], sampling: Sampling = INDEPENDENT
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Mean losses of the softmax of logits (N, C), by name.
 
     ``brier`` is the mean squared distance of the probabilities to the label, 0 to 2 (Brier 1950).
@@ -69,7 +69,7 @@ def _mean_loss(
     labels: NDArray[np.int64],
     sampling: Sampling,
     most: float = np.inf,
-) -> Figure:
+) -> Estimate:
     """Mean of losses (N,) that are not negative, with its interval; none of one patch or group.
 
     Few patches with a large loss make the mean of a test set skewed: the interval is that of
@@ -81,7 +81,7 @@ def _mean_loss(
     n, mean = len(losses), losses.mean()
     found = deviations((losses - mean) / n, np.zeros_like(labels), sampling.groups)
     if len(found) < 2:
-        return Figure(name=name, value=float(mean))
+        return Estimate(name=name, value=float(mean))
     unseen = max(float(if_wrong.mean() - mean), 0.0) / n
     variance, third = (float((found**power).sum() + SMOOTHING * unseen**power) for power in (2, 3))
     low = high = mean
@@ -89,7 +89,7 @@ def _mean_loss(
         error, skewness = np.sqrt(variance * sampling.design_effect), third / variance**1.5
         t = quantile(len(found))
         low, high = (mean - error * _less_skewed(x, skewness) for x in (t, -t))
-    return Figure(
+    return Estimate(
         name=name,
         value=float(mean),
         low=float(max(0.0, min(low, mean))),
@@ -146,7 +146,7 @@ def risk(
     logits: NDArray[np.float32],
     coverages: Sequence[float],
     sampling: Sampling = INDEPENDENT,
-) -> tuple[Figure, list[Figure]]:
+) -> tuple[Estimate, list[Estimate]]:
     """Area under the risk-coverage curve, and the error rate at some coverages, with intervals.
 
     Of the most confident predictions, as many as reach a coverage are kept (``risk_coverage``). How

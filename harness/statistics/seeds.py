@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.metrics import Bools
 
 LARGEST_SPREAD = 0.05
@@ -27,7 +27,7 @@ Part = tuple[float, float]
 class RunsComparison:
     """Difference in mean accuracy of two models over their trainings."""
 
-    difference: Figure
+    difference: Estimate
     """With its 95 % interval."""
     low90: float
     high90: float
@@ -96,7 +96,7 @@ def compare_runs(
 
 def _whole(value: float) -> RunsComparison:
     """What is known of a difference whose variance is not."""
-    whole = Figure(name="accuracy", value=value, low=-1.0, high=1.0)
+    whole = Estimate(name="accuracy", value=value, low=-1.0, high=1.0)
     return RunsComparison(whole, -1.0, 1.0, 1.0, 1.0, 0.0, None)
 
 
@@ -120,7 +120,7 @@ def _compared(
         end for half in ends for end in (max(-1.0, value - half), min(1.0, value + half))
     )
     return RunsComparison(
-        difference=Figure(name="accuracy", value=value, low=low, high=high),
+        difference=Estimate(name="accuracy", value=value, low=low, high=high),
         low90=low90,
         high90=high90,
         p=p,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import quantile
 
 HALVES = 200
@@ -36,7 +36,7 @@ class SelectionAudit:
     reported: float
     """Accuracy at the epochs that the test patches chose, less that of the held-out part's. Above
     zero even where all epochs are equally good, as one of them is best by chance."""
-    optimism: Figure
+    optimism: Estimate
     """Of that, what is more than chance: it holds on test patches that did not choose."""
     curve: tuple[float, ...]
     """Test accuracy after each epoch."""
@@ -90,7 +90,7 @@ def audit(trainings: Sequence[Trajectory], design_effect: float = 1.0) -> Select
         epochs={name: tuple(e + 1 for e in epochs) for name, epochs in chosen.items()},
         accuracies=accuracies,
         reported=accuracies["test"] - accuracies["held-out"],
-        optimism=Figure(
+        optimism=Estimate(
             name="optimism",
             value=gain,
             low=max(-1.0, gain - half),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 
 
 def proportions_p(correct: float, n: float, other_correct: float, other_n: float) -> float:
@@ -22,7 +22,7 @@ def proportions_p(correct: float, n: float, other_correct: float, other_n: float
     return float(2 * ndtr(-abs(correct / n - other_correct / other_n) / error))
 
 
-def difference(one: Figure, other: Figure) -> Figure:
+def difference(one: Estimate, other: Estimate) -> Estimate:
     """Difference of two figures from independent samples, with its 95 % interval.
 
     From the intervals of both (Zou and Donner, Statistics in Medicine 27, 2008); of proportions
@@ -32,11 +32,11 @@ def difference(one: Figure, other: Figure) -> Figure:
     value = one.value - other.value
     (one_below, one_above), (other_below, other_above) = _margins(one), _margins(other)
     below, above = np.hypot(one_below, other_above), np.hypot(one_above, other_below)
-    return Figure(name=one.name, value=value, low=float(value - below), high=float(value + above))
+    return Estimate(name=one.name, value=value, low=float(value - below), high=float(value + above))
 
 
-def _margins(figure: Figure) -> tuple[float, float]:
+def _margins(estimate: Estimate) -> tuple[float, float]:
     """How far the ends of its interval are below and above a figure."""
-    if figure.low is None or figure.high is None:
-        raise ValueError(f"{figure.name} has no interval")
-    return figure.value - figure.low, figure.high - figure.value
+    if estimate.low is None or estimate.high is None:
+        raise ValueError(f"{estimate.name} has no interval")
+    return estimate.value - estimate.low, estimate.high - estimate.value

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Table:
     rows: tuple[tuple[str | float | None, ...], ...]
 
 
-N = TypeVar("N", Figure, Table)
+N = TypeVar("N", Estimate, Table)
 
 
 def _named(name: str, items: Sequence[N]) -> N:
@@ -35,16 +35,16 @@ class Finding:
 
     summary: str
     """One line for a person."""
-    figures: tuple[Figure, ...] = ()
+    estimates: tuple[Estimate, ...] = ()
     tables: tuple[Table, ...] = ()
     reading: float | None = None
     """The number that decides whether the flag is raised."""
     flag: bool | None = None
     """Whether the fault that the probe looks for is there; None when it does not judge."""
 
-    def figure(self, name: str) -> Figure:
+    def estimate(self, name: str) -> Estimate:
         """The figure of this name. Raises KeyError."""
-        return _named(name, self.figures)
+        return _named(name, self.estimates)
 
     def table(self, name: str) -> Table:
         """The table of this name. Raises KeyError."""
@@ -59,6 +59,6 @@ def table_from(content: Mapping[str, Any]) -> Table:
 
 def finding_from(content: Mapping[str, Any]) -> Finding:
     """A Finding from the JSON that it was written as."""
-    figures = tuple(Figure(**figure) for figure in content["figures"])
+    estimates = tuple(Estimate(**estimate) for estimate in content["estimates"])
     tables = tuple(map(table_from, content["tables"]))
-    return Finding(**{**content, "figures": figures, "tables": tables})
+    return Finding(**{**content, "estimates": estimates, "tables": tables})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ class MetricInput:
 
         return Sampling(groups=self.groups, design_effect=self.design_effect)
 
-    def mean(self, values: ArrayLike) -> Figure:
+    def mean(self, values: ArrayLike) -> Estimate:
         """The mean of values from 0 to 1, one for each patch, (N,), with its 95 % interval.
 
         By groups if they are known. Of whether patches are right it is the accuracy.
@@ -69,7 +69,7 @@ class Metric:
 
     name: str
     title: str
-    value: Callable[[MetricInput], Figure | None]
+    value: Callable[[MetricInput], Estimate | None]
     """The figure, with the ends of its 95 % interval if there are any; None where it is not
     defined. Of a model with several seeds the table shows the mean over its trainings."""
     heading: str = ""

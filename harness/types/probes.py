@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.statistics.estimates import Figure
+from harness.statistics.estimates import Estimate
 from harness.types.datasets import Split
 from harness.types.findings import Finding, Table
 from harness.types.models import Features
@@ -118,11 +118,11 @@ class Predictions:
 class Column:
     """A figure of a probe as a column of the leaderboard."""
 
-    figure: str
+    estimate: str
     heading: str
     about: str
     """What it means, in a sentence under the table."""
-    show: Callable[[Figure], str]
+    show: Callable[[Estimate], str]
 
 
 @dataclass(frozen=True, kw_only=True)

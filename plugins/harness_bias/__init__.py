@@ -7,8 +7,8 @@ from typing import Any
 from harness import (
     Column,
     DatasetProbe,
+    Estimate,
     Features,
-    Figure,
     ModelProbe,
     Perturbation,
     hookimpl,
@@ -102,11 +102,11 @@ def _dataset_probes() -> list[DatasetProbe]:
 
 
 def _model_probes() -> list[ModelProbe]:
-    def percent(figure: Figure) -> str:
-        return numbers.percent(figure.value, 1)
+    def percent(estimate: Estimate) -> str:
+        return numbers.percent(estimate.value, 1)
 
-    def points(figure: Figure) -> str:
-        return numbers.points(figure.value, 1)
+    def points(estimate: Estimate) -> str:
+        return numbers.points(estimate.value, 1)
 
     def probe(name: str, title: str, *columns: Column, plots: tuple[str, ...] = ()) -> ModelProbe:
         return ModelProbe(
@@ -123,7 +123,7 @@ def _model_probes() -> list[ModelProbe]:
             "robustness",
             "Robustness: accuracy under changes of staining, scanning and storage",
             Column(
-                figure="mean accuracy under change",
+                estimate="mean accuracy under change",
                 heading="perturbed %",
                 about="mean accuracy on test patches changed in stain, color, focus, noise, "
                 "compression and dynamic range.",
@@ -135,7 +135,7 @@ def _model_probes() -> list[ModelProbe]:
             "reliance",
             "Color reliance: accuracy with structure, or color, taken away",
             Column(
-                figure="color only",
+                estimate="color only",
                 heading="pixels shuffled %",
                 about="accuracy on test patches whose pixels are shuffled, so that color is all "
                 "that is left.",
@@ -147,7 +147,7 @@ def _model_probes() -> list[ModelProbe]:
             "steering",
             "Steering: predictions that follow the color or compression of another class",
             Column(
-                figure="follows color",
+                estimate="follows color",
                 heading="follows color",
                 about="how many points more often a test patch is called a class once it is given "
                 "the colors of that class.",

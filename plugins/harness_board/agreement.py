@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from harness import Figure, MetricInput
+from harness import Estimate, MetricInput
 from harness.statistics.deviations import unseen
 from harness.statistics.intervals import SMOOTHING, furthest, linearized, right_or_wrong
 from harness.statistics.metrics import confusion_matrix
 
 
-def kappa(given: MetricInput) -> Figure | None:
+def kappa(given: MetricInput) -> Estimate | None:
     """Cohen's kappa of labels and predictions (Educational and Psychological Measurement 20, 1960).
 
     From -1 to 1. Its variance is from how much each patch moves it, as for the Matthews
@@ -50,7 +50,7 @@ def kappa(given: MetricInput) -> Figure | None:
     )
 
 
-def top2(given: MetricInput) -> Figure:
+def top2(given: MetricInput) -> Estimate:
     """Share of patches whose class has at most one other above it; ties go to the lower class."""
     own = given.logits[np.arange(len(given.labels)), given.labels][:, None]
     lower = np.arange(given.logits.shape[1])[None] < given.labels[:, None]

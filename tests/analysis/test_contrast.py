@@ -53,11 +53,11 @@ def test_the_same_patches_in_two_versions_one_table(versions):
     assert found["n_train"] == n - 1
     one, other = found["models"]["rgb-means"]["models"]
     gap = found["models"]["rgb-means"]["differences"]["accuracy"]
-    figures = [{f["name"]: f["value"] for f in side["figures"]} for side in (one, other)]
-    assert gap["value"] == pytest.approx(figures[0]["accuracy"] - figures[1]["accuracy"])
+    estimates = [{f["name"]: f["value"] for f in side["figures"]} for side in (one, other)]
+    assert gap["value"] == pytest.approx(estimates[0]["accuracy"] - estimates[1]["accuracy"])
     assert gap["low"] <= gap["value"] <= gap["high"]
     # The test patches have the colors of the one version, so color classifiers do better with it.
-    assert figures[0]["accuracy"] > figures[1]["accuracy"]
+    assert estimates[0]["accuracy"] > estimates[1]["accuracy"]
     page = path.with_suffix(".md").read_text()
     assert "| color-histogram |" in page
     assert "| STR " in page

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, top_k_accuracy_score
 
-from harness import Figure, Metric, MetricInput
+from harness import Estimate, Metric, MetricInput
 from harness.analysis.measuring import measure
 from harness.hooks.loader import load_plugins
 from harness.reports import formats
@@ -53,8 +53,8 @@ def test_values_are_those_of_scikit_learn(noise):
     kappa, top2 = (measure(built_in(name), given) for name in ("kappa", "top2"))
     assert kappa.value == pytest.approx(cohen_kappa_score(given.labels, given.predicted))
     assert top2.value == pytest.approx(top_k_accuracy_score(given.labels, given.logits, k=2))
-    for figure in (kappa, top2):
-        assert figure.low < figure.value < figure.high
+    for estimate in (kappa, top2):
+        assert estimate.low < estimate.value < estimate.high
 
 
 def test_ties_go_to_the_lower_class():
@@ -83,7 +83,7 @@ def test_the_interval_of_kappa_covers_the_truth():
     """The kappa of very many patches lies in about 95 of 100 intervals of 200 patches each."""
     truth = measure(built_in("kappa"), drawn(200_000, seed=1)).value
     found = [measure(built_in("kappa"), drawn(200, seed=seed)) for seed in range(400)]
-    held = np.mean([figure.low <= truth <= figure.high for figure in found])
+    held = np.mean([estimate.low <= truth <= estimate.high for estimate in found])
     assert 0.92 <= held <= 0.98
 
 
@@ -109,10 +109,13 @@ def test_the_mean_of_what_is_right_is_the_accuracy():
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
-        (0.5, "value returned 0.5 where a Figure is expected"),
-        (Figure(name="x", value=float("nan")), "return None where it is not defined"),
-        (Figure(name="x", value=0.5, low=0.6, high=0.7), "whose interval does not hold its value"),
-        (Figure(name="x", value=0.5, low=0.4), "whose interval does not hold its value"),
+        (0.5, "value returned 0.5 where a Estimate is expected"),
+        (Estimate(name="x", value=float("nan")), "return None where it is not defined"),
+        (
+            Estimate(name="x", value=0.5, low=0.6, high=0.7),
+            "whose interval does not hold its value",
+        ),
+        (Estimate(name="x", value=0.5, low=0.4), "whose interval does not hold its value"),
     ],
 )
 def test_what_is_no_figure_is_refused(returned, says):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import Figure, PublishedResult
+from harness import Estimate, PublishedResult
 from harness.analysis.reproduction import by_class, judge, of_counts
 from harness.statistics.intervals import Sampling
 from harness_published import harness_published_results
@@ -213,7 +213,7 @@ def test_differences_by_class_find_the_class_that_moved():
 
 
 def test_a_figure_is_what_was_published_not_what_is_counted():
-    assert of_counts("accuracy", 0.9774, 7180) == Figure(
+    assert of_counts("accuracy", 0.9774, 7180) == Estimate(
         name="accuracy",
         value=0.9774,
         low=pytest.approx(0.9737, abs=1e-4),

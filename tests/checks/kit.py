@@ -14,11 +14,11 @@ from harness import (
     Dataset,
     DatasetProbe,
     DerivedModel,
+    Estimate,
     Event,
     Executor,
     Fault,
     Features,
-    Figure,
     Finding,
     HarnessError,
     Metric,
@@ -219,7 +219,7 @@ def steadiness(predictions):
     if noisy is None:
         return None
     same = (noisy.argmax(axis=1) == predictions.clean.argmax(axis=1)).mean()
-    return Finding(summary=f"{same:.2f}", figures=(Figure(name="steady", value=float(same)),))
+    return Finding(summary=f"{same:.2f}", estimates=(Estimate(name="steady", value=float(same)),))
 
 
 def draw(finding):
@@ -247,10 +247,10 @@ def harness_probes():
             needs=lambda perturbations: ["kit-noise"],
             columns=(
                 Column(
-                    figure="steady",
+                    estimate="steady",
                     heading="steady %",
                     about="how many patches are called the same.",
-                    show=lambda figure: f"{100 * figure.value:.0f}",
+                    show=lambda estimate: f"{100 * estimate.value:.0f}",
                 ),
             ),
         ),

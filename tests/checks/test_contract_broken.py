@@ -445,8 +445,8 @@ BROKEN = {
         "plot 'bright' returned a NoneType",
     ),
     "a column of no figure": (
-        '                    figure="steady",\n',
-        '                    figure="sturdy",\n',
+        '                    estimate="steady",\n',
+        '                    estimate="sturdy",\n',
         "model-probe:kit-steadiness:columns",
         "shows the figure 'sturdy'; there is steady",
     ),
@@ -531,13 +531,13 @@ BROKEN = {
     ),
     "a metric that is no number": (
         "    return given.mean(given.probabilities.max(axis=1))\n",
-        '    return Figure(name="x", value=float("nan"))\n',
+        '    return Estimate(name="x", value=float("nan"))\n',
         "metric:kit-sure:figure",
         "return None where it is not defined; return harness.Figure",
     ),
     "a metric of the first patches": (
         "    return given.mean(given.probabilities.max(axis=1))\n",
-        '    return Figure(name="x", value=float(given.probabilities[:5].max(axis=1).mean()))\n',
+        '    return Estimate(name="x", value=float(given.probabilities[:5].max(axis=1).mean()))\n',
         "metric:kit-sure:any-order",
         "in another order; let each patch count for itself",
     ),

@@ -20,24 +20,24 @@ def measured(toy, dataset="toy"):
 
 PROBES = """
 import sys, time
-from harness import Column, Figure, Finding, ModelProbe, hookimpl
+from harness import Column, Estimate, Finding, ModelProbe, hookimpl
 
 def leaves(predictions):
     sys.exit("no license")
 def returns_a_dict(predictions):
     return {"summary": "x"}
 def measures_nan(predictions):
-    return Finding(summary="x", figures=(Figure(name="f", value=float("nan")),))
+    return Finding(summary="x", estimates=(Estimate(name="f", value=float("nan")),))
 def sleeps(predictions):
     time.sleep(600)
 def cannot_show(predictions):
-    return Finding(summary="x", figures=(Figure(name="f", value=1.0),))
+    return Finding(summary="x", estimates=(Estimate(name="f", value=1.0),))
 def cannot_plan(predictions):
     return None
 
 @hookimpl
 def harness_probes():
-    column = Column(figure="f", heading="f", about="", show=lambda figure: f"{figure.low:.1f}")
+    column = Column(estimate="f", heading="f", about="", show=lambda figure: f"{figure.low:.1f}")
     more = {"cannot_show": {"columns": (column,)}, "cannot_plan": {"needs": lambda known: 1 / 0}}
     measures = (leaves, returns_a_dict, measures_nan, sleeps, cannot_show, cannot_plan)
     return [

@@ -72,8 +72,8 @@ def test_models_are_compared_and_the_dataset_is_audited(cells):
     assert "color-histogram is more accurate than rgb-means" in compared
     assert compared.count("<table") == 3
     assert "compression    FLAG" in text(cells["audit = session.audit(DATASET)"])
-    figures = cells["""audit.to_dataframe().round(3).query("probe == 'compression'")"""]
-    assert text(figures, "text/html").count("<td>compression</td>") > 5
+    estimates = cells["""audit.to_dataframe().round(3).query("probe == 'compression'")"""]
+    assert text(estimates, "text/html").count("<td>compression</td>") > 5
 
 
 def test_the_notebook_that_is_kept_is_small_and_shows_what_it_gives(cells):

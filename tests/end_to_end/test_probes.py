@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from harness import Figure, Finding, Table
+from harness import Estimate, Finding, Table
 from harness.reports import report
 from harness.store.store import Store
 from harness.store.stored import load_array
@@ -156,11 +156,11 @@ def test_a_dataset_with_nothing_to_fit_on_can_be_audited(toy):
 
 def test_a_column_without_its_figure_stays_empty(toy, make_distribution):
     source = """
-from harness import Column, Figure, Finding, ModelProbe, hookimpl
+from harness import Column, Estimate, Finding, ModelProbe, hookimpl
 
 @hookimpl
 def harness_probes():
-    column = Column(figure="absent", heading="absent", about="nothing.", show=str)
+    column = Column(estimate="absent", heading="absent", about="nothing.", show=str)
     measure = lambda predictions: Finding(summary="empty")
     return [ModelProbe(name="empty", title="Empty", measure=measure, columns=(column,))]
 """
@@ -191,16 +191,17 @@ def test_numbers_of_a_column_have_equally_many_decimals():
     assert first.split() == ["|", "a", "|", "1", "|", "0.2", "|", "1.000", "|", "|"]
     assert second.split() == ["|", "b", "|", "20", "|", "1", "|", "0.976", "|", "12.3", "|"]
     assert (
-        report.show(Figure(name="f", value=1.0, low=0.5, high=1.25)) == "f: 1.000 (0.500 to 1.250)"
+        report.show(Estimate(name="f", value=1.0, low=0.5, high=1.25))
+        == "f: 1.000 (0.500 to 1.250)"
     )
-    assert report.show(Figure(name="f", value=3.0)) == "f: 3"
+    assert report.show(Estimate(name="f", value=3.0)) == "f: 3"
 
 
 def test_a_finding_comes_back_from_json_as_it_was():
     table = Table(name="t", title="T", headings=("a", "b"), rows=(("x", 1.5), ("y", None)))
-    figure = Figure(name="f", value=0.5, low=0.25)
-    finding = Finding(summary="s", figures=(figure,), tables=(table,), reading=0.125, flag=True)
+    estimate = Estimate(name="f", value=0.5, low=0.25)
+    finding = Finding(summary="s", estimates=(estimate,), tables=(table,), reading=0.125, flag=True)
     assert finding_from(json.loads(json.dumps(asdict(finding)))) == finding
-    assert finding.figure("f") is figure
+    assert finding.estimate("f") is estimate
     with pytest.raises(KeyError, match="none named 'u'"):
         finding.table("u")

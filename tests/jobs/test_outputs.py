@@ -373,11 +373,11 @@ def test_undeclared_probabilities_are_told_everywhere_and_have_no_calibration(ki
     assert "WARNING: toy: undeclared: its outputs look like probabilities" in output
     for name in ("undeclared", "undeclared+flips"):
         row = rows[name]
-        assert [row[figure] for figure in SCALED] == [None] * 4
+        assert [row[estimate] for estimate in SCALED] == [None] * 4
         assert "look like probabilities" in row["calibration_empty_because"]
         assert "look like probabilities" in row["notes"]
-        for figure in ("accuracy", "macro_auroc"):
-            assert row[figure] == pytest.approx(rows["plain"][figure], abs=1e-6)
+        for estimate in ("accuracy", "macro_auroc"):
+            assert row[estimate] == pytest.approx(rows["plain"][estimate], abs=1e-6)
     again, _ = kinds("undeclared")  # nothing is computed, and it is said again
     assert "undeclared: its outputs look like probabilities" in again
     page = (kinds.toy.folder / "leaderboards/toy.md").read_text()
@@ -403,7 +403,7 @@ def test_scores_have_no_calibration_and_are_not_summed_with_logits(kinds):
     assert "the outputs of svm are scores and those of plain are logits" in output
     assert set(rows) == {"svm", "svm+flips", "plain"}
     for name in ("svm", "svm+flips"):
-        assert [rows[name][figure] for figure in SCALED] == [None] * 4
+        assert [rows[name][estimate] for estimate in SCALED] == [None] * 4
         assert "scores, not probabilities" in rows[name]["notes"]
         assert rows[name]["macro_auroc"] > 0.9
     errors = json.loads((kinds.toy.folder / "leaderboards/toy-errors.json").read_text())

@@ -243,7 +243,7 @@ def test_compression_flags_classes_that_were_coded_otherwise_or_whose_edges_diff
         told = 75 + gap * (labels == 1) + rng.normal(0, 1, 180)
         finding = compression.measure(compressed(told))
         assert finding.flag is expected
-        assert finding.figure(
+        assert finding.estimate(
             "spread of the classes in edge quality, train to test"
         ).value == pytest.approx(gap * np.std([0, 1, 0]), abs=1)
     finding = compression.measure(compressed(np.full(180, 80), np.where(labels == 1, 90, 89), 1))

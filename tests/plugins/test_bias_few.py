@@ -116,11 +116,11 @@ def check(finding, may_be_found=True):
     assert finding.flag is not False, finding.summary
     if finding.flag is None:
         assert "not judged" in finding.summary
-        assert finding.figure(TAKES).value >= FEWEST
+        assert finding.estimate(TAKES).value >= FEWEST
     else:
         assert may_be_found
     assert not any(
-        figure.name.startswith("spread") and figure.value == 0 for figure in finding.figures
+        estimate.name.startswith("spread") and estimate.value == 0 for estimate in finding.estimates
     )
 
 
@@ -161,7 +161,7 @@ def test_one_class_with_enough_is_nothing_to_compare(planted, name):
 def test_the_number_that_it_takes_is_enough_to_see_the_fault(planted, name, layout):
     finding = MODULES[name].measure(planted(name).audit([2] * 4, layout))
     if finding.flag is None:  # some faults are so strong that two patches of a class betray them
-        takes = int(finding.figure(TAKES).value)
+        takes = int(finding.estimate(TAKES).value)
         assert FEWEST <= takes <= 24
         again = MODULES[name].measure(planted(name).audit([takes] * 4, layout, seed=1))
         assert again.flag is True, (takes, again.summary)

@@ -78,19 +78,19 @@ def test_robustness_counts_accuracies_and_paired_drops():
 def test_robustness_is_a_mean_over_all_changes_or_none():
     under = everything(LABELS)
     full = robustness.measure(predictions(wrong(6), under))
-    mean = full.figure("mean accuracy under change")
+    mean = full.estimate("mean accuracy under change")
     assert (mean.value, mean.high) == (1, 1)
     assert 0.9 < mean.low < 0.97, "sixty patches are not certain"
-    assert full.figure("mean drop").value == pytest.approx(-0.1)
+    assert full.estimate("mean drop").value == pytest.approx(-0.1)
     del under["jpeg", 80]
     partial = robustness.measure(predictions(wrong(6), under))
-    assert partial.figures == ()
+    assert partial.estimates == ()
     assert "no mean, as 1 levels of changes are not stored" in partial.summary
 
 
 def test_robustness_weighs_every_kind_of_change_the_same():
     finding = robustness.measure(predictions(LABELS, everything(LABELS, macenko=wrong(60))))
-    mean = finding.figure("mean accuracy under change").value
+    mean = finding.estimate("mean accuracy under change").value
     assert mean == pytest.approx(1 - 1 / len(CHANGES))
 
 
@@ -100,14 +100,14 @@ def test_robustness_is_relative_to_a_reference_as_mce_is():
     theirs = dict(zip(levels, map(wrong, (6, 18, 15)), strict=True))
     reference = predictions(LABELS, theirs, model=robustness.REFERENCE)
     finding = robustness.measure(predictions(LABELS, mine, {robustness.REFERENCE: reference}))
-    relative = finding.figure(f"error relative to {robustness.REFERENCE}").value
+    relative = finding.estimate(f"error relative to {robustness.REFERENCE}").value
     assert relative == pytest.approx(((3 + 9) / (6 + 18) + 30 / 15) / 2)
-    figure = finding.figure(f"error relative to {robustness.REFERENCE}")
-    assert figure.low < relative < figure.high
-    assert f"({figure.low:.2f} to {figure.high:.2f})" in finding.summary
+    estimate = finding.estimate(f"error relative to {robustness.REFERENCE}")
+    assert estimate.low < relative < estimate.high
+    assert f"({estimate.low:.2f} to {estimate.high:.2f})" in finding.summary
     partial = predictions(LABELS, {levels[0]: wrong(6)}, model=robustness.REFERENCE)
     finding = robustness.measure(predictions(LABELS, mine, {robustness.REFERENCE: partial}))
-    assert finding.figures == ()  # other levels: no comparison
+    assert finding.estimates == ()  # other levels: no comparison
 
 
 def test_probes_say_nothing_without_what_they_need():
@@ -127,9 +127,9 @@ def test_needs_name_changes_by_their_role():
 def test_reliance_reads_accuracy_with_color_only_and_without():
     under = {("pixels-permuted", 1): wrong(15), ("grayscale", 1): wrong(45)}
     finding = reliance.measure(predictions(LABELS, under))
-    assert finding.figure("color only").value == 0.75
-    assert finding.figure("no color").value == 0.25
-    assert finding.figure("color only").low < 0.75 < finding.figure("color only").high
+    assert finding.estimate("color only").value == 0.75
+    assert finding.estimate("no color").value == 0.25
+    assert finding.estimate("color only").low < 0.75 < finding.estimate("color only").high
 
 
 def test_steering_subtracts_what_was_called_so_before():
@@ -146,16 +146,16 @@ def test_steering_subtracts_what_was_called_so_before():
     (table,) = finding.tables
     assert table.rows[0] == ("a", None, 0.5, 0.0)
     assert table.rows[1] == ("b", 0.0, None, 0.0)
-    figure = finding.figure("follows color")
-    assert figure.value == pytest.approx(0.5 / 6)  # six cells of equally many patches
-    assert figure.low < figure.value < figure.high
+    estimate = finding.estimate("follows color")
+    assert estimate.value == pytest.approx(0.5 / 6)  # six cells of equally many patches
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_steering_of_a_model_that_follows_color_alone_is_complete():
     under = {("color-transfer", level): np.full(60, level) for level in range(3)}
     finding = steering.measure(predictions(LABELS, under))
-    assert finding.figure("follows color").value == 1
-    assert finding.figure("follows color, not just any change of it").value == 1
+    assert finding.estimate("follows color").value == 1
+    assert finding.estimate("follows color, not just any change of it").value == 1
 
 
 def test_a_model_that_any_transfer_throws_off_its_track_does_not_follow_it():
@@ -163,31 +163,31 @@ def test_a_model_that_any_transfer_throws_off_its_track_does_not_follow_it():
     under = {("color-transfer", level): np.full(60, 1) for level in range(3)}
     finding = steering.measure(predictions(LABELS, under))
     # Patches of a and c: called b, which none was before. Those of b: nothing moves.
-    assert finding.figure("follows color").value == pytest.approx(2 / 3 * 1 / 2)
-    assert finding.figure("follows color, not just any change of it").value == 0
+    assert finding.estimate("follows color").value == pytest.approx(2 / 3 * 1 / 2)
+    assert finding.estimate("follows color, not just any change of it").value == 0
 
 
 def test_two_classes_have_no_third_to_compare_with():
     under = {("color-transfer", level): np.full(60, level) for level in range(2)}
     finding = steering.measure(predictions(LABELS, under))
-    assert [figure.name for figure in finding.figures] == ["follows color"]
+    assert [estimate.name for estimate in finding.estimates] == ["follows color"]
 
 
 def test_a_model_that_no_color_moves_follows_none():
     under = {("color-transfer", level): LABELS for level in range(3)}
     finding = steering.measure(predictions(LABELS, under))
-    assert [figure.value for figure in finding.figures] == [0, 0]
+    assert [estimate.value for estimate in finding.estimates] == [0, 0]
 
 
 def test_classes_of_which_no_compression_is_known_do_not_count():
     under = {("jpeg-as-class", level): LABELS for level in range(3)}
     finding = steering.measure(predictions(LABELS, under))
     assert finding.summary == "of the compression of too few classes is anything known"
-    assert (finding.figures, finding.tables) == ((), ())
+    assert (finding.estimates, finding.tables) == ((), ())
     for level in (0.0, 2.0):
         under["jpeg-as-class", level] = np.full_like(LABELS, level)
     finding = steering.measure(predictions(LABELS, under))
-    assert finding.figure("follows compression").value == 1
+    assert finding.estimate("follows compression").value == 1
     (table,) = finding.tables
     assert [row[2] for row in table.rows] == [None] * 3
 
@@ -199,13 +199,13 @@ def test_agreement_is_kappa_of_right_and_wrong():
     other = predictions(theirs, model="color-histogram")
     finding = agreement.measure(predictions(mine, of={"color-histogram": other}))
     kappa = cohen_kappa_score(mine == LABELS, theirs == LABELS)
-    consistency = finding.figure("error consistency with color-histogram").value
+    consistency = finding.estimate("error consistency with color-histogram").value
     assert consistency == pytest.approx(kappa)
-    shared = finding.figure("also right: color-histogram").value
+    shared = finding.estimate("also right: color-histogram").value
     assert shared == pytest.approx(((mine == LABELS) & (theirs == LABELS)).sum() / 48)
 
-    assert finding.figure("error consistency with color-histogram").low < kappa
-    assert kappa < finding.figure("error consistency with color-histogram").high
+    assert finding.estimate("error consistency with color-histogram").low < kappa
+    assert kappa < finding.estimate("error consistency with color-histogram").high
 
 
 def test_one_accuracy_has_one_interval_on_every_page():
@@ -217,18 +217,18 @@ def test_one_accuracy_has_one_interval_on_every_page():
     view = predictions(called, under)
     for row in reliance.measure(view).table("levels").rows:
         assert row[2:5] == expected, row
-    for figure in reliance.measure(view).figures:
-        assert (figure.value, figure.low, figure.high) == expected
+    for estimate in reliance.measure(view).estimates:
+        assert (estimate.value, estimate.low, estimate.high) == expected
     for row in robustness.measure(view).table("levels").rows:
         assert (row[2], *row[6:]) == expected, row
-    mean = robustness.measure(predictions(LABELS, everything(called))).figure(
+    mean = robustness.measure(predictions(LABELS, everything(called))).estimate(
         "mean accuracy under change"
     )
     assert (mean.value, mean.low, mean.high) == expected
     other = predictions(called, model="color-histogram")
     shared = agreement.measure(predictions(LABELS, of={"color-histogram": other}))
-    figure = shared.figure("also right: color-histogram")
-    assert (figure.value, figure.low, figure.high) == expected
+    estimate = shared.estimate("also right: color-histogram")
+    assert (estimate.value, estimate.low, estimate.high) == expected
 
 
 def every_finding(**more):
@@ -243,11 +243,11 @@ def every_finding(**more):
     }
     view = predictions(called, under, others, **more)
     probes = (robustness, reliance, steering, agreement)
-    return {f.name: f for probe in probes for f in probe.measure(view).figures}
+    return {f.name: f for probe in probes for f in probe.measure(view).estimates}
 
 
-def width(figure):
-    return figure.high - figure.low
+def width(estimate):
+    return estimate.high - estimate.low
 
 
 @pytest.mark.parametrize("name", sorted(every_finding()))
@@ -286,8 +286,8 @@ def test_the_paired_interval_is_agresti_and_min_s(b, c):
 
 
 def test_one_patch_has_a_mean_but_no_interval():
-    figure = mean_figure("x", np.array([0.5]))
-    assert (figure.value, figure.low, figure.high) == (0.5, None, None)
+    estimate = mean_figure("x", np.array([0.5]))
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, None, None)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
@@ -304,9 +304,11 @@ def test_few_patches_that_are_alike_are_not_certain(n):
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (3, 0), (12, 5), (40, 40)])
 def test_the_interval_of_a_mean_difference_is_that_of_paired_accuracies(b, c):
     moved = np.repeat([1.0, -1.0, 0.0], [b, c, 100 - b - c])
-    figure = mean_figure("x", moved, difference=True)
+    estimate = mean_figure("x", moved, difference=True)
     one, other = moved > 0, moved < 0
-    assert (figure.value, figure.low, figure.high) == pytest.approx(paired_difference(one, other))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+        paired_difference(one, other)
+    )
 
 
 def test_typical_compression_is_known_or_told_by_edges_or_none():

@@ -77,8 +77,8 @@ def findings(fault, cue):
         under=lambda name, level: changed.get((name, level)),
         of=lambda name: None,
     )
-    figures = [*reliance.measure(predictions).figures, *steering.measure(predictions).figures]
-    found = {figure.name: figure.value for figure in figures}
+    estimates = [*reliance.measure(predictions).estimates, *steering.measure(predictions).estimates]
+    found = {estimate.name: estimate.value for estimate in estimates}
     return {"clean": float((predictions.clean.argmax(axis=1) == labels).mean()), **found}
 
 

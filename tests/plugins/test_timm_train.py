@@ -25,7 +25,7 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 import harness_timm  # noqa: E402
-from harness import FitContext, HarnessError, InitialWeights
+from harness import FitContext, HarnessError, InitialWeights  # noqa: E402
 from harness.system import checkpoints  # noqa: E402
 from harness_timm import checkpoint  # noqa: E402
 from harness_timm.building import Architecture, build, prepare  # noqa: E402

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult
-from harness.analysis import compare
-from harness.analysis import estimates as figures
+from harness.analysis import compare, estimates
 from harness.analysis.leaderboard import build
 from harness.reports import columns, compare_text, error_pages, formats
 from harness.statistics import ranking
@@ -245,7 +244,7 @@ def test_of_two_runs_with_one_seed_the_latest_counts(make):
 def test_figures_are_computed_once(make, monkeypatch):
     store = make([("m", 3)])
     first = build(store, "d", [])
-    monkeypatch.setattr(figures, "_compute", None)
+    monkeypatch.setattr(estimates, "_compute", None)
     assert formats.to_json(build(store, "d", [])) == formats.to_json(first)
     with pytest.raises(TypeError):
         build(store, "d", [], design_effect=2)
@@ -408,7 +407,9 @@ def test_a_design_effect_reaches_comparisons(make, groups, runs):
         assert wide.first.differences[name].low <= gap.low <= gap.high
         assert gap.high <= wide.first.differences[name].high
     assert wide.ends90[0] <= plain.ends90[0] < plain.ends90[1] <= wide.ends90[1]
-    assert wide.one.found[0].figures["accuracy"].low < plain.one.found[0].figures["accuracy"].low
+    assert (
+        wide.one.found[0].estimates["accuracy"].low < plain.one.found[0].estimates["accuracy"].low
+    )
     assert any("assume a design effect of 4" in line for line in compare_text.text(wide))
     assert not any("design effect" in line for line in compare_text.text(plain))
 

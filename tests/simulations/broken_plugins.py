@@ -28,7 +28,7 @@ HEAD = """
 import ctypes, multiprocessing, os, random, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 from harness import (
-    Dataset, DatasetProbe, Features, Figure, Finding, Model, ModelProbe, Perturbation, Phantom,
+    Dataset, DatasetProbe, Features, Estimate, Finding, Model, ModelProbe, Perturbation, Phantom,
     Splits, hookimpl,
 )
 

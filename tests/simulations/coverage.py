@@ -71,7 +71,7 @@ def population(accuracy, errors, n_of=N_OF):
     return wrong + np.diag(1 - wrong.sum(axis=1))
 
 
-def figures(accuracy, errors, trials, rng, n_of=N_OF, old=None):
+def estimates(accuracy, errors, trials, rng, n_of=N_OF, old=None):
     """Share of test sets whose interval holds the truth, by figure; by the rules before in old."""
     truly = population(accuracy, errors, n_of)
     truth = np.append(metrics.of_confusion(truly * n_of[:, None]), np.diag(truly))

@@ -61,7 +61,7 @@ class Said:
 
     code: int
     text: str
-    figures: object
+    estimates: object
 
 
 def command(folder: Path, name: str, *more: str) -> Said:
@@ -79,8 +79,8 @@ def command(folder: Path, name: str, *more: str) -> Said:
         return text.replace(str(folder), "FOLDER")
 
     found = {path.name: plain(path.read_text()) for path in sorted(pages.glob("*.json"))}
-    figures: object = {file: without_clock(json.loads(text)) for file, text in found.items()}
-    return Said(code, plain(text), figures if name != "compare" else plain(out.getvalue()))
+    estimates: object = {file: without_clock(json.loads(text)) for file, text in found.items()}
+    return Said(code, plain(text), estimates if name != "compare" else plain(out.getvalue()))
 
 
 def without_clock(content: object) -> object:
@@ -199,7 +199,7 @@ class Faults:
         with self.patched():
             for name in () if needed else ("leaderboard", "compare"):
                 said = self.ask(folder, name)
-                same = said.figures == self.before[name].figures
+                same = said.estimates == self.before[name].estimates
                 if said.code == 0 and not same:
                     wrong.append(f"{name}: silently different")
                 elif said.code != 0:
@@ -215,12 +215,12 @@ class Faults:
                 named = named or str(path) in said.text
                 if said.code != before.code or failed(said) != failed(before):
                     wrong.append(f"{name}: exit {said.code}: {said.text}")
-                if said.figures != before.figures:
+                if said.estimates != before.estimates:
                     wrong.append(f"{name}: different: {said.text}")
             if (refused or needed) and not named:
                 wrong.append(f"run: {path} not named")
             said = self.ask(folder, "leaderboard") if refused else self.before["leaderboard"]
-            if (said.code, said.figures) != (0, self.before["leaderboard"].figures):
+            if (said.code, said.estimates) != (0, self.before["leaderboard"].estimates):
                 wrong.append(f"leaderboard after run: exit {said.code}: {said.text}")
         outcome = "same figures, not needed"
         if named:

@@ -17,7 +17,7 @@ NOISE = 4 * np.sqrt(0.95 * 0.05 / TRIALS)  # four standard errors
 
 @pytest.mark.parametrize(("accuracy", "errors"), [(0.82, "even"), (0.977, "published")])
 def test_intervals_cover(accuracy, errors):
-    found = coverage.figures(accuracy, errors, TRIALS, np.random.default_rng(1))
+    found = coverage.estimates(accuracy, errors, TRIALS, np.random.default_rng(1))
     for name, share in found.items():
         assert abs(share - 0.95) < NOISE, name
 
@@ -50,8 +50,8 @@ def test_intervals_are_as_wide_as_figures_vary(accuracy):
     for _ in range(TRIALS):
         drawn = [rng.multinomial(n, p) for n, p in zip(coverage.N_OF, truly, strict=True)]
         found = coverage.intervals.of_matrix(np.stack(drawn), coverage.RESAMPLES).values()
-        values.append([figure.value for figure in found])
-        widths.append([figure.high - figure.low for figure in found])
+        values.append([estimate.value for estimate in found])
+        widths.append([estimate.high - estimate.low for estimate in found])
     expected = 2 * 1.96 * np.std(values, axis=0)
     np.testing.assert_allclose(np.mean(widths, axis=0), expected, rtol=0.2)
 
@@ -75,7 +75,7 @@ SIZES = pytest.mark.parametrize("n_of", [coverage.SAMPLE, coverage.N_OF], ids=["
 @pytest.mark.parametrize(("accuracy", "errors"), [(0.82, "published"), (0.999, "even")])
 def test_no_interval_covers_too_seldom(accuracy, errors, n_of):
     rng = np.random.default_rng(6)
-    found = coverage.figures(accuracy, errors, TRIALS, rng, n_of)
+    found = coverage.estimates(accuracy, errors, TRIALS, rng, n_of)
     for name, share in found.items():
         assert share > 0.95 - NOISE, name
     found, _ = coverage.differences(accuracy, errors, 1.2, 0.8, TRIALS, rng, n_of)

@@ -32,12 +32,12 @@ def recalls(labels, one, other, sampling):
 
 
 def calibration(labels, one, other, sampling):
-    return reliability.figures(labels, one, sampling), (0, np.inf)
+    return reliability.estimates(labels, one, sampling), (0, np.inf)
 
 
 def risks(labels, one, other, sampling):
     area, found = reliability.risk(labels, one, (0.5, 0.9, 1.0), sampling)
-    return {figure.name: figure for figure in (area, *found)}, (0, 1)
+    return {estimate.name: estimate for estimate in (area, *found)}, (0, 1)
 
 
 def differences(labels, one, other, sampling):
@@ -105,15 +105,15 @@ def test_an_interval_holds_its_figure_and_stays_in_its_range(
     labels, one, other = two_models(seed, n, classes, quality)
     together = None if groups is None else np.arange(n) % min(groups, n)
     found, (least, most) = find(labels, one, other, drawn(together, effect))
-    for name, figure in found.items():
-        if not math.isfinite(figure.value):  # of one class
+    for name, estimate in found.items():
+        if not math.isfinite(estimate.value):  # of one class
             continue
         alone = together is not None and together.max() == 0
         if name in WITHOUT or (alone and name in ("brier", "nll", "ratio")):
-            assert figure.low is None
+            assert estimate.low is None
             continue
-        assert least - 1e-9 <= figure.low <= figure.value + 1e-9, name
-        assert figure.value - 1e-9 <= figure.high <= most + 1e-9, name
+        assert least - 1e-9 <= estimate.low <= estimate.value + 1e-9, name
+        assert estimate.value - 1e-9 <= estimate.high <= most + 1e-9, name
 
 
 @every
@@ -133,8 +133,8 @@ def test_the_order_of_patches_does_not_matter(find, grouped):
     order = np.random.default_rng(3).permutation(120)
     there, _ = find(*data, drawn(groups))
     back, _ = find(*(values[order] for values in data), drawn(groups[order] if grouped else None))
-    for name, figure in there.items():
-        ends = (figure.value, figure.low, figure.high)
+    for name, estimate in there.items():
+        ends = (estimate.value, estimate.low, estimate.high)
         other = back[name]
         assert (other.value, other.low, other.high) == pytest.approx(ends, abs=1e-6), name
 
@@ -145,8 +145,8 @@ def test_groups_of_one_patch_are_as_good_as_none(find):
     alone, _ = find(*data, drawn())
     grouped, _ = find(*data, drawn(np.arange(900)))
     widths_alone, widths_grouped = widths(alone), widths(grouped)
-    for name, figure in alone.items():
-        assert grouped[name].value == pytest.approx(figure.value, abs=0.01), name
+    for name, estimate in alone.items():
+        assert grouped[name].value == pytest.approx(estimate.value, abs=0.01), name
     for name, width in widths_alone.items():
         assert widths_grouped[name] == pytest.approx(width, rel=0.12), name
 

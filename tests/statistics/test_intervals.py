@@ -54,11 +54,11 @@ def test_where_classes_are_not_it_is_narrower():
 def test_all_figures_are_there_between_their_ends():
     for seed, quality in ((0, 0.0), (1, 1.5), (2, 9.0)):
         labels, logits = predictions(seed, quality=quality)
-        figures = intervals.estimate(labels, logits)
-        assert list(figures) == [*OF_CONFUSION, "macro_auroc"]
-        for figure in figures.values():
-            assert figure.low <= figure.value <= figure.high
-            assert figure.low < figure.high, "perfect models have an interval, too"
+        estimates = intervals.estimate(labels, logits)
+        assert list(estimates) == [*OF_CONFUSION, "macro_auroc"]
+        for estimate in estimates.values():
+            assert estimate.low <= estimate.value <= estimate.high
+            assert estimate.low < estimate.high, "perfect models have an interval, too"
 
 
 def test_the_standard_error_is_that_of_a_bootstrap_of_patches():
@@ -73,8 +73,8 @@ def test_the_standard_error_is_that_of_a_bootstrap_of_patches():
         n_resamples=1000,
         method="percentile",
     )
-    figure = intervals.of_predictions(labels, predicted, 4)["mcc"]
-    ours = (figure.high - figure.low) / (2 * intervals.Z)
+    estimate = intervals.of_predictions(labels, predicted, 4)["mcc"]
+    ours = (estimate.high - estimate.low) / (2 * intervals.Z)
     assert ours == pytest.approx(theirs.standard_error, rel=0.1)
 
 
@@ -86,9 +86,9 @@ def test_copies_of_patches_in_groups_add_no_certainty():
     alone = intervals.estimate(labels, logits)
     naive = intervals.estimate(*many)
     grouped = intervals.estimate(*many, Sampling(groups=groups))
-    for name, figure in alone.items():
-        width = figure.high - figure.low
-        assert grouped[name].value == pytest.approx(figure.value)
+    for name, estimate in alone.items():
+        width = estimate.high - estimate.low
+        assert grouped[name].value == pytest.approx(estimate.value)
         assert grouped[name].high - grouped[name].low == pytest.approx(width, rel=0.08)
         assert naive[name].high - naive[name].low < 0.4 * width
     names = tuple("abcd")
@@ -104,9 +104,9 @@ def test_a_design_effect_of_four_doubles_intervals():
     labels, logits = predictions(5, n=4000)
     plain = intervals.estimate(labels, logits)
     wide = intervals.estimate(labels, logits, Sampling(design_effect=4))
-    for name, figure in plain.items():
-        assert wide[name].value == figure.value
-        ratio = (wide[name].high - wide[name].low) / (figure.high - figure.low)
+    for name, estimate in plain.items():
+        assert wide[name].value == estimate.value
+        ratio = (wide[name].high - wide[name].low) / (estimate.high - estimate.low)
         assert ratio == pytest.approx(2, rel=0.02)
 
 
@@ -173,17 +173,17 @@ def test_few_groups_are_covered_too(n_groups):
 def test_a_perfect_model_on_few_groups_is_not_taken_for_sure():
     labels, groups = np.arange(400) % 4, np.arange(400) // 80
     logits = 9 * np.eye(4, dtype=np.float32)[labels]
-    for figure in intervals.estimate(labels, logits, Sampling(groups=groups)).values():
-        assert figure.low < 0.7
+    for estimate in intervals.estimate(labels, logits, Sampling(groups=groups)).values():
+        assert estimate.low < 0.7
 
 
 def test_one_group_tells_nothing_of_others():
     labels, logits = predictions(10)
     sampling = Sampling(groups=np.zeros(300, int))
-    figures = intervals.estimate(labels, logits, sampling)
+    estimates = intervals.estimate(labels, logits, sampling)
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-        assert figures[name].high - figures[name].low > 0.99
-    assert figures["macro_auroc"].high - figures["macro_auroc"].low > 0.5
+        assert estimates[name].high - estimates[name].low > 0.99
+    assert estimates["macro_auroc"].high - estimates["macro_auroc"].low > 0.5
     recall = intervals.recalls(labels, logits.argmax(axis=1), tuple("abcd"), sampling)["a"]
     assert recall.high - recall.low > 0.99
 

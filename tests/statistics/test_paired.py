@@ -39,8 +39,8 @@ def test_the_better_model_is_better_in_every_figure(seed):
     assert found.p < 0.001
     assert found.only_one < found.only_other
     assert list(found.differences) == [*OF_CONFUSION, "macro_auroc"]
-    for figure in found.differences.values():
-        assert figure.low < figure.value < figure.high < 0
+    for estimate in found.differences.values():
+        assert estimate.low < estimate.value < estimate.high < 0
 
 
 def test_a_comparison_turned_round_is_the_negative():
@@ -48,26 +48,26 @@ def test_a_comparison_turned_round_is_the_negative():
     there, back = paired.compare(labels, one, other), paired.compare(labels, other, one)
     assert there.p == back.p
     assert (there.only_one, there.only_other) == (back.only_other, back.only_one)
-    for name, figure in there.differences.items():
-        assert figure.value == pytest.approx(-back.differences[name].value, abs=1e-12)
-        assert figure.low == pytest.approx(-back.differences[name].high, abs=2e-3)
+    for name, estimate in there.differences.items():
+        assert estimate.value == pytest.approx(-back.differences[name].value, abs=1e-12)
+        assert estimate.low == pytest.approx(-back.differences[name].high, abs=2e-3)
 
 
 def test_a_model_compared_with_itself_does_not_differ():
     labels, one, _ = two_models(4)
     found = paired.compare(labels, one, one)
     assert (found.only_one, found.only_other, found.p) == (0, 0, 1)
-    for name, figure in found.differences.items():
-        assert figure.value == 0
-        assert figure.low <= 0 <= figure.high
-        assert name == "macro_auroc" or figure.low < 0 < figure.high
+    for name, estimate in found.differences.items():
+        assert estimate.value == 0
+        assert estimate.low <= 0 <= estimate.high
+        assert name == "macro_auroc" or estimate.low < 0 < estimate.high
 
 
 def test_two_perfect_models_may_differ_yet():
     labels = np.arange(100) % 4
     one = 9 * np.eye(4, dtype=np.float32)[labels]
-    for figure in paired.compare(labels, one, 2 * one).differences.values():
-        assert figure.low < 0 == figure.value < figure.high
+    for estimate in paired.compare(labels, one, 2 * one).differences.values():
+        assert estimate.low < 0 == estimate.value < estimate.high
 
 
 def test_the_bootstrap_has_the_spread_of_resampled_patches():
@@ -93,8 +93,8 @@ def test_copies_of_patches_in_groups_add_no_evidence():
     grouped = paired.compare(*many, Sampling(groups=groups))
     assert naive.p < 1e-6
     assert grouped.p == pytest.approx(alone.p, rel=0.3)
-    for name, figure in alone.differences.items():
-        width = figure.high - figure.low
+    for name, estimate in alone.differences.items():
+        width = estimate.high - estimate.low
         found = grouped.differences[name]
         assert found.high - found.low == pytest.approx(width, rel=0.1)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t, ttest_ind
 from statsmodels.stats.multitest import multipletests
 
-from harness import Figure
+from harness import Estimate
 from harness.statistics import design_effect, paired, ranking
 from harness.statistics.seeds import LARGEST_SPREAD, _compared, compare_runs
 
@@ -160,7 +160,7 @@ def test_p_grows_with_the_design_effect(p, one, other):
 
 def test_a_design_effect_divides_the_statistic_and_widens_the_interval():
     assert design_effect.larger(2 * norm.sf(3.0), 4) == pytest.approx(2 * norm.sf(1.5))
-    gap = Figure(name="accuracy", value=0.1, low=0.05, high=0.2)
+    gap = Estimate(name="accuracy", value=0.1, low=0.05, high=0.2)
     wide = design_effect.wider(gap, 4)
     assert (wide.low, wide.high) == (pytest.approx(0.0), pytest.approx(0.3))
     assert design_effect.wider(gap, 400).high == 1

@@ -32,7 +32,7 @@ def test_scores_agree_with_scikit_learn(seed):
 
 def test_a_calibrated_model_has_no_calibration_error_and_a_sure_one_has():
     labels, logits = calibrated(0)
-    good, sure = (reliability.figures(labels, x) for x in (logits, 4 * logits))
+    good, sure = (reliability.estimates(labels, x) for x in (logits, 4 * logits))
     for name in ("ece", "ece_equal_mass"):
         assert good[name].value < 0.03
         assert sure[name].value > 0.15
@@ -45,16 +45,16 @@ def test_the_temperature_is_found_and_mends_calibration(temperature):
     labels, logits = calibrated(2, temperature=temperature)
     found = reliability.fit_temperature(labels, logits)
     assert found == pytest.approx(temperature, rel=0.08)
-    assert reliability.figures(labels, logits / np.float32(found))["ece"].value < 0.03
+    assert reliability.estimates(labels, logits / np.float32(found))["ece"].value < 0.03
 
 
 def test_a_model_that_is_always_right_or_absurdly_sure_breaks_nothing():
     labels = np.array([0, 1, 0])
     logits = np.array([[900, -900], [-900, 900], [-900, 900]], np.float32)
-    found = reliability.figures(labels, logits)
+    found = reliability.estimates(labels, logits)
     assert found["nll"].value == pytest.approx(600)
     assert found["brier"].value == pytest.approx(2 / 3)
-    right = reliability.figures(labels[:2], logits[:2])
+    right = reliability.estimates(labels[:2], logits[:2])
     assert right["nll"].value == 0
     assert 0.01 <= reliability.fit_temperature(labels[:2], logits[:2]) <= 100
 
@@ -69,17 +69,17 @@ def test_error_grows_with_coverage_when_confidence_tells():
 
 def test_copies_in_groups_do_not_narrow_the_interval():
     labels, logits = calibrated(4, n=200)
-    alone = reliability.figures(labels, logits)["nll"]
+    alone = reliability.estimates(labels, logits)["nll"]
     many = np.tile(labels, 10), np.tile(logits, (10, 1))
     sampling = Sampling(groups=np.tile(np.arange(200), 10))
-    grouped = reliability.figures(*many, sampling)["nll"]
+    grouped = reliability.estimates(*many, sampling)["nll"]
     assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.01)
 
 
 def test_equally_sure_patches_are_not_told_apart_by_their_order():
     labels = np.repeat([0, 1], 500)
     logits = np.tile(np.array([[0.0, 0.0]], np.float32), (1000, 1))
-    found = reliability.figures(labels, logits)
+    found = reliability.estimates(labels, logits)
     assert found["ece_equal_mass"].value == pytest.approx(0, abs=1e-9)
     _, risk = reliability.risk_coverage(labels, logits)
     np.testing.assert_allclose(risk, 0.5)
@@ -102,8 +102,8 @@ def test_with_few_groups_intervals_are_wider_by_students_t():
 def test_the_interval_of_a_loss_reaches_further_up_where_few_patches_lose_much():
     labels, logits = np.zeros(100, int), np.tile(np.array([[3.0, 0.0]], np.float32), (100, 1))
     logits[:3] = [0, 6]
-    for figure in reliability.losses(labels, logits).values():
-        assert figure.high - figure.value > 1.3 * (figure.value - figure.low)
+    for estimate in reliability.losses(labels, logits).values():
+        assert estimate.high - estimate.value > 1.3 * (estimate.value - estimate.low)
 
 
 def test_a_sure_model_that_is_never_wrong_may_lose_elsewhere():
@@ -132,5 +132,5 @@ def test_the_spread_of_the_area_is_that_of_resampled_patches():
         chosen = rng.integers(0, 800, 800)
         curve = reliability.risk_coverage(labels[chosen], logits[chosen])[1]
         values.append((curve.mean(), curve[399]))
-    for figure, spread in zip((area, half), np.std(values, axis=0), strict=True):
-        assert (figure.high - figure.low) / (2 * 1.96) == pytest.approx(spread, rel=0.2)
+    for estimate, spread in zip((area, half), np.std(values, axis=0), strict=True):
+        assert (estimate.high - estimate.low) / (2 * 1.96) == pytest.approx(spread, rel=0.2)

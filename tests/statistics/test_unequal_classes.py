@@ -23,8 +23,8 @@ def test_one_patch_does_not_tell_models_apart():
     labels = np.repeat([0, 1], [12, 1])
     found = paired.compare(labels, logits(labels, 2), logits(np.zeros(13, int), 2))
     assert found.p > 0.3
-    for figure in found.differences.values():
-        assert figure.low < 0 < figure.high, figure
+    for estimate in found.differences.values():
+        assert estimate.low < 0 < estimate.high, estimate
 
 
 @pytest.mark.parametrize("n", [2, 5, 10, 15])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
-from harness import Figure
+from harness import Estimate
 from harness.statistics.intervals import wilson
 from harness.statistics.unpaired import difference, proportions_p
 
@@ -15,7 +15,7 @@ from harness.statistics.unpaired import difference, proportions_p
 def test_agrees_with_statsmodels(n, other_n, data):
     k, other = data.draw(st.integers(0, n)), data.draw(st.integers(0, other_n))
     one, two = (
-        Figure(name="accuracy", value=a / b, low=wilson(a, b)[0], high=wilson(a, b)[1])
+        Estimate(name="accuracy", value=a / b, low=wilson(a, b)[0], high=wilson(a, b)[1])
         for a, b in ((k, n), (other, other_n))
     )
     found = difference(one, two)
@@ -31,4 +31,4 @@ def test_agrees_with_statsmodels(n, other_n, data):
 
 def test_a_figure_without_an_interval_is_named():
     with pytest.raises(ValueError, match="recall has no interval"):
-        difference(Figure(name="recall", value=0.5), Figure(name="recall", value=0.5))
+        difference(Estimate(name="recall", value=0.5), Estimate(name="recall", value=0.5))

@@ -21,9 +21,9 @@ from harness import (
     Dataset,
     DatasetProbe,
     DerivedModel,
+    Estimate,
     Fault,
     Features,
-    Figure,
     Finding,
     HarnessError,
     InitialWeights,
@@ -274,9 +274,9 @@ def harness_probes():
         clean = float((predictions.clean.argmax(axis=1) == 0).mean())
         return Finding(
             summary=f"{clean:.2f} are called red",
-            figures=(
-                Figure(name="share of red", value=clean, low=0.0, high=1.0),
-                Figure(name="with noise", value=float((noisy.argmax(axis=1) == 0).mean())),
+            estimates=(
+                Estimate(name="share of red", value=clean, low=0.0, high=1.0),
+                Estimate(name="with noise", value=float((noisy.argmax(axis=1) == 0).mean())),
             ),
         )
 
@@ -303,10 +303,10 @@ def harness_probes():
             needs=lambda perturbations: ["toy-noise"],
             columns=(
                 Column(
-                    figure="share of red",
+                    estimate="share of red",
                     heading="red %",
                     about="how many patches are called red.",
-                    show=lambda figure: f"{100 * figure.value:.0f}",
+                    show=lambda estimate: f"{100 * estimate.value:.0f}",
                 ),
             ),
             plots={"red": picture},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Figure, Finding, Table
+from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
 from harness_bias.audit.enough import looked, reason, settled
@@ -39,16 +39,16 @@ def measure(audit: Audit) -> Finding:
     labels = audit.labels
     by_means = compared(audit, audit.stacked(FEATURES, MEANS))
     by_histogram = compared(audit, audit.stacked(FEATURES, HISTOGRAM))
-    figures = [score.figure("3 channel means") for score in by_means]
-    figures += [score.figure("48-bin histogram") for score in by_histogram]
+    estimates = [score.estimate("3 channel means") for score in by_means]
+    estimates += [score.estimate("48-bin histogram") for score in by_histogram]
     tint, judged = tints(audit)
     by_tint = compared(audit, tint[:, None].astype(np.float32), judged)
     spreads = [spread(tint, labels, score) for score in by_tint]
     for tint_score, far in zip(by_tint, spreads, strict=True):
-        figures.append(tint_score.figure("tint"))
+        estimates.append(tint_score.estimate("tint"))
         if far is not None:
-            figures.append(Figure(name=f"spread of class tints, {tint_score.how}", value=far))
-    figures.append(Figure(name="share of patches judged for tint", value=float(judged.mean())))
+            estimates.append(Estimate(name=f"spread of class tints, {tint_score.how}", value=far))
+    estimates.append(Estimate(name="share of patches judged for tint", value=float(judged.mean())))
     # The surest of the scores where classes differ by enough to count, else of all.
     pairs = list(zip(by_tint, spreads, strict=True))
     counting = [score for score, far in pairs if far is not None and far > SPREAD]
@@ -84,7 +84,7 @@ def measure(audit: Audit) -> Finding:
         )
     seen = looked(audit, judged)
     opinion = settled([one.opinion_of_spread(tint, labels, SPREAD) for one in by_tint], seen)
-    figures += seen.figures(opinion.needed)
+    estimates += seen.estimates(opinion.needed)
     flag = opinion.flag
     if len(np.unique(labels[judged])) < ENOUGH_CLASSES:
         flag = None
@@ -96,7 +96,7 @@ def measure(audit: Audit) -> Finding:
     text += f"; color as a whole, tissue's own too, {sentence(color)}"
     return Finding(
         summary=text,
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         tables=(table, where),
         reading=reading,
         flag=flag,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Figure, Finding, Split, Table
+from harness import Audit, Estimate, Finding, Split, Table
 from harness.data.jpeg import recompress
 from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import compared, sentence, spread, surest
@@ -51,14 +51,16 @@ def measure(audit: Audit) -> Finding:
     differ = [score for score, far in zip(by_edges, spreads, strict=True) if (far or 0) >= SPREAD]
     counting = [*by_coding, *differ]
     score = surest(counting or by_edges)
-    figures = [score.figure("JPEG coding") for score in by_coding]
+    estimates = [score.estimate("JPEG coding") for score in by_coding]
     for edge_score, far in zip(by_edges, spreads, strict=True):
-        figures.append(edge_score.figure("edge quality"))
+        estimates.append(edge_score.estimate("edge quality"))
         name = f"spread of the classes in edge quality, {edge_score.how}"
         if far is not None:
-            figures.append(Figure(name=name, value=far))
-    figures += [score.figure("blockiness") for score in compared(audit, values[:, EDGES])]
-    figures.append(Figure(name="share of patches whose edge quality is told", value=told.mean()))
+            estimates.append(Estimate(name=name, value=far))
+    estimates += [score.estimate("blockiness") for score in compared(audit, values[:, EDGES])]
+    estimates.append(
+        Estimate(name="share of patches whose edge quality is told", value=told.mean())
+    )
     found = 100 * float((values[:, DETECTED] > 0).mean())
     table = Table(
         name="classes",
@@ -93,10 +95,10 @@ def measure(audit: Audit) -> Finding:
         text += "; in most patches edges do not tell"
     text += reason(opinion, seen)
     text += _not_told(audit, told | (unspoilt & enough))
-    figures += seen.figures(opinion.needed)
+    estimates += seen.estimates(opinion.needed)
     return Finding(
         summary=text,
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         tables=(table,),
         reading=score.value if score else None,
         flag=opinion.flag,

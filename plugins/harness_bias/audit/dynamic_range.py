@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Figure, Finding, Table
+from harness import Audit, Estimate, Finding, Table
 from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, surest
 from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, WIDE, reasons
@@ -73,12 +73,12 @@ def measure(audit: Audit) -> Finding:
     elif narrow := [c for k, c in enumerate(audit.classes) if _is_narrow(labels == k, judged)]:
         text = f"; whether values were spread or squeezed is not told of {', '.join(narrow)}"
     text += reason(opinion, seen)
-    figures = [score.figure("values cut off or wrapped round") for score in by_lost]
-    figures += [score.figure("values spread or squeezed") for score in by_spoiled]
-    figures += [
-        Figure(name="share of patches judged for the latter", value=float(judged.mean())),
-        Figure(name="share of corrupt patches", value=float(corrupt.mean())),
-        *seen.figures(opinion.needed),
+    estimates = [score.estimate("values cut off or wrapped round") for score in by_lost]
+    estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
+    estimates += [
+        Estimate(name="share of patches judged for the latter", value=float(judged.mean())),
+        Estimate(name="share of corrupt patches", value=float(corrupt.mean())),
+        *seen.estimates(opinion.needed),
     ]
 
     cells: dict[str, tuple[str, slice | list[int]]] = {
@@ -97,7 +97,7 @@ def measure(audit: Audit) -> Finding:
     return Finding(
         summary=f"dynamic range {sentence(score)}; {int(corrupt.sum()):,} of {len(labels):,} "
         f"patches are corrupt{text}",
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         tables=(
             Table(
                 name="classes",

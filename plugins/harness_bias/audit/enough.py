@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Figure
+from harness import Audit, Estimate
 
 FEWEST = 8
 """Patches of each class, in each split, that an all-clear takes. Of classes of real patches that
@@ -60,13 +60,13 @@ class Looked:
         # A quarter more, as the share of those that can be judged differs from draw to draw.
         return math.ceil(1.25 * needed / min(shares, default=1.0))
 
-    def figures(self, needed: int = 0) -> list[Figure]:
+    def estimates(self, needed: int = 0) -> list[Estimate]:
         """How many there are of the rarest class, and how many it takes."""
         least = min((one.judged for one in self.counts), default=0)
         takes = self.takes(max(self.fewest, needed))
         return [
-            Figure(name="patches judged of the rarest class in a split", value=least),
-            Figure(name="patches of each class and split that a verdict takes", value=takes),
+            Estimate(name="patches judged of the rarest class in a split", value=least),
+            Estimate(name="patches of each class and split that a verdict takes", value=takes),
         ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Figure, Finding, Measured, Split, Table
+from harness import Audit, Estimate, Finding, Measured, Split, Table
 from harness.data.jpeg import recompress
 from harness.text.numbers import percent
 from harness_bias.measure.leakage import (
@@ -70,10 +70,10 @@ def measure(audit: Audit) -> Finding:
         text += "; not judged: that takes at most half of them"
     return Finding(
         summary=text,
-        figures=(
-            Figure(name="share of test patches with a copy to fit on", value=share),
-            Figure(name="groups of duplicates with different labels", value=disagreeing),
-            Figure(name="share of test patches too plain to find changed copies of", value=plain),
+        estimates=(
+            Estimate(name="share of test patches with a copy to fit on", value=share),
+            Estimate(name="groups of duplicates with different labels", value=disagreeing),
+            Estimate(name="share of test patches too plain to find changed copies of", value=plain),
         ),
         tables=(
             Table(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from harness import Audit, Figure
+from harness import Audit, Estimate
 from harness_bias.audit.enough import FEWEST, Opinion, to_shrink
 
 TREES = 25
@@ -82,9 +82,9 @@ class Score:
         room = max(limit**2 - far**2, (limit / 2) ** 2) ** 0.5
         return Opinion(None, max(opinion.needed, to_shrink(self.fewest, error, room)))
 
-    def figure(self, name: str) -> Figure:
+    def estimate(self, name: str) -> Estimate:
         """The score as a figure of a finding."""
-        return Figure(name=f"{name}, {self.how}", value=self.value, low=self.low, high=self.high)
+        return Estimate(name=f"{name}, {self.how}", value=self.value, low=self.low, high=self.high)
 
 
 def compared(

@@ -56,7 +56,7 @@ def measure(audit: Audit) -> Finding:
         why = reason(settled((), seen), seen)
         return Finding(
             summary=f"no class has {FEWEST} patches in both splits{why}",
-            figures=tuple(seen.figures()),
+            estimates=tuple(seen.estimates()),
         )
     chosen = np.concatenate(asked)
     # What is the same in both splits of a class says nothing; centered, classes can be pooled.
@@ -80,7 +80,7 @@ def measure(audit: Audit) -> Finding:
         summary=f"acquisition {sentence(overall, 'tells train from test')}; "
         f"{len(classes)} of {len(audit.classes)} classes have enough patches to ask about"
         f"{reason(opinion, seen)}",
-        figures=(overall.figure("train or test, all classes"), *seen.figures(opinion.needed)),
+        estimates=(overall.estimate("train or test, all classes"), *seen.estimates(opinion.needed)),
         tables=(
             Table(
                 name="classes",

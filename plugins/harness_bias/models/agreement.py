@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Figure, Finding, Predictions
+from harness import Estimate, Finding, Predictions
 from harness.statistics.intervals import Sampling, linearized, mean_of_shares
 from harness.text.numbers import percent, rounded
 from harness_bias.models.interval import in_percent, sampling
@@ -29,10 +29,10 @@ def measure(predictions: Predictions) -> Finding | None:
     right = predictions.clean.argmax(axis=1) == labels
     by_color = histogram.clean.argmax(axis=1) == labels
     drawn = sampling(predictions)
-    figures = []
+    estimates = []
     name = f"error consistency with {HISTOGRAM}"
     if (kappa := consistency(name, right, by_color, labels, drawn)) is not None:
-        figures.append(kappa)
+        estimates.append(kappa)
     if not right.any():
         return None
     text = ""
@@ -41,10 +41,10 @@ def measure(predictions: Predictions) -> Finding | None:
             continue
         shared = (other.clean.argmax(axis=1) == labels)[right].astype(np.float64)
         name = f"also right: {model}"
-        figures.append(mean_of_shares(name, shared, labels[right], drawn.of(right)))
+        estimates.append(mean_of_shares(name, shared, labels[right], drawn.of(right)))
         if model == HISTOGRAM:
             text = (
-                f"of its right answers, the color histogram gives {in_percent(figures[-1])} as "
+                f"of its right answers, the color histogram gives {in_percent(estimates[-1])} as "
                 f"well, of all patches {percent(float(by_color.mean()), 1)} %"
             )
     if kappa is not None and kappa.low is not None and kappa.high is not None:
@@ -52,7 +52,7 @@ def measure(predictions: Predictions) -> Finding | None:
             rounded(one, 2, (-1.0, 0.0, 1.0)) for one in (kappa.value, kappa.low, kappa.high)
         )
         text += f"; error consistency {value} ({low} to {high})"
-    return Finding(summary=text, figures=tuple(figures))
+    return Finding(summary=text, estimates=tuple(estimates))
 
 
 def consistency(
@@ -61,7 +61,7 @@ def consistency(
     other: NDArray[np.bool_],
     labels: NDArray[np.int64],
     drawn: Sampling,
-) -> Figure | None:
+) -> Estimate | None:
     """``error_consistency`` with its interval, from how much each patch moves it."""
     kappa = error_consistency(one, other)
     if kappa is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Figure, Predictions
+from harness import Estimate, Predictions
 from harness.statistics.intervals import INDEPENDENT, Sampling, mean_of_shares
 from harness.statistics.paired import mean_difference
 from harness.text.numbers import percent, points
@@ -22,7 +22,7 @@ def mean_figure(
     difference: bool = False,
     labels: NDArray[np.int64] | None = None,
     sampling: Sampling = INDEPENDENT,
-) -> Figure:
+) -> Estimate:
     """Mean of a number of each patch, (N,), with its 95 % interval; none of a single patch.
 
     The numbers are shares in 0..1, or, with ``difference``, differences of shares in -1..1. The
@@ -30,22 +30,23 @@ def mean_figure(
     and ``mean_difference``. Without ``labels``, (N,), all patches count as one class.
     """
     if len(per_patch) < 2:
-        return Figure(name=name, value=float(per_patch.mean()))
+        return Estimate(name=name, value=float(per_patch.mean()))
     if difference:
         return mean_difference(name, per_patch, sampling)
     strata = np.zeros(len(per_patch), np.int64) if labels is None else labels
     return mean_of_shares(name, per_patch, strata, sampling)
 
 
-def in_percent(figure: Figure) -> str:
+def in_percent(estimate: Estimate) -> str:
     """A share with its interval, for a summary."""
-    if figure.low is None or figure.high is None:
-        return f"{percent(figure.value, 1)} %"
-    return f"{percent(figure.value, 1)} % ({percent(figure.low, 1)} to {percent(figure.high, 1)})"
+    if estimate.low is None or estimate.high is None:
+        return f"{percent(estimate.value, 1)} %"
+    low, high = percent(estimate.low, 1), percent(estimate.high, 1)
+    return f"{percent(estimate.value, 1)} % ({low} to {high})"
 
 
-def in_points(figure: Figure) -> str:
+def in_points(estimate: Estimate) -> str:
     """A difference with its interval, for a summary."""
-    if figure.low is None or figure.high is None:
-        return points(figure.value, 1)
-    return f"{points(figure.value, 1)} ({points(figure.low, 1)} to {points(figure.high, 1)})"
+    if estimate.low is None or estimate.high is None:
+        return points(estimate.value, 1)
+    return f"{points(estimate.value, 1)} ({points(estimate.low, 1)} to {points(estimate.high, 1)})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness import Figure, Finding, Perturbation, Predictions, Table
+from harness import Estimate, Finding, Perturbation, Predictions, Table
 from harness.statistics.intervals import mean_of_shares
 from harness.statistics.paired import mean_difference
 from harness.text.numbers import percent
@@ -34,7 +34,7 @@ def measure(predictions: Predictions) -> Finding | None:
     rows: list[tuple[str | float | None, ...]] = [
         ("clean", None, accuracy.value, accuracy.low, accuracy.high, 0.0, None, None)
     ]
-    figures: list[Figure] = []
+    estimates: list[Estimate] = []
     for name in needs(predictions.perturbations):
         for level in predictions.perturbations[name].levels:
             logits = predictions.under(name, level)
@@ -42,13 +42,13 @@ def measure(predictions: Predictions) -> Finding | None:
                 continue
             right = (logits.argmax(axis=1) == labels).astype(np.float64)
             title = {COLOR_ONLY: "color only", NO_COLOR: "no color"}.get(name, name)
-            figure = mean_of_shares(title, right, labels, drawn)
+            estimate = mean_of_shares(title, right, labels, drawn)
             drop = mean_difference("drop", clean - right, drawn)
-            accuracies = figure.value, figure.low, figure.high
+            accuracies = estimate.value, estimate.low, estimate.high
             rows.append((name, level, *accuracies, drop.value, drop.low, drop.high))
             if name in (COLOR_ONLY, NO_COLOR):
-                figures.append(figure)
-    found = {figure.name: figure for figure in figures}
+                estimates.append(estimate)
+    found = {estimate.name: estimate for estimate in estimates}
     if not {"color only", "no color"} <= set(found):
         return None
     chance = float(np.bincount(labels).max() / len(labels))
@@ -57,7 +57,7 @@ def measure(predictions: Predictions) -> Finding | None:
         f"color is left, and {in_percent(found['no color'])} in gray; "
         f"{percent(float(clean.mean()), 1)} % on clean patches (always the largest class: "
         f"{percent(chance, 1)} %)",
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         tables=(
             Table(
                 name="levels",

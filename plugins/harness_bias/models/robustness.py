@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Figure, Finding, Perturbation, Predictions, Table
+from harness import Estimate, Finding, Perturbation, Predictions, Table
 from harness.statistics.intervals import mean_of_shares, ratio
 from harness.statistics.paired import mean_difference
 from harness.text.numbers import given, percent
@@ -46,7 +46,7 @@ def measure(predictions: Predictions) -> Finding | None:
         return None
     worst = min(rows, key=lambda row: row[2])
     text = f"worst under {worst[0]} {given(worst[1])} ({percent(worst[2], 1)} %)"
-    figures: list[Figure] = []
+    estimates: list[Estimate] = []
     every = needs(predictions.perturbations)
     missing = sum(len(predictions.perturbations[name].levels) for name in every) - len(rows)
     if not missing:
@@ -54,7 +54,7 @@ def measure(predictions: Predictions) -> Finding | None:
         per_patch = np.mean(rights, axis=0)
         mean = mean_of_shares("mean accuracy under change", per_patch, labels, drawn)
         drop = mean_difference("mean drop", clean - per_patch, drawn)
-        figures += [mean, drop]
+        estimates += [mean, drop]
         text = (
             f"{in_percent(mean)} accuracy on average over {len(every)} kinds of change, "
             f"a drop from clean patches of {in_points(drop)} points; {text}"
@@ -63,7 +63,7 @@ def measure(predictions: Predictions) -> Finding | None:
         text += f"; no mean, as {missing} levels of changes are not stored"
     reference = predictions.of(REFERENCE)
     if reference is not None and (relative := _relative(predictions, reference)) is not None:
-        figures.append(relative)
+        estimates.append(relative)
         text += f"; its errors are {relative.value:.2f} "
         if relative.low is not None and relative.high is not None:
             text += f"({relative.low:.2f} to {relative.high:.2f}) "
@@ -72,7 +72,7 @@ def measure(predictions: Predictions) -> Finding | None:
     unchanged = ("clean", None, accuracy.value, 0.0, None, None, accuracy.low, accuracy.high)
     return Finding(
         summary=text,
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         tables=(
             Table(
                 name="levels",
@@ -108,7 +108,7 @@ def _errors(predictions: Predictions) -> tuple[Errors, dict[str, int]]:
     return errors, levels
 
 
-def _relative(predictions: Predictions, reference: Predictions) -> Figure | None:
+def _relative(predictions: Predictions, reference: Predictions) -> Estimate | None:
     """Mean over changes of summed errors relative to the reference's; None if they differ."""
     (own, levels), (theirs, same_levels) = _errors(predictions), _errors(reference)
     if levels != same_levels or any(wrong.sum() == 0 for wrong in theirs.values()):

@@ -29,7 +29,7 @@ def measure(predictions: Predictions) -> Finding | None:
     1 / (C - 1) of this figure; the second figure subtracts how often patches are called B once they
     are given the look of a third class, and is 0 for such a model.
     """
-    figures, tables, text = [], [], []
+    estimates, tables, text = [], [], []
     for name in needs(predictions.perturbations):
         perturbation = predictions.perturbations[name]
         levels = perturbation.levels_for(predictions.classes)
@@ -46,20 +46,20 @@ def measure(predictions: Predictions) -> Finding | None:
         moved = _moved(predictions, stored)
         drawn = sampling(predictions)
         mean = np.nanmean(moved, axis=1)
-        figure = mean_figure(f"follows {title}", mean, difference=True, sampling=drawn)
-        figures.append(figure)
+        estimate = mean_figure(f"follows {title}", mean, difference=True, sampling=drawn)
+        estimates.append(estimate)
         tables.append(_matrix(name, title, predictions, moved))
         text.append(
             f"given the {title} of another class, a patch is called that class "
-            f"{in_points(figure)} points more often"
+            f"{in_points(estimate)} points more often"
         )
         if (beyond := _beyond(predictions, stored)) is not None:
             name = f"follows {title}, not just any change of it"
-            figures.append(mean_figure(name, beyond, difference=True, sampling=drawn))
-            text[-1] += f", and {in_points(figures[-1])} than given that of a third class"
+            estimates.append(mean_figure(name, beyond, difference=True, sampling=drawn))
+            text[-1] += f", and {in_points(estimates[-1])} than given that of a third class"
     if not text:
         return None
-    return Finding(summary="; ".join(text), figures=tuple(figures), tables=tuple(tables))
+    return Finding(summary="; ".join(text), estimates=tuple(estimates), tables=tuple(tables))
 
 
 def _is_unchanged(logits: NDArray[np.float32], clean: NDArray[np.float32]) -> bool:

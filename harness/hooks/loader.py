@@ -26,7 +26,7 @@ import pluggy
 from harness.data.files import check_text, head, read_bytes
 from harness.data.handover import received
 from harness.errors import HarnessError, one_line
-from harness.hooks import hookspecs, kinds
+from harness.hooks import hookspecs, kinds, moved
 from harness.hooks.file_versions import of_file
 from harness.hooks.guard import contained
 from harness.hooks.registry import SWITCHED_OFF, Plugin, Registry, left_out
@@ -200,6 +200,8 @@ def _load_toml(registry: Registry, plugin: Plugin, path: Path) -> None:
 
 def _leave_out(registry: Registry, plugin: Plugin, error: BaseException) -> None:
     message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    if advice := moved.advice(error):
+        message = f"{message}; {advice}"
     details = "".join(traceback.format_exception(error))
     registry.plugins.append(replace(plugin, status=one_line(message), traceback=details))
 

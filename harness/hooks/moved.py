@@ -42,4 +42,6 @@ def advice(error: BaseException) -> str:
     if found := _FIELD.search(str(error)):
         old = next(filter(None, found.groups()))
         return f"{old} is {NAMES[old]} now"
+    if isinstance(error, ImportError) and error.name == "harness.types":
+        return "import it from harness"
     return ""

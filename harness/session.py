@@ -132,10 +132,6 @@ class Session:
             self._instances.clear()
         return self._registry
 
-    def _use(self, registry: Registry) -> None:
-        """Take what the plugins of this session offer from a registry that is loaded already."""
-        self._registry, self._contents = registry, self._read()
-
     def _read(self) -> list[bytes]:
         return [path.read_bytes() if path.is_file() else b"" for path in self.plugins]
 
@@ -409,7 +405,7 @@ def _several(what: str, names: Iterable[str], least: int = 0) -> list[str]:
 
 
 def _not_run(label: str, why: Failure) -> None:
-    log.warning(f"Not run: {label}: {why}")
+    log.info(f"Not run: {label}: {why}")
 
 
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ def source(row: Row, bench: Bench) -> None:
             )
 
 
-def estimate(row: Row, bench: Bench) -> None:
+def figure(row: Row, bench: Bench) -> None:
     """It has a figure."""
     for result in row.results:
         if result.accuracy is result.balanced_accuracy is result.auroc is None:
@@ -93,4 +93,4 @@ def condition(row: Row, bench: Bench) -> None:
             )
 
 
-PUBLISHED = (source, estimate, confusion, condition)
+PUBLISHED = (source, figure, confusion, condition)

@@ -159,7 +159,7 @@ KINDS: tuple[Kind, ...] = (
         hook="harness_metrics",
         types={
             Metric: Contract(
-                "metric", "harness.checks.metrics:METRIC", use="harness.checks.metrics:figure"
+                "metric", "harness.checks.metrics:METRIC", use="harness.checks.metrics:estimate"
             )
         },
         check=later("harness.hooks.validation:metric"),

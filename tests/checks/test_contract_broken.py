@@ -532,7 +532,7 @@ BROKEN = {
     "a metric that is no number": (
         "    return given.mean(given.probabilities.max(axis=1))\n",
         '    return Estimate(name="x", value=float("nan"))\n',
-        "metric:kit-sure:figure",
+        "metric:kit-sure:estimate",
         "return None where it is not defined; return harness.Figure",
     ),
     "a metric of the first patches": (

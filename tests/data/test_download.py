@@ -462,7 +462,7 @@ def test_killed_process_is_resumed(
     server: Server, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.behave(hang_after=len(DATA) // 2)
-    monkeypatch.setenv("PYTHONPATH", str(Path(download.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(download.__file__).parents[2]))
     command = [sys.executable, "-c", CHILD, server.file().url, str(len(DATA))]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         while not (part_of(tmp_path).exists() and part_of(tmp_path).stat().st_size):

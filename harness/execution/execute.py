@@ -286,10 +286,11 @@ class _Execution:
             group.again.append(job)
             group.damaged |= found
         else:
-            self.failures[job.label] = problem.failure
-            log.error(f"{job.label}: FAILED: {problem.failure}")
+            why = failures.below(self.store, problem.failure)
+            self.failures[job.label] = why
+            log.error(f"{job.label}: FAILED: {why}")
             self.full = self.full or problem.disk_is_full
-            self.fail(job, problem.failure, not problem.disk_is_full)
+            self.fail(job, why, not problem.disk_is_full)
 
     def planned(self, damaged: str) -> set[str]:
         """Digests of the jobs of this plan whose results are in a folder of this name."""

@@ -8,7 +8,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,14 @@ class FailedModel:
     why: str
     details: str
     """Name of the file in the store's folder ``errors``; "" without one."""
+
+
+def below(store: Store, failure: Failure) -> Failure:
+    """A failure whose details are named as the user names the store, not by an absolute path."""
+    root = store.root.absolute()
+    if failure.details is None or not failure.details.is_relative_to(root):
+        return failure
+    return replace(failure, details=store.root / failure.details.relative_to(root))
 
 
 def reason(error: BaseException, folder: Path) -> str:

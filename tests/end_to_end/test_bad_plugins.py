@@ -292,7 +292,13 @@ def test_a_crash_in_a_pass_for_many_costs_only_its_own_results(toy, make_distrib
     output = toy(*arguments, *changed, code=1)
     assert "x-fine features of test (x-crash 1): FAILED: crashed" in output
     done = sorted(path.name for path in (toy.folder / "runs/prediction/toy/fine").iterdir())
-    assert len(done) == 3, "clean patches, and two levels of noise"
+    assert len(done) == 2, "clean patches, and two levels of noise in one sweep"
+    record = json.loads(
+        (toy.folder / "runs/prediction/toy/fine" / done[1] / "record.json").read_text()
+    )
+    conditions = record["key"]["fields"]["conditions"]
+    assert {condition["perturbation"] for condition in conditions} == {"toy-noise"}
+    assert len(conditions) == 2
 
 
 def test_a_plugin_that_raises_in_a_hook_or_on_import_is_left_out(toy, make_distribution):

@@ -553,7 +553,7 @@ def test_loading_has_a_time_limit_and_the_others_are_loaded(tmp_path, monkeypatc
 def test_compiled_code_that_does_not_return_ends_the_command_with_a_message():
     code = (
         "import signal, threading\n"
-        "from harness import limit\n"
+        "from harness.hooks import limit\n"
         "limit.GRACE = 0.5\n"
         "with limit.limited(0.01):\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"

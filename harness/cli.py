@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import itertools
 import os
 import shlex
 import sys
@@ -54,7 +55,8 @@ def _command(arguments: Sequence[str]) -> int:
     if not sys.warnoptions:  # warnings of libraries are for developers, who ask for them
         warnings.simplefilter("ignore")
     try:
-        asked = of_plugins.parse(arguments) if _of_plugin(arguments) else parse(arguments)
+        asked = of_plugins.parse(_name_first(arguments)) if _of_plugin(arguments) else None
+        asked = asked or parse(arguments)
     except SystemExit as end:  # of argparse, which has said what there is to say
         return end.code if isinstance(end.code, int) else USAGE
     handler, level = messages.ConsoleHandler(), messages.LEVELS[asked.messages]
@@ -71,7 +73,15 @@ def _command(arguments: Sequence[str]) -> int:
 def _of_plugin(arguments: Sequence[str]) -> bool:
     """Whether a command line names a command that only a plugin may have."""
     own = {command.NAME for command in COMMANDS}
-    return bool(arguments) and not arguments[0].startswith("-") and arguments[0] not in own
+    first = _name_first(arguments)[:1]
+    return bool(first) and not first[0].startswith("-") and first[0] not in own
+
+
+def _name_first(arguments: Sequence[str]) -> list[str]:
+    """A command line with the name of the command before options about messages."""
+    before = list(itertools.takewhile(lambda word: word in options.MESSAGES, arguments))
+    rest = arguments[len(before) :]
+    return [*rest[:1], *before, *rest[1:]]
 
 
 def _failed(error: BaseException) -> int:

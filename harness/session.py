@@ -88,8 +88,8 @@ class Session:
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
         self.plugins = [Path(path) for path in _several("plugins", plugins)]
         self.without = _several("without", without)
-        if jobs < 1:
-            raise HarnessError(f"jobs: {jobs} is less than 1")
+        if not isinstance(jobs, int) or jobs < 1:
+            raise HarnessError(f"jobs: {jobs!r} is not a whole number of at least 1")
         if time_limit is not None and not time_limit > 0:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         self.time_limit = time_limit
@@ -204,16 +204,26 @@ class Session:
         which a model reproduces what was published. Raises HarnessError when nothing is stored of
         the dataset, or when a file of the store is damaged.
         """
+        from harness.analysis import asking, measuring
+        from harness.store.failures import Collected
         from harness.workflows import running
 
-        return running.board(
-            self._store_with(dataset),
+        _check_numbers(design_effect, margin)
+        store = self._store_with(dataset)
+        problems = Collected(store)
+        board = running.board(
+            store,
             dataset,
             self.registry,
             temperature=temperature,
             design_effect=design_effect,
             margin=margin,
+            ask=asking.careful(problems, self.time_limit),
+            measure=measuring.careful(problems, self.time_limit),
         )
+        for label, failure in problems.items():
+            log.warning(f"{label}: {failure}")
+        return board
 
     def compare(
         self,
@@ -231,6 +241,8 @@ class Session:
         not stored, or when they are of different patches.
         """
         from harness.workflows import comparing
+
+        _check_numbers(design_effect, margin)
 
         return comparing.compare(
             self.store_path, self.registry, one, other, dataset, design_effect, margin
@@ -411,11 +423,20 @@ def _not_run(label: str, why: Failure) -> None:
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     try:
         chosen = tuple(int(seed) for seed in seeds)
-    except TypeError:
+    except (TypeError, ValueError):
         raise HarnessError(f"seeds: {seeds!r} is no list of whole numbers") from None
-    if not chosen or min(chosen) < 0:
-        raise HarnessError("seeds: give whole numbers from 0 on, at least one")
+    if not chosen or min(chosen) < 0 or max(chosen) >= 2**32:
+        raise HarnessError("seeds: give whole numbers from 0 to 4294967295, at least one")
     return chosen
+
+
+def _check_numbers(design_effect: float, margin: float) -> None:
+    if not 1 <= design_effect < float("inf"):
+        raise HarnessError(f"design_effect: {design_effect!r} is not a number of at least 1")
+    if not 0 < margin < 1:
+        raise HarnessError(
+            f"margin: {margin!r} is not a difference in accuracy above 0 and below 1, such as 0.005"
+        )
 
 
 def _assigned(settings: Mapping[str, Setting] | None) -> list[str]:

@@ -34,7 +34,7 @@ def measure(metric: Metric, given: MetricInput) -> Estimate | None:
     if found is None:
         return None
     if not isinstance(found, Estimate):
-        raise TypeError(f"value returned {found!r} where a Estimate is expected")
+        raise TypeError(f"value returned {found!r} where an Estimate is expected")
     parts = {
         part: None if (number := getattr(found, part)) is None else float(number)
         for part in ("value", "low", "high")

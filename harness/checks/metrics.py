@@ -42,7 +42,7 @@ def of(metric: Metric, given: MetricInput) -> Estimate | None:
     except (TypeError, ValueError) as error:
         if "value returned" not in str(error):
             raise
-        raise Broken(str(error), "return harness.Figure with low <= value <= high") from error
+        raise Broken(str(error), "return harness.Estimate with low <= value <= high") from error
 
 
 def estimate(metric: Metric, bench: Bench) -> Estimate:

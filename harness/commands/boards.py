@@ -155,6 +155,10 @@ def show(
     from harness.reports import board_text
     from harness.system import terminal
 
+    if pages and not any(rows.of(board) for board, _ in pages):
+        print("No row is left of these tables; give other --model patterns or leave out --no-...")
+    if not pages:
+        print("Nothing is measured of any dataset in this store, so there are no tables.")
     for board, _ in pages:
         if not (chosen := rows.of(board)):  # the patterns are about another dataset
             continue

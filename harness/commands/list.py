@@ -6,11 +6,12 @@ import argparse
 
 from harness.commands.common import data_folder, exit_code, registry_of
 from harness.commands.printing import print_json, print_left_out, print_table, print_text
+from harness.errors import HarnessError
 from harness.hooks import command_options as shared
 from harness.hooks.kinds import NAMES
 
 NAME = "list"
-HELP = "list datasets, models, perturbations, probes and published results"
+HELP = "list what plugins offer: datasets, models, probes, metrics, reports and all else"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     from harness.commands import listing
     from harness.system import terminal
 
+    if sum(map(bool, (options.kinds, options.model, options.reader))) > 1:
+        raise HarnessError("list: give kinds, --model or --reader, not several of them")
     registry, data = registry_of(options), data_folder(options)
     if options.reader:
         keys = listing.keys(registry, options.reader)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 
 from harness.commands.common import (
     BROKEN_PLUGIN,
+    FAILED,
     USAGE,
     exit_code,
     keep_details,
@@ -53,20 +55,29 @@ def run(arguments: Sequence[str], early: argparse.Namespace) -> int:
         known = [*COMMANDS, *commands]
         raise HarnessError(
             f"no command named {name!r}; {absent(name, known, registry.plugins)}; see "
-            "harness --help"
+            "harness --help and harness list commands"
         )
     command, plugin = commands[name], commands.plugin[name]
     try:
-        options = command_options.parser_for(command).parse_args(arguments[1:])
+        parser = command_options.parser_for(command)
+        try:
+            options = parser.parse_args(arguments[1:])
+        except SystemExit as end:  # argparse has said what there is to say
+            return end.code if isinstance(end.code, int) else USAGE
         options.said = shlex.join(["harness", *arguments])
         code = command.run(session, options)
         if not isinstance(code, int):
             raise TypeError(f"run returned {code!r} where an exit code is expected")
     except HarnessError:
         raise
-    except SystemExit as end:  # of argparse, which has said what there is to say
-        return end.code if isinstance(end.code, int) else USAGE
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            print(f"harness: error: {one_line(str(end.code))}", file=sys.stderr)
+            return FAILED
+        code = end.code or 0
     except Exception as error:
+        if early.traceback:
+            traceback.print_exc()
         what = one_line(f"{type(error).__name__}: {error}")
         where = keep_details(error)
         print(

@@ -75,7 +75,7 @@ def list_results(options: argparse.Namespace) -> int:
 def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
     from harness.reports import report
-    from harness.store import results
+    from harness.store import results, stored
     from harness.store.claims import Claims
     from harness.store.keys import SHARED
 
@@ -113,7 +113,8 @@ def remove_results(options: argparse.Namespace) -> int:
             return OK
         results.remove(store, gone)
     print(f"\nRemoved: {results.counted(gone)}.")
-    log.info("`harness leaderboard` writes the tables without them.")
+    option = stored.where(store.root)
+    log.info(f"`harness leaderboard{option}` writes the tables without them.")
     left = set(store.datasets())
     for dataset in sorted({item.dataset for item in gone} - left - {SHARED}):
         log.info(

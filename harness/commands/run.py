@@ -170,7 +170,7 @@ def _dry_run(
             failed = plan.failures if options.all else plan.failures | plan.unavailable
             lacking = {label: failure.why for label, failure in (failed | plan.unavailable).items()}
             for label, why in {**{n: str(e) for n, e in errors.items()}, **lacking}.items():
-                log.info(f"Not run: {label}: {why}")
+                print(f"Not run: {label}: {why}")
             code = BROKEN_PLUGIN if registry.broken else OK
             code = FAILED if failed or errors else code
             if not to_do:

@@ -17,6 +17,8 @@ from harness.statistics.equivalence import MARGIN
 if TYPE_CHECKING:
     from harness.types.commands import Command
 
+MESSAGES = ("-q", "--quiet", "-v", "--verbose", "--traceback")
+"""Options that may stand before the name of a command."""
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by

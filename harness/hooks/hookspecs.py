@@ -299,7 +299,7 @@ def harness_metrics() -> Iterable[Metric]:
     """Figures of stored logits, each a column of the leaderboard.
 
     Return a ``Metric`` for each. Its ``value`` gets the labels, logits and probabilities of one
-    trained model for the test patches and returns a ``Figure`` with a 95 % interval. ``mean`` of
+    trained model for the test patches and returns a ``Estimate`` with a 95 % interval. ``mean`` of
     what it gets makes that of a mean over patches, by patients if they are known;
     ``harness.statistics.intervals.linearized`` makes others. Nothing is computed anew by a model.
 

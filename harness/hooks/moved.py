@@ -15,6 +15,7 @@ MODULES = {
     "harness.files": "harness.data.files",
     "harness.hookspecs": "harness.hooks.hookspecs",
     "harness.jpeg": "harness.data.jpeg",
+    "harness.names": "harness.text.names",
     "harness.normalization": "harness.data.normalization",
     "harness.numbers": "harness.text.numbers",
     "harness.patches": "harness.data.patches",
@@ -31,7 +32,9 @@ MODULES = {
 NAMES = {"Figure": "Estimate", "figures": "estimates", "figure": "estimate"}
 """A type, and fields of ``Finding`` and ``Column``."""
 _FIELD = re.compile(
-    r"unexpected keyword argument '(figures?)'|has no attribute '(figures?)'|import name '(Figure)'"
+    r"(?:Finding|Column)\.__init__\(\) got an unexpected keyword argument '(figures?)'"
+    r"|'(?:Finding|Column)' object has no attribute '(figures?)'"
+    r"|(?:import name|module 'harness' has no attribute) '(Figure)'"
 )
 
 

@@ -64,7 +64,7 @@ def write(name: str, kind: str, folder: Path) -> list[Path]:
         "test.py": f"tests/test_{module}.py",
         f"modules/{kind}.py": f"{module}.py",
     }.items():
-        text = (files("harness") / "templates" / f"{template}.template").read_text("utf-8")
+        text = (files("harness.hooks") / "templates" / f"{template}.template").read_text("utf-8")
         path = target / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(Template(text).substitute(words), encoding="utf-8")

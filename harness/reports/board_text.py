@@ -88,7 +88,8 @@ def paragraphs(
             f"`--columns {example}` prints {them}; piped to `less -S`, all are printed."
         )
     about = formats.about(board, brief=True)
-    about.append(f"What the columns mean, and where the data are from: {page}")
+    if page.is_file():
+        about.append(f"What the columns mean, and where the data are from: {page}")
     return [found[0], *(terminal.wrapped(text, columns) for text in [*found[1:], *about])]
 
 

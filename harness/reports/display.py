@@ -152,8 +152,8 @@ def plots(audit: DatasetAudit) -> dict[str, Any]:
     with drawing.clean():
         for probe in audit.probes:
             for name, draw in probe.plots.items():
-                if (estimate := draw(audit.findings[probe.name])) is not None:
-                    found[name] = estimate
+                if (picture := draw(audit.findings[probe.name])) is not None:
+                    found[name] = picture
     return found
 
 

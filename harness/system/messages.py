@@ -81,7 +81,7 @@ def silent(least: int = SILENT) -> Iterator[None]:
     """No bars, and no messages below a level: by default none, as where another process does the
     same and says all there is to say."""
     level, shown = LOGGER.level, progress.shown
-    LOGGER.setLevel(least)
+    LOGGER.setLevel(max(least, level))
     progress.shown = False
     try:
         yield

@@ -25,13 +25,14 @@ from tabulate import tabulate
 
 WITHOUT = """
 import contextlib
+from harness.data import handover
 from harness.hooks import guard
 
 for name in ("frozen", "kept", "lent", "received"):
-    setattr(boundary, name, lambda value: value)
-boundary.contained = lambda **_: contextlib.nullcontext()
+    setattr(handover, name, lambda value: value)
+guard.contained = lambda **_: contextlib.nullcontext()
 """
-WITH = "from harness import boundary\n"
+WITH = "from harness.hooks import guard\n"
 PASS = """
 import time
 from pathlib import Path

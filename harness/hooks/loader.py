@@ -37,6 +37,9 @@ from harness.text.names import suggest
 GROUP = "harness"
 OURS = "histo-harness"
 """The distribution of the built-in plugins."""
+NEEDED = ("local", "board")
+"""Those of them without which nothing is computed or written: the name of their distribution does
+not switch them off, their own does."""
 NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*")
 
 
@@ -66,7 +69,8 @@ def load_plugins(
     seen: dict[str, Plugin] = {}
     for point in found:
         plugin = Plugin(point.name, *_distribution(point))
-        if {plugin.name, plugin.distribution} & set(without):
+        called = {plugin.name} if plugin.name in NEEDED else {plugin.name, plugin.distribution}
+        if called & set(without):
             registry.plugins.append(replace(plugin, status=SWITCHED_OFF))
             continue
         if other := seen.get(plugin.name):

@@ -134,7 +134,7 @@ def test_a_number_may_be_as_large_as_it_likes():
 
 
 def test_a_schema_of_before_is_refused_with_what_to_do():
-    with pytest.raises(TypeError, match=r"a subclass of harness\.toml_keys\.Keys, not dict"):
+    with pytest.raises(TypeError, match=r"a subclass of harness\.hooks\.toml_keys\.Keys, not dict"):
         checked(Path("a.toml"), {}, {"properties": {}})
 
 

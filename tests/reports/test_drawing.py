@@ -234,7 +234,7 @@ def test_the_settings_of_the_user_do_not_reach_pictures(settings, tmp_path):
         environment["MATPLOTLIBRC"] = str(tmp_path / "mine")
     if settings == "configured":
         (tmp_path / "config/matplotlibrc").write_text(HOSTILE)
-    code = DRAW.format(tests=os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120
+    code = DRAW.format(tests=os.path.dirname(__file__))  # noqa: PTH120
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

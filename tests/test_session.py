@@ -176,7 +176,7 @@ def test_without_pandas_it_is_said_what_to_install(session, monkeypatch):
         ),
         (lambda s: s.run([DATASET], ["rgb-means"], perturbations="blur"), "perturbations: give"),
         (lambda s: harness.Session(plugins="mine.py"), "plugins: give a list"),
-        (lambda s: harness.Session(jobs=0), "jobs: 0 is less than 1"),
+        (lambda s: harness.Session(jobs=0), "jobs: 0 is not a whole number"),
         (lambda s: harness.Session(time_limit=0), "time_limit: 0 is not"),
         (lambda s: s.run([DATASET], ["rgb-mean"]), "did you mean rgb-means"),
         (lambda s: s.run([DATASET], ["rgb-means"], settings={"tree": 3}), "did you mean trees"),

@@ -29,12 +29,10 @@ from unittest import mock
 import numpy as np
 
 from harness.cli import main
-from harness.execution import worker
-from harness.execution.supervise import Problem
 from harness.hooks.loader import load_plugins
+from harness.jobs.compute import answer, compute, problem_in
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import SessionSpec
-from harness.store.failures import keep
 
 TOY = Path(__file__).parents[1] / "toy"
 BROKEN = """
@@ -108,13 +106,12 @@ class InProcess:
 
     def compute(self, group) -> Iterator:
         self.session = self.session or OpenSession.open(self.spec)
-        for job, error in worker.compute(group, self.session):
+        for job, error in compute(group, self.session):
             if error is None:
                 yield job, None
             else:
-                said = worker._problem(error, self.store.root)
-                failure = keep(self.store, job.key.digest, said["why"], said["traceback"])
-                yield job, Problem(failure, said["full"], said["damaged"])
+                said = answer(job, error, self.store.root)
+                yield job, problem_in(self.store, said, said["traceback"])
 
 
 class Faults:

@@ -45,7 +45,7 @@ def test_verbose_tells_what_is_read_and_computed_and_where(toy):
         " plugins loaded in ",
         "3 results are planned, 3 are not in runs",
         "is started to compute, on all cores",
-        "toy: fit toy-mean: computes runs/fit/toy/toy-mean/",
+        "toy: fit toy-mean: computes runs/fit/_shared/toy-mean/",
         "toy: toy-mean: figures from runs/prediction/toy/toy-mean/",
         "wrote leaderboards/toy.tex",
     ):

@@ -109,7 +109,7 @@ def test_the_mean_of_what_is_right_is_the_accuracy():
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
-        (0.5, "value returned 0.5 where a Estimate is expected"),
+        (0.5, "value returned 0.5 where an Estimate is expected"),
         (Estimate(name="x", value=float("nan")), "return None where it is not defined"),
         (
             Estimate(name="x", value=0.5, low=0.6, high=0.7),

@@ -6,6 +6,7 @@ import cv2
 import harness_texture
 import numpy as np
 
+import harness
 from harness.testing import contract
 
 test_contract = contract("harness_texture")
@@ -39,6 +40,9 @@ def test_a_row_on_the_leaderboard(run_harness, tmp_path):
     assert row["model"] == "texture-lbp"
     assert row["accuracy"] > 0.3  # nine classes: chance is 0.11
     assert "harness-texture 0.1.0" in row["source"]
-    records = (tmp_path / "runs/prediction/nct-crc-he-sample/texture-lbp").glob("*/record.json")
-    changed = {json.loads(path.read_text(encoding="utf-8"))["level"] for path in records}
-    assert changed == {None, 4.0, 16.0, 56.0}
+    session = harness.Session(tmp_path / "runs")
+    for level in (4.0, 16.0, 56.0):
+        found = session.predictions(
+            "nct-crc-he-sample", "texture-lbp", perturbation="coarse", level=level
+        )
+        assert len(found.ids) == 111

@@ -533,7 +533,7 @@ BROKEN = {
         "    return given.mean(given.probabilities.max(axis=1))\n",
         '    return Estimate(name="x", value=float("nan"))\n',
         "metric:kit-sure:estimate",
-        "return None where it is not defined; return harness.Figure",
+        "return None where it is not defined; return harness.Estimate",
     ),
     "a metric of the first patches": (
         "    return given.mean(given.probabilities.max(axis=1))\n",

@@ -41,6 +41,9 @@ __all__ = [
     "shortfall",
 ]
 FINGERPRINT_FILES = 32
+KEPT = 2**28
+"""Bytes of decoded patches up to which a split keeps them all in memory: those of a small dataset,
+which each fit and each pass over them reads again, are decoded once a process."""
 
 
 def place(folder: Path, name: str) -> Path | None:
@@ -121,6 +124,8 @@ class FileSplit:
             first = decode(self._bytes(0), f"{files.origin}/{self.names[0]}", None)
             shape = (first.shape[0], first.shape[1])
         self.shape = shape
+        size = len(self.names) * shape[0] * shape[1] * 3
+        self._kept: dict[int, NDArray[np.uint8]] | None = {} if size <= KEPT else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -143,9 +148,15 @@ class FileSplit:
     def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
-        for row, index in enumerate(indices):
+        for row, index in enumerate(map(int, indices)):
+            if self._kept is not None and index in self._kept:
+                images[row] = self._kept[index]
+                continue
             name = f"{self.files.origin}/{self.names[index]}"
-            images[row] = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
+            image = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
+            if self._kept is not None:
+                self._kept[index] = image
+            images[row] = image
         return images
 
     def _bytes(self, index: int | np.int64) -> bytes:

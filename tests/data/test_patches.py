@@ -71,6 +71,25 @@ def test_a_zip_is_the_same_as_its_folder(folder, archive):
     assert (packed.read([0, 1, 2]) == unpacked.read([0, 1, 2])).all()
 
 
+def test_a_small_dataset_is_decoded_once_and_nobody_can_change_what_is_kept(folder, monkeypatch):
+    patches = split(list_folder(folder))
+    first = patches.read([0, 1])
+    expected = first.copy()
+    first[:] = 0
+    read: list[int] = []
+    whole = FileSplit._bytes
+    monkeypatch.setattr(FileSplit, "_bytes", lambda *a: read.append(a[1]) or whole(*a))
+    assert (patches.read(np.array([1, 0])) == expected[::-1]).all()
+    assert read == []
+    patches.read([0, 1, 2])
+    assert read == [2]
+    monkeypatch.setattr("harness.data.patches.KEPT", 3 * 12 * 10 * 3 - 1)
+    large = split(list_folder(folder))
+    for _ in range(2):
+        large.read([0])
+    assert read == [2, 0, 0]
+
+
 def test_the_fingerprint_changes_with_content_names_and_number(folder):
     before = split(list_folder(folder)).fingerprint
     patch = folder / "A" / "one.tif"
@@ -155,7 +174,7 @@ def test_a_truncated_tiff_is_never_read_as_half_an_image(tmp_path, keep):
     assert (patches.read([0])[0] == image).all()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(HarnessError, match=r"x\.tif"):
-        patches.read([0])
+        FileSplit(list_folder(tmp_path), CLASSES, (224, 224), "x").read([0])
 
 
 def test_a_patch_of_another_size(folder):

@@ -157,7 +157,7 @@ def _dry_run(
     with TemporaryDirectory(prefix="harness-") as empty:
         is_store = (session.store_path / store_format.NAME).exists()
         store = Store(session.store_path if is_store else Path(empty))
-        store.keeps_failures = False
+        store.is_written = False
         plan = planner.build(registry, store, request)
         with session.executor(Store(Path(empty)), registry) as executor:
 

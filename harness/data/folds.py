@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Cut = Callable[
+    [NDArray[np.int64], Sequence[str] | None, int, NDArray[np.bool_]], list[NDArray[np.int64]]
+]
+"""What ``cut`` is."""
 
 
 def cut(

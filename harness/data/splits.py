@@ -184,12 +184,15 @@ def hold_out(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], N
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
-def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDArray[np.int64]]]:
+def fold_pairs(
+    splits: Splits, classes: Sequence[str], cut: folds.Cut = folds.cut
+) -> list[tuple[Split, NDArray[np.int64]]]:
     """For each fold, the split to fit on and the indices of the test patches to predict.
 
     A dataset without folds has one pair. Folds are stratified and the same in every run; see
-    ``harness.data.folds``. Raises HarnessError when a class has fewer test patches than there are
-    folds, when a fold would be empty, and when one would be fitted on patches of a single class.
+    ``harness.data.folds``; ``cut`` may be that with a memory. Raises HarnessError when a class has
+    fewer test patches than there are folds, when a fold would be empty, and when one would be
+    fitted on patches of a single class.
     """
     if not splits.folds:
         if splits.train is None:
@@ -215,7 +218,7 @@ def fold_pairs(splits: Splits, classes: Sequence[str]) -> list[tuple[Split, NDAr
     if splits.train is not None:
         trained[splits.train.labels] = True
     pairs: list[tuple[Split, NDArray[np.int64]]] = []
-    for fold in folds.cut(labels, splits.groups, splits.folds, trained):
+    for fold in cut(labels, splits.groups, splits.folds, trained):
         fit_on: Split = Subset(splits.test, np.setdiff1d(np.arange(len(labels)), fold))
         if splits.train is not None:
             fit_on = Concat(splits.train, fit_on)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import classes
+from harness.data import classes, folds
 from harness.data.splits import check_splits, fold_pairs
 from harness.errors import HarnessError
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
 from harness.store.store import Key, Store
-from harness.store.stored import Record, where
+from harness.store.stored import Record, load_array, where
 from harness.system import digests
 from harness.types.datasets import Dataset, Split, Splits
 
@@ -106,17 +108,20 @@ class Instance:
         return parts
 
 
-def load(dataset: Dataset, data: Path, described_by: str) -> Instance:
+def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = None) -> Instance:
     """List the patches of a dataset. Raises HarnessError when they are not what it promises.
 
-    ``described_by`` is the file or plugin whose word stands for what is not verified.
+    ``described_by`` is the file or plugin whose word stands for what is not verified. A ``store``
+    remembers how the dataset is cut into folds.
     """
     splits = dataset.load(data)
     check_splits(dataset, splits)
     log.debug(f"{dataset.name}: {len(splits.test.labels):,} test patches listed, data in {data}")
     unfit, pairs = None, []
     try:
-        pairs = fold_pairs(splits, dataset.classes)
+        pairs = fold_pairs(
+            splits, dataset.classes, folds.cut if store is None else _remembered(store, dataset)
+        )
     except HarnessError as error:
         unfit = HarnessError(f"dataset {dataset.name}: {error}")
     there = (splits.train, splits.test, splits.validation)
@@ -133,6 +138,47 @@ def load(dataset: Dataset, data: Path, described_by: str) -> Instance:
         fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:32],
         described=describe_dataset(dataset, splits, pairs, described_by),
     )
+
+
+def _remembered(store: Store, dataset: Dataset) -> folds.Cut:
+    """``folds.cut`` that reads from a store how patches were cut before.
+
+    To load scikit-learn for it takes longer than all else that a run does in which nothing is left
+    to compute.
+    """
+
+    def cut(
+        labels: NDArray[np.int64],
+        groups: Sequence[str] | None,
+        n_folds: int,
+        trained: NDArray[np.bool_],
+    ) -> list[NDArray[np.int64]]:
+        about = {
+            "labels": hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest(),
+            "groups": None if groups is None else digests.of_json(list(groups)),
+            "folds": n_folds,
+            "trained": np.flatnonzero(trained).tolist(),
+            "scikit-learn": metadata.version("scikit-learn"),
+        }
+        key = Key("folds", dataset.name, "cut", about)
+        if key in store:
+            fold_of = load_array(store.folder(key), "folds.npy")
+            return [np.flatnonzero(fold_of == number) for number in range(n_folds)]
+        found = folds.cut(labels, groups, n_folds, trained)
+        if store.is_written:
+            with contextlib.suppress(OSError), store.write(key) as (folder, _):
+                np.save(folder / "folds.npy", fold_numbers(found, len(labels)))
+        return found
+
+    return cut
+
+
+def fold_numbers(predicted: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.int64]:
+    """The fold of each of n patches, int64 (n,), from the indices of those in each fold."""
+    fold_of = np.zeros(n, np.int64)
+    for number, indices in enumerate(predicted):
+        fold_of[indices] = number
+    return fold_of
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
@@ -200,10 +246,8 @@ def store_dataset(described: Record, splits: Splits, pairs: Sequence[Any], folde
     """
     np.save(folder / "labels.npy", splits.test.labels)
     (folder / "ids.json").write_text(json.dumps(list(splits.test.ids)), encoding="utf-8")
-    folds = np.zeros(len(splits.test.labels), np.int64)
-    for number, (_, predicted) in enumerate(pairs):
-        folds[predicted] = number
-    np.save(folder / "folds.npy", folds)
+    fold_of = fold_numbers([predicted for _, predicted in pairs], len(splits.test.labels))
+    np.save(folder / "folds.npy", fold_of)
     if splits.groups is not None:
         (folder / "groups.json").write_text(json.dumps(list(splits.groups)), encoding="utf-8")
     return {**described, "listing": listing(splits)}

@@ -57,7 +57,7 @@ class OpenSession:
         if name not in self.instances:
             found = self.registry.datasets.find(name)
             described_by = self.registry.described_by(name)
-            self.instances[name] = dataset.load(found, self.data, described_by)
+            self.instances[name] = dataset.load(found, self.data, described_by, self.store)
         instance = self.instances[name]
         if instance.fingerprint != spec.data:
             raise HarnessError(f"dataset {name}: {CHANGED}")

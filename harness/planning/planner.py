@@ -49,7 +49,8 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                 contained(),
                 contextlib.redirect_stdout(sys.stderr),
             ):
-                instance = load(dataset, request.data, registry.described_by(dataset.name))
+                described_by = registry.described_by(dataset.name)
+                instance = load(dataset, request.data, described_by, store)
             if request.models and instance.unfit:
                 raise instance.unfit
             planners = [

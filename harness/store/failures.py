@@ -96,7 +96,7 @@ def file_for(store: Store, name: str) -> Path:
 
 def keep(store: Store, name: str, why: str, details: str) -> Failure:
     """A failure whose details are written to a file, if the store and the disk allow."""
-    if not store.keeps_failures:
+    if not store.is_written:
         return Failure(why)
     path = file_for(store, name)
     try:

@@ -224,7 +224,7 @@ def to_remove(chosen: Sequence[Row], items: Sequence[Item]) -> list[Item]:
     for item in stays():  # caches
         of = item.record["key"]["fields"].get("prediction") if item.record else None
         if (item.kind == "figures" and of in removed) or (
-            item.kind == "picture" and item.dataset in datasets
+            item.kind in ("picture", "folds") and item.dataset in datasets
         ):
             gone[item.folder] = item
     return list(gone.values())

@@ -43,10 +43,10 @@ log = logging.getLogger(__name__)
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
-    *("failed", "figures", "picture", "calibration", "check"),
+    *("failed", "figures", "picture", "folds", "calibration", "check"),
 )
 """Folders of a store that hold results."""
-CACHES = ("figures", "picture")
+CACHES = ("figures", "picture", "folds")
 """Those of them that are on no row: made anew from other results when they are gone."""
 MOMENT = 1.0
 """Seconds for which a sweep that is as it was written is not looked at again for each of its
@@ -74,8 +74,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.keeps_failures = True
-        """Whether why something failed is written to ``errors``; a dry run writes nothing."""
+        self.is_written = True
+        """Whether notes such as why something failed are written; a dry run writes nothing."""
         self.damaged: dict[str, DamagedError] = {}
         """By digest: results that were looked for, are there, and do not prove themselves. One that
         may be in a sweep whose record is damaged is among them."""

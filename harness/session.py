@@ -66,8 +66,10 @@ class Session:
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
     ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
-    names who starts them: processes of this machine, or what a plugin offers. With
-    ``trace_hooks``, each hook of a plugin that is called is named. A notebook shows a bar while
+    names who starts them: processes of this machine, or what a plugin offers.
+    ``perturbed_cache`` is how many GB of perturbed patches that models of several plugins need a
+    run may keep on disk while it lasts. With ``trace_hooks``, each hook of a plugin that is called
+    is named. A notebook shows a bar while
     something is computed; with ``quiet``, neither bars nor messages other than warnings are shown.
     """
 
@@ -81,6 +83,7 @@ class Session:
         time_limit: float | None = None,
         jobs: int = 1,
         executor: str = "local",
+        perturbed_cache: float = 8.0,
         trace_hooks: bool = False,
         quiet: bool = False,
     ) -> None:
@@ -92,7 +95,12 @@ class Session:
             raise HarnessError(f"jobs: {jobs!r} is not a whole number of at least 1")
         if time_limit is not None and not time_limit > 0:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
+        if not 0 <= perturbed_cache < float("inf"):
+            raise HarnessError(
+                f"perturbed_cache: {perturbed_cache!r} is not a number of gigabytes, 0 or more"
+            )
         self.time_limit = time_limit
+        self.perturbed_cache = perturbed_cache
         self.jobs = jobs
         self.executor_name = executor
         self.trace_hooks = trace_hooks
@@ -380,6 +388,7 @@ class Session:
             plugins=versions(registry),
             without=tuple(self.without),
             refused=registry.refused,
+            cache_bytes=int(self.perturbed_cache * 1e9),
         )
         options = ExecutorOptions(jobs or self.jobs, self.time_limit)
         if executors.plugin[chosen.name].name in registry.guests:

@@ -47,6 +47,7 @@ def session_of(options: argparse.Namespace) -> Session:
         time_limit=options.time_limit,
         jobs=getattr(options, "jobs", None) or 1,
         executor=getattr(options, "executor", "local"),
+        perturbed_cache=getattr(options, "perturbed_cache", 0.0),
         trace_hooks=options.trace_hooks,
     )
 

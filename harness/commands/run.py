@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.data(parser)
     shared.results(parser)
     shared.computing(parser)
+    shared.caching(parser)
     shared.fitting(parser)
     shared.tables(parser)
     shared.plugins(parser)

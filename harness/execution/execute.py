@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
+from harness.execution.kept_patches import remove_caches, with_cache
 from harness.execution.trackers import Trackers
 from harness.hooks.registry import Registry
 from harness.jobs.spec import JobSpec
@@ -113,7 +114,7 @@ class _Execution:
 
     def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
         """Compute what is lacking."""
-        to_do = self.plan.to_do(self.store, self.seconds)
+        to_do = with_cache(self.plan.to_do(self.store, self.seconds), self.claims)
         for warning in self.plan.warnings:
             log.warning(warning)
         self.store.warn_of_damaged(job.key for job in to_do)
@@ -151,6 +152,8 @@ class _Execution:
             if self.skipped:
                 log.info(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
+            with contextlib.suppress(OSError):
+                remove_caches(self.store, self.claims)
             with contextlib.suppress(OSError, HarnessError):  # what stays is named again
                 self.store.drop_replaced(self.is_lasting)
             told = {label: str(failure) for label, failure in self.failures.items()}

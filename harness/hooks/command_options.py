@@ -206,6 +206,19 @@ def computing(parser: argparse.ArgumentParser, default: str = "1") -> None:
     )
 
 
+def caching(parser: argparse.ArgumentParser) -> None:
+    """What may be kept on disk while results are computed."""
+    parser.add_argument(
+        "--perturbed-cache",
+        type=gigabytes,
+        default=8.0,
+        metavar="GB",
+        help="while the run lasts, keep perturbed patches that models of several plugins need in "
+        "the store's folder, up to so many GB and half of what the disk has left (default: 8; 0: "
+        "each perturbs them again)",
+    )
+
+
 def fitting(parser: argparse.ArgumentParser) -> None:
     """How models are trained."""
     group = parser.add_argument_group("training")
@@ -288,6 +301,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def gigabytes(text: str) -> float:
+    """A number of gigabytes."""
+    return _number(text, lambda value: 0 <= value < float("inf"), "of gigabytes, 0 or more")
 
 
 def minutes(text: str) -> float:

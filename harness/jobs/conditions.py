@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.data.handover import frozen
 from harness.data.perturb import perturb
+from harness.data.perturbed_cache import Change, PerturbedCache
 from harness.data.views import apply_view
 from harness.jobs.spec import ConditionSpec
 from harness.store.store import Key, Store
@@ -32,6 +33,8 @@ class Condition:
     view: str = "identity"
     learned: Learned | None = field(default=None, repr=False)
     """Where a perturbation with ``learns`` learned."""
+    kept: Kept | None = field(default=None, repr=False, compare=False)
+    """Where its patches are kept for other passes."""
 
     def as_dict(self) -> dict[str, Any]:
         """The condition as it stands in keys and records."""
@@ -70,12 +73,39 @@ class Condition:
     def apply(self, images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
         """Patches uint8 (B, H, W, 3) with these ids under the condition."""
         if self.perturbation is not None and self.level is not None:
-            targets = self.learned.targets if self.learned else None
-            images = perturb(images, ids, self.perturbation, self.level, targets)
+            change = partial(
+                perturb,
+                perturbation=self.perturbation,
+                level=self.level,
+                targets=self.learned.targets if self.learned else None,
+            )
+            images = self.kept(images, ids, change) if self.kept else change(images, ids)
         return apply_view(images, self.view)
 
 
 CLEAN = Condition()
+
+
+class Kept:
+    """The patches of a part of a dataset under one perturbation, as a cache keeps them.
+
+    ``ids`` are those of all its patches; ``name`` stands for them and the perturbation. Without
+    ``writes``, they are read and none is added.
+    """
+
+    def __init__(self, cache: PerturbedCache, name: str, ids: Sequence[str], writes: bool) -> None:
+        self.cache = cache
+        self.writes = writes
+        self.name = name
+        self.places = {id_: place for place, id_ in enumerate(ids)}
+
+    def __call__(
+        self, images: NDArray[np.uint8], ids: Sequence[str], change: Change
+    ) -> NDArray[np.uint8]:
+        """The patches after ``change``, some of which may be read instead."""
+        places = np.array([self.places[id_] for id_ in ids])
+        n = len(self.places)
+        return self.cache.through(self.name, places, n, images, ids, change, self.writes)
 
 
 class Learned:

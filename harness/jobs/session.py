@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from harness.data.perturbed_cache import PerturbedCache
 from harness.errors import HarnessError
 from harness.hooks.loader import load_plugins
 from harness.hooks.registry import Registry
 from harness.jobs import dataset
-from harness.jobs.conditions import Condition, Learned
+from harness.jobs.conditions import Condition, Kept, Learned
 from harness.jobs.dataset import Instance
 from harness.jobs.fit import weights_of
 from harness.jobs.spec import CHANGED, JobSpec, SessionSpec
 from harness.store.keys import SHARED
 from harness.store.store import Store
+from harness.system import digests
 from harness.types.models import Features, InitialWeights, Model
 from harness.types.probes import DatasetProbe
 
@@ -22,7 +25,7 @@ from harness.types.probes import DatasetProbe
 class OpenSession:
     """Finds what job specs name. A dataset is listed when the first job reads it, and once."""
 
-    def __init__(self, registry: Registry, store: Store, data: Path) -> None:
+    def __init__(self, registry: Registry, store: Store, data: Path, cache_bytes: int = 0) -> None:
         self.registry = registry
         self.store = store
         self.data = data
@@ -34,6 +37,11 @@ class OpenSession:
         self.same: set[tuple[str, str]] = set()
         """Datasets and digests of shared results that are of the same patches."""
         self.learned: dict[tuple[str, ...], Learned] = {}
+        self.cache_bytes = cache_bytes
+        self.kept: dict[tuple[str, str, bool], Kept] = {}
+        """Perturbed patches that are kept for other passes, by folder, name and whether more are
+        added."""
+        self.caches: dict[str, PerturbedCache] = {}
         self.sources: dict[str, tuple[Features, ...]] = {}
 
     @classmethod
@@ -42,7 +50,7 @@ class OpenSession:
         files = [Path(path) for path in spec.plugins]
         refused = spec.refused
         registry = load_plugins(spec.without, files, why_not=lambda name: refused.get(name, ""))
-        opened = cls(registry, Store(Path(spec.store)), Path(spec.data))
+        opened = cls(registry, Store(Path(spec.store)), Path(spec.data), spec.cache_bytes)
         for plugin in registry.plugins:
             if spec.plugins.get(plugin.distribution, plugin.version) != plugin.version:
                 opened.changed[plugin.name] = plugin.distribution
@@ -156,7 +164,27 @@ class OpenSession:
                 instance = partial(self.instance, spec)
                 self.learned[name] = Learned(perturbation, self.store, by_part, instance)
             learned = self.learned[name]
-        return Condition(perturbation, asked.level, asked.view, learned)
+        condition = Condition(perturbation, asked.level, learned=learned)
+        kept = self._kept(spec, condition) if spec.kept_in else None
+        return replace(condition, view=asked.view, kept=kept)
+
+    def _kept(self, spec: JobSpec, condition: Condition) -> Kept:
+        """Where perturbed patches that other passes of the run need are kept, whatever the view.
+
+        A process that runs code of a plugin which is not built in, other than that of the
+        perturbation itself, adds none: it may have changed what perturbations compute.
+        """
+        instance, part = self.instance(spec), spec.part or "test"
+        owner = self.registry.perturbations.plugin[spec.condition.perturbation].name
+        name = digests.of_json([instance.identity(part), condition.as_dict()])[:32]
+        writes = set(spec.guests) <= {owner}
+        if (spec.kept_in, name, writes) not in self.kept:
+            cache = self.caches.setdefault(
+                spec.kept_in, PerturbedCache(self.store.root / spec.kept_in, self.cache_bytes)
+            )
+            ids = instance.part(part).ids
+            self.kept[spec.kept_in, name, writes] = Kept(cache, name, ids, writes)
+        return self.kept[spec.kept_in, name, writes]
 
 
 def versions(registry: Registry) -> dict[str, str]:

@@ -29,6 +29,8 @@ class SessionSpec:
     """Plugins that are switched off."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Plugins that must not be imported, and why."""
+    cache_bytes: int = 0
+    """What perturbed patches that are kept for the length of a run may take on disk."""
 
     def as_json(self) -> dict[str, Any]:
         """The session as plain JSON."""
@@ -99,6 +101,9 @@ class JobSpec:
     """Of a calibration, the probes."""
     group: str = ""
     """Jobs with the same are computed together, in one pass over the patches."""
+    kept_in: str = ""
+    """The folder, below that of the store, in which perturbed patches are kept for other groups
+    that need them; "" if none does."""
     title: str = ""
     """What such a group is called."""
     n_fit: int = 0

@@ -40,6 +40,8 @@ class Claims:
         self.root = root
         self.folder = root.absolute() / FOLDER  # a tracker may change the working folder
         self.mine: set[str] = set()
+        self.run = f"run-{uuid.uuid4().hex}"
+        """A claim of the run itself, for whoever asks who is using the store."""
         self._seen: dict[Path, tuple[int, float]] = {}
         """By claim of others: when it was touched last, and since when this run knows."""
         self._judged: dict[Path, int] = {}
@@ -47,7 +49,7 @@ class Claims:
         self._over = threading.Event()
 
     def __enter__(self) -> Claims:
-        self.take(f"run-{uuid.uuid4().hex}")  # for whoever asks who is using the store
+        self.take(self.run)
         for path in self._paths():
             if self._abandoned(path):
                 self._remove(path)

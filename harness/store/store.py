@@ -6,6 +6,7 @@
     <store>/<kind>/<dataset>/<name>/sweep-<digest>/...    results under perturbations, together
     <store>/dataset/<dataset>/current                    the copy that was used last
     <store>/unfinished/<digest>/                         checkpoints of a fit under way
+    <store>/perturbed/                                   patches kept for the length of a run
 
 A result folder is written elsewhere and renamed into place, so it is whole or not there at all.
 The predictions of a model under

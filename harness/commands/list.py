@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="NAME", help="one model, with its settings")
     parser.add_argument("--reader", metavar="NAME", help="one kind of TOML file, with its keys")
+    parser.add_argument(
+        "--perturbation", metavar="NAME", help="one perturbation, with what its levels mean"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     shared.data(parser)
     shared.plugins(parser)
@@ -37,12 +40,15 @@ def _kind(text: str) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what plugins offer: everything, some kinds, or one model with its settings."""
+    """Print what plugins offer: everything, some kinds, or one contribution with its settings."""
     from harness.commands import listing
     from harness.system import terminal
 
-    if sum(map(bool, (options.kinds, options.model, options.reader))) > 1:
-        raise HarnessError("list: give kinds, --model or --reader, not several of them")
+    asked = options.kinds, options.model, options.reader, options.perturbation
+    if sum(map(bool, asked)) > 1:
+        raise HarnessError(
+            "list: give kinds, --model, --reader or --perturbation, not several of them"
+        )
     registry, data = registry_of(options), data_folder(options)
     if options.reader:
         keys = listing.keys(registry, options.reader)
@@ -53,6 +59,13 @@ def run(options: argparse.Namespace) -> int:
             print("\nKeys, besides kind\n" if keys else "\nIt does not say what keys it has.")
             if keys:
                 print_table(*listing.cells(keys))
+    elif options.perturbation:
+        levels = listing.levels(registry.perturbations.find(options.perturbation))
+        if options.json:
+            print_json({"name": options.perturbation, **levels})
+        else:
+            print(listing.about_perturbation(registry, options.perturbation) + "\n")
+            print_table(*listing.cells([levels]))
     elif options.model:
         found = registry.models.find(options.model)
         settings = listing.settings(found)

@@ -91,6 +91,25 @@ def about_reader(registry: Registry, name: str) -> str:
     return f"{found.name}: {found.title}\n{_source(registry.readers.plugin[name])}"
 
 
+def about_perturbation(registry: Registry, name: str) -> str:
+    """What there is to say about one perturbation, its levels aside."""
+    found = registry.perturbations.find(name)
+    return f"{found.name}: {found.title}\n{_source(registry.perturbations.plugin[name])}"
+
+
+def levels(item: Perturbation) -> dict[str, str]:
+    """The levels of a perturbation, and what a level may be and means."""
+    return {
+        "levels": _levels(item),
+        "allowed": item.level.allowed if item.level else "",
+        "meaning": "label of a class" if item.learns else item.level.help if item.level else "",
+    }
+
+
+def _levels(item: Perturbation) -> str:
+    return "one a class" if item.learns else ", ".join(map(given, item.levels))
+
+
 def keys(registry: Registry, name: str) -> Rows:
     """The keys of a kind of TOML file, a row each; none if it does not say."""
     found = registry.readers.find(name)
@@ -164,7 +183,7 @@ def perturbation(
         "name": item.name,
         "title": item.title,
         "for": item.role,
-        "levels": "one a class" if item.learns else ", ".join(map(given, item.levels)),
+        "levels": _levels(item),
         "plugin": _source(plugin),
     }
 

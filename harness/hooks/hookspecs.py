@@ -117,12 +117,13 @@ def harness_perturbations() -> Iterable[Perturbation]:
     """Changes to make to test patches before they are predicted.
 
     Return a ``Perturbation`` for each, with the levels to try. ``apply`` gets one patch at a time;
-    what is random in it comes from the generator that it is given.
+    what is random in it comes from the generator that it is given. ``level`` declares what a level
+    may be and means; ``harness list --perturbation NAME`` shows it.
 
     Example:
 
         import numpy as np
-        from harness import Perturbation, hookimpl
+        from harness import Option, Perturbation, hookimpl
 
         def dust(patch, level, rng):  # uint8 RGB (H, W, 3), the same out
             dirty = patch.copy()
@@ -131,7 +132,15 @@ def harness_perturbations() -> Iterable[Perturbation]:
 
         @hookimpl
         def harness_perturbations():
-            return [Perturbation(name="dust", title="Dust", levels=(0.01, 0.05), apply=dust)]
+            return [
+                Perturbation(
+                    name="dust",
+                    title="Dust",
+                    levels=(0.01, 0.05),
+                    level=Option(0.01, ge=0, le=1, help="share of pixels that are dusty"),
+                    apply=dust,
+                )
+            ]
     """
     raise AssertionError("a hook specification is never called")
 

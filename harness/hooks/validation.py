@@ -11,6 +11,7 @@ from harness.types.commands import Command
 from harness.types.datasets import Dataset
 from harness.types.metrics import Metric
 from harness.types.models import DerivedModel, Model, Outputs
+from harness.types.options import Option
 from harness.types.perturbations import Perturbation
 from harness.types.published import PublishedResult
 
@@ -51,6 +52,13 @@ def perturbation(item: Perturbation) -> None:
         raise ValueError(f"{item.name}: give either levels, at least one, or learns")
     if not all(isinstance(level, Real) for level in item.levels):
         raise ValueError(f"{item.name}: levels must be numbers, not {item.levels!r}")
+    if item.level is None:
+        return
+    if not isinstance(item.level, Option) or item.learns is not None:
+        raise ValueError(f"{item.name}: level must be a harness.Option, and not given with learns")
+    for level in (*item.levels, item.level.default):
+        if not item.level.allows(level):
+            raise ValueError(f"{item.name}: level {level!r} is not {item.level.allowed}")
 
 
 def published(item: PublishedResult) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.types.models import Features
+from harness.types.options import Option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,9 @@ class Perturbation:
     title: str
     levels: tuple[float, ...] = ()
     apply: Callable[..., NDArray[np.uint8]]
+    level: Option | None = None
+    """What a level may be, and, as its ``help``, what it means: ``Option(8.0, gt=0, help="standard
+    deviation in gray levels")``. A plugin with a level out of these limits is refused."""
     role: Literal["acquisition", "ablation", "steering"] = "acquisition"
     """What it is for: a change of staining, scanning or storage that leaves the label as it is;
     information removed on purpose; or a patch made to look like another class. Only the first

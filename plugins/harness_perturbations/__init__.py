@@ -10,79 +10,126 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import Features, Perturbation, hookimpl, later
+from harness import Features, Option, Perturbation, hookimpl, later
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Name, title, function and levels. Unless published, levels were chosen by eye on real patches at
-# 0.5 micrometers a pixel: the weakest is hard to see, the strongest obvious at a glance, and the
-# tissue can still be recognized. A factor, and the exponent of gamma, of 1 would change nothing.
-ACQUISITION: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
+# Name, title, function, levels and what a level may be. Unless published, levels were chosen by eye
+# on real patches at 0.5 micrometers a pixel: the weakest is hard to see, the strongest obvious at a
+# glance, and the tissue can still be recognized.
+HUE = Option(10.0, ge=-180, le=180, help="shift of the hue in units of 2 degrees; 0: none")
+FACTOR = Option(1.5, ge=0, help="factor; 1 changes nothing")
+RANGE = Option(1.1, gt=0, help="factor about the middle of the range; 1 changes nothing")
+PIXELS = Option(1.0, gt=0, help="standard deviation in pixels")
+NOISE = Option(8.0, ge=0, help="standard deviation in gray levels")
+JITTER = Option(0.1, ge=0, lt=1, help="greatest change of a stain, as a share of it and as density")
+ALWAYS = Option(1.0, ge=1, le=1, help="it has one level, which means nothing")
+Row = tuple[str, str, str, tuple[float, ...], Option]
+ACQUISITION: tuple[Row, ...] = (
     (
         "hue",
         "Hue shifted and clipped, OpenCV units of 2 degrees (as published)",
         "published:hue_clipped",
         (-20, -10, 10, 20),
+        HUE,
     ),
-    ("jpeg", "JPEG recompression at a quality (as published)", "published:jpeg", (80, 60, 40, 20)),
+    (
+        "jpeg",
+        "JPEG recompression at a quality (as published)",
+        "published:jpeg",
+        (80, 60, 40, 20),
+        Option(60.0, ge=0, le=100, help="quality as libjpeg counts it"),
+    ),
     (
         "hue-wrapped",
         "Hue shifted and wrapped, units of 2 degrees",
         "color:hue_wrapped",
         (-20, -10, -5, 5, 10, 20),
+        HUE,
     ),
-    ("brightness", "Brightness times a factor", "tone:brightness", (0.5, 0.7, 0.85, 1.15, 1.3)),
-    ("contrast", "Contrast times a factor", "tone:contrast", (0.4, 0.6, 0.8, 1.3, 1.7)),
-    ("saturation", "Saturation times a factor", "color:saturation", (0.25, 0.5, 0.75, 1.25, 1.6)),
-    ("gamma", "Gamma curve with an exponent", "tone:gamma", (0.4, 0.6, 0.8, 1.5, 2.2)),
+    (
+        "brightness",
+        "Brightness times a factor",
+        "tone:brightness",
+        (0.5, 0.7, 0.85, 1.15, 1.3),
+        FACTOR,
+    ),
+    ("contrast", "Contrast times a factor", "tone:contrast", (0.4, 0.6, 0.8, 1.3, 1.7), FACTOR),
+    (
+        "saturation",
+        "Saturation times a factor",
+        "color:saturation",
+        (0.25, 0.5, 0.75, 1.25, 1.6),
+        FACTOR,
+    ),
+    (
+        "gamma",
+        "Gamma curve with an exponent",
+        "tone:gamma",
+        (0.4, 0.6, 0.8, 1.5, 2.2),
+        Option(1.5, gt=0, help="exponent; 1 changes nothing"),
+    ),
     (
         "gaussian-blur",
         "Gaussian blur, standard deviation in pixels",
         "spatial:gaussian_blur",
         (0.5, 1, 1.5, 2, 3),
+        PIXELS,
     ),
     (
         "gaussian-noise",
         "Gaussian noise, standard deviation in gray levels",
         "spatial:gaussian_noise",
         (4, 8, 16, 24, 32),
+        NOISE,
     ),
     (
         "downsampling",
         "Downsampled by a factor, then upsampled",
         "spatial:downsampling",
         (1.5, 2, 3, 4, 6),
+        Option(2.0, ge=1, help="factor by which sides shrink; 1 changes nothing"),
     ),
     (
         "stain-jitter",
         "Hematoxylin, eosin and residual stain varied at random",
         "stain:jitter",
         (0.05, 0.1, 0.15, 0.2, 0.3),
+        JITTER,
     ),
-    ("macenko", "Macenko normalization to a fixed reference", "stain:macenko", (1,)),
+    ("macenko", "Macenko normalization to a fixed reference", "stain:macenko", (1,), ALWAYS),
     (
         "range-stretch",
         "Range stretched about its middle by a factor, clipped",
         "tone:range_stretch",
         (1.1, 1.2, 1.4, 1.8, 2.4),
+        RANGE,
     ),
     (
         "range-overflow",
         "Range stretched about its middle by a factor, wrapped modulo 256",
         "tone:range_overflow",
         (1.02, 1.05, 1.1, 1.2, 1.4),
+        RANGE,
     ),
 )
-ABLATION: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
-    ("grayscale", "Color removed", "color:grayscale", (1,)),
-    ("pixels-permuted", "Pixels permuted: color alone left", "spatial:pixels_permuted", (1,)),
+ABLATION: tuple[Row, ...] = (
+    ("grayscale", "Color removed", "color:grayscale", (1,), ALWAYS),
+    (
+        "pixels-permuted",
+        "Pixels permuted: color alone left",
+        "spatial:pixels_permuted",
+        (1,),
+        ALWAYS,
+    ),
     (
         "blocks-permuted",
         "Square blocks permuted, side in pixels",
         "spatial:blocks_permuted",
         (8, 16, 32, 56),
+        Option(16.0, ge=1, help="side of a block in pixels"),
     ),
 )
 LAB_COLUMNS = ("mean_l", "mean_a", "mean_b", "std_l", "std_a", "std_b")
@@ -105,19 +152,24 @@ def harness_perturbations() -> list[Perturbation]:
     """All perturbations of this package."""
     acquisition = [
         Perturbation(
-            name=name, title=title, levels=levels, apply=later(f"harness_perturbations.{function}")
+            name=name,
+            title=title,
+            levels=levels,
+            level=level,
+            apply=later(f"harness_perturbations.{function}"),
         )
-        for name, title, function, levels in ACQUISITION
+        for name, title, function, levels, level in ACQUISITION
     ]
     ablation = [
         Perturbation(
             name=name,
             title=title,
             levels=levels,
+            level=level,
             apply=later(f"harness_perturbations.{function}"),
             role="ablation",
         )
-        for name, title, function, levels in ABLATION
+        for name, title, function, levels, level in ABLATION
     ]
     steering = Perturbation(
         name="color-transfer",

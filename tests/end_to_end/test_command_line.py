@@ -96,6 +96,23 @@ def test_a_kind_of_toml_file_is_listed_with_its_keys(toy):
     assert "did you mean table" in toy("list", "--reader", "tabel", code=2)
 
 
+def test_a_perturbation_is_listed_with_what_its_levels_mean(toy):
+    text = toy("list", "--perturbation", "downsampling")
+    assert text.startswith("downsampling: Downsampled by a factor")
+    assert "1.5, 2, 3, 4, 6" in text
+    found = json.loads(toy("list", "--perturbation", "gaussian-noise", "--json"))
+    assert found == {
+        "name": "gaussian-noise",
+        "levels": "4, 8, 16, 24, 32",
+        "allowed": "a number, at least 0",
+        "meaning": "standard deviation in gray levels",
+    }
+    found = json.loads(toy("list", "--perturbation", "color-transfer", "--json"))
+    assert (found["levels"], found["meaning"]) == ("one a class", "label of a class")
+    assert "did you mean toy-noise" in toy("list", "--perturbation", "toy-nois", code=2)
+    assert "give kinds" in toy("list", "models", "--perturbation", "toy-noise", code=2)
+
+
 def test_a_setting_out_of_range_is_refused_before_the_run(toy):
     output = toy("run", "--dataset", "toy", "--model", "rgb-means", "--set", "trees=0", code=2)
     assert "--set trees=0: must be a whole number, at least 1" in output

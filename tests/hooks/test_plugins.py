@@ -17,7 +17,7 @@ def harness_perturbations():
 
 
 PERTURBATION = (
-    "from functools import partial\nfrom harness import Features, Perturbation, hookimpl\n"
+    "from functools import partial\nfrom harness import Features, Option, Perturbation, hookimpl\n"
     "make = partial(Perturbation, name='p', title='', apply=print)\n"
     "@hookimpl\ndef harness_perturbations():\n    return [make({})]"
 )
@@ -113,6 +113,11 @@ raise Panic("in Rust")
         ),
         (PERTURBATION.format("title='no level'"), "either levels, at least one, or learns"),
         (PERTURBATION.format("levels=('low',)"), "levels must be numbers, not ('low',)"),
+        (
+            PERTURBATION.format("levels=(0, 2), level=Option(1.0, ge=0, lt=2)"),
+            "level 2 is not a number, at least 0 and below 2",
+        ),
+        (PERTURBATION.format("levels=(1,), level=3.0"), "level must be a harness.Option"),
         (
             GOOD.format(name="twice").replace(": p)]", ": p)] * 2"),
             "harness_perturbations returned 2 perturbations named 'twice'",

@@ -79,11 +79,9 @@ def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
     with contextlib.suppress(OSError):
         yield os.chdir, Path.cwd()
     yield _set_environment, dict(os.environ)
-    if cv2 := sys.modules.get("cv2"):
+    if cv2 := _loaded("cv2"):
         yield _where_changed(cv2.getNumThreads, cv2.setNumThreads), cv2.getNumThreads()
-    torch = sys.modules.get("torch")
-    if hasattr(torch, "get_rng_state"):  # its import has come to an end
-        assert torch is not None
+    if torch := _loaded("torch"):
         yield torch.set_rng_state, torch.get_rng_state()
         put_back = _where_changed(torch.get_num_threads, torch.set_num_threads)
         yield put_back, torch.get_num_threads()
@@ -91,6 +89,15 @@ def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
         yield torch.set_default_dtype, torch.get_default_dtype()
     else:  # it may be loaded meanwhile
         yield _default_type, "float32"
+
+
+def _loaded(name: str) -> Any:
+    """A module whose import has come to an end; None for any other.
+
+    Another thread may be importing it, and torch can crash when it is called meanwhile.
+    """
+    module = sys.modules.get(name)
+    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
 
 
 def _where_changed(get: Callable[[], Any], put: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -108,7 +115,7 @@ def _set_environment(state: Mapping[str, str]) -> None:
 
 
 def _default_type(name: str) -> None:
-    if torch := sys.modules.get("torch"):
+    if torch := _loaded("torch"):
         torch.set_default_dtype(getattr(torch, name))
 
 

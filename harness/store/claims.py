@@ -24,6 +24,8 @@ from typing import Any
 from harness.system.atomic import disk_error
 
 FOLDER = "claims"
+RUN = "run-"
+"""How the name of the claim begins that each process has as long as it uses the store."""
 BEAT = 10.0
 """Seconds between two touches of a claim."""
 LEASE = 120.0
@@ -47,7 +49,7 @@ class Claims:
         self._over = threading.Event()
 
     def __enter__(self) -> Claims:
-        self.take(f"run-{uuid.uuid4().hex}")  # for whoever asks who is using the store
+        self.take(f"{RUN}{uuid.uuid4().hex}")  # for whoever asks who is using the store
         for path in self._paths():
             if self._abandoned(path):
                 self._remove(path)
@@ -97,10 +99,12 @@ class Claims:
         found = _read(path)
         return f"process {found['pid']} on {found['host']}" if found else "another process"
 
-    def others(self) -> list[str]:
-        """Who else is at work with this store, in words."""
-        alive = [path.name for path in self._paths() if not self._abandoned(path)]
-        return sorted({self.holder(name) for name in alive} - {""})
+    def others(self) -> dict[str, Path]:
+        """Who else is at work with this store, in words, and the claim that says so."""
+        runs = [path for path in self._paths() if path.name.startswith(RUN)]
+        alive = [path.name for path in runs if not self._abandoned(path)]
+        found = {self.holder(name): self.root / FOLDER / name for name in sorted(alive)}
+        return {who: found[who] for who in sorted(found) if who}
 
     def _paths(self) -> list[Path]:
         """The claims of others."""

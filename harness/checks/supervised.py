@@ -91,7 +91,7 @@ class Checking:
     def _exchange(self, checks: child.Child, folder: Path) -> Iterator[Outcome]:
         """What the process says, until all is said, or it is dead or late."""
         watch: signals.Stopwatch | None = None
-        dead, process = False, checks.process
+        process = checks.process
         while self.cases is None or self.done < len(self.cases):
             answer: dict[str, Any] | None = {}
             try:
@@ -103,11 +103,10 @@ class Checking:
                     str(error), "write to no descriptor that it did not open", folder
                 )
                 return
-            if answer is None or (not answer and dead):  # and all it said has been heard
+            if answer is None:
                 process.wait()
                 yield self._broken(*_died(process.returncode), folder)
                 return
-            dead = process.poll() is not None
             if "log" in answer:
                 messages.relay(answer["log"])
                 answer = {}

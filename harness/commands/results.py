@@ -86,9 +86,10 @@ def remove_results(options: argparse.Namespace) -> int:
             "see harness results list"
         )
     with Claims(store.root) as claims:
-        if others := claims.others():
+        for who, claim in claims.others().items():
             raise HarnessError(
-                f"{store.root}: {others[0]} is using this store; wait until it has ended"
+                f"{store.root}: {who} is using this store; wait until it has ended or, if it was "
+                f"killed with its machine, delete {claim}"
             )
         items = results.read(store)
         chosen = results.choose(

@@ -156,6 +156,8 @@ class _Execution:
                 remove_caches(self.store, self.claims)
             with contextlib.suppress(OSError, HarnessError):  # what stays is named again
                 self.store.drop_replaced(self.is_lasting)
+                self.store.drop_workspaces()
+                self.drop_half_written()
             told = {label: str(failure) for label, failure in self.failures.items()}
             self.trackers.tell("harness_run_ended", failures=told)
         return self.failures
@@ -332,6 +334,16 @@ class _Execution:
         if _has_row(job):
             fields = job.key.fields
             failures.forget(self.store, job.key.dataset, fields["data"], job.key.name)
+
+    def drop_half_written(self) -> None:
+        """Remove what killed runs had begun to write, and others have stored since."""
+        for digest, leftovers in self.half_written.items():
+            job = self.plan.jobs.get(digest)
+            if job is None or digest in self.unfinished or not self.claims.take(_claim(job)):
+                continue
+            for leftover in leftovers:
+                shutil.rmtree(leftover, ignore_errors=True)
+            self.claims.give_up(_claim(job))
 
     def is_lasting(self, key: Key) -> bool:
         """Whether a result under a perturbation can still be asked for."""

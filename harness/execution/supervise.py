@@ -236,21 +236,21 @@ class Worker:
         """Give a command and yield what is answered until it is done."""
         started = self.child
         assert started is not None
-        process, dead = started.process, False
+        process = started.process
+        lost = False  # whether it does not hear what it is asked
         watch = signals.Stopwatch()
         try:
             started.ask([command, given])
         except OSError:
-            dead = True
+            lost = True
         while True:
             answer: dict[str, Any] = {}
             spent = watch.seconds()
             try:
                 heard = started.answer(TICK)
             except queue.Empty:
-                if dead:  # and all it said has been heard
+                if lost:
                     self._end(_how_it_died(started))
-                dead = process.poll() is not None
             except child.NoAnswerError as error:
                 self._end(f"{error}; {OWN_DESCRIPTORS}")
             else:

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from harness.system.modules import loaded
+
 COPY_CAME_BACK = 70
 """Exit code of a copy of this process that returned from a plugin's code."""
 
@@ -79,11 +81,9 @@ def _states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
     with contextlib.suppress(OSError):
         yield os.chdir, Path.cwd()
     yield _set_environment, dict(os.environ)
-    if cv2 := sys.modules.get("cv2"):
+    if cv2 := loaded("cv2"):
         yield _where_changed(cv2.getNumThreads, cv2.setNumThreads), cv2.getNumThreads()
-    torch = sys.modules.get("torch")
-    if hasattr(torch, "get_rng_state"):  # its import has come to an end
-        assert torch is not None
+    if torch := loaded("torch"):
         yield torch.set_rng_state, torch.get_rng_state()
         put_back = _where_changed(torch.get_num_threads, torch.set_num_threads)
         yield put_back, torch.get_num_threads()
@@ -108,7 +108,7 @@ def _set_environment(state: Mapping[str, str]) -> None:
 
 
 def _default_type(name: str) -> None:
-    if torch := sys.modules.get("torch"):
+    if torch := loaded("torch"):
         torch.set_default_dtype(getattr(torch, name))
 
 

@@ -112,16 +112,14 @@ class Trial:
 
     def _hear(self, tried: child.Child) -> tuple[str, str]:
         """The plugin that the process loaded last, and what went wrong with it; "" if nothing."""
-        loading, dead = "", False
+        loading = ""
         watch: signals.Stopwatch | None = None
         while True:
             answer: dict[str, str] | None = {}
             try:
                 answer = tried.answer(TICK)
             except queue.Empty:
-                if dead:
-                    answer = None
-                dead = tried.process.poll() is not None
+                pass
             except child.NoAnswerError as error:
                 return loading, f"{error}, when it was loaded"
             if answer is None:

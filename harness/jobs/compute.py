@@ -96,8 +96,11 @@ def compute(
             with messages.silent(), alone(), redirect_stdout(nobody), redirect_stderr(nobody):
                 session.instance(group[0])
         ready()
-        keeps = group[0].group or group[0].kind == "fit"
-        workspace = store.workspace(key) if keeps else store.root
+        workspace = store.root
+        if group[0].group:
+            workspace = store.workspace_of_pass(key, [job.key for job in group])
+        elif group[0].kind == "fit":
+            workspace = store.workspace(key)
         with alone():
             for job in group:
                 session.check_shared(job)

@@ -24,6 +24,8 @@ from typing import Any
 from harness.system.atomic import disk_error
 
 FOLDER = "claims"
+RUN = "run-"
+"""How the name of the claim begins that each process has as long as it uses the store."""
 BEAT = 10.0
 """Seconds between two touches of a claim."""
 LEASE = 120.0
@@ -40,7 +42,7 @@ class Claims:
         self.root = root
         self.folder = root.absolute() / FOLDER  # a tracker may change the working folder
         self.mine: set[str] = set()
-        self.run = f"run-{uuid.uuid4().hex}"
+        self.run = f"{RUN}{uuid.uuid4().hex}"
         """A claim of the run itself, for whoever asks who is using the store."""
         self._seen: dict[Path, tuple[int, float]] = {}
         """By claim of others: when it was touched last, and since when this run knows."""
@@ -99,10 +101,12 @@ class Claims:
         found = _read(path)
         return f"process {found['pid']} on {found['host']}" if found else "another process"
 
-    def others(self) -> list[str]:
-        """Who else is at work with this store, in words."""
-        alive = [path.name for path in self._paths() if not self._abandoned(path)]
-        return sorted({self.holder(name) for name in alive} - {""})
+    def others(self) -> dict[str, Path]:
+        """Who else is at work with this store, in words, and the claim that says so."""
+        runs = [path for path in self._paths() if path.name.startswith(RUN)]
+        alive = [path.name for path in runs if not self._abandoned(path)]
+        found = {self.holder(name): self.root / FOLDER / name for name in sorted(alive)}
+        return {who: found[who] for who in sorted(found) if who}
 
     def _paths(self) -> list[Path]:
         """The claims of others."""

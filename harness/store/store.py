@@ -5,7 +5,7 @@
     <store>/<kind>/<dataset>/<name>/<digest>/...          the result
     <store>/<kind>/<dataset>/<name>/sweep-<digest>/...    results under perturbations, together
     <store>/dataset/<dataset>/current                    the copy that was used last
-    <store>/unfinished/<digest>/                         checkpoints of a fit under way
+    <store>/unfinished/<digest>/                         checkpoints of a fit or a pass under way
     <store>/perturbed/                                   patches kept for the length of a run
 
 A result folder is written elsewhere and renamed into place, so it is whole or not there at all.
@@ -26,7 +26,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,8 @@ KINDS = (
     *("failed", "figures", "picture", "folds", "calibration", "check"),
 )
 """Folders of a store that hold results."""
+PASS = "jobs.json"
+"""In the workspace of a pass, the keys of the results that it is to give."""
 CACHES = ("figures", "picture", "folds")
 """Those of them that are on no row: made anew from other results when they are gone."""
 MOMENT = 1.0
@@ -277,6 +279,24 @@ class Store:
         folder = self.root / "unfinished" / key.digest
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def workspace_of_pass(self, key: Key, results: Sequence[Key]) -> Path:
+        """The workspace of a pass with this key, which gives some results."""
+        folder = self.workspace(key)
+        if not (folder / PASS).exists():
+            write_atomically(folder / PASS, json.dumps([key.as_dict() for key in results]))
+        return folder
+
+    def drop_workspaces(self) -> None:
+        """Remove the workspaces of killed passes whose results are all stored now: by a pass of
+        other runs, or because the pass was killed in its last moment."""
+        for path in [*(self.root / "unfinished").glob(f"*/{PASS}")]:
+            try:
+                results = [Key(**content) for content in json.loads(path.read_text("utf-8"))]
+            except (OSError, ValueError, TypeError):
+                continue
+            if all(key in self for key in results):
+                shutil.rmtree(path.parent, ignore_errors=True)
 
     @contextmanager
     def write(self, key: Key) -> Iterator[tuple[Path, Record]]:

@@ -29,6 +29,9 @@ LOST_PIPE = 71
 """The code of a process that finds its pipes closed, or other files in their place."""
 KILLED = -9
 """The code of a process that was ended by SIGKILL."""
+ON_ITS_WAY = 5.0
+"""Seconds for which the answers of a process that is gone may still be on their way: on a busy
+machine, the thread that hears them may get no turn for a while."""
 
 
 class NoAnswerError(Exception):
@@ -91,11 +94,21 @@ class Child:
     def answer(self, wait: float) -> dict[str, Any] | None:
         """The next answer to the last question; None when there will be no more.
 
-        Raises queue.Empty when none comes within ``wait`` seconds, and NoAnswerError when
-        something else came. What is left of an earlier question is dropped.
+        That is when the pipe is closed; or, where something else that the process has started
+        holds it open, when the process is gone and all it said has been heard. Raises queue.Empty
+        when none comes within ``wait`` seconds, and NoAnswerError when something else came. What is
+        left of an earlier question is dropped.
         """
         while True:
-            heard = self._heard.get(timeout=wait)
+            try:
+                heard = self._heard.get(timeout=wait)
+            except queue.Empty:
+                if self.process.poll() is None:
+                    raise
+                try:
+                    heard = self._heard.get(timeout=ON_ITS_WAY)
+                except queue.Empty:
+                    return None
             if heard is None:
                 return None
             number, answer = heard

@@ -51,14 +51,17 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
 def forget(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Read the files in a folder again when they are next asked for."""
     start = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
-    names = [name for name in _known if name.startswith(start)]
-    return {name.removeprefix(start): _known.pop(name) for name in names}
+    # A copy at once: other threads may read files meanwhile, or forget the same.
+    names = [name for name in [*_known] if name.startswith(start)]
+    found = {name.removeprefix(start): _known.pop(name, None) for name in names}
+    return {name: known for name, known in found.items() if known is not None}
 
 
 def moved(folder: Path, target: Path) -> None:
     """A folder has another name now: its files need not be read again."""
     start = os.path.join(os.path.abspath(target), "")  # noqa: PTH100, PTH118
-    _known.update({start + name: known for name, known in forget(folder).items()})
+    for name, known in forget(folder).items():
+        _known[start + name] = known
 
 
 def of_json(content: Any) -> str:

@@ -21,4 +21,4 @@ class Recent(dict[str, V]):
             self.pop(name, None)
             super().__setitem__(name, value)
             while len(self) > self.most:
-                del self[next(iter(self))]
+                self.pop(next(iter(self)), None)

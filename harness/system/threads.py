@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from harness.system.modules import loaded
+
 LOADED_FIRST = ("scipy.linalg", "cv2")
 """Libraries with threads of their own that most passes use. A limit holds only for what is loaded,
 so they are loaded before the limit is set, not by the first patch."""
@@ -81,7 +83,7 @@ class Limits:
         if getattr(self._own, "openmp", None) is not openmp:
             self._own.openmp = openmp
             # The first call of torch in a thread sets the number to what it was at the start.
-            if set_up := getattr(sys.modules.get("torch"), "get_num_threads", None):
+            if set_up := getattr(loaded("torch"), "get_num_threads", None):
                 set_up()
             openmp.limit(limits=1)
 

@@ -9,7 +9,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -618,3 +618,17 @@ def test_broken_plugins_change_nothing_of_others(alone, tmp_path, kind):
     assert len(broken) >= 4
     after = broken_plugins.run(tmp_path, broken)
     assert broken_plugins.harm(alone, after, broken) == [], after.text
+
+
+def test_a_module_that_another_thread_is_importing_is_left_alone(monkeypatch):
+    class Half(ModuleType):
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            pytest.fail(f"torch.{name} is called")
+
+    half = Half("torch")
+    half.__spec__ = SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", half)
+    with contained():
+        pass

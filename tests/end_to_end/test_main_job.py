@@ -524,6 +524,24 @@ def test_what_a_killed_run_was_computing_is_computed_by_another_at_once(toy):
 
 
 @pytest.mark.once
+def test_what_killed_runs_left_of_results_that_others_have_stored_goes_away(toy):
+    toy("run", *TOY, "--perturbation", "toy-noise")
+    unfinished = toy.folder / "runs/unfinished"
+    records = [
+        json.loads(p.read_text()) for p in toy.folder.glob("runs/prediction/*/*/*/record.json")
+    ]
+    clean = next(record for record in records if "conditions" not in record["key"]["fields"])
+    half = unfinished / f"{clean['digest']}.99999-aaaaaaaa.tmp"
+    half.mkdir()
+    (half / "logits.npy").write_bytes(b"half")
+    killed = unfinished / "0123456789abcdef"
+    killed.mkdir()
+    (killed / "jobs.json").write_text(json.dumps([clean["key"]]))
+    toy("run", *TOY)
+    assert list(unfinished.iterdir()) == []
+
+
+@pytest.mark.once
 def test_a_dry_run_keeps_no_failures_in_a_store(toy):
     toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     before = sorted((toy.folder / "runs").rglob("*"))

@@ -140,7 +140,7 @@ class Faults:
                 self.ask(self.sound, name)
             registry = load_plugins(["bias"], [plugin])
         self.patches = (
-            mock.patch("harness.hooks.loader.load_plugins", return_value=registry),
+            mock.patch("harness.hooks.trial.load", return_value=registry),
             mock.patch("harness.jobs.session.load_plugins", return_value=registry),
             mock.patch("harness.execution.local.Worker", InProcess),
             mock.patch("harness.reports.drawing.write", return_value=[]),

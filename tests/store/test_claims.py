@@ -40,13 +40,13 @@ def test_of_many_that_want_one_result_one_gets_it(root):
 
 def test_others_are_named(root):
     with Claims(root) as one:
-        assert one.others() == []
+        assert one.others() == {}
         with Claims(root) as other:
             other.take("a")
-            (said,) = one.others()
+            ((said, path),) = one.others().items()
             assert said.startswith(f"process {os.getpid()} on ")
-            assert one.holder("a") == said
-        assert one.others() == []
+            assert one.holder("a") == one.holder(path.name) == said
+        assert one.others() == {}
     assert one.holder("a") == ""
 
 
@@ -65,14 +65,14 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(root):
     subprocess.run([sys.executable, "-c", DIES, str(root)], check=False)
     assert (root / "claims" / "a").exists()
     with Claims(root) as claims:
-        assert claims.others() == []
+        assert claims.others() == {}
         assert claims.take("a")
 
 
-def elsewhere(root):
+def elsewhere(root, name="a"):
     """A claim of another machine."""
     (root / "claims").mkdir(exist_ok=True)
-    path = root / "claims" / "a"
+    path = root / "claims" / name
     path.write_text(json.dumps({"pid": 1, "host": "node7", "machine": "node7 of others"}))
     return path
 
@@ -119,4 +119,16 @@ def test_claims_that_nobody_holds_go_away(root):
     os.utime(path, (1000, 1000))
     with Claims(root) as claims:
         assert not path.exists()
-        assert claims.others() == []
+        assert claims.others() == {}
+
+
+def test_results_are_removed_once_the_claim_of_a_machine_that_is_gone_is(command):
+    root = Store(command.folder / "runs").root
+    elsewhere(root)
+    claim = elsewhere(root, "run-1")
+    removing = ("results", "remove", "--model", "any", "--yes")
+    output = command(*removing, code=2)
+    assert "process 1 on node7 is using this store" in output
+    assert f"delete {claim.relative_to(command.folder)}" in output
+    claim.unlink()
+    assert "not in the store; there is none" in command(*removing, code=2)

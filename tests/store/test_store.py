@@ -354,3 +354,18 @@ def test_results_of_another_store_are_copied_whole_and_damaged_ones_left_behind(
     assert store.record(keys[1]) == other.record(keys[1])
     assert (store.folder(keys[1]) / "inner" / "x.bin").read_bytes() == b"b" * 100
     assert merge(store, other, left.append) == Merged(copied=0, there=2, damaged=1)
+
+
+def test_the_workspace_of_a_pass_goes_when_all_its_results_are_stored(store):
+    others = [Key("prediction", "d", "m", {"n": number}) for number in range(2)]
+    passed = Key("sweep", "d", "m", {})
+    folder = store.workspace_of_pass(passed, others)
+    (folder / "0.npy").write_bytes(b"half")
+    assert store.workspace_of_pass(passed, others) == folder, "killed, and begun again"
+    for key in others:
+        store.drop_workspaces()
+        assert (folder / "0.npy").exists()
+        with store.write(key) as (place, _):
+            (place / "logits.npy").write_bytes(b"")
+    store.drop_workspaces()
+    assert not folder.exists()

@@ -43,7 +43,8 @@ def revision() -> str | None:
 
 def cpu() -> str:
     """The CPU as a device: architecture and the cores this process may use."""
-    return f"CPU ({platform.machine()}, {cpu_count()} cores)"
+    n = cpu_count()
+    return f"CPU ({platform.machine()}, {n} core{'' if n == 1 else 's'})"
 
 
 def provenance() -> dict[str, Any]:

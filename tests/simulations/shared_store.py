@@ -46,10 +46,10 @@ def start(folder: Path, name: str, jobs: int) -> subprocess.Popen[bytes]:
 
 
 def board(folder: Path, name: str) -> list[dict[str, object]]:
-    """The measured rows of a board, less what a clock decides."""
+    """The measured rows of a board, less what a clock and the share of cores decide."""
     content = json.loads((folder / name / f"{DATASET}.json").read_text("utf-8"))
     rows = [row for row in content["rows"] if row["result"] == "measured"]
-    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+    return [{k: v for k, v in row.items() if k != "device" and "second" not in k} for row in rows]
 
 
 def arrays(folder: Path) -> tuple[dict[str, bytes], int]:
@@ -125,7 +125,14 @@ def simulate(folder: Path, options: argparse.Namespace) -> None:
     found, doubles = arrays(shared)
     assert found == expected
     for name in names:
-        assert board(shared, name) == board(alone, "board")
+        of_one, of_many = board(alone, "board"), board(shared, name)
+        different = [
+            f"{one['model']} {key}: {one[key]!r}, {other.get(key)!r} in {name}"
+            for one, other in zip(of_one, of_many, strict=False)
+            for key in one
+            if one[key] != other.get(key)
+        ]
+        assert of_many == of_one, "\n".join(different) or [row["model"] for row in of_many]
     done = subprocess.run(
         [sys.executable, "-m", "harness", "results", "list"],
         cwd=shared,

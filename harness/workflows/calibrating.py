@@ -1,4 +1,4 @@
-"""What ``harness calibrate`` does: ask probes about phantoms and about patches changed on purpose."""
+"""What ``harness calibrate`` does: ask probes about phantoms and about patches that are changed."""
 
 from __future__ import annotations
 

@@ -64,18 +64,16 @@ class PerturbedCache:
             self._read(name, places[there], changed, np.flatnonzero(there))
         except OSError:
             there[:] = False
-        if there.all():
-            return changed
         lacking = np.flatnonzero(~there)
-        started = time.thread_time()
-        computed = change(images[lacking], [ids[i] for i in lacking.tolist()])
-        seconds = (time.thread_time() - started) / len(lacking)
-        changed[lacking] = computed
-        if not writes:
+        if not len(lacking):
             return changed
-        with contextlib.suppress(OSError):
-            if self._admits(name, seconds, n * images[0].nbytes):
-                self._write(name, places[lacking], computed)
+        started = time.thread_time()
+        changed[lacking] = change(images[lacking], [ids[i] for i in lacking.tolist()])
+        seconds = (time.thread_time() - started) / len(lacking)
+        if writes:
+            with contextlib.suppress(OSError):
+                if self._admits(name, seconds, n * images[0].nbytes):
+                    self._write(name, places[lacking], changed[lacking])
         return changed
 
     def _is_kept(self, name: str) -> bool:

@@ -176,7 +176,8 @@ class OpenSession:
         """
         instance, part = self.instance(spec), spec.part or "test"
         owner = self.registry.perturbations.plugin[spec.condition.perturbation].name
-        name = digests.of_json([instance.identity(part), condition.as_dict()])[:32]
+        about = [spec.about, instance.identity(part), condition.as_dict()]
+        name = digests.of_json(about)[:32]
         writes = set(spec.guests) <= {owner}
         if (spec.kept_in, name, writes) not in self.kept:
             cache = self.caches.setdefault(

@@ -67,10 +67,10 @@ class Session:
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
     ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
     names who starts them: processes of this machine, or what a plugin offers.
-    ``perturbed_cache`` is how many GB of perturbed patches that models of several plugins need a
-    run may keep on disk while it lasts. With ``trace_hooks``, each hook of a plugin that is called
-    is named. A notebook shows a bar while
-    something is computed; with ``quiet``, neither bars nor messages other than warnings are shown.
+    ``perturbed_cache`` is how many GB of perturbed patches, which built-in plugins share with
+    others, a run may keep on disk while it lasts. With ``trace_hooks``, each hook of a plugin that
+    is called is named. A notebook shows a bar while something is computed; with ``quiet``, neither
+    bars nor messages other than warnings are shown.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Session:
             raise HarnessError(f"jobs: {jobs!r} is not a whole number of at least 1")
         if time_limit is not None and not time_limit > 0:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
-        if not 0 <= perturbed_cache < float("inf"):
+        if not isinstance(perturbed_cache, int | float) or not 0 <= perturbed_cache < float("inf"):
             raise HarnessError(
                 f"perturbed_cache: {perturbed_cache!r} is not a number of gigabytes, 0 or more"
             )

@@ -60,12 +60,14 @@ def run(options: argparse.Namespace) -> int:
             if keys:
                 print_table(*listing.cells(keys))
     elif options.perturbation:
-        levels = listing.levels(registry.perturbations.find(options.perturbation))
+        perturbation = registry.perturbations.find(options.perturbation)
+        levels = listing.levels(perturbation)
         if options.json:
             print_json({"name": options.perturbation, **levels})
         else:
             print(listing.about_perturbation(registry, options.perturbation) + "\n")
-            print_table(*listing.cells([levels]))
+            in_words = listing.levels_in_words(perturbation)
+            print_table(*listing.cells([{**levels, "levels": in_words}]))
     elif options.model:
         found = registry.models.find(options.model)
         settings = listing.settings(found)

@@ -97,16 +97,17 @@ def about_perturbation(registry: Registry, name: str) -> str:
     return f"{found.name}: {found.title}\n{_source(registry.perturbations.plugin[name])}"
 
 
-def levels(item: Perturbation) -> dict[str, str]:
+def levels(item: Perturbation) -> dict[str, Any]:
     """The levels of a perturbation, and what a level may be and means."""
     return {
-        "levels": _levels(item),
+        "levels": list(item.levels),
         "allowed": item.level.allowed if item.level else "",
         "meaning": "label of a class" if item.learns else item.level.help if item.level else "",
     }
 
 
-def _levels(item: Perturbation) -> str:
+def levels_in_words(item: Perturbation) -> str:
+    """The levels of a perturbation for a person."""
     return "one a class" if item.learns else ", ".join(map(given, item.levels))
 
 
@@ -183,7 +184,7 @@ def perturbation(
         "name": item.name,
         "title": item.title,
         "for": item.role,
-        "levels": _levels(item),
+        "levels": levels_in_words(item),
         "plugin": _source(plugin),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 
 from harness.commands.common import OK, existing_store
@@ -74,6 +75,7 @@ def list_results(options: argparse.Namespace) -> int:
 
 def remove_results(options: argparse.Namespace) -> int:
     """Print what would be removed; with --yes, remove it."""
+    from harness.execution.kept_patches import remove_caches
     from harness.reports import report
     from harness.store import results, stored
     from harness.store.claims import Claims
@@ -91,6 +93,8 @@ def remove_results(options: argparse.Namespace) -> int:
                 f"{store.root}: {who} is using this store; wait until it has ended or, if it was "
                 f"killed with its machine, delete {claim}"
             )
+        with contextlib.suppress(OSError):
+            remove_caches(store, claims)
         items = results.read(store)
         chosen = results.choose(
             results.rows(items),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+VERSION = 1
+"""Raised when ``cut`` gives other folds, so that those that a store remembers are not used."""
 Cut = Callable[
     [NDArray[np.int64], Sequence[str] | None, int, NDArray[np.bool_]], list[NDArray[np.int64]]
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -42,8 +44,30 @@ __all__ = [
 ]
 FINGERPRINT_FILES = 32
 KEPT = 2**28
-"""Bytes of decoded patches up to which a split keeps them all in memory: those of a small dataset,
-which each fit and each pass over them reads again, are decoded once a process."""
+"""Bytes of decoded patches that splits may keep in a process: those of a small dataset, which each
+fit and each pass over them reads again, are decoded once. A split keeps all of its own or none."""
+
+
+class _Room:
+    """What is left of ``KEPT``."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        with self._lock:
+            if self.taken + size > KEPT:
+                return False
+            self.taken += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        with self._lock:
+            self.taken -= size
+
+
+_ROOM = _Room()
 
 
 def place(folder: Path, name: str) -> Path | None:
@@ -124,8 +148,15 @@ class FileSplit:
             first = decode(self._bytes(0), f"{files.origin}/{self.names[0]}", None)
             shape = (first.shape[0], first.shape[1])
         self.shape = shape
-        size = len(self.names) * shape[0] * shape[1] * 3
-        self._kept: dict[int, NDArray[np.uint8]] | None = {} if size <= KEPT else None
+
+    @cached_property
+    def _kept(self) -> dict[int, NDArray[np.uint8]] | None:
+        """Decoded patches by index; None if there is no room for all of them."""
+        size = len(self.names) * self.shape[0] * self.shape[1] * 3
+        if not _ROOM.take(size):
+            return None
+        weakref.finalize(self, _ROOM.give_back, size)
+        return {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -148,14 +179,15 @@ class FileSplit:
     def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
+        kept = self._kept
         for row, index in enumerate(map(int, indices)):
-            if self._kept is not None and index in self._kept:
-                images[row] = self._kept[index]
+            if kept is not None and index in kept:
+                images[row] = kept[index]
                 continue
             name = f"{self.files.origin}/{self.names[index]}"
             image = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
-            if self._kept is not None:
-                self._kept[index] = image
+            if kept is not None:
+                kept[index] = image
             images[row] = image
         return images
 

@@ -48,8 +48,13 @@ def execute(
     ``when_clean`` is called when all that is left is about perturbed patches. ``minutes`` is how
     long a tracker may take.
     """
-    with Claims(store.root) as claims, executor:
-        return _Execution(plan, store, registry, executor, claims, minutes).run(when_clean)
+    with Claims(store.root) as claims:
+        try:
+            with executor:
+                return _Execution(plan, store, registry, executor, claims, minutes).run(when_clean)
+        finally:  # nobody writes to them any more
+            with contextlib.suppress(OSError):
+                remove_caches(store, claims)
 
 
 @dataclass
@@ -114,7 +119,7 @@ class _Execution:
 
     def run(self, when_clean: Callable[[], None]) -> dict[str, Failure]:
         """Compute what is lacking."""
-        to_do = with_cache(self.plan.to_do(self.store, self.seconds), self.claims)
+        to_do = with_cache(self.plan.to_do(self.store, self.seconds), self.claims, self.registry)
         for warning in self.plan.warnings:
             log.warning(warning)
         self.store.warn_of_damaged(job.key for job in to_do)
@@ -152,8 +157,6 @@ class _Execution:
             if self.skipped:
                 log.info(f"{self.skipped} further results were not computed because of that.")
             self.make_current()
-            with contextlib.suppress(OSError):
-                remove_caches(self.store, self.claims)
             with contextlib.suppress(OSError, HarnessError):  # what stays is named again
                 self.store.drop_replaced(self.is_lasting)
                 self.store.drop_workspaces()

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.data.perturbed_cache import PerturbedCache
+from harness.hooks.registry import Registry
+from harness.jobs.session import adds_patches
 from harness.jobs.spec import JobSpec
 from harness.planning.plan import is_late
 from harness.store.claims import Claims
@@ -19,26 +21,33 @@ log = logging.getLogger(__name__)
 FOLDER = "perturbed"
 
 
-def with_cache(to_do: Sequence[JobSpec], claims: Claims) -> list[JobSpec]:
+def with_cache(to_do: Sequence[JobSpec], claims: Claims, registry: Registry) -> list[JobSpec]:
     """The same jobs; those that perturb patches which another group perturbs too have a cache.
 
-    Of them, features that built-in plugins extract come first: the others then read what they keep.
+    Those that may add patches to it come first, features before predictions: the others then read
+    them.
     """
     groups: dict[tuple[object, ...], set[str]] = {}
+    kept = set()
     for job in filter(_perturbs, to_do):
         groups.setdefault(_patches(job), set()).add(job.group)
-    shared = {patches for patches, names in groups.items() if len(names) > 1}
+        if adds_patches(job, registry):
+            kept.add(_patches(job))
+    shared = {patches for patches in kept if len(groups[patches]) > 1}
     marked = [
         replace(job, kept_in=f"{FOLDER}/{claims.run}")
         if _perturbs(job) and _patches(job) in shared
         else job
         for job in to_do
     ]
-    return sorted(marked, key=lambda job: is_late(job) and not _is_first(job))
 
+    def turn(job: JobSpec) -> int:
+        if not is_late(job):
+            return 0
+        adds = bool(job.kept_in) and adds_patches(job, registry)
+        return (1 if job.kind == "features" else 2) if adds else 3
 
-def _is_first(job: JobSpec) -> bool:
-    return bool(job.kept_in) and job.kind == "features" and not job.guests
+    return sorted(marked, key=turn)
 
 
 def _perturbs(job: JobSpec) -> bool:
@@ -57,7 +66,7 @@ def remove_caches(store: Store, claims: Claims) -> None:
     for folder in [*parent.glob("run-*")]:
         mine = folder.name == claims.run
         if mine and (kept := PerturbedCache(folder, 0).size()):
-            log.info(f"{size(kept)} of perturbed patches were kept in {parent} during the run.")
+            log.info(f"Perturbed patches took {size(kept)} in {parent} while the run lasted.")
         if mine or not (claims.folder / folder.name).exists():
             shutil.rmtree(folder, ignore_errors=True)
     if parent.is_dir() and not any(parent.iterdir()):

@@ -213,9 +213,9 @@ def caching(parser: argparse.ArgumentParser) -> None:
         type=gigabytes,
         default=8.0,
         metavar="GB",
-        help="while the run lasts, keep perturbed patches that models of several plugins need in "
-        "the store's folder, up to so many GB and half of what the disk has left (default: 8; 0: "
-        "each perturbs them again)",
+        help="while the run lasts, keep perturbed patches that passes of built-in plugins share "
+        "with others in the store's folder, up to so many GB and half of what the disk has left "
+        "(default: 8; 0: each pass perturbs them again)",
     )
 
 

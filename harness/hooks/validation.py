@@ -56,8 +56,9 @@ def perturbation(item: Perturbation) -> None:
         return
     if not isinstance(item.level, Option) or item.learns is not None:
         raise ValueError(f"{item.name}: level must be a harness.Option, and not given with learns")
+    kind = type(item.level.default)
     for level in (*item.levels, item.level.default):
-        if not item.level.allows(level):
+        if not item.level.allows(float(level) if kind is float else level):
             raise ValueError(f"{item.name}: level {level!r} is not {item.level.allowed}")
 
 

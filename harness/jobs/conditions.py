@@ -89,21 +89,23 @@ CLEAN = Condition()
 class Kept:
     """The patches of a part of a dataset under one perturbation, as a cache keeps them.
 
-    ``ids`` are those of all its patches; ``name`` stands for them and the perturbation. Without
-    ``writes``, they are read and none is added.
+    ``places`` are the numbers of all its patches by their ids; ``name`` stands for them and the
+    perturbation. Without ``writes``, patches are read and none is added.
     """
 
-    def __init__(self, cache: PerturbedCache, name: str, ids: Sequence[str], writes: bool) -> None:
+    def __init__(
+        self, cache: PerturbedCache, name: str, places: Mapping[str, int], writes: bool
+    ) -> None:
         self.cache = cache
         self.writes = writes
         self.name = name
-        self.places = {id_: place for place, id_ in enumerate(ids)}
+        self.places = places
 
     def __call__(
         self, images: NDArray[np.uint8], ids: Sequence[str], change: Change
     ) -> NDArray[np.uint8]:
         """The patches after ``change``, some of which may be read instead."""
-        places = np.array([self.places[id_] for id_ in ids])
+        places = np.array([self.places[id_] for id_ in ids], np.int64)
         n = len(self.places)
         return self.cache.through(self.name, places, n, images, ids, change, self.writes)
 

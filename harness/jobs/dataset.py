@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -114,22 +115,21 @@ def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = 
     ``described_by`` is the file or plugin whose word stands for what is not verified. A ``store``
     remembers how the dataset is cut into folds.
     """
+    cut = folds.cut if store is None else _remembered(store, dataset)
     splits = dataset.load(data)
     check_splits(dataset, splits)
     log.debug(f"{dataset.name}: {len(splits.test.labels):,} test patches listed, data in {data}")
     unfit, pairs = None, []
     try:
-        pairs = fold_pairs(
-            splits, dataset.classes, folds.cut if store is None else _remembered(store, dataset)
-        )
+        pairs = fold_pairs(splits, dataset.classes, cut)
     except HarnessError as error:
         unfit = HarnessError(f"dataset {dataset.name}: {error}")
     there = (splits.train, splits.test, splits.validation)
     parts = [part.fingerprint for part in there if part is not None]
     groups = [] if splits.groups is None else ["groups", *splits.groups]
     # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
-    cut = [predicted.tobytes().hex() for _, predicted in pairs] if splits.folds else []
-    identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *cut])
+    folded = [predicted.tobytes().hex() for _, predicted in pairs] if splits.folds else []
+    identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *folded])
     return Instance(
         dataset=dataset,
         splits=splits,
@@ -144,8 +144,10 @@ def _remembered(store: Store, dataset: Dataset) -> folds.Cut:
     """``folds.cut`` that reads from a store how patches were cut before.
 
     To load scikit-learn for it takes longer than all else that a run does in which nothing is left
-    to compute.
+    to compute. What cannot be read is cut again.
     """
+    store = copy.copy(store)
+    store.root = store.root.absolute()  # a dataset may change the working folder
 
     def cut(
         labels: NDArray[np.int64],
@@ -157,16 +159,18 @@ def _remembered(store: Store, dataset: Dataset) -> folds.Cut:
             "labels": hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest(),
             "groups": None if groups is None else digests.of_json(list(groups)),
             "folds": n_folds,
+            "version": folds.VERSION,
             "trained": np.flatnonzero(trained).tolist(),
             "scikit-learn": metadata.version("scikit-learn"),
         }
         key = Key("folds", dataset.name, "cut", about)
-        if key in store:
-            fold_of = load_array(store.folder(key), "folds.npy")
-            return [np.flatnonzero(fold_of == number) for number in range(n_folds)]
+        with contextlib.suppress(HarnessError, OSError):
+            if key in store:
+                fold_of = load_array(store.folder(key), "folds.npy")
+                return [np.flatnonzero(fold_of == number) for number in range(n_folds)]
         found = folds.cut(labels, groups, n_folds, trained)
         if store.is_written:
-            with contextlib.suppress(OSError), store.write(key) as (folder, _):
+            with contextlib.suppress(HarnessError, OSError), store.write(key) as (folder, _):
                 np.save(folder / "folds.npy", fold_numbers(found, len(labels)))
         return found
 

@@ -38,9 +38,8 @@ class OpenSession:
         """Datasets and digests of shared results that are of the same patches."""
         self.learned: dict[tuple[str, ...], Learned] = {}
         self.cache_bytes = cache_bytes
-        self.kept: dict[tuple[str, str, bool], Kept] = {}
-        """Perturbed patches that are kept for other passes, by folder, name and whether more are
-        added."""
+        self.parts: dict[tuple[str, str], tuple[str, dict[str, int]]] = {}
+        """By dataset and part, what is known of its patches, and their places by id."""
         self.caches: dict[str, PerturbedCache] = {}
         self.sources: dict[str, tuple[Features, ...]] = {}
 
@@ -165,27 +164,32 @@ class OpenSession:
                 self.learned[name] = Learned(perturbation, self.store, by_part, instance)
             learned = self.learned[name]
         condition = Condition(perturbation, asked.level, learned=learned)
-        kept = self._kept(spec, condition) if spec.kept_in else None
+        kept = self._kept(spec, condition) if spec.kept_in and self.cache_bytes else None
         return replace(condition, view=asked.view, kept=kept)
 
     def _kept(self, spec: JobSpec, condition: Condition) -> Kept:
-        """Where perturbed patches that other passes of the run need are kept, whatever the view.
+        """Where perturbed patches that other passes of the run need are kept, whatever the view."""
+        about, part = spec.about, spec.part or "test"
+        if (about, part) not in self.parts:
+            instance = self.instance(spec)
+            places = {id_: place for place, id_ in enumerate(instance.part(part).ids)}
+            self.parts[about, part] = instance.identity(part), places
+        identity, places = self.parts[about, part]
+        name = digests.of_json([about, part, identity, condition.as_dict()])[:32]
+        cache = self.caches.setdefault(
+            spec.kept_in, PerturbedCache(self.store.root / spec.kept_in, self.cache_bytes)
+        )
+        return Kept(cache, name, places, adds_patches(spec, self.registry))
 
-        A process that runs code of a plugin which is not built in, other than that of the
-        perturbation itself, adds none: it may have changed what perturbations compute.
-        """
-        instance, part = self.instance(spec), spec.part or "test"
-        owner = self.registry.perturbations.plugin[spec.condition.perturbation].name
-        about = [spec.about, instance.identity(part), condition.as_dict()]
-        name = digests.of_json(about)[:32]
-        writes = set(spec.guests) <= {owner}
-        if (spec.kept_in, name, writes) not in self.kept:
-            cache = self.caches.setdefault(
-                spec.kept_in, PerturbedCache(self.store.root / spec.kept_in, self.cache_bytes)
-            )
-            ids = instance.part(part).ids
-            self.kept[spec.kept_in, name, writes] = Kept(cache, name, ids, writes)
-        return self.kept[spec.kept_in, name, writes]
+
+def adds_patches(spec: JobSpec, registry: Registry) -> bool:
+    """Whether the patches that a job perturbs may be kept for others.
+
+    A process that runs code of a plugin which is not built in, other than that of the perturbation
+    itself, adds none: it may have changed what perturbations compute.
+    """
+    owner = registry.perturbations.plugin[spec.condition.perturbation].name
+    return set(spec.guests) <= {owner}
 
 
 def versions(registry: Registry) -> dict[str, str]:

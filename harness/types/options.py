@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of a model, in the place of its mere default.
+    """A setting of a model, in the place of its mere default; or the level of a perturbation.
 
     ``Option(100, ge=1, help="passes over the training patches")`` is a whole number, at least 1:
     its type is that of the default. A number is finite. A text is not empty, unless the default is.
@@ -86,6 +86,8 @@ def in_words(
     """What a value of a type and within limits is called."""
     if kind not in (int, float):
         return {bool: "true or false", str: "a text"}.get(kind, "another value")
+    if ge is not None and ge == le:
+        return f"{ge:g}"
     name = "a whole number" if kind is int else "a number"
     if ge is not None and le is not None:
         return f"{name} from {ge:g} to {le:g}"

@@ -35,7 +35,8 @@ class Perturbation:
     apply: Callable[..., NDArray[np.uint8]]
     level: Option | None = None
     """What a level may be, and, as its ``help``, what it means: ``Option(8.0, gt=0, help="standard
-    deviation in gray levels")``. A plugin with a level out of these limits is refused."""
+    deviation in gray levels")``. A plugin with a level out of these limits is refused. The
+    default only says whether levels are whole numbers."""
     role: Literal["acquisition", "ablation", "steering"] = "acquisition"
     """What it is for: a change of staining, scanning or storage that leaves the label as it is;
     information removed on purpose; or a patch made to look like another class. Only the first

@@ -40,7 +40,7 @@ ACQUISITION: tuple[Row, ...] = (
         "JPEG recompression at a quality (as published)",
         "published:jpeg",
         (80, 60, 40, 20),
-        Option(60.0, ge=0, le=100, help="quality as libjpeg counts it"),
+        Option(60.0, ge=1, le=100, help="quality as libjpeg counts it"),
     ),
     (
         "hue-wrapped",

@@ -1,5 +1,6 @@
 """Patches in folders and zips, good and bad."""
 
+import gc
 import multiprocessing
 import os
 import struct
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError
+from harness.data import patches as patches_module
 from harness.data.patches import (
     FileSplit,
     decode,
@@ -83,11 +85,22 @@ def test_a_small_dataset_is_decoded_once_and_nobody_can_change_what_is_kept(fold
     assert read == []
     patches.read([0, 1, 2])
     assert read == [2]
-    monkeypatch.setattr("harness.data.patches.KEPT", 3 * 12 * 10 * 3 - 1)
-    large = split(list_folder(folder))
-    for _ in range(2):
-        large.read([0])
-    assert read == [2, 0, 0]
+
+
+def test_splits_share_the_room_for_decoded_patches(folder, monkeypatch):
+    gc.collect()
+    size = 3 * 12 * 10 * 3
+    monkeypatch.setattr(patches_module, "KEPT", patches_module._ROOM.taken + 2 * size - 1)
+    first, second = split(list_folder(folder)), split(list_folder(folder))
+    for one in (first, second):
+        one.read([0])
+    assert first._kept is not None
+    assert second._kept is None
+    del first, one
+    gc.collect()
+    third = split(list_folder(folder))
+    third.read([0])
+    assert third._kept is not None
 
 
 def test_the_fingerprint_changes_with_content_names_and_number(folder):

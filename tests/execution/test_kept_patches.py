@@ -1,11 +1,13 @@
 """Perturbed patches that passes of a run keep for each other: same results, and nothing stays."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from harness.execution.kept_patches import FOLDER, remove_caches, with_cache
+from harness.hooks.loader import load_plugins
 from harness.jobs.spec import ConditionSpec, JobSpec
 from harness.store.claims import Claims
 from harness.store.store import Key, Store
@@ -43,7 +45,7 @@ def harness_models():
 """
 RUN = (
     *("run", "--dataset", "nct-crc-he-sample", "--model", "rgb-means", "--model", "brightness"),
-    *("--no-probes", "--perturbation", "macenko", "--perturbation", "pixels-permuted"),
+    *("--no-probes", "--perturbation", "macenko", "--perturbation", "color-transfer"),
     *("--plugin", "mine.py"),
 )
 
@@ -62,13 +64,14 @@ def stored(folder):
 def test_results_are_the_same_with_and_without(command):
     (command.folder / "mine.py").write_text(PLUGIN, encoding="utf-8")
     output = command(*RUN)
-    assert "MB of perturbed patches were kept in runs/perturbed during the run." in output
+    assert re.search(r"Perturbed patches took .* MB in runs/perturbed while the run", output)
     assert not (command.folder / "runs" / FOLDER).exists()
     output = command(*RUN, "--store", "without", "--perturbed-cache", "0")
-    assert "were kept" not in output
-    with_it, without = (stored(command.folder / name) for name in ("runs", "without"))
-    assert with_it == without
-    assert len(with_it) == 7
+    assert "Perturbed patches took" not in output
+    command(*RUN, "--store", "two", "--jobs", "2")
+    with_it, without, two = (stored(command.folder / n) for n in ("runs", "without", "two"))
+    assert with_it == without == two
+    assert len(with_it) >= 7
 
 
 def test_how_much_is_kept_is_checked(toy):
@@ -76,7 +79,7 @@ def test_how_much_is_kept_is_checked(toy):
     assert "'-1' is not a number of gigabytes, 0 or more" in output
 
 
-def job(group, kind="prediction", perturbation="noise", guests=(), **inputs):
+def job(group, kind="prediction", perturbation="gaussian-noise", guests=(), **inputs):
     fields = {"perturbation": perturbation or "clean", "for": group}
     return JobSpec(
         kind=kind,
@@ -89,20 +92,33 @@ def job(group, kind="prediction", perturbation="noise", guests=(), **inputs):
     )
 
 
-def test_jobs_that_perturb_the_same_patches_have_a_cache_and_features_come_first(tmp_path):
+def test_jobs_that_perturb_the_same_patches_have_a_cache_and_writers_come_first(tmp_path):
     guest = job("a guest's", guests=("mine",))
     clean = job("clean", perturbation="")
     fitted = job("on features", features=(Key("features", "toy", "f", {}),))
-    own, other = job("built in"), job("blurred", perturbation="blur")
+    own, other = job("built in"), job("blurred", perturbation="gaussian-blur")
     features = job("features", kind="features")
     train = replace(job("features of train", kind="features"), part="train")
     with Claims(tmp_path) as claims:
-        marked = with_cache([clean, guest, fitted, own, other, features, train], claims)
+        to_do = [clean, guest, fitted, own, other, features, train]
+        marked = with_cache(to_do, claims, load_plugins())
         kept = {job.label for job in marked if job.kept_in}
         assert kept == {"a guest's", "built in", "features"}
         assert {job.kept_in for job in marked if job.kept_in} == {f"{FOLDER}/{claims.run}"}
-    assert [job.label for job in marked[:2]] == ["clean", "features"]
+    assert [job.label for job in marked[:3]] == ["clean", "features", "built in"]
     assert len(marked) == 7
+
+
+def test_where_only_guests_perturb_nothing_is_kept(tmp_path):
+    """They might have changed what perturbations compute; only that of their own is theirs."""
+    to_do = [job("one", guests=("one",)), job("two", guests=("two",))]
+    registry = load_plugins()
+    with Claims(tmp_path) as claims:
+        assert with_cache(to_do, claims, registry) == to_do
+        of_perturbation = job("probe", kind="features", guests=("perturbations",))
+        marked = with_cache([*to_do, of_perturbation], claims, registry)
+    assert all(job.kept_in for job in marked)
+    assert [job.label for job in marked] == ["probe", "one", "two"]
 
 
 def test_caches_of_runs_that_are_gone_are_removed_and_those_at_work_stay(tmp_path):

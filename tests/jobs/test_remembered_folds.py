@@ -1,7 +1,9 @@
 """Folds that a store remembers are those that scikit-learn cuts, and it need not be loaded."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from harness.data import folds
 from harness.hooks.loader import load_plugins
 from harness.jobs.dataset import load
 from harness.store.store import Store
+from harness.store.stored import DamagedError
 
 SAMPLE = "nct-crc-he-sample"
 LOADED = """
@@ -68,3 +71,30 @@ def test_a_dry_run_remembers_nothing(dataset, tmp_path):
     store.is_written = False
     load(dataset, Path(), "", store)
     assert not [*tmp_path.glob("folds/*")]
+
+
+def test_folds_that_cannot_be_read_are_cut_again(dataset, tmp_path, monkeypatch):
+    """Such as when they are removed at that moment."""
+    expected = load(dataset, Path(), "", Store(tmp_path)).fingerprint
+
+    def gone(*_):
+        raise DamagedError(tmp_path, "gone", tmp_path)
+
+    monkeypatch.setattr("harness.jobs.dataset.load_array", gone)
+    assert load(dataset, Path(), "", Store(tmp_path)).fingerprint == expected
+
+
+def test_a_dataset_that_changes_the_working_folder_gets_no_store_there(
+    dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def wander(folder):
+        os.chdir(elsewhere)
+        return dataset.load(folder)
+
+    load(replace(dataset, load=wander), tmp_path, "", Store(Path("runs")))
+    assert not [*elsewhere.iterdir()]
+    assert len([*tmp_path.glob("runs/folds/*/*/*/folds.npy")]) == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -43,31 +41,6 @@ __all__ = [
     "shortfall",
 ]
 FINGERPRINT_FILES = 32
-KEPT = 2**28
-"""Bytes of decoded patches that splits may keep in a process: those of a small dataset, which each
-fit and each pass over them reads again, are decoded once. A split keeps all of its own or none."""
-
-
-class _Room:
-    """What is left of ``KEPT``."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            if self.taken + size > KEPT:
-                return False
-            self.taken += size
-        return True
-
-    def give_back(self, size: int) -> None:
-        with self._lock:
-            self.taken -= size
-
-
-_ROOM = _Room()
 
 
 def place(folder: Path, name: str) -> Path | None:
@@ -150,15 +123,6 @@ class FileSplit:
         self.shape = shape
 
     @cached_property
-    def _kept(self) -> dict[int, NDArray[np.uint8]] | None:
-        """Decoded patches by index; None if there is no room for all of them."""
-        size = len(self.names) * self.shape[0] * self.shape[1] * 3
-        if not _ROOM.take(size):
-            return None
-        weakref.finalize(self, _ROOM.give_back, size)
-        return {}
-
-    @cached_property
     def fingerprint(self) -> str:
         """Digest of every name and size, and of the content of 32 files spread over the list.
 
@@ -179,16 +143,9 @@ class FileSplit:
     def read(self, indices: Indices) -> NDArray[np.uint8]:
         """Decode some patches: uint8 RGB, shape (len(indices), H, W, 3)."""
         images = np.empty((len(indices), *self.shape, 3), np.uint8)
-        kept = self._kept
-        for row, index in enumerate(map(int, indices)):
-            if kept is not None and index in kept:
-                images[row] = kept[index]
-                continue
+        for row, index in enumerate(indices):
             name = f"{self.files.origin}/{self.names[index]}"
-            image = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
-            if kept is not None:
-                kept[index] = image
-            images[row] = image
+            images[row] = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
         return images
 
     def _bytes(self, index: int | np.int64) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import classes, folds
+from harness.data.decoded import decoded_once
 from harness.data.splits import check_splits, fold_pairs
 from harness.errors import HarnessError
 from harness.jobs.passes import Finish
@@ -118,6 +119,7 @@ def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = 
     cut = folds.cut if store is None else _remembered(store, dataset)
     splits = dataset.load(data)
     check_splits(dataset, splits)
+    splits = decoded_once(splits)
     log.debug(f"{dataset.name}: {len(splits.test.labels):,} test patches listed, data in {data}")
     unfit, pairs = None, []
     try:

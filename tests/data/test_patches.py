@@ -1,6 +1,5 @@
 """Patches in folders and zips, good and bad."""
 
-import gc
 import multiprocessing
 import os
 import struct
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 from harness import HarnessError
-from harness.data import patches as patches_module
 from harness.data.patches import (
     FileSplit,
     decode,
@@ -71,36 +69,6 @@ def test_a_zip_is_the_same_as_its_folder(folder, archive):
     assert packed.ids == unpacked.ids
     assert packed.fingerprint == unpacked.fingerprint
     assert (packed.read([0, 1, 2]) == unpacked.read([0, 1, 2])).all()
-
-
-def test_a_small_dataset_is_decoded_once_and_nobody_can_change_what_is_kept(folder, monkeypatch):
-    patches = split(list_folder(folder))
-    first = patches.read([0, 1])
-    expected = first.copy()
-    first[:] = 0
-    read: list[int] = []
-    whole = FileSplit._bytes
-    monkeypatch.setattr(FileSplit, "_bytes", lambda *a: read.append(a[1]) or whole(*a))
-    assert (patches.read(np.array([1, 0])) == expected[::-1]).all()
-    assert read == []
-    patches.read([0, 1, 2])
-    assert read == [2]
-
-
-def test_splits_share_the_room_for_decoded_patches(folder, monkeypatch):
-    gc.collect()
-    size = 3 * 12 * 10 * 3
-    monkeypatch.setattr(patches_module, "KEPT", patches_module._ROOM.taken + 2 * size - 1)
-    first, second = split(list_folder(folder)), split(list_folder(folder))
-    for one in (first, second):
-        one.read([0])
-    assert first._kept is not None
-    assert second._kept is None
-    del first, one
-    gc.collect()
-    third = split(list_folder(folder))
-    third.read([0])
-    assert third._kept is not None
 
 
 def test_the_fingerprint_changes_with_content_names_and_number(folder):
@@ -187,7 +155,7 @@ def test_a_truncated_tiff_is_never_read_as_half_an_image(tmp_path, keep):
     assert (patches.read([0])[0] == image).all()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(HarnessError, match=r"x\.tif"):
-        FileSplit(list_folder(tmp_path), CLASSES, (224, 224), "x").read([0])
+        patches.read([0])
 
 
 def test_a_patch_of_another_size(folder):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from skimage.color import hed2rgb, hed_from_rgb, rgb2hed, rgb2lab
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 
@@ -32,6 +33,7 @@ BY_LEVEL = [
     for level in p.levels
 ]
 ADI, BACK, TUM = 0, 1, 8
+ANY_PATCH = hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,15 @@ def test_no_shift_and_a_whole_turn_leave_every_color_as_it_is():
     assert (color.hue_wrapped(colors, 0) == colors).all()
     assert (color.hue_wrapped(colors, 180) == colors).all()
     assert (color.hue_wrapped(colors, -360) == colors).all()
+
+
+@given(patch=ANY_PATCH, level=st.floats(-180, 180))
+@settings(deadline=None)
+def test_hue_is_turned_as_by_the_remainder_of_360(patch, level):
+    hsv = cv2.cvtColor(patch.astype(np.float32), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + 2 * level) % 360
+    expected = np.clip(np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)), 0, 255)
+    assert (color.hue_wrapped(patch, level) == expected).all()
 
 
 def test_hue_keeps_value_and_gray(patches):

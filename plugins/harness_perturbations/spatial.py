@@ -49,8 +49,8 @@ def pixels_permuted(
 
     Pixels move whole, so the joint histogram of the three channels stays exactly as it was.
     """
-    pixels = patch.reshape(-1, 3)
-    return pixels[rng.permutation(len(pixels))].reshape(patch.shape)
+    pixels = patch.view("V3").ravel()  # an item a pixel, for numpy copies items faster than rows
+    return pixels.take(rng.permutation(len(pixels))).view(np.uint8).reshape(patch.shape)
 
 
 def blocks_permuted(

@@ -269,6 +269,17 @@ def test_permuted_pixels_keep_the_joint_histogram_and_nothing_else(patches, rng)
     assert abs(np.corrcoef(tumor[:, 1:].ravel(), tumor[:, :-1].ravel())[0, 1]) < 0.02
 
 
+@given(patch=ANY_PATCH, seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_permuted_pixels_are_in_the_order_of_numpy_s_permutation(patch, seed):
+    pixels = patch.reshape(-1, 3)
+    expected = pixels[np.random.default_rng(seed).permutation(len(pixels))]
+    permuted = spatial.pixels_permuted(patch, 1, np.random.default_rng(seed))
+    assert (permuted == expected.reshape(patch.shape)).all()
+    assert permuted.flags.c_contiguous
+    assert permuted.flags.writeable
+
+
 def sorted_pixels(patch):
     return np.sort(patch.reshape(-1, 3).astype(np.int64) @ [1 << 16, 1 << 8, 1])
 

@@ -358,6 +358,11 @@ def test_macenko_is_torchstain_s(split):
     assert unchanged <= 3
 
 
+def test_tissue_is_as_dense_as_torchstain_has_it():
+    density = -np.log((np.arange(256) + 1) / stain.LIGHT)
+    assert ((density >= stain.TISSUE_DENSITY) == (np.arange(256) <= stain.BRIGHTEST)).all()
+
+
 def test_macenko_brings_two_stainings_of_a_tissue_together(patches):
     tumor = patches[TUM]
     restained = stain.jitter(tumor, 0.15, np.random.default_rng(3))

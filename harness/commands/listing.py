@@ -87,14 +87,16 @@ def about_model(registry: Registry, name: str) -> str:
 
 def about_reader(registry: Registry, name: str) -> str:
     """What there is to say about one kind of TOML file, its keys aside."""
-    found = registry.readers.find(name)
-    return f"{found.name}: {found.title}\n{_source(registry.readers.plugin[name])}"
+    return _about(registry.readers.find(name), registry.readers.plugin[name])
 
 
 def about_perturbation(registry: Registry, name: str) -> str:
     """What there is to say about one perturbation, its levels aside."""
-    found = registry.perturbations.find(name)
-    return f"{found.name}: {found.title}\n{_source(registry.perturbations.plugin[name])}"
+    return _about(registry.perturbations.find(name), registry.perturbations.plugin[name])
+
+
+def _about(item: Perturbation | Reader, plugin: Plugin) -> str:
+    return f"{item.name}: {item.title}\n{_source(plugin)}"
 
 
 def levels(item: Perturbation) -> dict[str, Any]:

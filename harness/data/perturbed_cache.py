@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,24 +42,24 @@ class PerturbedCache:
         self.folder = folder
         self.limit = limit
         self._seen: set[str] = set()
-        self._refused: set[str] = set()
+        self._decided: set[str] = set()
         self._lock = threading.Lock()
 
     def through(
         self,
         name: str,
-        places: NDArray[np.int64],
-        n: int,
+        numbers: Mapping[str, int],
+        writes: bool,
         images: NDArray[np.uint8],
         ids: Sequence[str],
         change: Change,
-        writes: bool = True,
     ) -> NDArray[np.uint8]:
         """Patches, uint8 (B, H, W, 3), after ``change``; those that are kept are read.
 
-        ``name`` stands for the part of a dataset and the condition, ``places`` are the numbers of
-        the patches among its ``n``. Without ``writes``, what is computed is not kept.
+        ``name`` stands for a part of a dataset and the condition, ``numbers`` are those of all
+        patches of the part, by their ids. Without ``writes``, what is computed is not kept.
         """
+        places = np.array([numbers[id_] for id_ in ids], np.int64)
         shape = images.shape[1:]
         path = self.folder / f"{name}-{'x'.join(map(str, shape))}"
         changed = np.empty(images.shape, np.uint8)
@@ -75,7 +75,7 @@ class PerturbedCache:
         seconds = (time.thread_time() - started) / len(lacking)
         if writes:
             with contextlib.suppress(OSError):
-                if self._admits(path, seconds, n * (int(np.prod(shape)) + CHECKSUM)):
+                if self._admits(path, seconds, len(numbers) * (int(np.prod(shape)) + CHECKSUM)):
                     _write(path, places[lacking], computed)
         return changed
 
@@ -106,12 +106,12 @@ class PerturbedCache:
         if path.exists():
             return True
         with self._lock:
-            if path.name in self._refused:
+            if path.name in self._decided:
                 return False
             if path.name not in self._seen:
                 self._seen.add(path.name)
                 return False
-            self._refused.add(path.name)  # it is not asked again, whatever comes of it
+            self._decided.add(path.name)
             if not self._is_worth(seconds, size):
                 return False
             self.folder.mkdir(parents=True, exist_ok=True)

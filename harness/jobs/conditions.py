@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.data.handover import frozen
 from harness.data.perturb import perturb
-from harness.data.perturbed_cache import Change, PerturbedCache
+from harness.data.perturbed_cache import Change
 from harness.data.views import apply_view
 from harness.jobs.spec import ConditionSpec
 from harness.store.store import Key, Store
@@ -22,6 +22,9 @@ from harness.types.perturbations import Perturbation
 
 if TYPE_CHECKING:
     from harness.jobs.dataset import Instance
+
+Kept = Callable[[NDArray[np.uint8], Sequence[str], Change], NDArray[np.uint8]]
+"""``PerturbedCache.through`` of the patches of a part under a perturbation."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Condition:
     learned: Learned | None = field(default=None, repr=False)
     """Where a perturbation with ``learns`` learned."""
     kept: Kept | None = field(default=None, repr=False, compare=False)
-    """Where its patches are kept for other passes."""
+    """Reads patches that another pass has perturbed, and keeps others for it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The condition as it stands in keys and records."""
@@ -84,30 +87,6 @@ class Condition:
 
 
 CLEAN = Condition()
-
-
-class Kept:
-    """The patches of a part of a dataset under one perturbation, as a cache keeps them.
-
-    ``places`` are the numbers of all its patches by their ids; ``name`` stands for them and the
-    perturbation. Without ``writes``, patches are read and none is added.
-    """
-
-    def __init__(
-        self, cache: PerturbedCache, name: str, places: Mapping[str, int], writes: bool
-    ) -> None:
-        self.cache = cache
-        self.writes = writes
-        self.name = name
-        self.places = places
-
-    def __call__(
-        self, images: NDArray[np.uint8], ids: Sequence[str], change: Change
-    ) -> NDArray[np.uint8]:
-        """The patches after ``change``, some of which may be read instead."""
-        places = np.array([self.places[id_] for id_ in ids], np.int64)
-        n = len(self.places)
-        return self.cache.through(self.name, places, n, images, ids, change, self.writes)
 
 
 class Learned:

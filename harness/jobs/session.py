@@ -179,7 +179,7 @@ class OpenSession:
         cache = self.caches.setdefault(
             spec.kept_in, PerturbedCache(self.store.root / spec.kept_in, self.cache_bytes)
         )
-        return Kept(cache, name, places, adds_patches(spec, self.registry))
+        return partial(cache.through, name, places, adds_patches(spec, self.registry))
 
 
 def adds_patches(spec: JobSpec, registry: Registry) -> bool:

@@ -8,7 +8,8 @@ does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from harness import Features, Option, Perturbation, hookimpl, later
 
@@ -147,30 +148,23 @@ def lab_statistics(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([statistics(to_lab(image)) for image in images], np.float32).reshape(-1, 6)
 
 
+def _made(rows: Sequence[Row], role: Literal["acquisition", "ablation"]) -> list[Perturbation]:
+    return [
+        Perturbation(
+            name=name,
+            title=title,
+            levels=levels,
+            level=level,
+            apply=later(f"harness_perturbations.{function}"),
+            role=role,
+        )
+        for name, title, function, levels, level in rows
+    ]
+
+
 @hookimpl
 def harness_perturbations() -> list[Perturbation]:
     """All perturbations of this package."""
-    acquisition = [
-        Perturbation(
-            name=name,
-            title=title,
-            levels=levels,
-            level=level,
-            apply=later(f"harness_perturbations.{function}"),
-        )
-        for name, title, function, levels, level in ACQUISITION
-    ]
-    ablation = [
-        Perturbation(
-            name=name,
-            title=title,
-            levels=levels,
-            level=level,
-            apply=later(f"harness_perturbations.{function}"),
-            role="ablation",
-        )
-        for name, title, function, levels, level in ABLATION
-    ]
     steering = Perturbation(
         name="color-transfer",
         title="Given the color statistics of a class (Reinhard, CIELAB)",
@@ -178,4 +172,4 @@ def harness_perturbations() -> list[Perturbation]:
         role="steering",
         learns=Features(name="lab-statistics", extract=lab_statistics),
     )
-    return [*acquisition, *ablation, steering]
+    return [*_made(ACQUISITION, "acquisition"), *_made(ABLATION, "ablation"), steering]

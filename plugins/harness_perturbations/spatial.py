@@ -49,7 +49,8 @@ def pixels_permuted(
 
     Pixels move whole, so the joint histogram of the three channels stays exactly as it was.
     """
-    pixels = patch.view("V3").ravel()  # an item a pixel, for numpy copies items faster than rows
+    # An item a pixel, for numpy copies items faster than rows.
+    pixels = np.ascontiguousarray(patch).view("V3").ravel()
     return pixels.take(rng.permutation(len(pixels))).view(np.uint8).reshape(patch.shape)
 
 

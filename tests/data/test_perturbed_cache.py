@@ -13,6 +13,7 @@ from harness.data.perturbed_cache import CHECKSUM, PerturbedCache
 N, SHAPE = 40, (6, 5, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, *SHAPE)).astype(np.uint8)
 IDS = [f"patch-{number}" for number in range(N)]
+NUMBERS = {id_: number for number, id_ in enumerate(IDS)}
 SIZE = N * (IMAGES[0].nbytes + CHECKSUM)
 LARGE = 100 * SIZE
 FILE = "x-6x5x3"
@@ -33,10 +34,10 @@ class Inversion:
         return 255 - images
 
 
-def ask(cache, change, places, name="x", **options):
+def ask(cache, change, places, name="x", writes=True):
     chosen = np.array(places)
     ids = [IDS[place] for place in places]
-    changed = cache.through(name, chosen, N, IMAGES[chosen], ids, change, **options)
+    changed = cache.through(name, NUMBERS, writes, IMAGES[chosen], ids, change)
     assert (changed == 255 - IMAGES[chosen]).all()
     assert changed.dtype == np.uint8
 
@@ -150,7 +151,7 @@ def test_patches_of_other_shapes_do_not_overlap(tmp_path, slow):
     small = np.ascontiguousarray(IMAGES[:, :3, :2])
     for _ in range(2):
         ask(cache, slow, [2, 1, 0])
-        changed = cache.through("x", np.array([1, 2]), N, small[1:3], IDS[1:3], slow)
+        changed = cache.through("x", NUMBERS, True, small[1:3], IDS[1:3], slow)
         assert (changed == 255 - small[1:3]).all()
     ask(cache, slow, [2, 1, 0])
 
@@ -159,7 +160,7 @@ def test_batches_in_another_layout_are_read(tmp_path, slow):
     cache = PerturbedCache(tmp_path / "kept", LARGE)
     transposed = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
     for _ in range(3):
-        changed = cache.through("x", np.arange(N), N, transposed, IDS, slow)
+        changed = cache.through("x", NUMBERS, True, transposed, IDS, slow)
         assert (changed == 255 - IMAGES).all()
     assert len(slow.seen) == 2 * N
 

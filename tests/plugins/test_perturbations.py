@@ -274,6 +274,9 @@ def test_permuted_pixels_keep_the_joint_histogram_and_nothing_else(patches, rng)
 def test_permuted_pixels_are_in_the_order_of_numpy_s_permutation(patch, seed):
     pixels = patch.reshape(-1, 3)
     expected = pixels[np.random.default_rng(seed).permutation(len(pixels))]
+    transposed = np.asfortranarray(patch)
+    permuted = spatial.pixels_permuted(transposed, 1, np.random.default_rng(seed))
+    assert (permuted == expected.reshape(patch.shape)).all()
     permuted = spatial.pixels_permuted(patch, 1, np.random.default_rng(seed))
     assert (permuted == expected.reshape(patch.shape)).all()
     assert permuted.flags.c_contiguous

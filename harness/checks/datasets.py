@@ -228,15 +228,18 @@ def memory(dataset: Dataset, bench: Bench) -> None:
 
 
 def groups(dataset: Dataset, bench: Bench) -> None:
-    """Groups, if it has any, name one for each test patch."""
+    """Groups, if it has any, name one for each patch of their part."""
     splits = listed(dataset, bench)
-    if splits.groups is None:
+    known = {"test": (splits.test, splits.groups), "training": (splits.train, splits.train_groups)}
+    if all(names is None for _, names in known.values()):
         raise Skipped("it has no groups")
-    if len(splits.groups) != len(splits.test.labels):
-        raise Broken(
-            f"{len(splits.groups)} groups for {len(splits.test.labels)} test patches",
-            "name the group of each test patch",
-        )
+    for part, (split, names) in known.items():
+        n = 0 if split is None else len(split.labels)
+        if names is not None and len(names) != n:
+            raise Broken(
+                f"{len(names)} groups for {n} {part} patches",
+                f"name the group of each {part} patch",
+            )
 
 
 def folds(dataset: Dataset, bench: Bench) -> None:

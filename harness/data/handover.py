@@ -113,8 +113,10 @@ def _own_splits(splits: Any) -> Any:
         return splits
     parts = {name: getattr(splits, name) for name in ("train", "validation", "test")}
     own: dict[str, Any] = {n: part and OwnSplit(part) for n, part in parts.items()}
-    groups = None if splits.groups is None else tuple(splits.groups)
-    return replace(splits, groups=groups, warnings=tuple(splits.warnings), **own)
+    for name in ("groups", "train_groups"):
+        names = getattr(splits, name)
+        own[name] = None if names is None else tuple(names)
+    return replace(splits, warnings=tuple(splits.warnings), **own)
 
 
 def _settled(value: Any) -> Any:

@@ -148,11 +148,19 @@ def check_splits(dataset: Dataset, splits: Any) -> None:
     if len(set(ids)) < len(ids):
         twice = next(id_ for id_, count in Counter(ids).items() if count > 1)
         raise HarnessError(f"dataset {dataset.name}: two patches have the id {twice!r}; {fix}")
-    if splits.groups is not None and len(splits.groups) != len(splits.test.labels):
+    if splits.train is None and splits.train_groups is not None:
         raise HarnessError(
-            f"dataset {dataset.name}: {len(splits.groups)} groups for {len(splits.test.labels)} "
-            f"test patches; {fix}"
+            f"dataset {dataset.name}: has train_groups but no training patches; {fix}"
         )
+    for part, split, groups in (
+        ("test", splits.test, splits.groups),
+        ("training", splits.train, splits.train_groups),
+    ):
+        if split is not None and groups is not None and len(groups) != len(split.labels):
+            raise HarnessError(
+                f"dataset {dataset.name}: {len(groups)} groups for {len(split.labels)} {part} "
+                f"patches; {fix}"
+            )
     if splits.validation is not None and splits.folds:
         raise HarnessError(f"dataset {dataset.name}: has both folds and a validation split; {fix}")
 

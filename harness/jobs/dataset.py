@@ -129,6 +129,7 @@ def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = 
     there = (splits.train, splits.test, splits.validation)
     parts = [part.fingerprint for part in there if part is not None]
     groups = [] if splits.groups is None else ["groups", *splits.groups]
+    groups += [] if splits.train_groups is None else ["train groups", *splits.train_groups]
     # Another version of scikit-learn may cut other folds, and fits of the two must not mix.
     folded = [predicted.tobytes().hex() for _, predicted in pairs] if splits.folds else []
     identity = "\n".join([*dataset.classes, *parts, str(splits.folds), *groups, *folded])

@@ -56,15 +56,19 @@ def ask(
 ) -> Record:
     """What a probe finds in a dataset. ``stored`` has folders of features by part and name."""
 
-    def measured(part: str, split: Split | None) -> Measured | None:
+    def measured(
+        part: str, split: Split | None, groups: NDArray[np.int64] | None
+    ) -> Measured | None:
         if split is None:
             return None
         values = {
             name: frozen(load_array(path, "values.npy")) for name, path in stored[part].items()
         }
-        return Measured(split=HandedSplit(split), values=MappingProxyType(values))
+        return Measured(split=HandedSplit(split), values=MappingProxyType(values), groups=groups)
 
-    train, test = measured("train", splits.train), measured("test", splits.test)
+    of_train, of_test = group_numbers(splits)
+    train = measured("train", splits.train, of_train)
+    test = measured("test", splits.test, of_test)
     assert test is not None
     n_train = 0 if splits.train is None else len(splits.train.labels)
     all_test = np.arange(len(splits.test.labels))
@@ -83,3 +87,17 @@ def ask(
         json.dumps(asdict(finding), allow_nan=False) + "\n", encoding="utf-8"
     )
     return {"seconds": time.monotonic() - started}
+
+
+def group_numbers(splits: Splits) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Numbers of the groups of the training and of the test patches, read-only, None if unknown.
+
+    The same name has the same number in both.
+    """
+    names = sorted({*(splits.train_groups or ()), *(splits.groups or ())})
+    number = {name: index for index, name in enumerate(names)}
+
+    def of(groups: Sequence[str] | None) -> NDArray[np.int64] | None:
+        return None if groups is None else frozen(np.array([number[g] for g in groups], np.int64))
+
+    return of(splits.train_groups), of(splits.groups)

@@ -214,6 +214,10 @@ def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path
 def _body(finding: Finding) -> list[str]:
     """A finding as Markdown paragraphs."""
     lines = [f"{inline(finding.summary)}."]
+    if finding.grade:
+        lines[0] += f" Verdict: **{inline(finding.grade)}**."
+    if finding.blind:
+        lines[0] += f" It cannot see {inline(finding.blind)}."
     if finding.estimates:
         lines.append("\n".join(f"- {inline(show(estimate))}" for estimate in finding.estimates))
     for table in finding.tables:

@@ -59,6 +59,9 @@ class Splits:
     groups: Sequence[str] | None = None
     """The patient or slide of each test patch, if known. Patches of one group are not independent:
     intervals resample groups, and no group is cut by a fold."""
+    train_groups: Sequence[str] | None = None
+    """The same of each training patch, with the same names, if known. Probes of datasets do not
+    take a patient that they recognize for a fault."""
     train_shortfall: str = ""
     """Why ``train`` is not the whole published training set; stands in every measured row."""
     validation: Split | None = None

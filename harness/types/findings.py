@@ -41,6 +41,11 @@ class Finding:
     """The number that decides whether the flag is raised."""
     flag: bool | None = None
     """Whether the fault that the probe looks for is there; None when it does not judge."""
+    grade: str = ""
+    """How strong it is: "none seen", "present" or "strong enough to carry a classifier"; "" where a
+    probe does not say, or does not judge."""
+    blind: str = ""
+    """What the probe cannot see, in words that follow "it cannot see"."""
 
     def estimate(self, name: str) -> Estimate:
         """The figure of this name. Raises KeyError."""

@@ -25,6 +25,9 @@ class Measured:
     split: Split
     values: Mapping[str, NDArray[np.float32]]
     """By the features' name: float32 (N, D)."""
+    groups: NDArray[np.int64] | None = None
+    """Number of the patient or slide of each patch, int64 (N,), the same number in both parts for
+    the same one. None if not known."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -59,6 +62,26 @@ class Audit:
         import numpy as np
 
         return np.concatenate([part.labels for part in self.parts.values()])
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """Numbers of the groups of all parts, one after the other, int64 (N,).
+
+        A patch of a part without known groups is a group of its own. None if no part has any.
+        """
+        import numpy as np
+
+        parts = list(self.parts.values())
+        if all(part.groups is None for part in parts):
+            return None
+        found, unused = [], 1 + max(int(p.groups.max()) for p in parts if p.groups is not None)
+        for part in parts:
+            if part.groups is None:
+                found.append(unused + np.arange(len(part.labels)))
+                unused += len(part.labels)
+            else:
+                found.append(part.groups)
+        return np.concatenate(found)
 
     def stacked(self, features: str, columns: slice | list[int]) -> NDArray[np.float32]:
         """Some columns of features of all parts, one after the other, float32 (N, D)."""

@@ -23,13 +23,14 @@ def _features(name: str, module: str) -> Features:
 
 COLOR = _features("color", "color")
 RANGE = _features("range", "dynamic_range")
+FINE = _features("fine", "fine")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
 
 
 @hookimpl
 def harness_probes() -> list[DatasetProbe | ModelProbe]:
-    """Five probes of datasets and four of models."""
+    """Probes of datasets and of models."""
     return [*_dataset_probes(), *_model_probes()]
 
 
@@ -63,7 +64,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             features=features,
             measure=later(f"harness_bias.{module}:measure"),
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
-            version=2,
+            version=3,
             **more,
         )
 
@@ -76,10 +77,20 @@ def _dataset_probes() -> list[DatasetProbe]:
         ),
         probe(
             "compression",
-            "Compression: traces of JPEG",
-            COMPRESSION,
+            "Compression: JPEG and other lossy formats",
+            *(COMPRESSION, FINE, RANGE),
             plots=("blockiness",),
             check=later("harness_bias.audit.compression:check"),
+        ),
+        probe(
+            "sharpness",
+            "Sharpness and scale: blur, sharpening, enlargement",
+            *(FINE, RANGE),
+        ),
+        probe(
+            "noise",
+            "Noise",
+            *(FINE, RANGE),
         ),
         probe(
             "dynamic-range",

@@ -153,11 +153,13 @@ class Description:
         train_shortfall: str = "",
         shortfall: str = "",
         warnings: tuple[str, ...] = (),
+        train_groups: Sequence[str] | None = None,
     ) -> Splits:
         """Splits of train, test and perhaps validation, or of "all" to cross-validate.
 
-        ``groups`` are those of the test patches; ``train_shortfall`` is what the others lack, and
-        ``shortfall`` what the test patches lack. ``warnings`` are said before the run.
+        ``groups`` are those of the test patches, ``train_groups`` those of the training patches;
+        ``train_shortfall`` is what the others lack, and ``shortfall`` what the test patches lack.
+        ``warnings`` are said before the run.
         """
         if "all" in parts:
             folds = self.content.get("folds", 5)
@@ -174,6 +176,7 @@ class Description:
             validation=parts.get("validation"),
             test=parts["test"],
             groups=groups,
+            train_groups=train_groups,
             shortfall=shortfall,
             train_shortfall=train_shortfall,
             warnings=warnings,

@@ -263,4 +263,9 @@ def _load(
                     f"{part}"
                 )
                 break
-    return description.splits(splits, groups, ", ".join(shared))
+    train = (
+        [parts["train"][name].group or "" for name in splits["train"].names]
+        if "train" in splits
+        else None
+    )
+    return description.splits(splits, groups, ", ".join(shared), train_groups=train)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,10 @@ from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Split, Table
 from harness.data.jpeg import recompress
-from harness_bias.audit.enough import Opinion, looked, reason, settled
-from harness_bias.audit.predictability import compared, sentence, spread, surest
+from harness_bias.audit import families
+from harness_bias.audit.enough import looked, reason, settled
+from harness_bias.audit.predictability import Score, compared, sentence, spread, surest
+from harness_bias.audit.verdict import grade
 from harness_bias.measure.compression import COLUMNS, extract
 
 FEATURES = "bias-compression"
@@ -24,21 +25,24 @@ CODING = [QUALITY, CHROMA]
 is left out: it says where a patch was cut, not how it was stored."""
 EDGES = [DETECTED, BLOCKINESS]
 """These predict, too, but rightly so: smooth tissue shows edges that other tissue hides."""
-SPREAD = 5.0
-"""Smallest difference of edge quality that counts, a standard deviation over classes. Compressed
-all alike and then recolored, classes of phantoms differ by up to 3 at qualities of 50 to 90."""
 UNKNOWN = 0.5
-"""Share of patches whose coding, or whose edge quality, cannot be told above which nothing is said
-of it."""
+"""Share of patches whose coding cannot be told above which nothing is said of it."""
+BLIND = (
+    "JPEG of qualities that differ by less than about 3 points above 85 in patches changed since, "
+    "and compression of every patch alike"
+)
 
 
 def measure(audit: Audit) -> Finding:
-    """How well traces of JPEG alone predict the class. The flag says that they do.
+    """How well traces of compression alone predict the class. The flag says that they do.
 
-    From training to test patches or within either; by how patches were coded, or by the quality
-    that their edges tell, where classes differ in it by more than ``SPREAD``. Patches that show a
-    grid but were changed since, so that nothing tells how they were coded, count for the latter
-    only. It depends on contrast, too: where that was raised after compression, so were the edges.
+    Two kinds of trace count. How patches were coded as JPEG, where their values still are those
+    that a decoder made: from training to test patches or within either. And fine detail that lossy
+    compression of any kind takes away, mostly of color, whatever was done to the patches since
+    (``harness_bias.audit.fine``).
+
+    What the edges of blocks tell is shown and does not count: a normalization that raises contrast
+    patch by patch raises edges as well, as much as stronger compression would.
     """
     labels = audit.labels
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
@@ -47,13 +51,12 @@ def measure(audit: Audit) -> Finding:
     enough = unspoilt.mean() >= 1 - UNKNOWN
     by_coding = compared(audit, values[:, CODING], unspoilt) if enough else []
     by_edges = compared(audit, edges, told)
-    spreads = [spread(edges[:, 0], labels, score) for score in by_edges]
-    differ = [score for score, far in zip(by_edges, spreads, strict=True) if (far or 0) >= SPREAD]
-    counting = [*by_coding, *differ]
-    score = surest(counting or by_edges)
+    fine = families.look(audit, "compression")
+    coded = surest(by_coding)
     estimates = [score.estimate("JPEG coding") for score in by_coding]
-    for edge_score, far in zip(by_edges, spreads, strict=True):
+    for edge_score in by_edges:
         estimates.append(edge_score.estimate("edge quality"))
+        far = spread(edges[:, 0], labels, edge_score)
         name = f"spread of the classes in edge quality, {edge_score.how}"
         if far is not None:
             estimates.append(Estimate(name=name, value=far))
@@ -61,7 +64,8 @@ def measure(audit: Audit) -> Finding:
     estimates.append(
         Estimate(name="share of patches whose edge quality is told", value=told.mean())
     )
-    found = 100 * float((values[:, DETECTED] > 0).mean())
+    seen = looked(audit)
+    opinion = settled([fine.opinion, *(one.opinion() for one in by_coding)], seen)
     table = Table(
         name="classes",
         title="Traces of JPEG compression, class by class",
@@ -73,42 +77,40 @@ def measure(audit: Audit) -> Finding:
         ),
         rows=tuple(_rows(audit)),
     )
-    text = f"compression {sentence(score)}; {found:.0f} % of the patches show it"
-    if not (values[:, QUALITY] > 0).any() and found:
-        text += ", none as the decoder left it"
-    far = max((far for far in spreads if far is not None), default=None)
-    if far is not None:
-        text += (
-            f"; by the edges of blocks, classes differ by {far:.0f} points of JPEG quality, or in "
-            "contrast raised after it"
-        )
-    seen = looked(audit)
-    opinions = [one.opinion() for one in by_coding]
-    with_edges = looked(audit, told)
-    for one in by_edges:
-        found_by_edges = one.opinion_of_spread(edges[:, 0], labels, SPREAD)
-        takes = with_edges.takes(found_by_edges.needed)
-        opinions.append(replace(found_by_edges, needed=takes))
-    opinion = settled(opinions, seen)
-    if not opinion.flag and told.mean() < UNKNOWN:
-        opinion = Opinion(None, opinion.needed)
-        text += "; in most patches edges do not tell"
-    text += reason(opinion, seen)
-    text += _not_told(audit, told | (unspoilt & enough))
-    estimates += seen.estimates(opinion.needed)
     return Finding(
-        summary=text,
-        estimates=tuple(estimates),
-        tables=(table,),
-        reading=score.value if score else None,
+        summary=f"compression: {_text(values, coded, fine, by_edges)}{reason(opinion, seen)}",
+        estimates=(*estimates, *fine.estimates),
+        tables=(table, *fine.tables),
+        reading=max(
+            (score.value for score in (coded, fine.score) if score is not None), default=None
+        ),
         flag=opinion.flag,
+        grade=grade(opinion.flag, [coded, fine.score]),
+        blind=BLIND,
     )
 
 
-def _not_told(audit: Audit, judged: NDArray[np.bool_]) -> str:
-    """Which classes have too few patches that tell, whether by their edges or by their coding."""
-    silent = dict.fromkeys(one.class_name for one in looked(audit, judged).lacking)
-    return f"; not told of {', '.join(silent)}" if silent else ""
+def _text(
+    values: NDArray[np.float32],
+    coded: Score | None,
+    fine: families.Seen,
+    by_edges: list[Score],
+) -> str:
+    """What was found, in clauses."""
+    said = [fine.text or "too few patches with fine detail to compare"]
+    if fine.score is not None and fine.opinion.flag:
+        said[0] += f", which {sentence(fine.score)}"
+    if coded is not None:
+        said.append(f"JPEG coding {sentence(coded)}")
+    found = 100 * float((values[:, DETECTED] > 0).mean())
+    whole = "" if (values[:, QUALITY] > 0).any() or not found else ", none as the decoder left it"
+    said.append(f"{found:.0f} % of the patches show JPEG blocks{whole}")
+    if (score := surest(by_edges)) is not None and score.above_chance():
+        said.append(
+            f"strength of block edges {sentence(score)}: compressed differently or normalized "
+            "patch by patch, which cannot be told apart and does not count"
+        )
+    return "; ".join(said)
 
 
 def _rows(audit: Audit) -> list[tuple[str | float | None, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedGroupKFold
 
 from harness import Audit, Estimate
+from harness.statistics.deviations import deviations
 from harness_bias.audit.enough import FEWEST, Opinion, to_shrink
+from harness_bias.audit.groups import DEALS, shuffled
 
 TREES = 25
 MANY = 2_000
@@ -21,6 +25,8 @@ MOST = 20_000
 FOLDS = 5
 MARGIN = 0.02
 """How far above chance the interval must lie to count: what is true but tiny raises no flag."""
+LUCK = 0.02
+"""Largest p that counts. Intervals alone are too short where groups are few."""
 UNDECIDED = 0.15
 """How far above chance the interval may reach before nothing can be said for want of patches."""
 
@@ -41,10 +47,12 @@ class Score:
     """Predicted label of each patch, -1 where it was not predicted."""
     how: str
     """What was fitted on what, in words."""
+    p: float
+    """How often labels dealt at random, groups as a whole, fit the predictions as well."""
 
     def above_chance(self, margin: float = MARGIN) -> bool:
-        """Whether the whole interval lies above chance by more than a margin."""
-        return self.low > self.chance + margin
+        """Whether the whole interval lies above chance by more than a margin, and not by luck."""
+        return self.low > self.chance + margin and self.p <= LUCK
 
     def verdict(self, margin: float = MARGIN) -> bool | None:
         """Whether it is above chance; None when the patches are too few to tell."""
@@ -96,20 +104,23 @@ def compared(
     Patches that ``keep``, bool (N,), leaves out are neither fitted on nor predicted. What cannot
     be judged for want of patches is not in the list.
     """
-    labels = audit.labels
+    labels, groups = audit.labels, audit.groups
     kept = np.ones(len(labels), bool) if keep is None else keep
     scores = []
     if audit.folds:
-        folds = [(fitted[kept[fitted]], asked[kept[asked]]) for fitted, asked in audit.folds]
+        folds = [
+            (_of_others(fitted[kept[fitted]], asked, groups), asked[kept[asked]])
+            for fitted, asked in audit.folds
+        ]
         how = "train to test" if len(folds) == 1 else f"{len(folds)} folds over test"
-        scores.append(score(labels, _predict(values, labels, folds), how))
+        scores.append(score(labels, _predict(values, labels, folds), how, groups))
     else:
-        scores.append(cross_validated(values, labels, np.flatnonzero(kept)))
+        scores.append(cross_validated(values, labels, np.flatnonzero(kept), groups=groups))
     if audit.train is not None:
         cut = len(audit.train.labels)
         for name, rows in zip(audit.parts, np.split(np.arange(len(labels)), [cut]), strict=True):
             how = f"cross-validated on {name}"
-            scores.append(cross_validated(values, labels, rows[kept[rows]], how))
+            scores.append(cross_validated(values, labels, rows[kept[rows]], how, groups))
     return [score for score in scores if score is not None]
 
 
@@ -127,12 +138,15 @@ def cross_validated(
     labels: NDArray[np.int64],
     rows: NDArray[np.int64],
     how: str = "cross-validated",
+    groups: NDArray[np.int64] | None = None,
 ) -> Score | None:
     """Stratified cross-validation within some rows; None when no two classes have two patches.
 
     Classes with a single patch are left out. Those with fewer patches than there are folds are in
-    some of the folds only.
+    some of the folds only. No group is cut by a fold: to recognize a patient is no fault.
     """
+    if groups is not None:
+        return _by_groups(values, labels, rows, how, groups)
     rng = np.random.default_rng(0)
     fold = np.full(len(labels), -1)
     start = 0
@@ -146,6 +160,37 @@ def cross_validated(
         for number in range(FOLDS)
     ]
     return score(labels, _predict(values, labels, folds), how)
+
+
+def _by_groups(
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    how: str,
+    groups: NDArray[np.int64],
+) -> Score | None:
+    """Cross-validation of classes with at least two groups; None if there are no two of them."""
+    n_groups = np.array(
+        [len(np.unique(groups[rows[labels[rows] == label]])) for label in range(labels.max() + 1)]
+    )
+    rows = rows[n_groups[labels[rows]] > 1]
+    if len(np.unique(labels[rows])) < 2:
+        return None
+    cutter = StratifiedGroupKFold(min(FOLDS, n_groups[n_groups > 1].min()))
+    with warnings.catch_warnings():  # of classes with fewer patches than there are folds
+        warnings.simplefilter("ignore", UserWarning)
+        cut = list(cutter.split(rows, labels[rows], groups[rows]))
+    folds = [(rows[fitted], rows[asked]) for fitted, asked in cut]
+    return score(labels, _predict(values, labels, folds), how, groups)
+
+
+def _of_others(
+    fitted: NDArray[np.int64], asked: NDArray[np.int64], groups: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Patches to fit on that share no group with those that are asked about."""
+    if groups is None:
+        return fitted
+    return fitted[~np.isin(groups[fitted], groups[asked])]
 
 
 def spread(values: NDArray[Any], labels: NDArray[np.int64], score: Score) -> float | None:
@@ -221,26 +266,41 @@ def _thinned(
     )
 
 
-def score(labels: NDArray[np.int64], predicted: NDArray[np.int64], how: str = "") -> Score | None:
+def score(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    how: str = "",
+    groups: NDArray[np.int64] | None = None,
+) -> Score | None:
     """Balanced accuracy of the patches that were predicted (not -1); None below two classes.
 
     Its variance is that of a mean of independent recalls; each recall's is taken after adding one
     patch predicted right and one predicted wrong (Agresti and Coull 1998), so that a class
-    without errors does not count as certain.
+    without errors does not count as certain. With groups it is at least that of the sums over
+    groups.
     """
     asked = predicted >= 0
     recalls, variances, counts = [], [], []
+    influence = np.zeros(len(labels))
     for label in np.unique(labels[asked]):
-        right = predicted[asked & (labels == label)] == label
+        own = asked & (labels == label)
+        right = predicted[own] == label
         n, k = len(right), int(right.sum())
         smooth = (k + 1) / (n + 2)
         counts.append(n)
         recalls.append(k / n)
         variances.append(smooth * (1 - smooth) / (n + 2))
+        influence[own] = (right - k / n) / n
     if len(recalls) < 2:
         return None
     value = float(np.mean(recalls))
-    half = 1.96 * float(np.sqrt(np.sum(variances))) / len(recalls)
+    variance = float(np.sum(variances))
+    if groups is not None:
+        sums = deviations(
+            influence[asked], labels[asked], np.unique(groups[asked], return_inverse=True)[1]
+        )
+        variance = max(variance, float(np.square(sums).sum()))
+    half = 1.96 * float(np.sqrt(variance)) / len(recalls)
     return Score(
         value=value,
         low=max(0.0, value - half),
@@ -250,7 +310,23 @@ def score(labels: NDArray[np.int64], predicted: NDArray[np.int64], how: str = ""
         fewest=min(counts),
         predicted=predicted,
         how=how,
+        p=_p(value, labels[asked], predicted[asked], None if groups is None else groups[asked]),
     )
+
+
+def _p(
+    value: float,
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+) -> float:
+    """How often labels dealt at random give a balanced accuracy as high with these predictions."""
+    present, dense = np.unique(labels, return_inverse=True)
+    as_high = 0
+    for dealt, _ in shuffled(dense, groups):
+        hits = np.bincount(dealt[present[dealt] == predicted], minlength=len(present))
+        as_high += float(np.mean(hits / np.bincount(dealt))) >= value - 1e-9
+    return (1 + as_high) / (1 + DEALS)
 
 
 def sentence(score: Score | None, what: str = "predicts the class") -> str:
@@ -259,7 +335,8 @@ def sentence(score: Score | None, what: str = "predicts the class") -> str:
         return "cannot be judged: it takes two classes with patches that tell"
     return (
         f"{what} with balanced accuracy {score.value:.2f} "
-        f"({score.low:.2f} to {score.high:.2f}; chance {score.chance:.2f}; {score.how})"
+        f"({score.low:.2f} to {score.high:.2f}; chance {score.chance:.2f}; p {score.p:.3f}; "
+        f"{score.how})"
     )
 
 

@@ -1,0 +1,187 @@
+"""What the probes of sharpness, noise and compression say of one family of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Audit, Estimate, Table
+from harness.text.numbers import percent, rounded
+from harness_bias.audit.enough import Looked, Opinion, looked, reason, settled
+from harness_bias.audit.fine import Changed, Difference, differences, judgeable
+from harness_bias.audit.predictability import Score, cross_validated, sentence
+
+# Set on the half of the real patches of ``tuned_on.txt``. There, tissues that nothing was done to
+# differ by up to 0.45 along any signature, and a third of the difference lies along it at most.
+STRENGTH = 0.5
+"""Smallest difference between classes that counts, in standard deviations within classes."""
+LIKE = 0.5
+"""Share of the difference that must lie along a signature for it to be called by its name."""
+LUCK = 0.01
+"""Largest p that counts."""
+LISTED = 50
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a family in a dataset."""
+
+    opinion: Opinion
+    looked: Looked
+    score: Score | None
+    """How well the family's most like signature alone predicts the class, in the part where it is
+    strongest."""
+    reading: float | None
+    """The largest difference between classes in either part, in standard deviations."""
+    text: str
+    """A clause for the summary."""
+    estimates: tuple[Estimate, ...]
+    tables: tuple[Table, ...]
+
+
+def look(audit: Audit, family: str) -> Seen:
+    """Whether classes differ in a way that looks like a family of faults, in either part."""
+    found = differences(audit)
+    flagged = {name: one for name, one in found.items() if _differs(one, family)}
+    changed = {name: list(_changed(one, family)) for name, one in found.items()}
+    judged = np.concatenate([judgeable(part) for part in audit.parts.values()])
+    seen = looked(audit, judged)
+    is_there = bool(flagged) or any(changed.values())
+    opinion = settled([Opinion(True if is_there else False if found else None)], seen)
+    strongest = max(
+        flagged or found, key=lambda name: found[name].families[family].strength, default=None
+    )
+    score = None
+    if strongest is not None:
+        score = _score(audit, strongest, found[strongest], family)
+    return Seen(
+        opinion=opinion,
+        looked=seen,
+        score=score,
+        reading=max((one.families[family].strength for one in found.values()), default=None),
+        text=_text(audit, family, found, flagged, changed),
+        estimates=(
+            *([] if score is None else [score.estimate(f"{family} alone predicts the class")]),
+            *_estimates(found, family),
+            *seen.estimates(opinion.needed),
+        ),
+        tables=(_by_class(audit, found, family), _patches(audit, found, flagged, changed, family)),
+    )
+
+
+def sentence_of(seen: Seen) -> str:
+    """The clause, and how well that alone predicts the class, or why nothing was judged."""
+    text = seen.text or "not judged"
+    if seen.score is not None and seen.opinion.flag:
+        text += f"; that alone {sentence(seen.score)}"
+    return text + reason(seen.opinion, seen.looked)
+
+
+def _differs(found: Difference, family: str) -> bool:
+    one = found.families[family]
+    return bool(
+        found.most_like == family
+        and one.strength >= STRENGTH
+        and one.share >= LIKE
+        and one.p <= LUCK
+    )
+
+
+def _changed(found: Difference, family: str) -> Iterator[Changed]:
+    for one in found.changed:
+        if one.family == family and one.p <= LUCK and one.likeness >= LIKE:
+            yield one
+
+
+def _score(audit: Audit, name: str, found: Difference, family: str) -> Score | None:
+    part = audit.parts[name]
+    return cross_validated(
+        found.along[family][:, None].astype(np.float32),
+        part.labels[found.rows],
+        np.arange(len(found.rows)),
+        f"cross-validated on {name}",
+        None if part.groups is None else part.groups[found.rows],
+    )
+
+
+def _text(
+    audit: Audit,
+    family: str,
+    found: Mapping[str, Difference],
+    flagged: Mapping[str, Difference],
+    changed: Mapping[str, list[Changed]],
+) -> str:
+    said = []
+    for name, one in flagged.items():
+        like = one.families[family]
+        said.append(
+            f"classes of the {name} patches differ by {rounded(like.strength, 2)} SD, as by "
+            f"{like.title} (p {rounded(like.p, 3)})"
+        )
+    for name, those in changed.items():
+        said += [
+            f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} look "
+            f"changed by {one.title}, {percent(one.others, 0)} % of others"
+            for one in those
+        ]
+    if not said and found:
+        strength = max(one.families[family].strength for one in found.values())
+        said.append(f"no difference between classes that looks like it ({rounded(strength, 2)} SD)")
+    return "; ".join(said)
+
+
+def _estimates(found: Mapping[str, Difference], family: str) -> Iterator[Estimate]:
+    for name, one in found.items():
+        like = one.families[family]
+        yield Estimate(name=f"difference between classes in SD, {name}", value=like.strength)
+        yield Estimate(name=f"share that looks like it, {name}", value=like.share)
+        yield Estimate(name=f"permutation p, {name}", value=like.p)
+
+
+def _by_class(audit: Audit, found: Mapping[str, Difference], family: str) -> Table:
+    rows = []
+    for name, one in found.items():
+        like = one.families[family]
+        for label, class_name in enumerate(audit.classes):
+            if np.isfinite(like.doses[label]):
+                own = audit.parts[name].labels[one.rows] == label
+                rows.append((class_name, name, int(own.sum()), like.title, like.doses[label]))
+    return Table(
+        name="doses",
+        title="How often the most like fault is in each class, more or less than on average",
+        headings=("class", "split", "patches", "most like", "times"),
+        rows=tuple(sorted(rows, key=lambda row: (row[0], row[1]))),
+    )
+
+
+def _patches(
+    audit: Audit,
+    found: Mapping[str, Difference],
+    flagged: Mapping[str, Difference],
+    changed: Mapping[str, list[Changed]],
+    family: str,
+) -> Table:
+    """The patches that show a difference: those that lie farthest along it, or were changed."""
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, one in found.items():
+        part = audit.parts[name]
+        ids = part.split.ids
+        chosen: NDArray[np.int64] = np.concatenate(
+            [np.empty(0, np.int64), *(each.rows for each in changed[name])]
+        )
+        if name in flagged:
+            along = one.along[family]
+            strongest = np.argsort(-np.abs(along - np.median(along)))[:LISTED]
+            chosen = np.concatenate([chosen, one.rows[strongest]])
+        far = dict(zip(one.rows.tolist(), one.along[family].tolist(), strict=True))
+        for index in dict.fromkeys(chosen.tolist()):
+            rows.append((ids[index], audit.classes[part.labels[index]], name, far[index]))
+    return Table(
+        name="patches",
+        title=f"Patches that show it ({min(len(rows), LISTED):,} of {len(rows):,})",
+        headings=("patch", "class", "split", "SD along the fault"),
+        rows=tuple(rows[:LISTED]),
+    )

@@ -1,0 +1,32 @@
+"""Sharpness: whether classes differ in focus, sharpening or scale, beyond what tissue explains."""
+
+from __future__ import annotations
+
+from harness import Audit, Finding
+from harness_bias.audit import families
+from harness_bias.audit.verdict import grade
+
+BLIND = (
+    "a blur of less than about 0.4 px, blur that hides in what tissues differ, and what differs "
+    "only where less than a fifth of a patch has tissue"
+)
+
+
+def measure(audit: Audit) -> Finding:
+    """Whether classes differ as by blur, enlargement or sharpening, in either split.
+
+    Fine detail is compared with the next coarser detail of the same blocks; what coarse structure
+    explains of that is taken off (``harness_bias.audit.structure``). The flag says that classes
+    differ in it beyond chance and beyond what tissues differ, and in the way that planted blur,
+    enlargement or an unsharp mask makes them differ (``harness_bias.audit.signatures``).
+    """
+    seen = families.look(audit, "sharpness")
+    return Finding(
+        summary=f"sharpness and scale: {families.sentence_of(seen)}",
+        estimates=seen.estimates,
+        tables=seen.tables,
+        reading=seen.reading,
+        flag=seen.opinion.flag,
+        grade=grade(seen.opinion.flag, [seen.score]),
+        blind=BLIND,
+    )

@@ -1,0 +1,173 @@
+"""Fine traces: what is left of a patch's finest detail, in ratios that say little about tissue.
+
+Blur, enlargement, noise and lossy compression change the finest detail of a patch, each in its own
+way, and leave the coarse structure as it is. How much fine detail there is depends on the tissue as
+well, so that every trace is a ratio: of detail to the next coarser detail of the same blocks, of
+color to brightness, of quiet blocks to busy ones. The five numbers of structure at the end are of
+detail of 8 pixels and more, and of color: what a trace still depends on is taken off by them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import rfft2
+
+Plane = NDArray[np.float32]
+
+TRACES = (
+    *("fine_to_half", "quiet_to_busy", "quietest_to_busy"),
+    *("spectrum_24", "spectrum_30", "spectrum_39", "spectrum_corner"),
+    *("blue_fine_to_half", "blue_half_to_quarter", "red_fine_to_half", "red_half_to_quarter"),
+    *("sparse", "flat", "blue_to_gray_fine", "blue_to_gray_half"),
+)
+STRUCTURE = ("coarse", "brightness", "density_sd", "blue_coarse", "red_coarse")
+COLUMNS = (*TRACES, *STRUCTURE, "judged")
+OF_TRACES = slice(0, len(TRACES))
+OF_STRUCTURE = slice(len(TRACES), len(TRACES) + len(STRUCTURE))
+JUDGED = len(COLUMNS) - 1
+
+BLOCK = 8
+SMALLEST = 64
+"""Pixels a side from which there are blocks enough to compare."""
+BRIGHT = 225.0
+"""Mean gray level from which a block is empty slide. There detail is clipped or missing."""
+FEWEST = 0.2
+"""Share of blocks with tissue that a patch must have to be judged."""
+PLAIN = 1.0
+"""Coarse detail, in gray levels, below which there is no tissue to compare fine detail with."""
+DETAIL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+"""Second difference both across and down, which edges leave nearly at 0 and whose response to white
+noise is its standard deviation: Immerkær, Computer Vision and Image Understanding 64, 1996."""
+TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32
+)
+"""Brightness, blue and red difference as JPEG has them, not rounded."""
+RINGS = (0.18, 0.24, 0.30, 0.36, 0.42, 0.46, 0.50, 0.60, 0.71)
+"""Bounds of rings of spatial frequency, in cycles per pixel. The last ring is in the corners."""
+FLOOR = np.float32(0.05)
+"""Gray levels added to detail before its logarithm, so that perfectly flat blocks stay finite."""
+
+
+def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Fine traces and structure of uint8 RGB (B, H, W, 3): float32 (B, 21), as in ``COLUMNS``.
+
+    All but ``flat``, ``brightness`` and ``judged`` are differences of natural logarithms. Detail is
+    the root mean square of ``DETAIL`` over the blocks with tissue, at full, half, quarter and
+    eighth resolution.
+
+    - ``fine_to_half``: detail at full to that at half resolution, in the fifth of the blocks with
+      the most detail at quarter resolution; ``quiet_to_busy``: full detail of the fifth with the
+      least to that of those; ``quietest_to_busy``: the tenth percentile of all blocks to the same;
+    - ``spectrum_24`` and so on: half the log ratio of the power at frequencies around 0.27, 0.33,
+      0.44 cycles per pixel, and in the corners, to that at the frequencies before;
+    - ``blue_fine_to_half`` and so on: the same of the color differences over all blocks;
+    - ``sparse``: mean square to squared mean of the detail: high where it is 0 in most places;
+    - ``flat``: log of the share of pixels without any detail;
+    - ``blue_to_gray_fine``, ``blue_to_gray_half``: detail of color to that of brightness;
+    - ``coarse``, ``blue_coarse``, ``red_coarse``: log detail at an eighth, of color as a ratio to
+      that of brightness; ``brightness``: mean gray level over 30; ``density_sd``: three times the
+      standard deviation of optical density;
+    - ``judged``: 1 if there are enough blocks with tissue, else 0 and all else 0.
+    """
+    features = np.zeros((len(images), len(COLUMNS)), np.float32)
+    if min(images.shape[1:3]) >= SMALLEST:
+        for row, image in zip(features, images, strict=True):
+            _describe(image, row)
+    return features
+
+
+def _describe(image: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
+    """Fill the features of one patch."""
+    height, width = (side // BLOCK * BLOCK for side in image.shape[:2])
+    planes = cv2.transform(image[:height, :width].astype(np.float32), TO_YCC)
+    gray, blue, red = (_Levels(plane) for plane in cv2.split(planes))
+    eighth = gray.smaller(8)
+    tissue = (eighth < BRIGHT).ravel()
+    if tissue.mean() < FEWEST:
+        return
+    coarse, blue_coarse, red_coarse = (
+        _log(levels.squares(8)[tissue]) for levels in (gray, blue, red)
+    )
+    if coarse < np.log(PLAIN):
+        return
+    fine, half, quarter = (gray.squares(by)[tissue] for by in (1, 2, 4))
+    order = np.argsort(quarter)
+    fifth = max(1, len(order) // 5)
+    busy, quiet = order[-fifth:], order[:fifth]
+    busy_fine = _log(fine[busy])
+    rings = _rings(gray.plane)
+    blue_fine, blue_half, blue_quarter = (_log(blue.squares(by)[tissue]) for by in (1, 2, 4))
+    red_fine, red_half, red_quarter = (_log(red.squares(by)[tissue]) for by in (1, 2, 4))
+    detail = np.abs(gray.detail(1)[1:-1, 1:-1])
+    density = -np.log((eighth.ravel()[tissue] + 1) / 256)
+    row[:] = (
+        busy_fine - _log(half[busy]),
+        _log(fine[quiet]) - busy_fine,
+        np.log(np.sqrt(np.quantile(fine, 0.1)) + FLOOR) - busy_fine,
+        *(rings[1] - rings[0], rings[3] - rings[1], rings[5] - rings[3], rings[7] - rings[5]),
+        *(blue_fine - blue_half, blue_half - blue_quarter),
+        *(red_fine - red_half, red_half - red_quarter),
+        np.log(np.square(detail).mean() + 0.01) - 2 * np.log(detail.mean() + 0.1),
+        np.log((detail < 0.1).mean() + 0.01),
+        *(blue_fine - _log(fine), blue_half - _log(half)),
+        *(coarse, gray.plane.mean() / 30, 3 * density.std()),
+        *(blue_coarse - coarse, red_coarse - coarse),
+        1,
+    )
+
+
+class _Levels:
+    """A plane at full resolution and smaller, and its detail there."""
+
+    def __init__(self, plane: Any) -> None:
+        self.plane: Plane = np.ascontiguousarray(plane)
+        self.shape = (plane.shape[1] // BLOCK, plane.shape[0] // BLOCK)
+
+    def smaller(self, by: int) -> Plane:
+        """The plane with so many pixels of each direction averaged."""
+        if by == 1:
+            return self.plane
+        height, width = self.plane.shape
+        small = cv2.resize(self.plane, (width // by, height // by), interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float32)
+
+    def detail(self, by: int) -> Plane:
+        """``DETAIL`` of the smaller plane."""
+        return np.asarray(cv2.filter2D(self.smaller(by), -1, DETAIL), np.float32)
+
+    def squares(self, by: int) -> Plane:
+        """Mean square of that detail in each block of ``BLOCK`` pixels of the patch, (blocks,)."""
+        squares = np.square(self.detail(by))
+        if by < BLOCK:
+            squares = cv2.resize(squares, self.shape, interpolation=cv2.INTER_AREA)
+        return np.asarray(squares, np.float32).ravel()
+
+
+def _log(squares: Plane) -> float:
+    """Log of the root mean of squares."""
+    return float(np.log(np.sqrt(squares.mean()) + FLOOR))
+
+
+def _rings(gray: Plane) -> NDArray[np.float64]:
+    """Half the log of the power in each of ``RINGS``, (8,), of a patch faded out at its sides."""
+    window, ring, counts = _frequencies(gray.shape)
+    spectrum = rfft2((gray - gray.mean()) * window)
+    squares = np.square(spectrum.real) + np.square(spectrum.imag)
+    power = np.bincount(ring, squares.ravel(), len(RINGS) + 1)[1:-1]
+    return np.asarray(np.log(power / counts + 1) / 2)
+
+
+@cache
+def _frequencies(shape: tuple[int, int]) -> tuple[Plane, NDArray[np.int64], NDArray[np.int64]]:
+    """The window; the ring of each frequency, 0 and 9 for none; and how many are in each ring."""
+    height, width = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    ring = np.searchsorted(RINGS, frequency.ravel(), side="right")
+    counts = np.bincount(ring, minlength=len(RINGS) + 1)[1:-1]
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    return window, ring, np.maximum(counts, 1)

@@ -152,14 +152,11 @@ def check_splits(dataset: Dataset, splits: Any) -> None:
         raise HarnessError(
             f"dataset {dataset.name}: has train_groups but no training patches; {fix}"
         )
-    for part, split, groups in (
-        ("test", splits.test, splits.groups),
-        ("training", splits.train, splits.train_groups),
-    ):
-        if split is not None and groups is not None and len(groups) != len(split.labels):
+    for name, groups in (("test", splits.groups), ("train", splits.train_groups)):
+        if groups is not None and len(groups) != (n := len(there[name].labels)):
+            kind = "test" if name == "test" else "training"
             raise HarnessError(
-                f"dataset {dataset.name}: {len(groups)} groups for {len(split.labels)} {part} "
-                f"patches; {fix}"
+                f"dataset {dataset.name}: {len(groups)} groups for {n} {kind} patches; {fix}"
             )
     if splits.validation is not None and splits.folds:
         raise HarnessError(f"dataset {dataset.name}: has both folds and a validation split; {fix}")

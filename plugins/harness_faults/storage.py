@@ -86,7 +86,7 @@ def jpeg2000_53(patch: Patch, ratio: float, rng: Rng) -> Patch:
 
 
 def resized(patch: Patch, share: float, rng: Rng) -> Patch:
-    """Shrunk to this share of its size and enlarged again, by bicubic interpolation; 1: as it is."""
+    """Shrunk to this share of its size and enlarged again, bicubically; 1: as it is."""
     height, width = patch.shape[:2]
     small = (max(1, round(width * share)), max(1, round(height * share)))
     image = Image.fromarray(patch)
@@ -131,7 +131,10 @@ def gray_noise(patch: Patch, sigma: float, rng: Rng) -> Patch:
 def despeckled(patch: Patch, side: float, rng: Rng) -> Patch:
     """The median of each square of so many pixels a side, channel by channel."""
     side = round(side)
-    return np.asarray(ndimage.median_filter(patch, (side, side, 1))) if side > 1 else patch
+    if side <= 1:
+        return patch
+    filtered: Patch = ndimage.median_filter(patch, (side, side, 1))
+    return filtered
 
 
 def moved(patch: Patch, pixels: float, rng: Rng) -> Patch:
@@ -143,4 +146,4 @@ def moved(patch: Patch, pixels: float, rng: Rng) -> Patch:
 
 def rounded(values: NDArray[Any]) -> Patch:
     """Gray levels of any kind as a patch."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)

@@ -49,12 +49,12 @@ def faults() -> Iterator[tuple[str, str, Change, Change]]:
         yield (
             *(
                 "compression",
-                f"JPEG of quality {100 - worse} against {100 - better}, resized since",
+                f"JPEG of {100 - worse} against {100 - better}, resized since",
             ),
             *(chain((storage.jpeg, loss), (storage.resized, 0.9)) for loss in (worse, better)),
         )
         yield (
-            *("compression", f"JPEG of quality {100 - worse} against {100 - better}, normalized"),
+            *("compression", f"JPEG of {100 - worse} against {100 - better}, normalized since"),
             *(chain((storage.jpeg, loss), (color.macenko, 1)) for loss in (worse, better)),
         )
     yield (

@@ -24,6 +24,7 @@ def _features(name: str, module: str) -> Features:
 COLOR = _features("color", "color")
 RANGE = _features("range", "dynamic_range")
 FINE = _features("fine", "fine")
+FRAME = _features("frame", "frame")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
 
@@ -92,6 +93,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Noise",
             *(FINE, RANGE),
         ),
+        probe("frame", "Frame and marks: whether a fixed place tells the class", FRAME),
         probe(
             "dynamic-range",
             "Dynamic range: clipping, combs, wrap-round",

@@ -38,7 +38,10 @@ class Likeness:
     """Standard deviation over classes along the most like signature, in standard deviations within
     classes; what structure explains, and what chance adds, is taken off."""
     share: float
-    """How much of the whole difference lies along that signature, 0 to 1."""
+    """How much of the whole difference lies along that signature, 0 to 1, by slopes within
+    classes."""
+    left: float
+    """The same of what structure does not explain, without what chance adds."""
     p: float
     """How often labels dealt at random differ as much along any signature of the family."""
     title: str
@@ -135,6 +138,7 @@ def difference(
     seen = np.square(means @ directions.T).mean(axis=0)
     every = float(np.square(means).sum(axis=1).mean())
     by_chance, every_by_chance = _null(left, directions, shuffled(compact, groups))
+    strength = _debiased(every, every_by_chance)
     families, projections = {}, {}
     for family in FAMILIES:
         own = np.array([one.family == family for one in known])
@@ -142,9 +146,11 @@ def difference(
         largest = by_chance[:, own].max(axis=1)
         doses = np.full(n_classes, np.nan)
         doses[present] = whole @ directions[best] / sizes[best]
+        own_strength = _debiased(seen[best], by_chance[:, best])
         families[family] = Likeness(
-            strength=_debiased(seen[best], by_chance[:, best]),
+            strength=own_strength,
             share=float(shares[best]),
+            left=(own_strength / strength) ** 2 if strength else 0.0,
             p=_p(seen[own].max(), largest),
             title=known[best].title,
             doses=doses,
@@ -152,7 +158,7 @@ def difference(
         projections[family] = left @ directions[best]
     return Difference(
         families=families,
-        strength=_debiased(every, every_by_chance),
+        strength=strength,
         p=_p(every, every_by_chance),
         changed=tuple(_changed(left, labels, rows, directions)),
         rows=rows,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import f_classif
 from sklearn.model_selection import StratifiedGroupKFold
 
 from harness import Audit, Estimate
@@ -139,14 +140,18 @@ def cross_validated(
     rows: NDArray[np.int64],
     how: str = "cross-validated",
     groups: NDArray[np.int64] | None = None,
+    strongest: int | None = None,
 ) -> Score | None:
     """Stratified cross-validation within some rows; None when no two classes have two patches.
+
+    With ``strongest``, only so many columns are fitted, those that differ most between the classes
+    of the patches to fit on.
 
     Classes with a single patch are left out. Those with fewer patches than there are folds are in
     some of the folds only. No group is cut by a fold: to recognize a patient is no fault.
     """
     if groups is not None:
-        return _by_groups(values, labels, rows, how, groups)
+        return _by_groups(values, labels, rows, how, groups, strongest)
     rng = np.random.default_rng(0)
     fold = np.full(len(labels), -1)
     start = 0
@@ -159,7 +164,7 @@ def cross_validated(
         (np.flatnonzero((fold >= 0) & (fold != number)), np.flatnonzero(fold == number))
         for number in range(FOLDS)
     ]
-    return score(labels, _predict(values, labels, folds), how)
+    return score(labels, _predict(values, labels, folds, strongest), how)
 
 
 def _by_groups(
@@ -168,6 +173,7 @@ def _by_groups(
     rows: NDArray[np.int64],
     how: str,
     groups: NDArray[np.int64],
+    strongest: int | None,
 ) -> Score | None:
     """Cross-validation of classes with at least two groups; None if there are no two of them."""
     n_groups = np.array(
@@ -181,7 +187,7 @@ def _by_groups(
         warnings.simplefilter("ignore", UserWarning)
         cut = list(cutter.split(rows, labels[rows], groups[rows]))
     folds = [(rows[fitted], rows[asked]) for fitted, asked in cut]
-    return score(labels, _predict(values, labels, folds), how, groups)
+    return score(labels, _predict(values, labels, folds, strongest), how, groups)
 
 
 def _of_others(
@@ -229,6 +235,7 @@ def _predict(
     values: NDArray[np.float32],
     labels: NDArray[np.int64],
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    strongest: int | None = None,
 ) -> NDArray[np.int64]:
     predicted = np.full(len(labels), -1)
     rng = np.random.default_rng(0)
@@ -247,10 +254,25 @@ def _predict(
             random_state=0,
             n_jobs=-1 if len(fitted) > MANY else 1,
         )
-        forest.fit(values[fitted], labels[fitted])
+        columns = _strongest(values, labels, fitted, strongest)
+        forest.fit(values[fitted][:, columns], labels[fitted])
         forest.n_jobs = 1  # several threads would sum the trees' votes in any order
-        predicted[asked] = forest.predict(values[asked])
+        predicted[asked] = forest.predict(values[asked][:, columns])
     return predicted
+
+
+def _strongest(
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    fitted: NDArray[np.int64],
+    n: int | None,
+) -> slice | NDArray[np.int64]:
+    """The n columns that differ most between the classes of some patches, or all of them."""
+    if n is None:
+        return slice(None)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of columns that never change
+        ratio, _ = f_classif(values[fitted], labels[fitted])
+    return np.argsort(-np.nan_to_num(ratio))[:n]
 
 
 def _thinned(

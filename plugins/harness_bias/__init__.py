@@ -25,6 +25,7 @@ COLOR = _features("color", "color")
 RANGE = _features("range", "dynamic_range")
 FINE = _features("fine", "fine")
 FRAME = _features("frame", "frame")
+LEVELS = _features("levels", "levels")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
 
@@ -96,8 +97,8 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe("frame", "Frame and marks: whether a fixed place tells the class", FRAME),
         probe(
             "dynamic-range",
-            "Dynamic range: clipping, combs, wrap-round",
-            RANGE,
+            "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
+            *(RANGE, LEVELS),
             plots=("dynamic-range",),
         ),
         probe(

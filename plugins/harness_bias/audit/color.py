@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
-from harness_bias.audit.enough import looked, reason, settled
+from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
 from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
 
@@ -17,6 +17,15 @@ SPREAD = 0.0085
 """Smallest tint that raises the flag, as a standard deviation over classes in natural optical
 density: about two gray levels of 255. Recompression of every patch alike moves the classes of
 phantoms apart by 0.006 at a quality of 70 and by 0.008 at 40, as it costs some colors more."""
+AT_WHITE = 0.006
+"""The same of the tint that a patch would have where there is no stain. With a cast of 3 gray
+levels by class it is 0.008 in real patches. With stains made 0.8 to 1.2 times as strong, along
+vectors that are not quite their own, it is 0.003, and the spread of tint itself 0.02."""
+RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
+"""Optical density of hematoxylin and eosin: Ruifrok and Johnston, Analytical and Quantitative
+Cytology and Histology 23, 2001."""
+RIDGE = 0.002
+"""Added to the variances of density within a patch, so that plain patches have no steep slopes."""
 ENOUGH_CLASSES = 4
 """Three colors always lie in a plane, so that of fewer classes tint would hide in its own plane."""
 OD = [COLUMNS.index(f"od_{channel}") for channel in "rgb"]
@@ -33,7 +42,9 @@ def measure(audit: Audit) -> Finding:
     plane (Ruifrok and Johnston 2001); the plane is that of the smallest variance of all pixels,
     classes weighing the same, and a patch's tint its mean distance from it. The flag is raised when
     tint predicts the class, from training to test patches or within either, and differs between
-    classes by more than ``SPREAD``. Patches that were cut off or wrapped round have
+    classes by more than ``SPREAD``, and by more than ``AT_WHITE`` where there is no stain: a cast
+    is there, too, while stronger stains change dense tissue alone. How strong both stains are is
+    shown and does not count, as it may be tissue. Patches that were cut off or wrapped round have
     no color that could be judged; that is the dynamic-range probe's business.
     """
     labels = audit.labels
@@ -41,7 +52,9 @@ def measure(audit: Audit) -> Finding:
     by_histogram = compared(audit, audit.stacked(FEATURES, HISTOGRAM))
     estimates = [score.estimate("3 channel means") for score in by_means]
     estimates += [score.estimate("48-bin histogram") for score in by_histogram]
-    tint, judged = tints(audit)
+    by_stains = compared(audit, stains(audit))
+    estimates += [score.estimate("strength of hematoxylin and eosin") for score in by_stains]
+    tint, judged, at_white = tints(audit)
     by_tint = compared(audit, tint[:, None].astype(np.float32), judged)
     spreads = [spread(tint, labels, score) for score in by_tint]
     for tint_score, far in zip(by_tint, spreads, strict=True):
@@ -51,7 +64,12 @@ def measure(audit: Audit) -> Finding:
     estimates.append(Estimate(name="share of patches judged for tint", value=float(judged.mean())))
     # The surest of the scores where classes differ by enough to count, else of all.
     pairs = list(zip(by_tint, spreads, strict=True))
-    counting = [score for score, far in pairs if far is not None and far > SPREAD]
+    whites = [spread(at_white, labels, score) or 0.0 for score in by_tint]
+    counting = [
+        score
+        for (score, far), white in zip(pairs, whites, strict=True)
+        if far is not None and far > SPREAD and white > AT_WHITE
+    ]
     score = surest(counting or by_tint)
     reading = next((far for one, far in pairs if one is score), None)
     headings, rows = by_class(
@@ -66,8 +84,8 @@ def measure(audit: Audit) -> Finding:
     extra = _by_class(audit, tint, judged)
     table = Table(
         name="classes",
-        title="Mean color (0 to 255), hue (degrees) and tint (optical density) of the classes",
-        headings=(*headings, "hue", "tint", "tint: SD"),
+        title="Mean color (0 to 255), hue (degrees), tint and stains (optical density), by class",
+        headings=(*headings, "hue", "tint", "tint: SD", "hematoxylin", "eosin"),
         rows=tuple((*row, *extra[row[0], row[1]]) for row in rows),
     )
     where = Table(
@@ -83,7 +101,12 @@ def measure(audit: Audit) -> Finding:
             "" if counting else ", too little to count"
         )
     seen = looked(audit, judged)
-    opinion = settled([one.opinion_of_spread(tint, labels, SPREAD) for one in by_tint], seen)
+    opinions = [one.opinion_of_spread(tint, labels, SPREAD) for one in by_tint]
+    stained = [bool(o.flag) and w <= AT_WHITE for o, w in zip(opinions, whites, strict=True)]
+    opinions = [Opinion(False) if s else o for o, s in zip(opinions, stained, strict=True)]
+    if any(stained):
+        text += "; it is in dense tissue only, as of stains or tissue of another color"
+    opinion = settled(opinions, seen)
     estimates += seen.estimates(opinion.needed)
     flag = opinion.flag
     if len(np.unique(labels[judged])) < ENOUGH_CLASSES:
@@ -115,8 +138,16 @@ def _left_out(audit: Audit, judged: NDArray[np.bool_]) -> str:
     return text + (f", most of {', '.join(most)} among them" if most else "")
 
 
-def tints(audit: Audit, together: bool = False) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Tint of each patch, and which patches can be judged.
+def stains(audit: Audit) -> NDArray[np.float32]:
+    """Mean amount of hematoxylin and of eosin in each patch, (N, 2), by ``RUIFROK``'s vectors."""
+    density = audit.stacked(FEATURES, OD)
+    return np.asarray(density @ np.linalg.pinv(RUIFROK), np.float32)
+
+
+def tints(
+    audit: Audit, together: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Tint of each patch, which patches can be judged, and their tint where there is no stain.
 
     Measured from the plane of the patch's own split, so that a difference between the splits is
     not taken for one between classes; or, ``together``, from one plane for all.
@@ -126,14 +157,16 @@ def tints(audit: Audit, together: bool = False) -> tuple[NDArray[np.float64], ND
     products = audit.stacked(FEATURES, PRODUCTS).astype(np.float64)
     lost = dynamic_range.traces(audit)[:, dynamic_range.LOST].any(axis=1)
     judged = (audit.stacked(FEATURES, [N])[:, 0] > 0.5) & ~lost
-    tint = np.zeros(len(labels))
+    tint, at_white = np.zeros((2, len(labels)))
     parts = [np.arange(len(labels))]
     if not together and audit.train is not None:
         parts = np.split(parts[0], [len(audit.train.labels)])
     for part in parts:
         if judged[part].any():
-            tint[part] = _off_plane(density[part], products[part], labels[part], judged[part])
-    return tint, judged
+            tint[part], at_white[part] = _off_plane(
+                density[part], products[part], labels[part], judged[part]
+            )
+    return tint, judged, at_white
 
 
 def _off_plane(
@@ -141,8 +174,12 @@ def _off_plane(
     products: NDArray[np.float64],
     labels: NDArray[np.int64],
     judged: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Distance of mean densities (N, 3) from the plane of the stains, by their moments."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of mean densities (N, 3) from the plane of the stains, by their moments.
+
+    And that of a patch's pixels without stain, to which the slope of the distance along the plane,
+    pixel by pixel within the patch, leads back.
+    """
     present = [judged & (labels == label) for label in np.unique(labels[judged])]
     mean = np.mean([density[chosen].mean(axis=0) for chosen in present], axis=0)
     second = np.empty((3, 3))
@@ -151,7 +188,15 @@ def _off_plane(
     second.T[upper] = second[upper]
     _, vectors = np.linalg.eigh(second - np.outer(mean, mean))
     normal = vectors[:, 0] * np.sign(vectors[np.abs(vectors[:, 0]).argmax(), 0])
-    return np.asarray((density - mean) @ normal)
+    tint = (density - mean) @ normal
+    within = np.empty((len(density), 3, 3))
+    within[:, *upper] = products
+    within.swapaxes(1, 2)[:, *upper] = products
+    within -= density[:, :, None] * density[:, None, :]
+    plane = vectors[:, 1:]
+    variance = plane.T @ within @ plane + RIDGE * np.eye(2)
+    slopes = np.linalg.solve(variance, (plane.T @ within @ normal)[..., None])[..., 0]
+    return tint, tint - (slopes * (density @ plane)).sum(axis=1)
 
 
 def _parts(audit: Audit) -> list[tuple[str, NDArray[np.int64], NDArray[np.float32], int]]:
@@ -167,6 +212,7 @@ def _by_class(
     audit: Audit, tint: NDArray[np.float64], judged: NDArray[np.bool_]
 ) -> dict[tuple[str | float | None, str | float | None], tuple[float | None, ...]]:
     cells: dict[tuple[str | float | None, str | float | None], tuple[float | None, ...]] = {}
+    amounts = stains(audit)
     for name, labels, values, start in _parts(audit):
         for label, class_name in enumerate(audit.classes):
             rows = np.flatnonzero(labels == label)
@@ -177,7 +223,8 @@ def _by_class(
             chosen = start + rows[judged[start + rows]]
             own = tint[chosen]
             seen = (float(own.mean()), float(own.std())) if len(own) else (None, None)
-            cells[class_name, name] = (hue, *seen)
+            both = amounts[start + rows].mean(axis=0).tolist()
+            cells[class_name, name] = (hue, *seen, *both)
     return cells
 
 

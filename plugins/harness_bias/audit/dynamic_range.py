@@ -1,4 +1,4 @@
-"""Dynamic range: clipping, combs, wraparound, what they predict, and the patches to look at."""
+"""Tone and dynamic range: curves, clipping, wraparound, and the patches to look at."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Table
+from harness.text.numbers import rounded
+from harness_bias.audit.curves import Curves, curves
 from harness_bias.audit.enough import Opinion, looked, reason, settled
-from harness_bias.audit.predictability import by_class, compared, sentence, surest
-from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, WIDE, reasons
+from harness_bias.audit.predictability import Score, by_class, compared, sentence, surest
+from harness_bias.audit.verdict import grade
+from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, reasons
 
 FEATURES = "bias-range"
 LISTED = 200
@@ -29,9 +32,18 @@ TONE, WRAP = _columns("gaps", "rough", "comb"), _columns("wraparound")
 LOST, SPOILED = slice(0, 3), slice(3, 4)
 """Columns of ``traces``: values, and with them the color, are lost; or they were spread or squeezed
 after they were digitized."""
-UNKNOWN = 0.5
-"""Share of patches not judged for the latter above which nothing is said: of a class at all, of all
-classes without a finding."""
+HALF_CUT, ALL_CUT = 0.5, 0.05
+"""Shares of one channel, and of each of the three, cut off at one end that count as lost. Less of a
+single channel may be a color cast, or what sharpening overshoots."""
+DIFFERENT = 0.6
+"""Smallest difference between tone curves that counts; set on real patches, of which nothing that
+leaves the tone alone makes classes differ by more than 0.6."""
+LUCK = 0.005
+"""Largest p that counts: 0.01 over two parts."""
+BLIND = (
+    "brightness or contrast that was different before the values were digitized, which may be "
+    "tissue, and shifts by a few levels where nothing was cut off before"
+)
 
 
 def traces(audit: Audit) -> NDArray[np.bool_]:
@@ -46,37 +58,40 @@ def traces(audit: Audit) -> NDArray[np.bool_]:
 
 
 def measure(audit: Audit) -> Finding:
-    """How well traces of wrong dynamic range predict the class, and which patches are corrupt.
+    """Whether classes differ in tone after they were digitized, and which patches are corrupt.
 
-    The flag says that they do, from training to test patches or within either. What predicts is
-    whether there is a trace: legitimately bright patches have none, and how strong it is depends on
-    the tissue. Patches whose histograms are too narrow to show that values were spread or squeezed
-    are asked about lost values only, and so are classes that are mostly made of such patches: a
-    few that show it all the same would stand for the class.
+    Three things count, from training to test patches or within either: that classes went through
+    different tone curves (``harness_bias.audit.curves``); that most of a channel, or a part of all
+    three, is cut off or wrapped round; that values of single patches were spread or squeezed in all
+    three channels. The latter are not asked about where all patches went through one curve: whether
+    it shows in a patch depends on how wide the histogram of its tissue is. What befell one channel
+    alone is a matter of color.
     """
     labels = audit.labels
     corrupt = audit.stacked(FEATURES, [CORRUPT])[:, 0] > 0
-    found = traces(audit)
-    judged = (audit.stacked(FEATURES, [WIDE])[:, 0] > 0) | found[:, SPOILED].any(axis=1)
-    for label in np.unique(labels):
-        if judged[labels == label].mean() < 1 - UNKNOWN:
-            judged[labels == label] = False
-    by_lost = compared(audit, found[:, LOST].astype(np.float32))
-    by_spoiled = compared(audit, found[:, SPOILED].astype(np.float32), judged)
+    lost, spoiled = faults(audit)
+    by_curve = curves(audit)
+    is_common = any(one.is_common for one in by_curve.values())
+    by_lost = compared(audit, lost[:, None].astype(np.float32))
+    by_spoiled = [] if is_common else compared(audit, spoiled[:, None].astype(np.float32))
+    differ = {n: c for n, c in by_curve.items() if c.p <= LUCK and c.reading >= DIFFERENT}
     score = surest([*by_lost, *by_spoiled])
     seen = looked(audit)
-    opinion = settled([one.opinion() for one in (*by_lost, *by_spoiled)], seen)
-    text = ""
-    if not opinion.flag and judged.mean() < UNKNOWN:
-        opinion = Opinion(None, opinion.needed)
-        text = "; most histograms are too narrow to tell whether values were spread or squeezed"
-    elif narrow := [c for k, c in enumerate(audit.classes) if _is_narrow(labels == k, judged)]:
-        text = f"; whether values were spread or squeezed is not told of {', '.join(narrow)}"
-    text += reason(opinion, seen)
-    estimates = [score.estimate("values cut off or wrapped round") for score in by_lost]
+    opinion = settled(
+        [
+            *(one.opinion() for one in (*by_lost, *by_spoiled)),
+            *(Opinion(name in differ) for name in by_curve),
+        ],
+        seen,
+    )
+    estimates = [score.estimate("values lost") for score in by_lost]
     estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
+    for name, curve in by_curve.items():
+        estimates += [
+            Estimate(name=f"difference of tone curves, log ratio, {name}", value=curve.reading),
+            Estimate(name=f"permutation p of tone curves, {name}", value=curve.p),
+        ]
     estimates += [
-        Estimate(name="share of patches judged for the latter", value=float(judged.mean())),
         Estimate(name="share of corrupt patches", value=float(corrupt.mean())),
         *seen.estimates(opinion.needed),
     ]
@@ -95,8 +110,8 @@ def measure(audit: Audit) -> Finding:
     headings, rows = by_class(audit, cells)
     listed = list(_listed(audit))
     return Finding(
-        summary=f"dynamic range {sentence(score)}; {int(corrupt.sum()):,} of {len(labels):,} "
-        f"patches are corrupt{text}",
+        summary=f"tone: {_text(audit, differ, score, is_common)}; {int(corrupt.sum()):,} of "
+        f"{len(labels):,} patches are corrupt{reason(opinion, seen)}",
         estimates=tuple(estimates),
         tables=(
             Table(
@@ -112,14 +127,41 @@ def measure(audit: Audit) -> Finding:
                 rows=tuple(listed[:LISTED]),
             ),
         ),
-        reading=score.value if score else None,
+        reading=max((one.reading for one in by_curve.values()), default=None),
         flag=opinion.flag,
+        grade=grade(opinion.flag, [score]),
+        blind=BLIND,
     )
 
 
-def _is_narrow(of_class: NDArray[np.bool_], judged: NDArray[np.bool_]) -> bool:
-    """Whether a class has patches, but none that is judged."""
-    return bool(of_class.any() and not judged[of_class].any())
+def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
+
+    Lost: half of a channel, or a twentieth of all three, cut off, or any wrapped round. Spread or
+    squeezed: as gaps or spikes in the histograms of all three channels show.
+    """
+    values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
+    low, high = (values[:, columns] for columns in (LOW, HIGH))
+    lost: NDArray[np.bool_] = (values[:, WRAP] > 0).any(axis=1)
+    for cut in (low, high):
+        lost |= (cut >= HALF_CUT).any(axis=1) | (cut >= ALL_CUT).all(axis=1)
+    by_channel = values[:, TONE].reshape(len(values), -1, len(CHANNELS)).max(axis=1)
+    return lost, (by_channel > 0).all(axis=1)
+
+
+def _text(audit: Audit, differ: dict[str, Curves], score: Score | None, is_common: bool) -> str:
+    said = []
+    for name, one in differ.items():
+        most = audit.classes[int(np.nanargmax(one.by_class))]
+        said.append(
+            f"classes of the {name} patches went through different tone curves, {most} above all "
+            f"(p {rounded(one.p, 3)})"
+        )
+    if not said:
+        said.append("no difference between classes in their tone curves")
+    if is_common:
+        said.append("all patches went through one curve")
+    return "; ".join([*said, f"lost or spread values {sentence(score)}"])
 
 
 def _listed(audit: Audit) -> list[tuple[str | float | None, ...]]:

@@ -32,7 +32,7 @@ def measure(audit: Audit) -> Finding:
         return Finding(summary="there is no training split to compare with")
     labels, n_train = audit.labels, len(audit.train.labels)
     is_test = (np.arange(len(labels)) >= n_train).astype(np.int64)
-    tint, judged = tints(audit, together=True)
+    tint, judged, _ = tints(audit, together=True)
     values = np.concatenate(
         [
             np.where(judged, tint, 0)[:, None],

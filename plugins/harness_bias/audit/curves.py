@@ -1,0 +1,117 @@
+"""Whether classes went through different tone curves after they were digitized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Audit
+from harness_bias.audit.enough import FEWEST
+from harness_bias.audit.groups import shuffled, weights
+from harness_bias.measure.levels import unpacked
+
+FEATURES = "bias-levels"
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+ENDS = 3
+"""Values at either end that are not compared: how much is cut off there depends on the tissue."""
+FILLED = 5.0
+"""Mean count of the four values around one, in a patch of 224, from which that one is judged."""
+DEEPEST = 8
+"""Values of which the difference counts: a curve makes many, chance one here and there."""
+MOST = 4_000
+"""Patches of a part that are compared; of more, this many are drawn."""
+EMPTY, GAPS = 0.2, 3
+"""A value that occurs less than so often as those around it is a gap; so many of them in each
+channel say that all patches went through one curve."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How the tone curves of the classes of one part differ."""
+
+    reading: float
+    """Root mean square of the log ratios by which the ``DEEPEST`` values of a class occur more or
+    less often than in other classes; of the class, then the channel, that differ most and least."""
+    p: float
+    """How often labels dealt at random differ as much."""
+    by_class: Floats
+    """The same of each class, (C,); NaN of a class with too few patches."""
+    is_common: bool
+    """Whether all patches together have gaps: they went through one curve."""
+
+
+def curves(audit: Audit) -> dict[str, Curves]:
+    """By part, how the curves of its classes differ; parts with too few patches are left out.
+
+    A curve applied to 8-bit values leaves some of them empty and makes others stand out, the same
+    ones in every patch. Histograms are added up class by class, so that what belongs to single
+    patches averages out, and each value compared with those around it. A tone curve does that in
+    all three channels: the channel that differs least counts, so that a color cast does not.
+    """
+    found = {}
+    for name, part in audit.parts.items():
+        counts = np.bincount(part.labels, minlength=len(audit.classes))
+        rows = np.flatnonzero((counts >= FEWEST)[part.labels])
+        if len(rows) > MOST:
+            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+        if len(np.unique(part.labels[rows])) > 1:
+            groups = None if part.groups is None else part.groups[rows]
+            histograms = unpacked(part.values[FEATURES][rows]).reshape(len(rows), -1)
+            found[name] = _compared(histograms, part.labels[rows], groups, len(audit.classes))
+    return found
+
+
+def _compared(
+    histograms: NDArray[np.float32], labels: Labels, groups: Labels | None, n_classes: int
+) -> Curves:
+    present, compact = np.unique(labels, return_inverse=True)
+    weight = weights(compact, groups)
+    seen = _differences(histograms, compact, weight)
+    by_chance = np.array([_differences(histograms, *d).max() for d in shuffled(compact, groups)])
+    by_class = np.full(n_classes, np.nan)
+    by_class[present] = seen
+    return Curves(
+        reading=float(seen.max()),
+        p=float((1 + (by_chance >= seen.max()).sum()) / (1 + len(by_chance))),
+        by_class=by_class,
+        is_common=_has_gaps(histograms),
+    )
+
+
+def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats) -> Floats:
+    """How much values of each class stand out otherwise than on average over classes, (C,)."""
+    member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
+    means = member @ histograms / member.sum(axis=1, keepdims=True)
+    means = means.reshape(len(member), 3, 256)
+    around = _around(means)
+    stands_out = np.log((means + 0.1 * around + 0.5) / (1.1 * around + 0.5))
+    judged = _inner(around > FILLED)
+    number = judged.sum(axis=0)
+    average = (stands_out * judged).sum(axis=0) / np.maximum(number, 1)
+    apart = np.where(judged & (number > 1), stands_out - average, 0)
+    deepest = np.sort(np.square(apart), axis=2)[..., -DEEPEST:]
+    return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64)
+
+
+def _has_gaps(histograms: NDArray[np.float32]) -> bool:
+    """Whether each channel of all patches together has values that next to never occur."""
+    mean = histograms.mean(axis=0).reshape(3, 256)
+    around = _around(mean)
+    gaps = _inner(around > FILLED) & (mean < EMPTY * around)
+    return bool((gaps.sum(axis=1) >= GAPS).all())
+
+
+def _around(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean count of the two values on either side."""
+    near = [np.roll(counts, by, axis=-1) for by in (-2, -1, 1, 2)]
+    return np.asarray(np.mean(near, axis=0), np.float32)
+
+
+def _inner(judged: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same, but False at either end."""
+    judged[..., :ENDS] = judged[..., -ENDS:] = False
+    return judged

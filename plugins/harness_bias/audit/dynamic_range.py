@@ -32,7 +32,7 @@ TONE, WRAP = _columns("gaps", "rough", "comb"), _columns("wraparound")
 LOST, SPOILED = slice(0, 3), slice(3, 4)
 """Columns of ``traces``: values, and with them the color, are lost; or they were spread or squeezed
 after they were digitized."""
-HALF_CUT, ALL_CUT = 0.5, 0.05
+HALF_CUT, ALL_CUT = 0.5, 0.09
 """Shares of one channel, and of each of the three, cut off at one end that count as lost. Less of a
 single channel may be a color cast, or what sharpening overshoots."""
 DIFFERENT = 0.6
@@ -137,12 +137,12 @@ def measure(audit: Audit) -> Finding:
 def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
 
-    Lost: half of a channel, or a twentieth of all three, cut off, or any wrapped round. Spread or
+    Lost: half of a channel, or a tenth of all three, cut off, or any wrapped round. Spread or
     squeezed: as gaps or spikes in the histograms of all three channels show.
     """
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
     low, high = (values[:, columns] for columns in (LOW, HIGH))
-    lost: NDArray[np.bool_] = (values[:, WRAP] > 0).any(axis=1)
+    lost = np.asarray((values[:, WRAP] > 0).any(axis=1))
     for cut in (low, high):
         lost |= (cut >= HALF_CUT).any(axis=1) | (cut >= ALL_CUT).all(axis=1)
     by_channel = values[:, TONE].reshape(len(values), -1, len(CHANNELS)).max(axis=1)

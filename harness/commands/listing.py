@@ -186,6 +186,7 @@ def perturbation(
         "name": item.name,
         "title": item.title,
         "for": item.role,
+        "computed": "on request" if item.on_request else "by default",
         "levels": levels_in_words(item),
         "plugin": _source(plugin),
     }

@@ -61,13 +61,6 @@ REQUESTED: tuple[Row, ...] = (
         (8, 16, 32, 56, 88),
         BUBBLE,
     ),
-    (
-        "randstainna",
-        "Color statistics drawn from those of colorectal patches (RandStainNA)",
-        "randstainna:randstainna",
-        (0.1, 0.3, 0.5, 0.7, 1),
-        DRAWN,
-    ),
     ("dust", "Dust: dark specks and fibers", "artifacts:dust", (2, 5, 12, 25, 50), SPECKS),
     (
         "tissue-folds",
@@ -118,6 +111,13 @@ REQUESTED: tuple[Row, ...] = (
         "codecs:jpeg2000",
         (10, 20, 35, 55, 80),
         RATIO,
+    ),
+    (
+        "randstainna",
+        "Color statistics drawn from those of colorectal patches (RandStainNA)",
+        "randstainna:randstainna",
+        (0.1, 0.3, 0.5, 0.7, 1),
+        DRAWN,
     ),
     (
         "medmnistc-jpeg",

@@ -160,9 +160,9 @@ class Session:
 
         Without ``datasets`` or ``models`` these are all that are here. ``settings`` are those
         of ``--set``: ``{"epochs": 5}`` for every model that has it, or ``{"MODEL.epochs": 5}``.
-        Models predict patches under the ``perturbations``, and under those that the ``probes`` of
-        models need; None are all probes. Raises HarnessError when something that is named is not
-        known, or not here.
+        Models predict patches under the ``perturbations``, of which a name may be a pattern with
+        ``*``, and under those that the ``probes`` of models need; None are all probes. Raises
+        HarnessError when something that is named is not known, or not here.
         """
         from harness.workflows import running
 

@@ -92,7 +92,9 @@ def about_reader(registry: Registry, name: str) -> str:
 
 def about_perturbation(registry: Registry, name: str) -> str:
     """What there is to say about one perturbation, its levels aside."""
-    return _about(registry.perturbations.find(name), registry.perturbations.plugin[name])
+    found = registry.perturbations.find(name)
+    text = _about(found, registry.perturbations.plugin[name])
+    return f"{text}\non request: harness run --perturbation {name}" if found.on_request else text
 
 
 def _about(item: Perturbation | Reader, plugin: Plugin) -> str:
@@ -186,6 +188,7 @@ def perturbation(
         "name": item.name,
         "title": item.title,
         "for": item.role,
+        "computed": "on request" if item.on_request else "by default",
         "levels": levels_in_words(item),
         "plugin": _source(plugin),
     }

@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.several(
         parser,
         "--perturbation",
-        "also predict under this perturbation at all its levels, and store the logits",
+        "also predict under this perturbation, or under all whose names match a pattern with *, "
+        "at all levels, and store the logits",
     )
     asked = parser.add_mutually_exclusive_group()
     shared.several(asked, "--probe", "ask only this probe of the models (default: all of them)")

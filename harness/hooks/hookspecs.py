@@ -125,20 +125,20 @@ def harness_perturbations() -> Iterable[Perturbation]:
         import numpy as np
         from harness import Option, Perturbation, hookimpl
 
-        def dust(patch, level, rng):  # uint8 RGB (H, W, 3), the same out
-            dirty = patch.copy()
-            dirty[rng.random(patch.shape[:2]) < level] = 40
-            return dirty
+        def dead_pixels(patch, level, rng):  # uint8 RGB (H, W, 3), the same out
+            changed = patch.copy()
+            changed[rng.random(patch.shape[:2]) < level] = 40
+            return changed
 
         @hookimpl
         def harness_perturbations():
             return [
                 Perturbation(
-                    name="dust",
-                    title="Dust",
+                    name="dead-pixels",
+                    title="Dead pixels",
                     levels=(0.01, 0.05),
-                    level=Option(0.01, ge=0, le=1, help="share of pixels that are dusty"),
-                    apply=dust,
+                    level=Option(0.01, ge=0, le=1, help="share of pixels that are dead"),
+                    apply=dead_pixels,
                 )
             ]
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from harness.errors import HarnessError
 from harness.hooks.guard import contained
 from harness.hooks.limit import limited
-from harness.hooks.registry import Registry, left_out
+from harness.hooks.registry import Offers, Registry, left_out
 from harness.types.datasets import Dataset
 from harness.types.models import DerivedModel, Features, Model
 from harness.types.perturbations import Perturbation
@@ -165,19 +166,30 @@ def perturbations(
 ) -> list[Perturbation]:
     """The named perturbations and those that probes need.
 
-    A probe that cannot tell within so many ``minutes``, or needs what there is not, is added to
-    ``problems``.
+    A name may be a pattern with ``*``. Probes choose among those that are not ``on_request``. A
+    probe that cannot tell within so many ``minutes``, or needs what there is not, is added to
+    ``problems``. Raises HarnessError for a name or a pattern of no perturbation.
     """
     known = registry.perturbations
-    wanted = list(names)
+    wanted = [match for name in names for match in _matching(known, name)]
+    offered = {name: p for name, p in known.items() if not p.on_request}
     for probe in probes:
         try:
             with limited(minutes), contained():
-                needed = [*probe.needs(MappingProxyType(dict(known)))]
+                needed = [*probe.needs(MappingProxyType(offered))]
             wanted += [known.find(name).name for name in needed]
         except Exception as error:
             problems[f"what the probe {probe.name} needs"] = error
     return [known.find(name) for name in dict.fromkeys(wanted)]
+
+
+def _matching(known: Offers[Perturbation], name: str) -> list[str]:
+    """The names that a pattern matches, or a name itself."""
+    if "*" not in name:
+        return [known.find(name).name]
+    if found := [one for one in known if fnmatchcase(one, name)]:
+        return found
+    raise HarnessError(f"no perturbation is named like {name!r}; see harness list perturbations")
 
 
 def perturbed(models: Sequence[Model | DerivedModel], named: Sequence[str]) -> set[str]:

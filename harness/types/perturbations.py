@@ -38,9 +38,12 @@ class Perturbation:
     deviation in gray levels")``. A plugin with a level out of these limits is refused. The
     default only says whether levels are whole numbers."""
     role: Literal["acquisition", "ablation", "steering"] = "acquisition"
-    """What it is for: a change of staining, scanning or storage that leaves the label as it is;
-    information removed on purpose; or a patch made to look like another class. Only the first
-    counts for robustness."""
+    """What it is for: a change of preparation, staining, scanning or storage that leaves the label
+    as it is; information removed on purpose; or a patch made to look like another class. Only the
+    first counts for robustness."""
+    on_request: bool = False
+    """Computed only when named (``--perturbation``): probes neither ask for it nor count it in
+    their means."""
     learns: Features | None = None
     typical: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
     """From features of the patches of a class, (n, D) with n at least 1, to what is typical of

@@ -153,7 +153,8 @@ class ModelProbe:
     """A question asked of a model's stored logits.
 
     ``needs(perturbations)`` names those under which the test patches must be predicted, of all
-    that are registered. ``measure`` returns None when the logits it needs are not stored.
+    that are registered and not ``on_request``. ``measure`` returns None when the logits it needs
+    are not stored.
     """
 
     name: str

@@ -9,9 +9,11 @@ does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from harness import Features, Option, Perturbation, hookimpl, later
+from harness_perturbations.requested import REQUESTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +24,24 @@ if TYPE_CHECKING:
 # glance, and the tissue can still be recognized.
 HUE = Option(10.0, ge=-180, le=180, help="shift of the hue in units of 2 degrees; 0: none")
 FACTOR = Option(1.5, ge=0, help="factor; 1 changes nothing")
+BRIGHTNESS = replace(
+    FACTOR,
+    help=f"{FACTOR.help}. MedMNIST-C: 1.1, 1.15, 1.2, 1.22, 1.25 and 0.85, 0.8, 0.75, 0.72, 0.7",
+)
+CONTRAST = replace(
+    FACTOR,
+    help=f"{FACTOR.help}. MedMNIST-C: 1.1, 1.2, 1.3, 1.4, 1.6 and 0.8, 0.7, 0.6, 0.55, 0.5",
+)
 RANGE = Option(1.1, gt=0, help="factor about the middle of the range; 1 changes nothing")
 PIXELS = Option(1.0, gt=0, help="standard deviation in pixels")
 NOISE = Option(8.0, ge=0, help="standard deviation in gray levels")
-JITTER = Option(0.1, ge=0, lt=1, help="greatest change of a stain, as a share of it and as density")
+JITTER = Option(
+    0.1,
+    ge=0,
+    lt=1,
+    help="greatest change of a stain, as a share of it and as density; 0.05 is HED-light, 0.2 "
+    "HED-strong",
+)
 ALWAYS = Option(1.0, ge=1, le=1, help="it has one level, which means nothing")
 Row = tuple[str, str, str, tuple[float, ...], Option]
 ACQUISITION: tuple[Row, ...] = (
@@ -55,9 +71,9 @@ ACQUISITION: tuple[Row, ...] = (
         "Brightness times a factor",
         "tone:brightness",
         (0.5, 0.7, 0.85, 1.15, 1.3),
-        FACTOR,
+        BRIGHTNESS,
     ),
-    ("contrast", "Contrast times a factor", "tone:contrast", (0.4, 0.6, 0.8, 1.3, 1.7), FACTOR),
+    ("contrast", "Contrast times a factor", "tone:contrast", (0.4, 0.6, 0.8, 1.3, 1.7), CONTRAST),
     (
         "saturation",
         "Saturation times a factor",
@@ -148,7 +164,9 @@ def lab_statistics(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([statistics(to_lab(image)) for image in images], np.float32).reshape(-1, 6)
 
 
-def _made(rows: Sequence[Row], role: Literal["acquisition", "ablation"]) -> list[Perturbation]:
+def _made(
+    rows: Sequence[Row], role: Literal["acquisition", "ablation"], *, on_request: bool = False
+) -> list[Perturbation]:
     return [
         Perturbation(
             name=name,
@@ -157,6 +175,7 @@ def _made(rows: Sequence[Row], role: Literal["acquisition", "ablation"]) -> list
             level=level,
             apply=later(f"harness_perturbations.{function}"),
             role=role,
+            on_request=on_request,
         )
         for name, title, function, levels, level in rows
     ]
@@ -172,4 +191,9 @@ def harness_perturbations() -> list[Perturbation]:
         role="steering",
         learns=Features(name="lab-statistics", extract=lab_statistics),
     )
-    return [*_made(ACQUISITION, "acquisition"), *_made(ABLATION, "ablation"), steering]
+    return [
+        *_made(ACQUISITION, "acquisition"),
+        *_made(ABLATION, "ablation"),
+        steering,
+        *_made(REQUESTED, "acquisition", on_request=True),
+    ]

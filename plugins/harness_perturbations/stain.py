@@ -30,12 +30,14 @@ MIN_AMOUNT = 0.1
 def jitter(patch: NDArray[np.uint8], level: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Vary hematoxylin, eosin and the residual (DAB) stain at random, for the patch as a whole.
 
-    After Tellez et al. (IEEE TMI 2018, arXiv:1808.05896). Optical density, in natural logarithms,
-    is separated with the matrix of Ruifrok and Johnston as scikit-image has it; each stain is
-    multiplied by a factor uniform in 1 - level .. 1 + level, a shift uniform in -level .. level is
-    added, and the stains are put together again. The six numbers are drawn from ``rng``. Unlike
-    ``skimage.color.rgb2hed`` this keeps negative amounts of stain, so that without jitter the patch
-    would stay as it is, and it takes gray levels plus 1, so that black has a density. Clips.
+    After Tellez et al. (IEEE TMI 2018, arXiv:1808.05896); levels of 0.05 and 0.2 are the ranges of
+    their HED-light and HED-strong (MedIA 2019, arXiv:1902.06543). Optical density, in natural
+    logarithms, is separated with the matrix of Ruifrok and Johnston as scikit-image has it; each
+    stain is multiplied by a factor uniform in 1 - level .. 1 + level, a shift uniform in
+    -level .. level is added, and the stains are put together again. The six numbers are drawn from
+    ``rng``. Unlike ``skimage.color.rgb2hed`` this keeps negative amounts of stain, so that without
+    jitter the patch would stay as it is, and it takes gray levels plus 1, so that black has a
+    density. Clips.
     """
     factors = rng.uniform(1 - level, 1 + level, 3)
     shifts = rng.uniform(-level, level, 3)

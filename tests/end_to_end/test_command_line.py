@@ -100,6 +100,11 @@ def test_a_perturbation_is_listed_with_what_its_levels_mean(toy):
     text = toy("list", "--perturbation", "downsampling")
     assert text.startswith("downsampling: Downsampled by a factor")
     assert "1.5, 2, 3, 4, 6" in text
+    assert "on request" not in text
+    assert "on request: harness run --perturbation dust" in toy("list", "--perturbation", "dust")
+    rows = json.loads(toy("list", "perturbations", "--json"))["perturbations"]
+    computed = {row["name"]: row["computed"] for row in rows}
+    assert (computed["hue"], computed["dust"]) == ("by default", "on request")
     found = json.loads(toy("list", "--perturbation", "gaussian-noise", "--json"))
     assert found == {
         "name": "gaussian-noise",

@@ -43,6 +43,13 @@ def test_there_is_a_page_for_each_hook_and_for_nothing_else():
     assert {name for name in HOOKS if f"(hooks/{name}.md)" in index} == set(HOOKS)
 
 
+def test_the_page_of_perturbations_has_all_of_them_and_their_levels():
+    text = (DOCS / "perturbations.md").read_text(encoding="utf-8")
+    for name, perturbation in load_plugins().perturbations.items():
+        levels = ", ".join(f"{level:g}" for level in perturbation.levels)
+        assert (f"| `{name}` | {levels} |" if perturbation.on_request else f"`{name}`") in text
+
+
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_described_and_used(name):
     hook = HOOKS[name]

@@ -110,6 +110,29 @@ def test_robustness_is_relative_to_a_reference_as_mce_is():
     assert finding.estimates == ()  # other levels: no comparison
 
 
+def test_changes_on_request_have_rows_and_count_nowhere():
+    under = everything(wrong(6))
+    usual = robustness.measure(predictions(LABELS, under))
+    reference = predictions(LABELS, everything(wrong(3)), model=robustness.REFERENCE)
+    of = {robustness.REFERENCE: reference}
+    asked = under | {("dust", level): wrong(60) for level in PERTURBATIONS["dust"].levels}
+    finding = robustness.measure(predictions(LABELS, asked))
+    assert finding.summary == usual.summary
+    assert finding.estimates == usual.estimates
+    levels = len(PERTURBATIONS["dust"].levels)
+    rows, usual_rows = finding.table("levels").rows, usual.table("levels").rows
+    assert rows[:-levels] == usual_rows
+    assert [row[2] for row in rows[-levels:]] == [0] * levels
+    relative = robustness.measure(predictions(LABELS, asked, of)).estimates[-1]
+    assert relative.value == pytest.approx(2)  # its errors are 6 where the reference's are 3
+
+
+def test_changes_on_request_alone_give_no_mean():
+    finding = robustness.measure(predictions(LABELS, {("dust", 2): wrong(30)}))
+    assert finding.estimates == ()
+    assert finding.summary.startswith("worst under dust 2 (50.0 %); no mean, as ")
+
+
 def test_probes_say_nothing_without_what_they_need():
     bare = predictions(LABELS)
     assert robustness.measure(bare) is None
@@ -120,6 +143,7 @@ def test_probes_say_nothing_without_what_they_need():
 
 def test_needs_name_changes_by_their_role():
     assert {"hue", "jpeg", "macenko"} < set(robustness.needs(PERTURBATIONS))
+    assert not {name for name in robustness.needs(PERTURBATIONS) if PERTURBATIONS[name].on_request}
     assert set(reliance.needs(PERTURBATIONS)) == {"grayscale", "pixels-permuted", "blocks-permuted"}
     assert set(steering.needs(PERTURBATIONS)) == {"color-transfer", "jpeg-as-class"}
 

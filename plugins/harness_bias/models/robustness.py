@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ Errors = dict[str, NDArray[np.float64]]
 
 
 def needs(perturbations: Mapping[str, Perturbation]) -> list[str]:
-    """Every change that leaves the label as it is."""
-    return [name for name, p in perturbations.items() if p.role == "acquisition"]
+    """Every change that leaves the label as it is, but for those that are made on request."""
+    known = perturbations.items()
+    return [name for name, p in known if p.role == "acquisition" and not p.on_request]
 
 
 def measure(predictions: Predictions) -> Finding | None:
@@ -30,13 +31,16 @@ def measure(predictions: Predictions) -> Finding | None:
 
     The mean weighs every kind of change the same, and within it every level; there is none unless
     all of them are stored. The relative error is that of mCE: errors summed over the levels of a
-    change, divided by those of the reference model, averaged over changes.
+    change, divided by those of the reference model, averaged over changes. Changes on request have
+    rows in the table where they are stored, and count nowhere else, so that figures of models for
+    which others were asked can be compared.
     """
     labels, drawn = predictions.labels, sampling(predictions)
     clean = (predictions.clean.argmax(axis=1) == labels).astype(np.float64)
     rows = []
     right_by_change: dict[str, list[NDArray[np.bool_]]] = {}
-    for name, level, right in _right(predictions):
+    every = needs(predictions.perturbations)
+    for name, level, right in _right(predictions, [*every, *_on_request(predictions)]):
         right_by_change.setdefault(name, []).append(right)
         accuracy = mean_of_shares(name, right.astype(np.float64), labels, drawn)
         drop = mean_difference(name, clean - right, drawn)
@@ -44,13 +48,13 @@ def measure(predictions: Predictions) -> Finding | None:
         rows.append((name, level, accuracy.value, drop.value, drop.low, drop.high, *ends))
     if not rows:
         return None
-    worst = min(rows, key=lambda row: row[2])
+    counted = [row for row in rows if row[0] in every]
+    worst = min(counted or rows, key=lambda row: row[2])
     text = f"worst under {worst[0]} {given(worst[1])} ({percent(worst[2], 1)} %)"
     estimates: list[Estimate] = []
-    every = needs(predictions.perturbations)
-    missing = sum(len(predictions.perturbations[name].levels) for name in every) - len(rows)
-    if not missing:
-        rights = [np.mean(rights, axis=0) for rights in right_by_change.values()]
+    missing = sum(len(predictions.perturbations[name].levels) for name in every) - len(counted)
+    if counted and not missing:
+        rights = [np.mean(right_by_change[name], axis=0) for name in every]
         per_patch = np.mean(rights, axis=0)
         mean = mean_of_shares("mean accuracy under change", per_patch, labels, drawn)
         drop = mean_difference("mean drop", clean - per_patch, drawn)
@@ -87,10 +91,17 @@ def measure(predictions: Predictions) -> Finding | None:
     )
 
 
-def _right(predictions: Predictions) -> list[tuple[str, float, NDArray[np.bool_]]]:
-    """Which patches are predicted right, for each change and level that is stored."""
+def _on_request(predictions: Predictions) -> list[str]:
+    known = predictions.perturbations.items()
+    return [name for name, p in known if p.role == "acquisition" and p.on_request]
+
+
+def _right(
+    predictions: Predictions, changes: Sequence[str]
+) -> list[tuple[str, float, NDArray[np.bool_]]]:
+    """Which patches are predicted right, for each of some changes and each level that is stored."""
     found = []
-    for name in needs(predictions.perturbations):
+    for name in changes:
         for level in predictions.perturbations[name].levels:
             logits = predictions.under(name, level)
             if logits is not None:
@@ -102,7 +113,7 @@ def _errors(predictions: Predictions) -> tuple[Errors, dict[str, int]]:
     """How wrong each patch is under each change, and how many levels of each are stored."""
     errors: Errors = {}
     levels: dict[str, int] = {}
-    for name, _, right in _right(predictions):
+    for name, _, right in _right(predictions, needs(predictions.perturbations)):
         errors[name] = errors.get(name, np.zeros(len(right))) + ~right
         levels[name] = levels.get(name, 0) + 1
     return errors, levels

@@ -101,6 +101,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             *(RANGE, LEVELS),
             plots=("dynamic-range",),
         ),
+        probe("metadata", "Names and metadata of files"),
         probe(
             "leakage",
             "Leakage: duplicates within and between the splits",

@@ -161,7 +161,7 @@ def _text(audit: Audit, differ: dict[str, Curves], score: Score | None, is_commo
         said.append("no difference between classes in their tone curves")
     if is_common:
         said.append("all patches went through one curve")
-    return "; ".join([*said, f"lost or spread values {sentence(score)}"])
+    return "; ".join([*said, f"whether values were lost or spread {sentence(score)}"])
 
 
 def _listed(audit: Audit) -> list[tuple[str | float | None, ...]]:

@@ -39,9 +39,7 @@ def measure(audit: Audit) -> Finding:
     """
     read = _read(audit)
     if read is None:
-        return Finding(
-            summary="file metadata: not judged, as the patches are no single image files"
-        )
+        return Finding(summary="file metadata: not judged, as patches are no single files")
     rows, names, files = read
     keep = np.zeros(len(audit.labels), bool)
     keep[rows] = True
@@ -71,7 +69,7 @@ def measure(audit: Audit) -> Finding:
 
 
 def _read(audit: Audit) -> tuple[NDArray[np.int64], list[str], list[dict[str, Any]]] | None:
-    """Rows of patches, names without their class's, and what their files say; None without files."""
+    """Rows, names without their class's, and what their files say; None without files."""
     rows: list[int] = []
     names: list[str] = []
     files: list[dict[str, Any]] = []
@@ -93,7 +91,7 @@ def _read(audit: Audit) -> tuple[NDArray[np.int64], list[str], list[dict[str, An
 
 
 def describe(content: bytes) -> dict[str, Any]:
-    """What an image file says beside its pixels; nothing but its size where Pillow cannot open it."""
+    """What an image file says beside its pixels; its size alone where Pillow cannot open it."""
     said: dict[str, Any] = {"size in bytes": len(content)}
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
@@ -121,7 +119,7 @@ def _numbers(
     pattern = [re.sub("[A-Za-z]+", "a", re.sub("[0-9]+", "0", name)) for name in names]
     words = [" ".join(re.findall("[A-Za-z]{2,6}", name)).lower() for name in names]
     sizes = [file["size in bytes"] for file in files]
-    header = [{k: v for k, v in file.items() if k != "size in bytes"} for file in files]
+    header = [_header(file) for file in files]
     return {
         "name": np.column_stack([_codes(pattern), [len(name) for name in names], _codes(words)]),
         "order": np.array([[_last_number(name)] for name in names], np.float32),
@@ -130,6 +128,11 @@ def _numbers(
         ),
         "size": np.array(sizes, np.float32)[:, None],
     }
+
+
+def _header(file: dict[str, Any]) -> dict[str, Any]:
+    """What a file says without its size."""
+    return {key: value for key, value in file.items() if key != "size in bytes"}
 
 
 def _keys(header: Sequence[dict[str, Any]]) -> list[str]:
@@ -154,13 +157,11 @@ def _by_class(
     labels = audit.labels[rows]
     table: list[tuple[str | float | None, ...]] = []
     for label, class_name in enumerate(audit.classes):
-        own = np.flatnonzero(labels == label)
+        own = np.flatnonzero(labels == label).tolist()
         if len(own):
             first = files[own[0]]
             sizes = [files[i]["size in bytes"] for i in own]
-            headers = {
-                str({k: v for k, v in files[i].items() if k != "size in bytes"}) for i in own
-            }
+            headers = {str(_header(files[i])) for i in own}
             table.append(
                 (
                     *(class_name, len(own), names[own[0]], str(first.get("format"))),

@@ -26,6 +26,7 @@ RANGE = _features("range", "dynamic_range")
 FINE = _features("fine", "fine")
 FRAME = _features("frame", "frame")
 LEVELS = _features("levels", "levels")
+RESIDUAL = _features("residual", "residual")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
 
@@ -100,6 +101,11 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
             *(RANGE, LEVELS),
             plots=("dynamic-range",),
+        ),
+        probe(
+            "residual",
+            "Unexplained trace: what a small network finds in residuals of shuffled blocks",
+            *(RESIDUAL, FINE, RANGE),
         ),
         probe("metadata", "Names and metadata of files"),
         probe(

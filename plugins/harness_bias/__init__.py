@@ -99,7 +99,7 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe(
             "dynamic-range",
             "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
-            *(RANGE, LEVELS),
+            *(RANGE, LEVELS, COLOR),
             plots=("dynamic-range",),
         ),
         probe(

@@ -97,7 +97,7 @@ def _differs(found: Difference, family: str) -> bool:
 
 def _changed(found: Difference, family: str) -> Iterator[Changed]:
     for one in found.changed:
-        if one.family == family and one.p <= LUCK and one.likeness >= LIKE_CHANGED:
+        if one.family == family and one.struck.p <= LUCK and one.likeness >= LIKE_CHANGED:
             yield one
 
 
@@ -128,8 +128,9 @@ def _text(
         )
     for name, those in changed.items():
         said += [
-            f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} look "
-            f"changed by {one.title}, {percent(one.others, 0)} % of others"
+            f"{percent(one.struck.share, 0)} % of the {name} patches of "
+            f"{audit.classes[one.struck.label]} look changed by {one.title}, "
+            f"{percent(one.struck.others, 0)} % of others"
             for one in those
         ]
     if not said and found:

@@ -18,6 +18,7 @@ import verdicts
 from sklearn.model_selection import StratifiedKFold
 from tabulate import tabulate
 
+from harness.statistics import over_datasets
 from harness.statistics.methods import compare_methods, corrected_t
 from harness.statistics.paired import mcnemar
 from harness.statistics.ranking import detectable_of, pairwise
@@ -38,6 +39,8 @@ LEARNED = [
 REPEATS = 3
 SHOWN = [(n, d, m) for n, d in ((111, 0.24), (111, 0.03), (7180, 0.023)) for m in (2, 10)]
 """Patches, discordance, models."""
+OVER = [(models, n, gap) for models in (3, 8) for n in (5, 10, 20) for gap in (0, 1, 3)]
+"""Models, datasets, and by how many points the first is better than the others."""
 CLASSES = 9
 
 
@@ -135,6 +138,26 @@ def shown_otherwise(kind, trials, seed):
     return gap, np.mean([pairwise(pair(gap), groups).p[0, 1] < 0.05 for _ in range(trials)])
 
 
+def over(models, n, gap, trials, seed):
+    """Of models on datasets: in which share of trials the best is told apart, by three rules.
+
+    Differences vary over datasets by 2 points. Nemenyi's test, after Friedman's, of any two models
+    where all are equal, else of the better one and another; the signed-rank test of the first two,
+    with a probability above 0.95 of being more than 0.5 points better or worse, or of being equal.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(trials):
+        figures = rng.normal(0.8, 0.05, (n, 1)) + rng.normal(0, 0.02 / np.sqrt(2), (n, models))
+        figures[:, 0] += gap / 100
+        ranks = over_datasets.ranks(figures)
+        mean = ranks.mean if not gap else ranks.mean[:2]
+        p = over_datasets.signed_rank(figures[:, 0] - figures[:, 1], 0.005)
+        told = ranks.p < 0.05 and np.ptp(mean) >= ranks.critical_difference
+        found.append([told, max(p.worse, p.better) > 0.95, p.equal > 0.95])
+    return np.mean(found, axis=0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=2000, help="test sets of each kind")
@@ -148,12 +171,13 @@ def main():
         learning = [pool.submit(learned, *case, trials, 2) for case in LEARNED]
         found = [pool.submit(shown, *case, 10 * trials, 3) for case in SHOWN]
         others = [pool.submit(shown_otherwise, kind, trials, 4) for kind in kinds]
-        every = by_chance, learning, apart, found, others
+        datasets = [pool.submit(over, *case, trials // 4, 6) for case in OVER]
+        every = by_chance, learning, apart, found, others, datasets
         results = [[job.result() for job in jobs] for jobs in every]
     write(trials, kinds, *results)
 
 
-def write(trials, kinds, by_chance, learning, apart, found, others):
+def write(trials, kinds, by_chance, learning, apart, found, others, datasets):
     percent = verdicts.percent
     one = [
         [f"{n:,}", k, f"{spread:g}", *map(percent, shares)]
@@ -174,6 +198,10 @@ def write(trials, kinds, by_chance, learning, apart, found, others):
     three += [
         [f"2,000, {kind}", "", 2, f"{100 * gap:.2f}", percent(share)]
         for kind, (gap, share) in zip(kinds, others, strict=True)
+    ]
+    four = [
+        [models, n, gap, *map(percent, shares)]
+        for (models, n, gap), shares in zip(OVER, datasets, strict=True)
     ]
 
     def table(rows, headings):
@@ -210,6 +238,16 @@ def write(trials, kinds, by_chance, learning, apart, found, others):
         "that exactly one of two models gets right, at least the difference. With groups, or with "
         "several seeds, the difference is the median over test sets of equal models.",
         table(three, ["patches", "discordance", "models", "difference", "found"]),
+        "## Models over several datasets",
+        f"{trials // 4:,} trials. The first model is better by `difference` points on average, and "
+        "differences vary by 2 points from dataset to dataset. Nemenyi: told apart after "
+        "Friedman's test, any two models where all are equal, else the best and a given one. "
+        "Signed rank: of the first two models, a probability above 0.95 that one is more than 0.5 "
+        "points better, or that they are equal within 0.5 points.",
+        table(
+            four,
+            ["models", "datasets", "difference", "Nemenyi", "signed rank: better", "equal"],
+        ),
     ]
     Path(__file__).with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

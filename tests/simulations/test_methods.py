@@ -52,3 +52,13 @@ def test_a_difference_that_is_said_to_show_does_in_four_of_five_trials(n, discor
 def test_so_it_does_with_groups_and_with_seeds(kind):
     _, found = methods.shown_otherwise(kind, 200, 16)
     assert 0.7 < found < 0.95
+
+
+def test_over_datasets_equal_models_are_seldom_told_apart_and_different_ones_often():
+    told, better, equal = methods.over(3, 10, 0, 100, 17)
+    assert told < 0.05 + 2 * NOISE
+    assert better < 0.1 + 2 * NOISE
+    assert equal < 0.05
+    told, better, _ = methods.over(3, 10, 3, 50, 18)
+    assert told > 0.5
+    assert better > 0.8

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from harness.errors import HarnessError
 from harness.hooks import command_options as shared
 
 if TYPE_CHECKING:
-    from harness.analysis.compare_datasets import ComparedDatasets
+    from matplotlib.figure import Figure
 
 NAME = "compare"
 HELP = "compare two models on the same patches, published results, or models over datasets"
@@ -38,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--diagram",
         type=shared.path,
         metavar="FILE.png",
-        help="draw the critical difference diagram of three or more models over several datasets",
+        help="draw the decision curves of --positive, or the critical difference diagram of three "
+        "or more models over several datasets",
+    )
+    parser.add_argument(
+        "--positive", metavar="CLASS", help="net benefit where this class is the positive one"
     )
     parser.add_argument(
         "--json", action="store_true", help="print everything as JSON, ids of patches included"
@@ -57,21 +63,31 @@ def run(options: argparse.Namespace) -> int:
             "compare: on one dataset, name two models; three or more are compared over several "
             "(--dataset A --dataset B)"
         )
-    if options.diagram:
+    if options.diagram and not options.positive:
         raise HarnessError(
-            "--diagram: the diagram is of three or more models over several datasets (--dataset A "
-            "--dataset B)"
+            "--diagram: give --positive CLASS for decision curves, or three or more models and "
+            "several datasets (--dataset A --dataset B)"
         )
+    _check_diagram(options)
+    return _on_one_dataset(options)
+
+
+def _on_one_dataset(options: argparse.Namespace) -> int:
+    """Print how two models compare on the same patches."""
+    from harness.analysis import decision
     from harness.analysis.compare import Compared
     from harness.analysis.compare_published import PREFIX
-    from harness.reports import compare_published_text, compare_text
+    from harness.reports import compare_published_text, compare_text, decision_text
+    from harness.statistics.net_benefit import THRESHOLDS
     from harness.workflows import comparing
 
     session = session_of(options)
     registry = session.registry
     names = (options.one, options.other)
-    if options.json and any(name.startswith(PREFIX) for name in names):
-        raise HarnessError("compare: --json is for two measured models")
+    if any(name.startswith(PREFIX) for name in names):
+        for option, given in (("--json", options.json), ("--positive", options.positive)):
+            if given:
+                raise HarnessError(f"compare: {option} is for two measured models")
     found = comparing.compare(
         session.store_path,
         registry,
@@ -82,11 +98,29 @@ def run(options: argparse.Namespace) -> int:
     )
     if not isinstance(found, Compared):
         print_parts(compare_published_text.text(found, table_text))
-    elif options.json:
-        print_json(compare_text.as_json(found))
+        return exit_code(options, registry)
+    curves = None
+    if options.positive:
+        curves = decision.decision_curves(found, options.positive, THRESHOLDS)
+    if options.json:
+        content = compare_text.as_json(found)
+        print_json(content | {"decision": None if curves is None else asdict(curves)})
     else:
-        print_parts(compare_text.text(found, table_text))
-    return exit_code(options, registry)
+        parts = compare_text.text(found, table_text)
+        if curves is not None:
+            parts += decision_text.text(found, curves, table_text)
+        print_parts(parts)
+    code = OK
+    if options.diagram:
+        fine = decision.decision_curves(found, options.positive, decision_text.FINE)
+        code = _draw(options, partial(decision_text.draw, found, fine))
+    return exit_code(options, registry, code)
+
+
+def _check_diagram(options: argparse.Namespace) -> None:
+    """What is wrong with the name of a picture is said before anything is computed."""
+    if options.diagram and options.diagram.suffix != ".png":
+        raise HarnessError(f"--diagram {options.diagram}: name a file that ends in .png")
 
 
 def _over_datasets(options: argparse.Namespace) -> int:
@@ -95,10 +129,11 @@ def _over_datasets(options: argparse.Namespace) -> int:
     from harness.workflows import comparing
 
     names = [options.one, options.other, *options.more]
-    if options.diagram and (len(names) < 3 or options.diagram.suffix != ".png"):
-        raise HarnessError(
-            f"--diagram {options.diagram}: name three or more models, and a file that ends in .png"
-        )
+    if options.diagram and len(names) < 3:
+        raise HarnessError("--diagram: over several datasets, name three or more models")
+    _check_diagram(options)
+    if options.positive:
+        raise HarnessError("--positive: decision curves are of two models on one dataset")
     if options.design_effect != 1:
         raise HarnessError("--design-effect: over several datasets, datasets are what is sampled")
     session = session_of(options)
@@ -110,20 +145,19 @@ def _over_datasets(options: argparse.Namespace) -> int:
     else:
         print_parts(compare_datasets_text.text(found, table_text))
     code = OK
-    if options.diagram:
-        code = _draw(options, found)
+    if options.diagram and found.ranks is not None:
+        draw = partial(compare_datasets_text.diagram, found, found.ranks)
+        code = _draw(options, draw)
     return exit_code(options, session.registry, code)
 
 
-def _draw(options: argparse.Namespace, found: ComparedDatasets) -> int:
-    """Write the critical difference diagram, and say so on stderr."""
-    from harness.reports import compare_datasets_text, drawing
+def _draw(options: argparse.Namespace, draw: Callable[[], Figure]) -> int:
+    """Write a picture, and say on stderr what its numbers stand for."""
+    from harness.reports import drawing
     from harness.store.failures import Collected
     from harness.system.atomic import disk_error
 
     problems = Collected(existing_store(options))
-    assert found.ranks is not None
-    draw = partial(compare_datasets_text.diagram, found, found.ranks)
     try:
         _, *notes = drawing.write(options.diagram, "diagram", draw, problems) or [""]
     except OSError as error:

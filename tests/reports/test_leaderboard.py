@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult
-from harness.analysis import compare, estimates
+from harness.analysis import compare, decision, estimates
 from harness.analysis.leaderboard import build
-from harness.reports import columns, compare_text, error_pages, formats
+from harness.reports import columns, compare_text, decision_text, drawing, error_pages, formats
 from harness.statistics import ranking
 from harness.store.failures import Collected
 from harness.store.store import Key, Store
@@ -464,6 +464,40 @@ def test_nobody_trains_a_pretrained_classifier_again(make):
         found = compare.compare(truth, *entries)
         assert (found.methods is None) == (number == 1)
         assert any("Would the methods differ" in t for t in compare_text.text(found)) != number
+
+
+def test_decision_curves_of_two_models(make):
+    models = [("m", 4, 0), ("m", 4, 1), ("x", 2, 0)]  # x calls every patch "a"
+    truth, entries = compare.measured(make(models), "d")
+    found = compare.compare(truth, *entries)
+    curves = decision.decision_curves(found, "b", (0.1, 0.5))
+    assert curves.prevalence == 0.5
+    assert curves.one == (0.5, 0.5)
+    assert curves.other == (0, 0)
+    assert curves.act_on_all == (pytest.approx(0.5 - 0.5 / 9), 0)
+    for gap in curves.differences:
+        assert gap.value == 0.5
+        assert gap.low < 0.5 < gap.high
+    text = " ".join(decision_text.text(found, curves))
+    assert "Net benefit where b is the positive class, which 50.0 %" in text
+    assert "+0.500 (" in text
+    with drawing.clean():
+        picture = decision_text.draw(found, curves)
+    of_m = picture.axes[0].lines[0]
+    assert of_m.get_label() == "m"
+    assert list(of_m.get_xdata()) == [10, 50]
+    assert list(of_m.get_ydata()) == [0.5, 0.5]
+    wide = compare.compare(truth, *entries, design_effect=4)
+    (less, _), (more, _) = (
+        decision.decision_curves(one, "b", (0.1, 0.5)).differences for one in (found, wide)
+    )
+    assert more.low < less.low
+    with pytest.raises(HarnessError, match="--positive c: there is a, b"):
+        decision.decision_curves(found, "c", (0.1,))
+    for run in entries[1].runs:
+        run.record["outputs"] = "scores"
+    with pytest.raises(HarnessError, match="x: its outputs are scores"):
+        decision.decision_curves(found, "b", (0.1,))
 
 
 def test_pages_say_that_intervals_assume_the_design_effect(make, tmp_path):

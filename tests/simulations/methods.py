@@ -171,7 +171,7 @@ def main():
         learning = [pool.submit(learned, *case, trials, 2) for case in LEARNED]
         found = [pool.submit(shown, *case, 10 * trials, 3) for case in SHOWN]
         others = [pool.submit(shown_otherwise, kind, trials, 4) for kind in kinds]
-        datasets = [pool.submit(over, *case, trials // 4, 6) for case in OVER]
+        datasets = [pool.submit(over, *case, trials // 10, 6) for case in OVER]
         every = by_chance, learning, apart, found, others, datasets
         results = [[job.result() for job in jobs] for jobs in every]
     write(trials, kinds, *results)
@@ -239,8 +239,8 @@ def write(trials, kinds, by_chance, learning, apart, found, others, datasets):
         "several seeds, the difference is the median over test sets of equal models.",
         table(three, ["patches", "discordance", "models", "difference", "found"]),
         "## Models over several datasets",
-        f"{trials // 4:,} trials. The first model is better by `difference` points on average, and "
-        "differences vary by 2 points from dataset to dataset. Nemenyi: told apart after "
+        f"{trials // 10:,} trials. The first model is better by `difference` points on average, "
+        "and differences vary by 2 points from dataset to dataset. Nemenyi: told apart after "
         "Friedman's test, any two models where all are equal, else the best and a given one. "
         "Signed rank: of the first two models, a probability above 0.95 that one is more than 0.5 "
         "points better, or that they are equal within 0.5 points.",

@@ -76,7 +76,7 @@ def pairwise(
         if len(right[one]) > 1 or len(right[other]) > 1:
             both = right[one], right[other], groups, design_effect
             found[number] = compare_runs(*both).p
-            shown[:, number] = [detectable_over_seeds(*both, level) for level in levels]
+            shown[:, number] = detectable_over_seeds(*both, levels)
         elif groups is not None:
             gaps = correct[one] - correct[other]
             alone, _ = of_groups(gaps, groups)

@@ -85,14 +85,14 @@ def detectable_over_seeds(
     other: Bools,
     groups: NDArray[np.int64] | None = None,
     design_effect: float = 1.0,
-    level: float = 0.05,
-) -> float:
-    """The difference in accuracy that ``compare_runs`` would find in about 80 % of trials.
+    levels: Sequence[float] = (0.05,),
+) -> list[float]:
+    """The differences in accuracy that ``compare_runs`` finds at levels, in about 80 % of trials.
 
     Where the variances of these two models are the true ones. 1 where no difference shows.
     """
     found = _variances(one, other, groups, design_effect)
-    return min([1.0, *(detectable(parts, level) for parts, _ in found)])
+    return [min([1.0, *(detectable(parts, level) for parts, _ in found)]) for level in levels]
 
 
 def _variances(

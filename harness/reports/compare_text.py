@@ -117,7 +117,7 @@ def of_methods(compared: Compared) -> list[str]:
     if not compared.seeds:
         more = (
             "It pools the folds, each of which has trainings of its own: equal methods, trained "
-            "anew for each, are told apart in more than 5 % of trials."
+            "anew for each, may be told apart in more than 5 % of trials."
         )
     gap = methods.difference
     told = f"{one.name if gap.value > 0 else other.name} is the better method"

@@ -200,7 +200,7 @@ def _told_apart(board: Board) -> list[str]:
     if board.dataset["folds"] and pairs is not None:
         said.append(
             "Ranks pool the folds and are about these trainings, of which each fold has its own: "
-            "equal methods that are trained anew are told apart more often than p says. "
+            "equal methods that are trained anew may be told apart in more than 5 % of trials. "
             "`harness compare` has a test of methods."
         )
     return [" ".join(said)] if said else []

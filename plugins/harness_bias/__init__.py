@@ -25,6 +25,7 @@ COLOR = _features("color", "color")
 RANGE = _features("range", "dynamic_range")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
+KEYPOINTS = _features("keypoints", "keypoints")
 
 
 @hookimpl
@@ -54,6 +55,7 @@ def _dataset_probes() -> list[DatasetProbe]:
         title: str,
         *features: Features,
         plots: tuple[str, ...] = (),
+        version: int = 2,
         **more: Any,
     ) -> DatasetProbe:
         module = f"audit.{name.replace('-', '_')}"
@@ -63,7 +65,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             features=features,
             measure=later(f"harness_bias.{module}:measure"),
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
-            version=2,
+            version=version,
             **more,
         )
 
@@ -89,8 +91,9 @@ def _dataset_probes() -> list[DatasetProbe]:
         ),
         probe(
             "leakage",
-            "Leakage: duplicates within and between the splits",
-            LEAKAGE,
+            "Leakage: duplicates and overlaps within and between the splits",
+            *(LEAKAGE, KEYPOINTS),
+            version=3,
             check=later("harness_bias.audit.leakage:check"),
         ),
         probe(

@@ -95,12 +95,16 @@ class Pair:
 
     first: Patch
     second: Patch
-    kind: Literal["exact", "blank", "near"]
-    """Equal in every pixel; equal, but of one color, so that this may be chance; or changed."""
+    kind: Literal["exact", "blank", "near", "overlap"]
+    """Equal in every pixel; equal, but of one color, so that this may be chance; changed; or equal
+    in a part (of these, see ``overlap``)."""
     through: str
-    """What turns ``first`` to ``second``, of ``ORIENTATIONS``."""
+    """What turns ``first`` to ``second``, of ``ORIENTATIONS``; of overlaps, in words."""
     similarity: float
-    """Correlation of their texture, ``MIN_SIMILARITY`` to 1; 1 when they are equal."""
+    """Correlation of their texture, ``MIN_SIMILARITY`` to 1; 1 when they are equal; of overlaps, in
+    the matched area."""
+    area: float = 1.0
+    """Share of ``second`` that matches."""
 
 
 def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:

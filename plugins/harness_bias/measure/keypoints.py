@@ -98,7 +98,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         coarse = cv2.GaussianBlur(gray, (0, 0), COARSE)
         places = _strongest(cv2.GaussianBlur(gray, (0, 0), FINE) - coarse)
         if len(places):
-            row[: len(places)] = _packed(places, *_described(coarse, places))
+            row[: len(places)] = pack(places, *_described(coarse, places))
     return features.reshape(len(images), -1)
 
 
@@ -123,9 +123,12 @@ def count(features: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(np.count_nonzero(features[:, ::FLOATS], axis=1), np.int64)
 
 
-def _packed(
-    place: NDArray[np.float32], angle: NDArray[np.float32], vectors: NDArray[np.float32]
+def pack(
+    place: NDArray[np.floating[Any]],
+    angle: NDArray[np.floating[Any]],
+    vectors: NDArray[np.floating[Any]],
 ) -> NDArray[np.uint32]:
+    """Places (K, 2), directions (K,) in radians and unit vectors (K, 23) as seven numbers each."""
     x, y = np.rint(place.T * SUBPIXELS).astype(np.uint32)
     turned = np.rint(angle * (ANGLES / (2 * np.pi))).astype(np.int64) % ANGLES
     levels = np.clip(np.rint(vectors * SCALE), -LEVELS, LEVELS) + LEVELS

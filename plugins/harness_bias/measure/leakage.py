@@ -2,8 +2,8 @@
 
 A near duplicate is one photograph of tissue that was mirrored, turned by a multiple of 90 degrees,
 recompressed, shifted a little in color, or several of these. Two patches that merely look alike are
-none, and neighbors cut from one slide so that they overlap are not looked for: of real patches
-displaced by 1 pixel all count as near duplicates, by 4 pixels or more none.
+none. Patches that overlap are not looked for here but in ``overlap``: of real patches displaced by
+1 pixel all count as near duplicates, by 4 pixels or more none.
 
 ``extract`` describes each patch; ``find`` compares the descriptors of all patches, and the pixels
 of those few whose descriptors are close.

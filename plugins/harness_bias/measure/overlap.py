@@ -271,7 +271,7 @@ def _through(placement: _Placement, shape: tuple[int, ...], onto: tuple[int, ...
     """How the first patch must be changed to lie on the second, about its middle."""
     (y, x), (v, u) = ((np.array(size[:2]) - 1) / 2 for size in (shape, onto))
     dx, dy = (placement.matrix() @ (x, y, 1) - (u, v)) * by
-    found = [f"moved by {dx:.0f}, {dy:.0f}"]
+    found = [f"moved by {round(dx)}, {round(dy)}"]
     if placement.mirrored:
         found.append("mirrored left-right")
     # The y axis points down, and rotations are counterclockwise.

@@ -100,8 +100,7 @@ def measure(audit: Audit) -> Finding:
             ),
             Table(
                 name="overlaps",
-                title="Those that overlap most "
-                f"({min(len(overlaps), LISTED):,} of {len(overlaps):,})",
+                title=f"Largest overlaps ({min(len(overlaps), LISTED):,} of {len(overlaps):,})",
                 headings=("patch", "other patch", "through", "matched area", "similarity there"),
                 rows=tuple(
                     (*_ids(pair, present), pair.through, pair.area, pair.similarity)

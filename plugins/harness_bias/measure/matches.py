@@ -25,6 +25,9 @@ NEAR = 0.30
 """Keypoints that look alike are no farther apart. Of 48 keypoints of real crops that lie half a
 pixel of the reduced patch apart, are shifted in color and JPEG at quality 70, 30 are that near, and
 of two keypoints of different patches 2 in a million."""
+COMMON = 32
+"""A keypoint with more matches in a cell tells nothing: fibers and the rims of fat look alike all
+over. Crops of one place may be as many."""
 NEIGHBORS = 4
 """Of a cell, matches of each keypoint at most, so that many alike cost no quadratic time."""
 CELL = 1_250
@@ -87,6 +90,7 @@ def _matches(keypoints: Keypoints, progress: Callable[..., Any]) -> NDArray[np.i
         row, column = np.divmod(near, len(own[cell]))
         one, other = rows[row], own[cell][column]
         apart = keypoints.patch[one] != keypoints.patch[other]
+        apart &= np.bincount(row[apart], minlength=len(rows))[row] <= COMMON
         row, one, other, near = row[apart], one[apart], other[apart], near[apart]
         order = np.lexsort((-products.ravel()[near], row))
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])

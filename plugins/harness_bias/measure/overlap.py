@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from harness_bias.measure.keypoints import Keypoints, reduced, reduction, unpack
+from harness_bias.measure.keypoints import FREQUENCIES, Keypoints, count, reduced, reduction, unpack
 from harness_bias.measure.leakage import Pair, Patch
 from harness_bias.measure.matches import (
     APART,
@@ -36,6 +36,9 @@ MIN_KEYPOINTS = 8
 PARTNERS = 8
 """Pairs that a patch is compared in at most, those with the most keypoints that lie alike: as many
 as a tile has neighbors in a grid of overlapping tiles."""
+
+UNPACKED = 4_096
+"""Patches whose keypoints are unpacked at once."""
 
 ALIKE = 0.5
 """Keypoints of two patches that are candidates count as matches up to this distance."""
@@ -137,21 +140,29 @@ def find(
     return sorted(pairs, key=lambda pair: (-pair.area, pair.first, pair.second))
 
 
-def _read(
-    parts: Mapping[str, Measured], features: str, rows: NDArray[np.int64], chunk: int = 4096
-) -> Keypoints:
+def _read(parts: Mapping[str, Measured], features: str, rows: NDArray[np.int64]) -> Keypoints:
     """Keypoints of the patches at ``rows`` of all parts, numbered in their order."""
-    pieces, before, n = [], 0, 0
+    counts = np.concatenate([count(part.values[features]) for part in parts.values()])[rows]
+    total = int(counts.sum())
+    keypoints = Keypoints(
+        patch=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
+        place=np.empty((total, 2), np.float32),
+        angle=np.empty(total, np.uint8),
+        vector=np.empty((total, len(FREQUENCIES)), np.int8),
+    )
+    begin = before = 0
     for part in parts.values():
         values = part.values[features]
         own = rows[(rows >= before) & (rows < before + len(values))] - before
-        for start in range(0, max(len(own), 1), chunk):
-            some = own[start : start + chunk]
-            piece = unpack(values[some])
-            pieces.append((piece.patch + n, piece.place, piece.angle, piece.vector))
-            n += len(some)
         before += len(values)
-    return Keypoints(*(np.concatenate(part) for part in zip(*pieces, strict=True)))
+        for start in range(0, len(own), UNPACKED):
+            piece = unpack(values[own[start : start + UNPACKED]])
+            place = slice(begin, begin + len(piece.patch))
+            keypoints.place[place] = piece.place
+            keypoints.angle[place] = piece.angle
+            keypoints.vector[place] = piece.vector
+            begin = place.stop
+    return keypoints
 
 
 def _most_telling(found: Candidates, sides: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -484,4 +484,4 @@ def test_known_changes_of_real_patches_are_measured(calibration):
         assert crops[f"displaced by {share} % of a side"][1] >= 0.93
     for planted, _, precision in crops.values():
         assert planted >= 300
-        assert precision >= 0.99
+        assert precision >= 0.98

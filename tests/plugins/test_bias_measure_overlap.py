@@ -177,6 +177,15 @@ def test_a_chain_is_tied_together_on_one_side_and_listed_pair_by_pair_across_sid
     }
 
 
+def test_very_many_crops_of_one_place_are_still_found(whole):
+    places = [(x, y) for x in range(0, 65, 8) for y in range(0, 65, 8)]
+    assert len(places) > 2 * matches.COMMON
+    tiles = np.concatenate([crops(whole[2:3], x, y) for x, y in places])
+    parts = {"train": measured(tiles[::2]), "test": measured(tiles[1::2])}
+    found = {p.second for p in find(parts) if p.first.part != p.second.part}
+    assert len(found) == len(parts["test"].labels)
+
+
 @given(
     arrays(np.float32, (7, 2), elements=st.floats(9, 240, width=32)),
     arrays(np.float32, 7, elements=st.floats(-3.125, 3.125, width=32)),

@@ -26,8 +26,10 @@ NEAR = 0.30
 pixel of the reduced patch apart, are shifted in color and JPEG at quality 70, 30 are that near, and
 of two keypoints of different patches 2 in a million."""
 COMMON = 32
-"""A keypoint with more matches in a cell tells nothing: fibers and the rims of fat look alike all
-over. Crops of one place may be as many."""
+"""With more matches in a cell a keypoint tells little: fibers and the rims of fat look alike all
+over. Only its very near matches count then."""
+VERY_NEAR = 0.15
+"""As far are 44 % of those keypoints apart, and one in 10 million of different patches."""
 NEIGHBORS = 4
 """Of a cell, matches of each keypoint at most, so that many alike cost no quadratic time."""
 CELL = 1_250
@@ -90,7 +92,8 @@ def _matches(keypoints: Keypoints, progress: Callable[..., Any]) -> NDArray[np.i
         row, column = np.divmod(near, len(own[cell]))
         one, other = rows[row], own[cell][column]
         apart = keypoints.patch[one] != keypoints.patch[other]
-        apart &= np.bincount(row[apart], minlength=len(rows))[row] <= COMMON
+        many = np.bincount(row[apart], minlength=len(rows))[row] > COMMON
+        apart &= ~many | (products.ravel()[near] > 1 - VERY_NEAR**2 / 2)
         row, one, other, near = row[apart], one[apart], other[apart], near[apart]
         order = np.lexsort((-products.ravel()[near], row))
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])

@@ -2,6 +2,15 @@
 
 ``find`` looks for keypoints that look alike and lie alike in two patches, lays one patch over the
 other as they say, and compares the pixels.
+
+Of 329 real crops of half the side, changed in color and JPEG at quality 70, it finds 97 % displaced
+by 2 to 43 % of the side, 95 % by 57 % and 84 % by 71 %; 98 % of those turned by 2 to 15 degrees or
+enlarged by up to 10 %, 96 % by 15 % and 30 % by 25 %; 98 % of those with a square of a seventh to a
+third of the side covered; and 68 % of the quarters that mosaics are made of. Those that it never
+finds are of background and muscle. Among 9,541 real tiles that do not overlap it finds no pair.
+
+Not looked for are patches that share less than a tenth of their area, those enlarged by more than
+30 %, and neighbors that do not overlap: these share no pixel, and keypoints say nothing of them.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ LEVELS = _features("levels", "levels")
 RESIDUAL = _features("residual", "residual")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
+KEYPOINTS = _features("keypoints", "keypoints")
 
 
 @hookimpl
@@ -110,8 +111,8 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe("metadata", "Names and metadata of files"),
         probe(
             "leakage",
-            "Leakage: duplicates within and between the splits",
-            LEAKAGE,
+            "Leakage: duplicates and overlaps within and between the splits",
+            *(LEAKAGE, KEYPOINTS),
             check=later("harness_bias.audit.leakage:check"),
         ),
         probe(

@@ -24,8 +24,9 @@ Labels = NDArray[np.int64]
 
 MOST = 10_000
 """Patches of a part that are compared; of more, this many are drawn, by class."""
-FAR = 3.5
-"""Standard deviations from the median from which a patch may have been changed."""
+FAR, FAR_IN_CLASS = 3.5, 2.5
+"""Standard deviations from which a patch may have been changed: from the median of other classes,
+and from that of its own, as a kind of tissue may vary more than others."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +224,8 @@ def _changed(
     along = left @ directions.T
     for label in np.unique(labels):
         own = labels == label
-        center = np.median(along[~own], axis=0)
-        deviation = 1.4826 * np.median(np.abs(along[~own] - center), axis=0)
-        far = np.abs(along - center) > FAR * np.maximum(deviation, 1e-6)
+        far = _far(along, along[~own], FAR)
+        far[own] &= _far(along[own], along[own], FAR_IN_CLASS)
         best = int((far[own].mean(axis=0) - far[~own].mean(axis=0)).argmax())
         for one in struck(far[:, best], labels, groups, tried=len(directions)):
             if one.label != label:
@@ -241,3 +241,10 @@ def _changed(
                 likeness=float(shares.max()),
                 rows=rows[changed],
             )
+
+
+def _far(values: Floats, sound: Floats, times: float) -> NDArray[np.bool_]:
+    """Which values (N, K) lie so many standard deviations from the median of sound ones."""
+    center = np.median(sound, axis=0)
+    deviation = 1.4826 * np.median(np.abs(sound - center), axis=0)
+    return np.asarray(np.abs(values - center) > times * np.maximum(deviation, 1e-6))

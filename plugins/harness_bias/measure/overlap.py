@@ -11,6 +11,9 @@ finds are of background and muscle. Among 9,541 real tiles that do not overlap i
 
 Not looked for are patches that share less than a tenth of their area, those enlarged by more than
 30 %, and neighbors that do not overlap: these share no pixel, and keypoints say nothing of them.
+
+Of 107,180 patches, each blended of two real ones, the keypoints are searched in 88 s of one core,
+in 600 MiB; a pair whose pixels are compared takes 1.6 ms more, and the time to read two patches.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from harness.statistics import paired
 from harness.statistics.equivalence import MARGIN, narrowed
 from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import Sampling
+from harness.statistics.methods import MethodsComparison, compare_methods
 from harness.statistics.paired import Comparison
 from harness.statistics.seeds import RunsComparison, compare_runs
 from harness.store import predictions
@@ -44,6 +45,8 @@ class Compared:
     differing: Mapping[str, Mapping[str, tuple[str, ...]]]
     """Of the first trainings, by class: ids of patches that only the one gets right (``one``), only
     the other (``other``), or that both get wrong in different ways (``neither``)."""
+    methods: MethodsComparison | None = None
+    """Of the methods, where each fold of the test patches has trainings of its own."""
     design_effect: float = 1.0
     margin: float = MARGIN
     """Difference in accuracy within which they count as equal."""
@@ -168,9 +171,19 @@ def compare(
         seeds=seeds,
         recalls={name: widening.wider(gap, design_effect) for name, gap in recalls.items()},
         differing=_differing(truth, *guesses),
+        methods=_methods(truth, left, right, design_effect),
         design_effect=design_effect,
         margin=margin,
     )
+
+
+def _methods(
+    truth: GroundTruth, left: Entry, right: Entry, design_effect: float
+) -> MethodsComparison | None:
+    """The comparison of methods; None without folds, or where neither is trained here."""
+    if not (left.trained_here or right.trained_here):
+        return None
+    return compare_methods(left.right, right.right, truth.folds, design_effect)
 
 
 def _widened(found: Comparison, effect: float) -> Comparison:

@@ -30,6 +30,7 @@ from harness.data import comparability
 from harness.statistics import ranking
 from harness.statistics.equivalence import MARGIN
 from harness.statistics.intervals import Sampling
+from harness.statistics.ranking import Pairwise
 from harness.store import failures, predictions
 from harness.store.failures import FailedModel
 from harness.store.predictions import GroundTruth, Run
@@ -51,6 +52,8 @@ class Board:
     rows: list[Row]
     entries: tuple[Entry, ...] = ()
     """Of the measured rows, in their order."""
+    pairs: Pairwise | None = None
+    """How the entries compare, each with each; None where there are fewer than two."""
     sampling: Sampling = field(default_factory=Sampling)
     probes: tuple[ModelProbe, ...] = ()
     published: tuple[PublishedResult, ...] = ()
@@ -165,7 +168,7 @@ def build(
     for row, entry in zip(rows, entries, strict=True):
         row |= cells(probes, entry.findings)
         row |= metric_cells(metrics, [found.metrics for found in entry.found])
-    _rank(rows, entries, sampling)
+    pairs = _rank(rows, entries, sampling)
     if with_temperature:
         rows = with_scaled(
             rows, entries, store, truth, sampling, probes, note_damaged, metrics, measure
@@ -200,6 +203,7 @@ def build(
         reference=reference,
         rows=rows,
         entries=tuple(entries),
+        pairs=pairs,
         sampling=sampling,
         probes=tuple(probes),
         published=tuple(same_test),
@@ -275,14 +279,19 @@ def collect(
     return entries
 
 
-def _rank(rows: Sequence[Row], entries: Sequence[Entry], sampling: Sampling) -> None:
-    """Give measured rows their ranks, and the range of ranks that the data leave open."""
-    if not rows:
-        return
+def _rank(rows: Sequence[Row], entries: Sequence[Entry], sampling: Sampling) -> Pairwise | None:
+    """Give measured rows their ranks, and the range of ranks that the data leave open.
+
+    Returns how all pairs compare; None with fewer than two models.
+    """
     accuracies = np.array([row["accuracy"] for row in rows])
-    right = [entry.right for entry in entries]
-    p = ranking.pairwise(right, sampling.groups, sampling.design_effect)
+    pairs, p = None, np.ones((len(rows), len(rows)))
+    if len(entries) > 1:
+        right = [entry.right for entry in entries]
+        pairs = ranking.pairwise(right, sampling.groups, sampling.design_effect)
+        p = pairs.holm
     ranges = ranking.rank_ranges(accuracies, p)
     for row, (best, worst) in zip(rows, ranges, strict=True):
         row["rank"] = 1 + int((accuracies > row["accuracy"]).sum())
         row["rank_best"], row["rank_worst"] = best, worst
+    return pairs

@@ -54,6 +54,11 @@ class Entry:
         return self.runs[0].record
 
     @property
+    def trained_here(self) -> bool:
+        """Whether the harness fitted it; otherwise it is a pretrained classifier."""
+        return not self.record.get("trained_on")
+
+    @property
     def no_probabilities(self) -> str:
         """Why there are no figures of calibration; "" if there are."""
         return next((why for run in self.runs if (why := run.no_probabilities)), "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.handover import file_of
 from harness.types.datasets import Split, Splits
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class DecodedOnce:
     def fingerprint(self) -> str:
         """That of the split."""
         return self.base.fingerprint
+
+    def file(self, index: int) -> tuple[str, bytes] | None:
+        """Name and content of a patch's file; None where the split has no files."""
+        return file_of(self.base, index)
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """Patches, uint8 (B, H, W, 3), a new array."""

@@ -52,6 +52,12 @@ def own(values: NDArray[Any], last: bool) -> Any:
     return frozen(values) if last else kept(values)
 
 
+def file_of(split: Split, index: int) -> tuple[str, bytes] | None:
+    """Name and content of a patch's file; None where the split has no files."""
+    read = getattr(split, "file", None)
+    return None if read is None else read(int(index))
+
+
 class OwnSplit:
     """A split of a plugin: labels and ids as they were first said, and patches that are copies."""
 
@@ -77,6 +83,10 @@ class OwnSplit:
     def read(self, indices: Indices) -> NDArray[Any]:
         """Patches, uint8 (B, H, W, 3), an array of the caller's own."""
         return np.array(self.base.read(lent(np.asarray(indices, np.int64))))
+
+    def file(self, index: int) -> tuple[str, bytes] | None:
+        """Name and content of a patch's file; None where the split has no files."""
+        return file_of(self.base, index)
 
 
 class HandedSplit(OwnSplit):

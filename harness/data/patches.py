@@ -148,6 +148,10 @@ class FileSplit:
             images[row] = decode(self._bytes(index), name, self.shape, self.resize, self.advice)
         return images
 
+    def file(self, index: int) -> tuple[str, bytes]:
+        """Name and content of a patch's file."""
+        return self.names[index], self._bytes(index)
+
     def _bytes(self, index: int | np.int64) -> bytes:
         try:
             return self.files.read(self.names[index])

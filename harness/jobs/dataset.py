@@ -242,6 +242,11 @@ def describe_dataset(
         "described_by": described_by,
         "folds": splits.folds,
         "n_test": len(splits.test.labels),
+        "n_groups": {
+            part: len(set(groups))
+            for part, groups in (("train", splits.train_groups), ("test", splits.groups))
+            if groups is not None
+        },
         "test_counts": counts.tolist(),
     }
 

@@ -48,7 +48,7 @@ def introduction(compared: Compared) -> list[str]:
         for entry in (compared.one, compared.other)
         if (why := entry.no_probabilities)
     ]
-    lines.append(verdict(compared))
+    lines += [verdict(compared), *of_methods(compared)]
     if compared.design_effect != 1:
         lines.append(
             f"Intervals and p values assume a design effect of {compared.design_effect:g}"
@@ -93,6 +93,42 @@ def verdict(compared: Compared) -> str:
         told = "They cannot be told apart in accuracy"
     within = equal_within(gap, *compared.ends90, compared.margin)
     return f"{told} ({equals_p(p)}, {test}). {within}."
+
+
+def of_methods(compared: Compared) -> list[str]:
+    """Which question p answers, and which methods are better if that can be told.
+
+    Nothing of pretrained classifiers, which nobody trains again here.
+    """
+    one, other = compared.one, compared.other
+    if not (one.trained_here or other.trained_here):
+        return []
+    methods = compared.methods
+    about = "p answers whether these trainings would differ on other test patches"
+    if compared.seeds:
+        about = "p answers whether trainings with other seeds would differ on other test patches"
+    if methods is None:
+        again = (
+            f"{about}, not which method is better: trained again, equal methods differ as well "
+            "(`--seeds`)."
+        )
+        return [] if compared.seeds else [again]
+    more = "Trainings on other patches are not in it."
+    if not compared.seeds:
+        more = (
+            "It pools the folds, each of which has trainings of its own: equal methods, trained "
+            "anew for each, may be told apart in more than 5 % of trials."
+        )
+    gap = methods.difference
+    told = f"{one.name if gap.value > 0 else other.name} is the better method"
+    if methods.p >= 0.05:
+        told = "The methods cannot be told apart"
+    return [
+        f"{about}. {more}",
+        f"Would the methods differ, trained on other patches? {told} ({equals_p(methods.p)}, "
+        f"corrected t-test over {methods.folds} folds; mean difference {points(gap.value)} points, "
+        f"{points(gap.low or 0)} to {points(gap.high or 0)}).",
+    ]
 
 
 def estimates(compared: Compared) -> Table:
@@ -212,6 +248,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "differences": {name: asdict(gap) for name, gap in _defined(compared.first).items()},
         "recall_differences": [asdict(gap) for gap in compared.recalls.values()],
         "seeds": None if compared.seeds is None else asdict(compared.seeds),
+        "methods": None if compared.methods is None else asdict(compared.methods),
         "design_effect": compared.design_effect,
         "margin": compared.margin,
         "interval90": list(compared.ends90),

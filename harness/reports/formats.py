@@ -88,6 +88,7 @@ def about(
         lines.append(f"Data: {name(dataset['source'])}{license_}")
     lines += map(name, _identity(board))
     lines.append(_independence(board))
+    lines += _told_apart(board)
     doubts = {e.name: why for e in board.entries if (why := e.runs[0].doubt)}
     lines += [f"{name(m)}: {name(why)}. Its calibration is not shown." for m, why in doubts.items()]
     if any(row["result"] == "failed" for row in board.rows):
@@ -183,6 +184,28 @@ def _independence(board: Board) -> str:
     return text
 
 
+def _told_apart(board: Board) -> list[str]:
+    """Which differences show on so many patches, and what ranks from pooled folds speak of."""
+    said = []
+    if (pairs := board.pairs) is not None:
+        alone, holm = (percent(x, 1) for x in (pairs.detectable, pairs.detectable_holm))
+        corrected = f", and {holm} after Holm's correction for {pairs.pairs:,} pairs, as of ranks"
+        discordance = percent(pairs.discordance, 1)
+        said.append(
+            f"A difference in accuracy between two models shows in 80 % of trials if it is {alone} "
+            f"points or more{corrected if pairs.pairs > 1 else ''}; smaller ones often go unseen. "
+            "That assumes models that vary as the median pair here does, of which only one is "
+            f"right on {discordance} % of the patches."
+        )
+    if board.dataset["folds"] and pairs is not None:
+        said.append(
+            "Ranks pool the folds and are about these trainings, of which each fold has its own: "
+            "equal methods that are trained anew may be told apart in more than 5 % of trials. "
+            "`harness compare` has a test of methods."
+        )
+    return [" ".join(said)] if said else []
+
+
 def markdown(board: Board, names: Sequence[str] | None = None) -> str:
     """The board as a Markdown page."""
     name = board.dataset["name"]
@@ -206,9 +229,24 @@ def to_json(board: Board) -> str:
         "design_effect": board.sampling.design_effect,
         "margin": board.margin,
         "reference": board.reference.name if board.reference else None,
+        "pairs": _pairs(board),
         "rows": board.rows,
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _pairs(board: Board) -> dict[str, Any] | None:
+    """How measured models compare, each with each; None where there are fewer than two."""
+    if (pairs := board.pairs) is None:
+        return None
+    return {
+        "models": [entry.name for entry in board.entries],
+        "p": pairs.p.tolist(),
+        "p_holm": pairs.holm.tolist(),
+        "discordance": pairs.discordance,
+        "detectable": pairs.detectable,
+        "detectable_holm": pairs.detectable_holm,
+    }
 
 
 def to_csv(board: Board) -> str:

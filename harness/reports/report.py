@@ -61,6 +61,7 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
         "themselves give away, without any model of tissue. A flag says that the fault a probe "
         "looks for is there; how far flags can be trusted is in the calibration "
         "(`harness calibrate`).",
+        _of_groups(described.get("n_groups", {})),
         fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
@@ -209,6 +210,22 @@ def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(data, text + "\n")
     return [page, data]
+
+
+def _of_groups(known: Mapping[str, int]) -> str:
+    """What is known of patients or slides, and what that does to verdicts."""
+    if not known:
+        return (
+            "Patients and slides are not known. Patches count as independent, so that a patient "
+            "who is recognized can pass for a fault of a class, above all where a class comes from "
+            "few patients."
+        )
+    counted = " and ".join(f"{n:,} in the {part} patches" for part, n in known.items())
+    return (
+        f"Patients or slides are known ({counted}). Each is left out as a whole when patches are "
+        "predicted and keeps one label when labels are dealt at random, so that to recognize a "
+        "patient is no fault of a class."
+    )
 
 
 def _body(finding: Finding) -> list[str]:

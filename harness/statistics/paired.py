@@ -170,15 +170,28 @@ def of_groups(
     """
     from scipy.special import stdtr, stdtrit
 
-    n, mean = len(difference), difference.mean()
-    sums = np.bincount(groups, difference - mean)
+    mean, (variance, freedom) = difference.mean(), of_sums(difference, groups, design_effect)
+    if not freedom:
+        return 1.0, (-1.0, 1.0)
+    error = np.sqrt(variance)
+    half = stdtrit(freedom, 0.975) * error
+    p = 2 * stdtr(freedom, -abs(mean) / error)
+    return float(p), (float(max(-1.0, mean - half)), float(min(1.0, mean + half)))
+
+
+def of_sums(
+    difference: Floats, groups: NDArray[np.int64], design_effect: float = 1.0
+) -> tuple[float, int]:
+    """Variance of a mean over patches (N,) from the sums over groups, and degrees of freedom.
+
+    Without degrees of freedom, as of one group, the variance is infinite.
+    """
+    n = len(difference)
+    sums = np.bincount(groups, difference - difference.mean())
     g = len(sums)
     if g < 2:
-        return 1.0, (-1.0, 1.0)
-    error = np.sqrt(((sums**2).sum() * g / (g - 1) + 1) * design_effect) / n
-    half = stdtrit(g - 1, 0.975) * error
-    p = 2 * stdtr(g - 1, -abs(mean) / error)
-    return float(p), (float(max(-1.0, mean - half)), float(min(1.0, mean + half)))
+        return np.inf, 0
+    return float(((sums**2).sum() * g / (g - 1) + 1) * design_effect) / n**2, g - 1
 
 
 def auroc_difference(

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Split(Protocol):
-    """An ordered set of labeled patches that are decoded only when asked for."""
+    """An ordered set of labeled patches that are decoded only when asked for.
+
+    A split of image files may also have ``file(index)``, which returns the name and the content of
+    a patch's file: ``tuple[str, bytes]``. Probes ask it for what a file says beside its pixels.
+    """
 
     @property
     def labels(self) -> NDArray[np.int64]:

@@ -1,12 +1,15 @@
-"""What ``harness compare`` does: find two results by their names, and compare them."""
+"""What ``harness compare`` does: find results by their names, and compare them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.analysis import compare as measured
+from harness.analysis import compare_datasets as over_datasets
 from harness.analysis import compare_published as published
 from harness.analysis.compare import Compared
+from harness.analysis.compare_datasets import ComparedDatasets
 from harness.analysis.compare_published import PREFIX, ComparedCounts
 from harness.analysis.rows import Entry
 from harness.errors import HarnessError
@@ -35,6 +38,28 @@ def compare(
         return _counts(root, registry, one, other, dataset, design_effect, margin)
     truth, (left, right) = _entries(root, registry, [one, other], dataset, design_effect)
     return measured.compare(truth, left, right, design_effect, margin)
+
+
+def compare_datasets(
+    root: Path,
+    registry: Registry,
+    names: Sequence[str],
+    datasets: Sequence[str],
+    margin: float = MARGIN,
+) -> ComparedDatasets:
+    """Models by their names on two or more datasets.
+
+    Raises HarnessError when a result is not there, or is a published one.
+    """
+    if twice := [name for name in datasets if datasets.count(name) > 1]:
+        raise HarnessError(f"--dataset {twice[0]} is given twice; name each dataset once")
+    if published_names := [name for name in names if name.startswith(PREFIX)]:
+        raise HarnessError(
+            f"compare: {published_names[0]}: over several datasets, only measured models are "
+            "compared"
+        )
+    measured_on = [_entries(root, registry, list(names), name, 1.0) for name in datasets]
+    return over_datasets.compare_datasets(names, measured_on, margin)
 
 
 def _counts(

@@ -26,8 +26,10 @@ RANGE = _features("range", "dynamic_range")
 FINE = _features("fine", "fine")
 FRAME = _features("frame", "frame")
 LEVELS = _features("levels", "levels")
+RESIDUAL = _features("residual", "residual")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
+KEYPOINTS = _features("keypoints", "keypoints")
 
 
 @hookimpl
@@ -98,13 +100,19 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe(
             "dynamic-range",
             "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
-            *(RANGE, LEVELS),
+            *(RANGE, LEVELS, COLOR),
             plots=("dynamic-range",),
         ),
         probe(
+            "residual",
+            "Unexplained trace: what a small network finds in residuals of shuffled blocks",
+            *(RESIDUAL, FINE, RANGE),
+        ),
+        probe("metadata", "Names and metadata of files"),
+        probe(
             "leakage",
-            "Leakage: duplicates within and between the splits",
-            LEAKAGE,
+            "Leakage: duplicates and overlaps within and between the splits",
+            *(LEAKAGE, KEYPOINTS),
             check=later("harness_bias.audit.leakage:check"),
         ),
         probe(

@@ -14,7 +14,7 @@ from harness.hooks.loader import load_plugins
 from harness.jobs.conditions import CLEAN, Condition
 from harness.jobs.features import extract
 from harness.types.probes import DatasetProbe
-from harness_bias.measure import leakage
+from harness_bias.measure import keypoints, leakage, matches, overlap
 from harness_color import harness_models
 
 sys.path.append(str(Path(__file__).parent))
@@ -61,6 +61,34 @@ def test_duplicates_are_searched_among_as_many_patches_as_nct_crc_he_has(benchma
     benchmark.pedantic(lambda: leakage.find({"train": part}, "bias-leakage"), rounds=1)
     benchmark.extra_info["patches"] = n
     benchmark.extra_info["candidates"] = len(leakage._close(values[:, leakage.SHAPE], untold))
+
+
+def test_overlaps_are_searched_among_as_many_patches_as_nct_crc_he_has(benchmark, tiffs):
+    """Keypoints of 107,180 patches with the mean and covariance of real ones. The last 2 % have
+    half of those of the first, displaced; their pixels differ, so all are compared and none found.
+    """
+    split = repeated(tiffs, 1)
+    found = keypoints.unpack(
+        FEATURES["bias-keypoints"].extract(split.read(range(len(split.labels))))
+    )
+    real = matches.unit(found.vector).astype(np.float64)
+    rng = np.random.default_rng(0)
+    n, copies, half = 107_180, 2_144, keypoints.KEYPOINTS // 2
+    values = np.empty((n, keypoints.KEYPOINTS, keypoints.FLOATS), np.float32)
+    for rows in [*np.array_split(values[:-copies], 100), values[-copies:]]:
+        m = len(rows) * keypoints.KEYPOINTS
+        vectors = rng.multivariate_normal(real.mean(axis=0), np.cov(real.T), m)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        place, angle = rng.uniform(30, 80, (m, 2)), rng.uniform(-np.pi, np.pi, m)
+        rows[:] = keypoints.pack(place, angle, vectors).reshape(rows.shape)
+    displaced = values[:copies, :half].copy()
+    displaced[..., 0] += 20 * keypoints.SUBPIXELS
+    values[-copies:, :half] = displaced
+    values = values.reshape(n, -1)
+    many = repeated(tiffs, -(-n // len(split.labels)))
+    part = Measured(split=Subset(many, np.arange(n)), values={"bias-keypoints": values})
+    benchmark.pedantic(lambda: overlap.find({"train": part}, (), "bias-keypoints"), rounds=1)
+    benchmark.extra_info["patches"] = n
 
 
 def untold(items, **_):

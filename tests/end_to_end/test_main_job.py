@@ -190,6 +190,44 @@ def test_two_models_are_compared_from_the_store(toy):
 
 
 @pytest.mark.once
+def test_models_are_compared_over_datasets(toy):
+    models = ("toy-mean", "toy-features", "toy-mean+flips")
+    datasets = ("--dataset", "toy", "--dataset", "toy-folds")
+    named = [part for model in models for part in ("--model", model)]
+    toy("run", *datasets, *named, "--no-probes")
+    log = toy.toy_log
+    output = toy("compare", *models, *datasets, "--diagram", "cd.png")
+    assert toy.toy_log == log, "nothing runs"
+    assert "toy-mean, toy-features, toy-mean+flips on 2 datasets." in output
+    assert "(Friedman's test)" in output
+    assert (toy.folder / "cd.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(toy("compare", *models, *datasets, "--json"))
+    for dataset, accuracies in zip(found["datasets"], found["accuracies"], strict=True):
+        rows = measured(toy, name=dataset)
+        assert accuracies == pytest.approx([rows[model]["accuracy"] for model in models])
+    assert len(found["pairs"]) == 3
+    for pair in found["pairs"]:
+        assert pair["worse"] + pair["equal"] + pair["better"] == pytest.approx(1)
+    two = toy("compare", *models[:2], *datasets, "--margin", 99)
+    assert "within ±99 points" in two
+    assert "Friedman" not in two
+    for arguments, said in (
+        ((*models[:2], *datasets, "--diagram", "cd.png"), "name three or more models"),
+        ((*models, *datasets, "--diagram", "cd.jpg"), "a file that ends in .png"),
+        ((*models, "--dataset", "toy"), "on one dataset, name two models"),
+        ((*models[:2], "--dataset", "toy", "--diagram", "cd.png"), "several datasets"),
+        ((*models[:2], *datasets, "--positive", "a"), "of two models on one dataset"),
+        ((*models[:2], "toy-mean", *datasets), "toy-mean is compared with itself"),
+        ((*models[:2], "--dataset", "toy", "--dataset", "toy"), "toy is given twice"),
+        ((*models[:2], *datasets, "--design-effect", 2), "datasets are what is sampled"),
+        (("toy-mean", "published:toy-deep", *datasets), "only measured models are compared"),
+        (("toy-mean", "toy-featurs", *datasets), "did you mean toy-features"),
+        ((*models[:2], *datasets, "--dataset", "toy-fold"), "did you mean toy-folds"),
+    ):
+        assert said in toy("compare", *arguments, code=2)
+
+
+@pytest.mark.once
 def test_the_selection_is_audited_in_one_training(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     output = toy(*arguments, "--audit-selection")

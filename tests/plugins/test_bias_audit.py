@@ -327,6 +327,68 @@ def test_leakage_counts_copies_across_folds_when_there_are_folds():
     assert row[:4] == ("0", "4", "near", "mirrored left-right")
 
 
+def overlapping(train, test, folds=None):
+    """An audit of crops of two real patches, at these displacements; from 200 on of the second."""
+    split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TEST)
+    images = split.read([4, 6])
+    (probe,) = [p for p in PROBES if p.name == "leakage"]
+
+    class Patches(Labels):
+        def __init__(self, places):
+            super().__init__(np.zeros(len(places), np.int64))
+            crops = [images[x // 200, :112, x % 200 :][:, :112] for x in places]
+            self.patches = np.stack(crops)
+
+        def read(self, indices):
+            return self.patches[np.asarray(indices)]
+
+    def part(places):
+        patches = Patches(places)
+        values = {f.name: f.extract(patches.patches) for f in probe.features}
+        return Measured(split=patches, values=values)
+
+    n, m = len(train), len(test)
+    return Audit(
+        classes=("a", "b"),
+        train=part(train) if n else None,
+        test=part(test),
+        folds=folds or ((np.arange(n), n + np.arange(m)),),
+    )
+
+
+def test_leakage_counts_what_overlaps_but_not_what_overlaps_only_in_a_chain():
+    finding = leakage.measure(overlapping([0], [40, 100]))
+    assert finding.flag is True
+    assert finding.reading == 1 / 2  # the last overlaps the second alone
+    assert len(finding.table("overlaps").rows) == 2
+    assert finding.table("pairs").rows == ()
+    assert finding.estimate("share of test patches with a copy to fit on").value == 0
+    (row,) = [row for row in finding.table("overlaps").rows if row[2] == "moved by -40, 0"]
+    assert row[:2] == ("0", "0")
+    assert row[3] == pytest.approx(72 / 112, abs=0.05)
+    assert leakage.measure(overlapping([0], [100])).flag is not True
+
+
+def test_leakage_counts_overlaps_across_folds_and_not_within_them():
+    def folded(*predicted):
+        everything = np.arange(4)
+        folds = tuple((np.setdiff1d(everything, rows), np.array(rows)) for rows in predicted)
+        return leakage.measure(overlapping([], [0, 30, 200, 230], folds))
+
+    within = folded([0, 1], [2, 3])
+    assert within.flag is False
+    assert within.table("kinds").rows == (("within test", "overlap", 2),)
+    across = folded([0, 2], [1, 3])
+    assert across.flag is True
+    assert across.reading == 1
+
+
+def test_a_copy_of_what_overlaps_a_training_patch_leaks_too():
+    finding = leakage.measure(overlapping([0], [40, 40]))
+    assert finding.reading == 1
+    assert [row[1] for row in finding.table("kinds").rows] == ["overlap", "exact"]
+
+
 def flags(splits: Splits):
     classes = harness_phantom.CLASSES
     return {probe.name: finding for probe, finding in audit(splits, classes, PROBES)}
@@ -417,3 +479,9 @@ def test_known_changes_of_real_patches_are_measured(calibration):
         assert planted >= 300
         assert recall >= 0.98
         assert precision >= 0.99
+    crops = {name: cells for name, *cells in tables["overlaps"]["rows"]}
+    for share in (2, 4, 7, 14, 29, 43, 57):
+        assert crops[f"displaced by {share} % of a side"][1] >= 0.93
+    for planted, _, precision in crops.values():
+        assert planted >= 300
+        assert precision >= 0.98

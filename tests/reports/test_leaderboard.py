@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult
-from harness.analysis import compare, estimates
+from harness.analysis import compare, decision, estimates
 from harness.analysis.leaderboard import build
-from harness.reports import columns, compare_text, error_pages, formats
+from harness.reports import columns, compare_text, decision_text, drawing, error_pages, formats
 from harness.statistics import ranking
 from harness.store.failures import Collected
 from harness.store.store import Key, Store
@@ -78,7 +78,7 @@ def make(tmp_path):
         described = Key("dataset", "d", "splits", {"data": copy, **dataset})
         with store.write(described) as (folder, record):
             np.save(folder / "labels.npy", labels)
-            np.save(folder / "folds.npy", np.zeros_like(labels))
+            np.save(folder / "folds.npy", np.arange(4) % max(1, dataset.get("folds", 0)))
             (folder / "ids.json").write_text('["p", "q", "r", "s"]')
             if groups:
                 (folder / "groups.json").write_text(json.dumps(groups))
@@ -412,6 +412,92 @@ def test_a_design_effect_reaches_comparisons(make, groups, runs):
     )
     assert any("assume a design effect of 4" in line for line in compare_text.text(wide))
     assert not any("design effect" in line for line in compare_text.text(plain))
+
+
+def test_json_has_every_pair_and_the_page_which_differences_show(make):
+    board = build(make([("x", 4), ("m", 2), ("y", 3)]), "d", [])
+    found = json.loads(formats.to_json(board))
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    pairs = found["pairs"]
+    assert pairs["models"] == [row["model"] for row in found["rows"]] == ["x", "y", "m"]
+    assert pairs["p"][0][2] == pairs["p"][2][0] == 0.25  # two patches, mid-p
+    assert pairs["p"][0][1] == 0.5
+    assert pairs["p_holm"][0][2] == 0.75
+    assert pairs["p"][1][1] == 1
+    assert pairs["discordance"] == 0.25
+    assert pairs["detectable"] == pairs["detectable_holm"] == 1  # four patches show nothing
+    (said,) = (line for line in formats.about(board) if "80 % of trials" in line)
+    assert "100.0 points or more, and 100.0 after Holm's correction for 3 pairs" in said
+    assert "only one is right on 25.0 % of the patches" in said
+    assert "folds" not in said
+    alone = build(make([("x", 4)], copy="alone"), "d", [])
+    assert json.loads(formats.to_json(alone))["pairs"] is None
+    assert not any("80 % of trials" in line for line in formats.about(alone))
+
+
+def test_pages_say_of_pooled_folds_that_ranks_are_about_these_trainings(make):
+    board = build(make([("m", 2), ("x", 4)], folds=2), "d", [])
+    assert any("Ranks pool the folds" in line for line in formats.about(board, brief=True))
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [(0, 1), (2, 1), (2, 2), (0, 2)])
+def test_a_comparison_says_which_question_p_answers(make, folds, seeds):
+    models = [(name, right, seed) for name, right in (("m", 4), ("x", 2)) for seed in range(seeds)]
+    truth, entries = compare.measured(make(models, folds=folds), "d")
+    found = compare.compare(truth, *entries)
+    text = " ".join(compare_text.text(found))
+    assert ("p answers whether these trainings would" in text) == (seeds == 1)
+    assert ("not which method is better" in text) == (seeds == 1 and not folds)
+    assert ("It pools the folds" in text) == (seeds == 1 and folds > 0)
+    assert ("The methods cannot be told apart (p = " in text) == (folds > 0)
+    methods = compare_text.as_json(found)["methods"]
+    assert (methods is not None) == (folds > 0)
+    if methods:
+        assert methods["difference"]["value"] == 0.5
+        assert f"p = {methods['p']:.3f}, corrected t-test over 2 folds" in text
+
+
+def test_nobody_trains_a_pretrained_classifier_again(make):
+    truth, entries = compare.measured(make([("m", 2), ("x", 4)], folds=2), "d")
+    for number, entry in enumerate(entries):
+        entry.record["trained_on"] = "elsewhere"
+        found = compare.compare(truth, *entries)
+        assert (found.methods is None) == (number == 1)
+        assert any("Would the methods differ" in t for t in compare_text.text(found)) != number
+
+
+def test_decision_curves_of_two_models(make):
+    models = [("m", 4, 0), ("m", 4, 1), ("x", 2, 0)]  # x calls every patch "a"
+    truth, entries = compare.measured(make(models), "d")
+    found = compare.compare(truth, *entries)
+    curves = decision.decision_curves(found, "b", (0.1, 0.5))
+    assert curves.prevalence == 0.5
+    assert curves.one == (0.5, 0.5)
+    assert curves.other == (0, 0)
+    assert curves.act_on_all == (pytest.approx(0.5 - 0.5 / 9), 0)
+    for gap in curves.differences:
+        assert gap.value == 0.5
+        assert gap.low < 0.5 < gap.high
+    text = " ".join(decision_text.text(found, curves))
+    assert "Net benefit where b is the positive class, which 50.0 %" in text
+    assert "+0.500 (" in text
+    with drawing.clean():
+        picture = decision_text.draw(found, curves)
+    of_m = picture.axes[0].lines[0]
+    assert of_m.get_label() == "m"
+    assert list(of_m.get_xdata()) == [10, 50]
+    assert list(of_m.get_ydata()) == [0.5, 0.5]
+    wide = compare.compare(truth, *entries, design_effect=4)
+    (less, _), (more, _) = (
+        decision.decision_curves(one, "b", (0.1, 0.5)).differences for one in (found, wide)
+    )
+    assert more.low < less.low
+    with pytest.raises(HarnessError, match="--positive c: there is a, b"):
+        decision.decision_curves(found, "c", (0.1,))
+    for run in entries[1].runs:
+        run.record["outputs"] = "scores"
+    with pytest.raises(HarnessError, match="x: its outputs are scores"):
+        decision.decision_curves(found, "b", (0.1,))
 
 
 def test_pages_say_that_intervals_assume_the_design_effect(make, tmp_path):

@@ -319,8 +319,8 @@ def family(accuracy, n_models, trials, rng):
     for _ in range(trials):
         easy = rng.beta(accuracy * concentration, (1 - accuracy) * concentration, N)
         right = rng.random((n_models, N)) < easy
-        any_pair.append((ranking.pairwise(list(right[:, None])) < 0.05).any())
-        first_pair.append(ranking.pairwise(list(right[:2, None]))[0, 1] < 0.05)
+        any_pair.append((ranking.pairwise(list(right[:, None])).holm < 0.05).any())
+        first_pair.append(ranking.pairwise(list(right[:2, None])).p[0, 1] < 0.05)
     return np.mean(any_pair), np.mean(first_pair)
 
 

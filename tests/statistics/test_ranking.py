@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, t, ttest_ind
+from scipy.stats import binom, norm, t, ttest_ind
 from statsmodels.stats.multitest import multipletests
 
 from harness import Estimate
@@ -23,7 +23,11 @@ def test_holm_agrees_with_statsmodels(p):
 def test_pairs_are_corrected_together():
     rng = np.random.default_rng(7)
     right = rng.random((5, 300)) < np.array([0.6, 0.65, 0.7, 0.8, 0.9])[:, None]
-    p = ranking.pairwise(list(right[:, None]))
+    found = ranking.pairwise(list(right[:, None]))
+    p = found.holm
+    assert found.pairs == 10
+    assert (found.p <= p).all()
+    assert (found.p == found.p.T).all()
     assert (p == p.T).all()
     assert (np.diag(p) == 1).all()
     pairs = [(i, j) for i in range(5) for j in range(i + 1, 5)]
@@ -32,7 +36,10 @@ def test_pairs_are_corrected_together():
     ]
     expected = multipletests(plain, method="holm")[1]
     np.testing.assert_allclose([p[i, j] for i, j in pairs], expected, atol=1e-9)
-    grouped = ranking.pairwise(list(np.tile(right, 10)[:, None]), np.tile(np.arange(300), 10))
+    np.testing.assert_allclose([found.p[i, j] for i, j in pairs], plain, atol=1e-12)
+    differ = [(right[i] != right[j]).mean() for i, j in pairs]
+    assert found.discordance == pytest.approx(np.median(differ))
+    grouped = ranking.pairwise(list(np.tile(right, 10)[:, None]), np.tile(np.arange(300), 10)).holm
     assert grouped[0, 4] < 0.001
     assert grouped[0, 1] == pytest.approx(p[0, 1], abs=0.1)
 
@@ -44,6 +51,51 @@ def test_ranks_are_ranges_where_models_cannot_be_told_apart():
         p[i, j] = p[j, i] = 0.01
     assert ranking.rank_ranges(values, p) == [(1, 2), (1, 3), (2, 3), (4, 4)]
     assert ranking.rank_ranges(np.array([0.7]), np.ones((1, 1))) == [(1, 1)]
+
+
+@pytest.mark.parametrize("pairs", [1, 45])
+@pytest.mark.parametrize(("n", "discordance"), [(111, 0.24), (111, 0.01), (7180, 0.023)])
+def test_mcnemar_finds_a_detectable_difference_in_four_of_five_trials(n, discordance, pairs):
+    """Against the exact power: discordant patches are binomial, and so are those of either."""
+    level = 0.05 / pairs
+    gap = float(ranking.detectable_of(np.array([discordance]), n, level)[0])
+    share = max(discordance, gap)
+    differ = np.arange(n + 1)
+    chance = binom.pmf(differ, n, share)
+    likely = differ[chance > 1e-9]
+    power = 0.0
+    for count in likely:
+        only_one = np.arange(count + 1)
+        p = paired.mcnemar(only_one, count - only_one)
+        found = binom.pmf(only_one, count, (1 + gap / share) / 2)[p < level].sum()
+        power += chance[count] * found
+    assert 0.79 < power < 0.99
+    if discordance > 0.02:  # the difference is not all of it
+        assert power < 0.9
+
+
+def test_what_the_test_sets_here_can_show():
+    """Of 111 patches and of 7,180, plain and after Holm's correction for 45 pairs."""
+    for n, discordance, plain, corrected in ((111, 0.24, 13.0, 19.1), (7180, 0.023, 0.50, 0.73)):
+        levels = 0.05, 0.05 / 45
+        found = [100 * ranking.detectable_of(np.array([discordance]), n, a)[0] for a in levels]
+        assert found == [pytest.approx(plain, abs=0.1), pytest.approx(corrected, abs=0.1)]
+
+
+def test_detectable_differences_grow_with_groups_and_design_effects():
+    rng = np.random.default_rng(8)
+    right = list(rng.random((4, 1, 600)) < 0.8)
+    plain = ranking.pairwise(right)
+    z = norm.ppf([0.975, 0.8]).sum()
+    assert plain.detectable == pytest.approx(z * np.sqrt(plain.discordance / 600), rel=0.02)
+    assert plain.detectable_holm > plain.detectable
+    wide = ranking.pairwise(right, None, 4.0)
+    assert wide.detectable == pytest.approx(2 * plain.detectable, rel=0.01)
+    groups = ranking.pairwise(right, np.arange(600) // 60)
+    assert groups.detectable > plain.detectable
+    assert ranking.pairwise(right, np.zeros(600, np.int64)).detectable == 1
+    seeds = [np.concatenate([runs, rng.random((1, 600)) < 0.8]) for runs in right]
+    assert ranking.pairwise(seeds).detectable > plain.detectable
 
 
 def trainings(seed, accuracies, n=2000):
@@ -99,7 +151,7 @@ def test_two_seeds_are_enough_for_a_difference_that_no_spread_explains():
     """One degree of freedom must not leave open whether 16 % is less than 100 %."""
     others = [trainings(k, [0.6 + k / 100, 0.62 + k / 100]) for k in range(8)]
     models = [np.ones((2, 2000), bool), *others, trainings(9, [0.1, 0.22])]
-    p = ranking.pairwise(models)
+    p = ranking.pairwise(models).holm
     assert p[0, -1] < 0.001
     ranges = ranking.rank_ranges(np.array([right.mean() for right in models]), p)
     assert ranges[0] == (1, 1)
@@ -146,8 +198,9 @@ def test_runs_compare_alike_both_ways_and_a_design_effect_casts_doubt(data, s, t
     assert (there.p < 0.05) == (not there.difference.low <= 0 <= there.difference.high)
     wide = compare_runs(one, other, groups, effect)
     assert wide.p >= there.p * (1 - 1e-9)
-    ranks = ranking.pairwise([one, other], groups, effect)
-    assert (ranks >= ranking.pairwise([one, other], groups) * (1 - 1e-9)).all()
+    ranks, less = (ranking.pairwise([one, other], groups, e) for e in (effect, 1.0))
+    assert (ranks.p >= less.p * (1 - 1e-9)).all()
+    assert ranks.detectable >= less.detectable * (1 - 1e-9)
 
 
 @given(st.floats(0, 1), st.floats(1, 100), st.floats(1, 100))
@@ -181,6 +234,6 @@ def test_what_only_chance_tells_apart_is_variance_of_seeds():
 def test_ranks_take_seeds_into_account():
     rng = np.random.default_rng(6)
     models = [trainings(rng.integers(1000), [a, a + 0.05, a - 0.05]) for a in (0.8, 0.82, 0.3)]
-    p = ranking.pairwise(models)
+    p = ranking.pairwise(models).holm
     assert p[0, 1] > 0.05
     assert p[0, 2] < 0.05

@@ -22,7 +22,7 @@ FILLED = 5.0
 """Mean count of the four values around one, in a patch of 224, from which that one is judged."""
 DEEPEST = 8
 """Values of which the difference counts: a curve makes many, chance one here and there."""
-MOST = 4_000
+MOST = 2_000
 """Patches of a part that are compared; of more, this many are drawn."""
 EMPTY, GAPS = 0.2, 3
 """A value that occurs less than so often as those around it is a gap; so many of them in each

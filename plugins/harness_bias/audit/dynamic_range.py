@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Table
-from harness.text.numbers import rounded
+from harness.text.numbers import percent, rounded
 from harness_bias.audit.curves import Curves, curves
 from harness_bias.audit.enough import Opinion, looked, reason, settled
+from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.predictability import Score, by_class, compared, sentence, surest
 from harness_bias.audit.verdict import grade
+from harness_bias.measure.color import MEANS
 from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, reasons
 
-FEATURES = "bias-range"
+FEATURES, COLOR = "bias-range", "bias-color"
 LISTED = 200
 """Corrupt patches listed in the report; all of them are counted."""
 MANY = 0.02
@@ -35,6 +39,9 @@ after they were digitized."""
 HALF_CUT, ALL_CUT = 0.5, 0.09
 """Shares of one channel, and of each of the three, cut off at one end that count as lost. Less of a
 single channel may be a color cast, or what sharpening overshoots."""
+NEGATIVE = 3.0
+"""Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
+of their negatives all but one in 300 exceed 3."""
 DIFFERENT = 0.6
 """Smallest difference between tone curves that counts; set on real patches, of which nothing that
 leaves the tone alone makes classes differ by more than 0.6."""
@@ -76,9 +83,11 @@ def measure(audit: Audit) -> Finding:
     by_spoiled = [] if is_common else compared(audit, spoiled[:, None].astype(np.float32))
     differ = {n: c for n, c in by_curve.items() if c.p <= LUCK and c.reading >= DIFFERENT}
     score = surest([*by_lost, *by_spoiled])
+    partly = {name: list(_struck(audit, name, lost)) for name in audit.parts}
     seen = looked(audit)
     opinion = settled(
         [
+            *(Opinion(True) for those in partly.values() if those),
             *(one.opinion() for one in (*by_lost, *by_spoiled)),
             *(Opinion(name in differ) for name in by_curve),
         ],
@@ -110,8 +119,8 @@ def measure(audit: Audit) -> Finding:
     headings, rows = by_class(audit, cells)
     listed = list(_listed(audit))
     return Finding(
-        summary=f"tone: {_text(audit, differ, score, is_common)}; {int(corrupt.sum()):,} of "
-        f"{len(labels):,} patches are corrupt{reason(opinion, seen)}",
+        summary=f"tone: {_text(audit, differ, partly, score, is_common)}; "
+        f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{reason(opinion, seen)}",
         estimates=tuple(estimates),
         tables=(
             Table(
@@ -137,20 +146,42 @@ def measure(audit: Audit) -> Finding:
 def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
 
-    Lost: half of a channel, or a tenth of all three, cut off, or any wrapped round. Spread or
-    squeezed: as gaps or spikes in the histograms of all three channels show.
+    Lost: half of a channel, or a tenth of all three, cut off, any wrapped round, or more green than
+    red and blue, as negatives of stained slides have. Spread or squeezed: as gaps or spikes in the
+    histograms of all three channels show.
     """
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
     low, high = (values[:, columns] for columns in (LOW, HIGH))
     lost = np.asarray((values[:, WRAP] > 0).any(axis=1))
     for cut in (low, high):
         lost |= (cut >= HALF_CUT).any(axis=1) | (cut >= ALL_CUT).all(axis=1)
+    red, green, blue = audit.stacked(COLOR, MEANS).T
+    lost |= green - np.maximum(red, blue) > NEGATIVE
     by_channel = values[:, TONE].reshape(len(values), -1, len(CHANNELS)).max(axis=1)
     return lost, (by_channel > 0).all(axis=1)
 
 
-def _text(audit: Audit, differ: dict[str, Curves], score: Score | None, is_common: bool) -> str:
-    said = []
+def _struck(audit: Audit, name: str, lost: NDArray[np.bool_]) -> Iterator[Struck]:
+    """Classes of a part of which some patches, and few of others, lost values."""
+    start = 0 if name == next(iter(audit.parts)) else len(audit.labels) - len(audit.test.labels)
+    part = audit.parts[name]
+    own = lost[start : start + len(part.labels)]
+    return (one for one in struck(own, part.labels, part.groups) if one.p <= LUCK)
+
+
+def _text(
+    audit: Audit,
+    differ: dict[str, Curves],
+    partly: dict[str, list[Struck]],
+    score: Score | None,
+    is_common: bool,
+) -> str:
+    said = [
+        f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} lost "
+        f"values or are negatives, {percent(one.others, 0)} % of others"
+        for name, those in partly.items()
+        for one in those
+    ]
     for name, one in differ.items():
         most = audit.classes[int(np.nanargmax(one.by_class))]
         said.append(
@@ -161,7 +192,7 @@ def _text(audit: Audit, differ: dict[str, Curves], score: Score | None, is_commo
         said.append("no difference between classes in their tone curves")
     if is_common:
         said.append("all patches went through one curve")
-    return "; ".join([*said, f"lost or spread values {sentence(score)}"])
+    return "; ".join([*said, f"whether values were lost or spread {sentence(score)}"])
 
 
 def _listed(audit: Audit) -> list[tuple[str | float | None, ...]]:

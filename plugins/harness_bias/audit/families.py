@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from harness import Audit, Estimate, Table
 from harness.text.numbers import percent, rounded
 from harness_bias.audit.enough import Looked, Opinion, looked, reason, settled
-from harness_bias.audit.fine import Changed, Difference, differences, judgeable
+from harness_bias.audit.fine import FEATURES, Changed, Difference, differences, judgeable
 from harness_bias.audit.predictability import Score, cross_validated, sentence
+from harness_bias.measure.fine import CUTOFF, NOISE, NOISE_BRIGHT, NOISE_DARK
 
 # Set on the half of the real patches of ``tuned_on.txt``. There, tissues that nothing was done to
 # differ by up to 0.45 along any signature, and a third of the difference lies along it at most.
@@ -27,6 +28,12 @@ LIKE_CHANGED = 0.7
 LUCK = 0.005
 """Largest p that counts: 0.01 over two parts."""
 LISTED = 50
+SHOWN = {"sharpness": [CUTOFF], "noise": [NOISE, NOISE_DARK, NOISE_BRIGHT]}
+"""Columns of the features whose class medians are shown, and their headings."""
+HEADINGS = {
+    "sharpness": ("cut-off: cycles per pixel",),
+    "noise": ("quietest blocks: gray levels", "dark ones", "bright ones"),
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def _differs(found: Difference, family: str) -> bool:
 
 def _changed(found: Difference, family: str) -> Iterator[Changed]:
     for one in found.changed:
-        if one.family == family and one.p <= LUCK and one.likeness >= LIKE_CHANGED:
+        if one.family == family and one.struck.p <= LUCK and one.likeness >= LIKE_CHANGED:
             yield one
 
 
@@ -128,8 +135,9 @@ def _text(
         )
     for name, those in changed.items():
         said += [
-            f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} look "
-            f"changed by {one.title}, {percent(one.others, 0)} % of others"
+            f"{percent(one.struck.share, 0)} % of the {name} patches of "
+            f"{audit.classes[one.struck.label]} look changed by {one.title}, "
+            f"{percent(one.struck.others, 0)} % of others"
             for one in those
         ]
     if not said and found:
@@ -153,11 +161,17 @@ def _by_class(audit: Audit, found: Mapping[str, Difference], family: str) -> Tab
         for label, class_name in enumerate(audit.classes):
             if np.isfinite(like.doses[label]):
                 own = audit.parts[name].labels[one.rows] == label
-                rows.append((class_name, name, int(own.sum()), like.title, like.doses[label]))
+                shown = audit.parts[name].values[FEATURES][one.rows[own]][:, SHOWN.get(family, [])]
+                rows.append(
+                    (
+                        *(class_name, name, int(own.sum()), like.title, like.doses[label]),
+                        *np.median(shown, axis=0).tolist(),
+                    )
+                )
     return Table(
         name="doses",
         title="How often the most like fault is in each class, more or less than on average",
-        headings=("class", "split", "patches", "most like", "times"),
+        headings=("class", "split", "patches", "most like", "times", *HEADINGS.get(family, ())),
         rows=tuple(sorted(rows, key=lambda row: (row[0], row[1]))),
     )
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact
 from sklearn.covariance import ledoit_wolf
 
 from harness import Audit, Measured
 from harness_bias.audit.enough import FEWEST
 from harness_bias.audit.groups import Shuffled, shuffled, weights
+from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.signatures import FAMILIES, signatures
 from harness_bias.audit.structure import unexplained, within
 from harness_bias.measure.dynamic_range import GAPS
@@ -24,10 +24,9 @@ Labels = NDArray[np.int64]
 
 MOST = 10_000
 """Patches of a part that are compared; of more, this many are drawn, by class."""
-FAR = 3.5
-"""Standard deviations from the median from which a patch may have been changed."""
-SOME = 0.05
-"""Share of a class that must be changed, and of which the others may have a quarter."""
+FAR, FAR_IN_CLASS = 3.5, 2.5
+"""Standard deviations from which a patch may have been changed: from the median of other classes,
+and from that of its own, as a kind of tissue may vary more than others."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,7 @@ class Likeness:
 class Changed:
     """A class of which some patches, unlike most of the others', were changed."""
 
-    label: int
-    share: float
-    others: float
-    p: float
+    struck: Struck
     family: str
     title: str
     likeness: float
@@ -160,7 +156,7 @@ def difference(
         families=families,
         strength=strength,
         p=_p(every, every_by_chance),
-        changed=tuple(_changed(left, labels, rows, directions)),
+        changed=tuple(_changed(left, labels, groups, rows, directions)),
         rows=rows,
         along=projections,
     )
@@ -215,39 +211,40 @@ def _p(seen: float, by_chance: Floats) -> float:
 
 
 def _changed(
-    left: Floats, labels: Labels, rows: NDArray[np.int64], directions: Floats
+    left: Floats,
+    labels: Labels,
+    groups: Labels | None,
+    rows: NDArray[np.int64],
+    directions: Floats,
 ) -> Iterator[Changed]:
     """Classes of which some patches lie far out along a signature where others have few of them.
 
     The other classes say how patches lie that were not changed.
     """
     along = left @ directions.T
-    present = np.unique(labels)
-    for label in present:
+    for label in np.unique(labels):
         own = labels == label
-        center = np.median(along[~own], axis=0)
-        deviation = 1.4826 * np.median(np.abs(along[~own] - center), axis=0)
-        far = np.abs(along - center) > FAR * np.maximum(deviation, 1e-6)
-        many = np.stack([far[own].sum(axis=0), far[~own].sum(axis=0)])
-        n = np.array([own.sum(), (~own).sum()])
-        share = many / n[:, None]
-        tried = np.flatnonzero((share[0] >= SOME) & (share[1] <= share[0] / 4))
-        if not len(tried):
-            continue
-        best = tried[(share[0] - share[1])[tried].argmax()]
-        table = np.stack([many[:, best], n - many[:, best]], axis=1)
-        p = float(fisher_exact(table, "greater").pvalue) * len(present) * len(directions)
-        changed = far[:, best] & own
-        change = (left[changed] - np.median(left[~own], axis=0)).mean(axis=0)
-        shares = np.square(directions @ change) / np.square(change).sum()
-        most = int(shares.argmax())
-        yield Changed(
-            label=int(label),
-            share=float(share[0, best]),
-            others=float(share[1, best]),
-            p=min(p, 1.0),
-            family=signatures()[most].family,
-            title=signatures()[most].title,
-            likeness=float(shares[most]),
-            rows=rows[changed],
-        )
+        far = _far(along, along[~own], FAR)
+        far[own] &= _far(along[own], along[own], FAR_IN_CLASS)
+        best = int((far[own].mean(axis=0) - far[~own].mean(axis=0)).argmax())
+        for one in struck(far[:, best], labels, groups, tried=len(directions)):
+            if one.label != label:
+                continue
+            changed = far[:, best] & own
+            change = (left[changed] - np.median(left[~own], axis=0)).mean(axis=0)
+            shares = np.square(directions @ change) / np.square(change).sum()
+            most = signatures()[int(shares.argmax())]
+            yield Changed(
+                struck=one,
+                family=most.family,
+                title=most.title,
+                likeness=float(shares.max()),
+                rows=rows[changed],
+            )
+
+
+def _far(values: Floats, sound: Floats, times: float) -> NDArray[np.bool_]:
+    """Which values (N, K) lie so many standard deviations from the median of sound ones."""
+    center = np.median(sound, axis=0)
+    deviation = 1.4826 * np.median(np.abs(sound - center), axis=0)
+    return np.asarray(np.abs(values - center) > times * np.maximum(deviation, 1e-6))

@@ -53,7 +53,7 @@ def measure(audit: Audit) -> Finding:
     found: dict[str, list[Place]] = {}
     scores: list[Score] = []
     for name, part in audit.parts.items():
-        values = part.values[FEATURES].astype(np.float64)
+        values = part.values[FEATURES]
         counts = np.bincount(part.labels, minlength=len(audit.classes))
         rows = np.flatnonzero((counts >= FEWEST)[part.labels])
         if len(np.unique(part.labels[rows])) < 2 or not values.any():
@@ -88,7 +88,10 @@ def measure(audit: Audit) -> Finding:
 
 
 def places(
-    values: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_classes: int
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    n_classes: int,
 ) -> list[Place]:
     """Every place, that which differs most first, from features (N, D) and labels (N,)."""
     present, compact = np.unique(labels, return_inverse=True)
@@ -106,7 +109,7 @@ def places(
     return found
 
 
-def _even(values: Floats) -> Floats:
+def _even(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values (N, D) that vary as much in lively tissue as in plain one.
 
     Otherwise classes of different texture would differ by more than labels dealt at random do.
@@ -119,15 +122,17 @@ def _even(values: Floats) -> Floats:
     return even
 
 
-def _compared(values: Floats, labels: NDArray[np.int64], weight: Floats) -> tuple[Floats, Floats]:
+def _compared(
+    values: NDArray[np.float32], labels: NDArray[np.int64], weight: Floats
+) -> tuple[Floats, Floats]:
     """Variance between classes to that within, (D,), and means of the classes, (C, D)."""
-    member = np.eye(int(labels.max()) + 1)[:, labels] * weight
+    member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
     size = member.sum(axis=1, keepdims=True)
     means = member @ values / size
     center = (means * size).sum(axis=0) / size.sum()
     between = (size * np.square(means - center)).sum(axis=0)
-    whole = weight @ np.square(values - center)
-    return between / np.maximum(whole - between, 1e-9), means
+    whole = member.sum(axis=0) @ np.square(values) - size.sum() * np.square(center)
+    return between / np.maximum(whole - between, 1e-6), means
 
 
 def _text(audit: Audit, differ: dict[str, Place], found: dict[str, list[Place]]) -> str:

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
+from sklearn import config_context
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.feature_selection import f_classif
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.tree import DecisionTreeClassifier
 
 from harness import Audit, Estimate
 from harness.statistics.deviations import deviations
 from harness_bias.audit.enough import FEWEST, Opinion, to_shrink
 from harness_bias.audit.groups import DEALS, shuffled
 
+FEW = 3
+"""Columns from which on a forest is grown; of one or two numbers one tree says as much, in a tenth
+of the time."""
 TREES = 25
 MANY = 2_000
 """Patches from which on several cores grow a forest faster than one."""
@@ -97,13 +103,16 @@ class Score:
 
 
 def compared(
-    audit: Audit, values: NDArray[np.float32], keep: NDArray[np.bool_] | None = None
+    audit: Audit,
+    values: NDArray[np.float32],
+    keep: NDArray[np.bool_] | None = None,
+    linear: bool = False,
 ) -> list[Score]:
     """How well numbers (N, D) of all patches predict the class: from training to test patches or
     fold by fold, as the dataset is evaluated, and within each of the splits.
 
     Patches that ``keep``, bool (N,), leaves out are neither fitted on nor predicted. What cannot
-    be judged for want of patches is not in the list.
+    be judged for want of patches is not in the list. By trees, or a ``linear`` model.
     """
     labels, groups = audit.labels, audit.groups
     kept = np.ones(len(labels), bool) if keep is None else keep
@@ -114,14 +123,17 @@ def compared(
             for fitted, asked in audit.folds
         ]
         how = "train to test" if len(folds) == 1 else f"{len(folds)} folds over test"
-        scores.append(score(labels, _predict(values, labels, folds), how, groups))
+        scores.append(score(labels, _predict(values, labels, folds, linear=linear), how, groups))
     else:
-        scores.append(cross_validated(values, labels, np.flatnonzero(kept), groups=groups))
+        rows = np.flatnonzero(kept)
+        scores.append(cross_validated(values, labels, rows, groups=groups, linear=linear))
     if audit.train is not None:
         cut = len(audit.train.labels)
         for name, rows in zip(audit.parts, np.split(np.arange(len(labels)), [cut]), strict=True):
             how = f"cross-validated on {name}"
-            scores.append(cross_validated(values, labels, rows[kept[rows]], how, groups))
+            scores.append(
+                cross_validated(values, labels, rows[kept[rows]], how, groups, linear=linear)
+            )
     return [score for score in scores if score is not None]
 
 
@@ -141,6 +153,7 @@ def cross_validated(
     how: str = "cross-validated",
     groups: NDArray[np.int64] | None = None,
     strongest: int | None = None,
+    linear: bool = False,
 ) -> Score | None:
     """Stratified cross-validation within some rows; None when no two classes have two patches.
 
@@ -151,7 +164,7 @@ def cross_validated(
     some of the folds only. No group is cut by a fold: to recognize a patient is no fault.
     """
     if groups is not None:
-        return _by_groups(values, labels, rows, how, groups, strongest)
+        return _by_groups(values, labels, rows, how, groups, strongest, linear)
     rng = np.random.default_rng(0)
     fold = np.full(len(labels), -1)
     start = 0
@@ -164,7 +177,7 @@ def cross_validated(
         (np.flatnonzero((fold >= 0) & (fold != number)), np.flatnonzero(fold == number))
         for number in range(FOLDS)
     ]
-    return score(labels, _predict(values, labels, folds, strongest), how)
+    return score(labels, _predict(values, labels, folds, strongest, linear), how)
 
 
 def _by_groups(
@@ -174,6 +187,7 @@ def _by_groups(
     how: str,
     groups: NDArray[np.int64],
     strongest: int | None,
+    linear: bool,
 ) -> Score | None:
     """Cross-validation of classes with at least two groups; None if there are no two of them."""
     n_groups = np.array(
@@ -187,7 +201,7 @@ def _by_groups(
         warnings.simplefilter("ignore", UserWarning)
         cut = list(cutter.split(rows, labels[rows], groups[rows]))
     folds = [(rows[fitted], rows[asked]) for fitted, asked in cut]
-    return score(labels, _predict(values, labels, folds, strongest), how, groups)
+    return score(labels, _predict(values, labels, folds, strongest, linear), how, groups)
 
 
 def _of_others(
@@ -236,6 +250,7 @@ def _predict(
     labels: NDArray[np.int64],
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     strongest: int | None = None,
+    linear: bool = False,
 ) -> NDArray[np.int64]:
     predicted = np.full(len(labels), -1)
     rng = np.random.default_rng(0)
@@ -246,19 +261,34 @@ def _predict(
             predicted[asked] = labels[fitted[0]]
             continue
         fitted = _thinned(fitted, labels, rng)
-        # Rare classes count as much as common ones, as they do in balanced accuracy.
-        forest = RandomForestClassifier(
-            TREES,
-            class_weight="balanced",
-            min_samples_leaf=2,
-            random_state=0,
-            n_jobs=-1 if len(fitted) > MANY else 1,
-        )
         columns = _strongest(values, labels, fitted, strongest)
-        forest.fit(values[fitted][:, columns], labels[fitted])
-        forest.n_jobs = 1  # several threads would sum the trees' votes in any order
-        predicted[asked] = forest.predict(values[asked][:, columns])
+        model = _model(labels, fitted, values.shape[1], linear)
+        # To look at parameters tree by tree takes longer than to grow a tree.
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            model.fit(values[fitted][:, columns], labels[fitted])
+            if isinstance(model, ExtraTreesClassifier):
+                model.n_jobs = 1  # several threads would sum the trees' votes in any order
+            predicted[asked] = model.predict(values[asked][:, columns])
     return predicted
+
+
+def _model(labels: NDArray[np.int64], fitted: NDArray[np.int64], columns: int, linear: bool) -> Any:
+    """What is fitted. Rare classes count as much as common ones, as in balanced accuracy."""
+    n = len(np.unique(labels[fitted]))
+    if linear:
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=np.full(n, 1 / n))
+    if columns < FEW:
+        leaf = max(2, len(fitted) // 50)
+        return DecisionTreeClassifier(
+            min_samples_leaf=leaf, class_weight="balanced", random_state=0
+        )
+    return ExtraTreesClassifier(
+        TREES,
+        class_weight="balanced",
+        min_samples_leaf=2,
+        random_state=0,
+        n_jobs=-1 if len(fitted) > MANY else 1,
+    )
 
 
 def _strongest(

@@ -26,9 +26,11 @@ TRACES = (
     *("sparse", "flat", "blue_to_gray_fine", "blue_to_gray_half"),
 )
 STRUCTURE = ("coarse", "brightness", "density_sd", "blue_coarse", "red_coarse")
-COLUMNS = (*TRACES, *STRUCTURE, "judged")
+SHOWN = ("cutoff", "noise", "noise_dark", "noise_bright")
+COLUMNS = (*TRACES, *STRUCTURE, *SHOWN, "judged")
 OF_TRACES = slice(0, len(TRACES))
 OF_STRUCTURE = slice(len(TRACES), len(TRACES) + len(STRUCTURE))
+CUTOFF, NOISE, NOISE_DARK, NOISE_BRIGHT = map(COLUMNS.index, SHOWN)
 JUDGED = len(COLUMNS) - 1
 
 BLOCK = 8
@@ -49,12 +51,18 @@ TO_YCC = np.array(
 """Brightness, blue and red difference as JPEG has them, not rounded."""
 RINGS = (0.18, 0.24, 0.30, 0.36, 0.42, 0.46, 0.50, 0.60, 0.71)
 """Bounds of rings of spatial frequency, in cycles per pixel. The last ring is in the corners."""
+BANDS = 40
+"""Bands of equal width up to 0.5 cycles per pixel, among which the cut-off is looked for."""
+ROUNDING = (0.299**2 + 0.587**2 + 0.114**2) / 12
+"""Variance that rounding three channels to whole values leaves in their brightness."""
+ABOVE = 10.0
+"""How far above the power of that rounding there is detail."""
 FLOOR = np.float32(0.05)
 """Gray levels added to detail before its logarithm, so that perfectly flat blocks stay finite."""
 
 
 def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Fine traces and structure of uint8 RGB (B, H, W, 3): float32 (B, 21), as in ``COLUMNS``.
+    """Fine traces and structure of uint8 RGB (B, H, W, 3): float32 (B, 25), as in ``COLUMNS``.
 
     All but ``flat``, ``brightness`` and ``judged`` are differences of natural logarithms. Detail is
     the root mean square of ``DETAIL`` over the blocks with tissue, at full, half, quarter and
@@ -72,6 +80,10 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     - ``coarse``, ``blue_coarse``, ``red_coarse``: log detail at an eighth, of color as a ratio to
       that of brightness; ``brightness``: mean gray level over 30; ``density_sd``: three times the
       standard deviation of optical density;
+    - ``cutoff``: the highest frequency, in cycles per pixel up to 0.5, whose power is ``ABOVE``
+      that of rounding to whole values; ``noise``: the detail of the quietest tenth of the blocks in
+      gray levels, ``noise_dark`` and ``noise_bright`` of those in the darker and the brighter half.
+      These are shown, as they depend on the tissue, and nothing is judged by them;
     - ``judged``: 1 if there are enough blocks with tissue, else 0 and all else 0.
     """
     features = np.zeros((len(images), len(COLUMNS)), np.float32)
@@ -100,7 +112,8 @@ def _describe(image: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
     fifth = max(1, len(order) // 5)
     busy, quiet = order[-fifth:], order[:fifth]
     busy_fine = _log(fine[busy])
-    rings = _rings(gray.plane)
+    rings, cutoff = _rings(gray.plane)
+    dark = eighth.ravel()[tissue] < np.median(eighth.ravel()[tissue])
     blue_fine, blue_half, blue_quarter = (_log(blue.squares(by)[tissue]) for by in (1, 2, 4))
     red_fine, red_half, red_quarter = (_log(red.squares(by)[tissue]) for by in (1, 2, 4))
     detail = np.abs(gray.detail(1)[1:-1, 1:-1])
@@ -117,6 +130,7 @@ def _describe(image: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
         *(blue_fine - _log(fine), blue_half - _log(half)),
         *(coarse, gray.plane.mean() / 30, 3 * density.std()),
         *(blue_coarse - coarse, red_coarse - coarse),
+        *(cutoff, *(_quietest(fine[some]) for some in (dark | True, dark, ~dark))),
         1,
     )
 
@@ -153,21 +167,37 @@ def _log(squares: Plane) -> float:
     return float(np.log(np.sqrt(squares.mean()) + FLOOR))
 
 
-def _rings(gray: Plane) -> NDArray[np.float64]:
-    """Half the log of the power in each of ``RINGS``, (8,), of a patch faded out at its sides."""
-    window, ring, counts = _frequencies(gray.shape)
+def _quietest(squares: Plane) -> float:
+    """Detail of the quietest tenth of some blocks, in gray levels."""
+    return float(np.sqrt(np.quantile(squares, 0.1))) if len(squares) else 0.0
+
+
+def _rings(gray: Plane) -> tuple[NDArray[np.float64], float]:
+    """Half the log of the power in each of ``RINGS``, (8,), of a patch faded out at its sides.
+
+    And the cut-off, in cycles per pixel.
+    """
+    window, ring, counts, band, band_counts = _frequencies(gray.shape)
     spectrum = rfft2((gray - gray.mean()) * window)
     squares = np.square(spectrum.real) + np.square(spectrum.imag)
     power = np.bincount(ring, squares.ravel(), len(RINGS) + 1)[1:-1]
-    return np.asarray(np.log(power / counts + 1) / 2)
+    by_band = np.bincount(band, squares.ravel(), BANDS + 1)[:-1] / band_counts
+    seen = np.flatnonzero(by_band > ABOVE * ROUNDING * np.square(window).sum())
+    cutoff = 0.5 * (seen[-1] + 1) / BANDS if len(seen) else 0.0
+    return np.asarray(np.log(power / counts + 1) / 2), float(cutoff)
 
 
 @cache
-def _frequencies(shape: tuple[int, int]) -> tuple[Plane, NDArray[np.int64], NDArray[np.int64]]:
-    """The window; the ring of each frequency, 0 and 9 for none; and how many are in each ring."""
+def _frequencies(shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+    """The window; the ring of each frequency, 0 and 9 for none; how many are in each ring.
+
+    And the band of each frequency, ``BANDS`` for none, and how many are in each.
+    """
     height, width = shape
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    ring = np.searchsorted(RINGS, frequency.ravel(), side="right")
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)).ravel()
+    ring = np.searchsorted(RINGS, frequency, side="right")
     counts = np.bincount(ring, minlength=len(RINGS) + 1)[1:-1]
+    band = np.minimum(frequency * 2 * BANDS, BANDS).astype(np.int64)
+    band_counts = np.bincount(band, minlength=BANDS + 1)[:-1]
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
-    return window, ring, np.maximum(counts, 1)
+    return window, ring, np.maximum(counts, 1), band, np.maximum(band_counts, 1)

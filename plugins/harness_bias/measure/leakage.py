@@ -2,8 +2,8 @@
 
 A near duplicate is one photograph of tissue that was mirrored, turned by a multiple of 90 degrees,
 recompressed, shifted a little in color, or several of these. Two patches that merely look alike are
-none, and neighbors cut from one slide so that they overlap are not looked for: of real patches
-displaced by 1 pixel all count as near duplicates, by 4 pixels or more none.
+none. Patches that overlap are not looked for here but in ``overlap``: of real patches displaced by
+1 pixel all count as near duplicates, by 4 pixels or more none.
 
 ``extract`` describes each patch; ``find`` compares the descriptors of all patches, and the pixels
 of those few whose descriptors are close.
@@ -95,12 +95,16 @@ class Pair:
 
     first: Patch
     second: Patch
-    kind: Literal["exact", "blank", "near"]
-    """Equal in every pixel; equal, but of one color, so that this may be chance; or changed."""
+    kind: Literal["exact", "blank", "near", "overlap"]
+    """Equal in every pixel; equal, but of one color, so that this may be chance; changed; or equal
+    in a part (of these, see ``overlap``)."""
     through: str
-    """What turns ``first`` to ``second``, of ``ORIENTATIONS``."""
+    """What turns ``first`` to ``second``, of ``ORIENTATIONS``; of overlaps, in words."""
     similarity: float
-    """Correlation of their texture, ``MIN_SIMILARITY`` to 1; 1 when they are equal."""
+    """Correlation of their texture, ``MIN_SIMILARITY`` to 1; 1 when they are equal; of overlaps, in
+    the matched area."""
+    area: float = 1.0
+    """Share of ``second`` that matches."""
 
 
 def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:

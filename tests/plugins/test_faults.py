@@ -14,7 +14,7 @@ FAULTS = {
     for module in (color, storage)
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__
-    and list(inspect.signature(function).parameters)[0] == "patch"
+    and next(iter(inspect.signature(function).parameters)) == "patch"
     and list(inspect.signature(function).parameters)[2:] == ["rng"]
 }
 LEVELS = {

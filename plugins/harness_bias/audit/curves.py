@@ -19,7 +19,8 @@ Labels = NDArray[np.int64]
 ENDS = 3
 """Values at either end that are not compared: how much is cut off there depends on the tissue."""
 FILLED = 5.0
-"""Mean count of the four values around one, in a patch of 224, from which that one is judged."""
+"""Mean count of the four values around one, in a patch of at most 224 by 224, from which that one
+is judged."""
 DEEPEST = 8
 """Values of which the difference counts: a curve makes many, chance one here and there."""
 MOST = 2_000
@@ -42,6 +43,8 @@ class Curves:
     """The same of each class, (C,); NaN of a class with too few patches."""
     is_common: bool
     """Whether all patches together have gaps: they went through one curve."""
+    is_judged: bool
+    """Whether most classes have ``DEEPEST`` values in each channel that can be compared."""
 
 
 def curves(audit: Audit) -> dict[str, Curves]:
@@ -70,8 +73,9 @@ def _compared(
 ) -> Curves:
     present, compact = np.unique(labels, return_inverse=True)
     weight = weights(compact, groups)
-    seen = _differences(histograms, compact, weight)
-    by_chance = np.array([_differences(histograms, *d).max() for d in shuffled(compact, groups)])
+    seen, number = _differences(histograms, compact, weight)
+    deals = shuffled(compact, groups)
+    by_chance = np.array([_differences(histograms, *deal)[0].max() for deal in deals])
     by_class = np.full(n_classes, np.nan)
     by_class[present] = seen
     return Curves(
@@ -79,11 +83,17 @@ def _compared(
         p=float((1 + (by_chance >= seen.max()).sum()) / (1 + len(by_chance))),
         by_class=by_class,
         is_common=_has_gaps(histograms),
+        is_judged=bool((number >= DEEPEST).mean() > 0.5),
     )
 
 
-def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats) -> Floats:
-    """How much values of each class stand out otherwise than on average over classes, (C,)."""
+def _differences(
+    histograms: NDArray[np.float32], labels: Labels, weight: Floats
+) -> tuple[Floats, Labels]:
+    """How much values of each class stand out otherwise than on average over classes, (C,).
+
+    And how many values can be compared in the channel that has the fewest, (C,).
+    """
     member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
     means = member @ histograms / member.sum(axis=1, keepdims=True)
     means = means.reshape(len(member), 3, 256)
@@ -94,7 +104,8 @@ def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats
     average = (stands_out * judged).sum(axis=0) / np.maximum(number, 1)
     apart = np.where(judged & (number > 1), stands_out - average, 0)
     deepest = np.sort(np.square(apart), axis=2)[..., -DEEPEST:]
-    return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64)
+    compared = (judged & (number > 1)).sum(axis=2).min(axis=1)
+    return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64), compared
 
 
 def _has_gaps(histograms: NDArray[np.float32]) -> bool:

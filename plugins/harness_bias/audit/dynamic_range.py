@@ -89,10 +89,14 @@ def measure(audit: Audit) -> Finding:
         [
             *(Opinion(True) for those in partly.values() if those),
             *(one.opinion() for one in (*by_lost, *by_spoiled)),
-            *(Opinion(name in differ) for name in by_curve),
+            *(
+                Opinion(name in differ if name in differ or curve.is_judged else None)
+                for name, curve in by_curve.items()
+            ),
         ],
         seen,
     )
+    told_of_few = opinion.flag is None and not all(one.is_judged for one in by_curve.values())
     estimates = [score.estimate("values lost") for score in by_lost]
     estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
     for name, curve in by_curve.items():
@@ -119,7 +123,7 @@ def measure(audit: Audit) -> Finding:
     headings, rows = by_class(audit, cells)
     listed = list(_listed(audit))
     return Finding(
-        summary=f"tone: {_text(audit, differ, partly, score, is_common)}; "
+        summary=f"tone: {_text(audit, differ, partly, score, is_common, told_of_few)}; "
         f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{reason(opinion, seen)}",
         estimates=tuple(estimates),
         tables=(
@@ -175,6 +179,7 @@ def _text(
     partly: dict[str, list[Struck]],
     score: Score | None,
     is_common: bool,
+    told_of_few: bool,
 ) -> str:
     said = [
         f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} lost "
@@ -190,6 +195,8 @@ def _text(
         )
     if not said:
         said.append("no difference between classes in their tone curves")
+    if told_of_few:
+        said.append("not judged: of most classes, too few values occur to compare tone curves")
     if is_common:
         said.append("all patches went through one curve")
     return "; ".join([*said, f"whether values were lost or spread {sentence(score)}"])

@@ -155,17 +155,26 @@ def test_tissues_of_the_sample_differ_in_none_of_the_families(real):
 
 
 @pytest.mark.once
-def test_some_compressed_patches_of_one_class_are_told_and_listed(real):
+@pytest.mark.parametrize("share", [0.3, 0.4])
+@pytest.mark.parametrize(
+    ("family", "fault", "level"),
+    [
+        ("compression", storage.jpeg, 40),
+        ("sharpness", storage.blurred, 0.7),
+        ("noise", storage.noisy, 2.0),
+    ],
+)
+def test_some_changed_patches_of_one_class_are_told_and_listed(real, family, fault, level, share):
     labels = real.dealt(2)
-    changed = (labels == 1) & (np.random.default_rng(0).random(len(labels)) < 0.3)
-    audit = real.audit(labels, changed.astype(int), (), ((storage.jpeg, 15),))
-    assert raised(audit) == {"compression"}
-    rows = families.look(audit, "compression").tables[1].rows
-    listed = {row[0] for row in rows}
+    changed = (labels == 1) & (np.random.default_rng(0).random(len(labels)) < share)
+    audit = real.audit(labels, changed.astype(int), (), ((fault, level),))
+    assert raised(audit) == {family}
+    seen = families.look(audit, family)
+    assert "% of the test patches of b look changed by" in seen.text
+    listed = {row[0] for row in seen.tables[1].rows}
     planted = {id_ for id_, one in zip(real.ids, changed, strict=True) if one}
-    assert {row[1] for row in rows} == {"b"}
-    assert len(listed & planted) >= 0.8 * len(listed)
-    assert len(listed & planted) >= 0.3 * len(planted)
+    assert len(listed & planted) >= 0.7 * len(listed)
+    assert len(listed & planted) >= 0.5 * len(planted)
 
 
 @pytest.mark.once

@@ -43,8 +43,6 @@ class Curves:
     """The same of each class, (C,); NaN of a class with too few patches."""
     is_common: bool
     """Whether all patches together have gaps: they went through one curve."""
-    is_judged: bool
-    """Whether most classes have ``DEEPEST`` values in each channel that can be compared."""
 
 
 def curves(audit: Audit) -> dict[str, Curves]:
@@ -73,9 +71,8 @@ def _compared(
 ) -> Curves:
     present, compact = np.unique(labels, return_inverse=True)
     weight = weights(compact, groups)
-    seen, number = _differences(histograms, compact, weight)
-    deals = shuffled(compact, groups)
-    by_chance = np.array([_differences(histograms, *deal)[0].max() for deal in deals])
+    seen = _differences(histograms, compact, weight)
+    by_chance = np.array([_differences(histograms, *d).max() for d in shuffled(compact, groups)])
     by_class = np.full(n_classes, np.nan)
     by_class[present] = seen
     return Curves(
@@ -83,17 +80,11 @@ def _compared(
         p=float((1 + (by_chance >= seen.max()).sum()) / (1 + len(by_chance))),
         by_class=by_class,
         is_common=_has_gaps(histograms),
-        is_judged=bool((number >= DEEPEST).mean() > 0.5),
     )
 
 
-def _differences(
-    histograms: NDArray[np.float32], labels: Labels, weight: Floats
-) -> tuple[Floats, Labels]:
-    """How much values of each class stand out otherwise than on average over classes, (C,).
-
-    And how many values can be compared in the channel that has the fewest, (C,).
-    """
+def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats) -> Floats:
+    """How much values of each class stand out otherwise than on average over classes, (C,)."""
     member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
     means = member @ histograms / member.sum(axis=1, keepdims=True)
     means = means.reshape(len(member), 3, 256)
@@ -104,8 +95,7 @@ def _differences(
     average = (stands_out * judged).sum(axis=0) / np.maximum(number, 1)
     apart = np.where(judged & (number > 1), stands_out - average, 0)
     deepest = np.sort(np.square(apart), axis=2)[..., -DEEPEST:]
-    compared = (judged & (number > 1)).sum(axis=2).min(axis=1)
-    return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64), compared
+    return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64)
 
 
 def _has_gaps(histograms: NDArray[np.float32]) -> bool:

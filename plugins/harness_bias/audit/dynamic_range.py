@@ -15,7 +15,7 @@ from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.predictability import Score, by_class, compared, sentence, surest
 from harness_bias.audit.verdict import grade
 from harness_bias.measure.color import MEANS
-from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, reasons
+from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, WIDE, reasons
 
 FEATURES, COLOR = "bias-range", "bias-color"
 LISTED = 200
@@ -45,6 +45,9 @@ of their negatives all but one in 300 exceed 3."""
 DIFFERENT = 0.6
 """Smallest difference between tone curves that counts; set on real patches, of which nothing that
 leaves the tone alone makes classes differ by more than 0.6."""
+UNKNOWN = 0.5
+"""Share of patches whose histograms are too small or too narrow to show that values were spread or
+squeezed, above which there is no all-clear."""
 LUCK = 0.005
 """Largest p that counts: 0.01 over two parts."""
 BLIND = (
@@ -89,14 +92,16 @@ def measure(audit: Audit) -> Finding:
         [
             *(Opinion(True) for those in partly.values() if those),
             *(one.opinion() for one in (*by_lost, *by_spoiled)),
-            *(
-                Opinion(name in differ if name in differ or curve.is_judged else None)
-                for name, curve in by_curve.items()
-            ),
+            *(Opinion(name in differ) for name in by_curve),
         ],
         seen,
     )
-    told_of_few = opinion.flag is None and not all(one.is_judged for one in by_curve.values())
+    told = spoiled | (audit.stacked(FEATURES, [WIDE])[:, 0] > 0)
+    text = ""
+    if opinion.flag is False and told.mean() < 1 - UNKNOWN:
+        opinion = Opinion(None)
+        text = "; not judged: most histograms are too small or too narrow to show a curve"
+    text += reason(opinion, seen)
     estimates = [score.estimate("values lost") for score in by_lost]
     estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
     for name, curve in by_curve.items():
@@ -105,6 +110,7 @@ def measure(audit: Audit) -> Finding:
             Estimate(name=f"permutation p of tone curves, {name}", value=curve.p),
         ]
     estimates += [
+        Estimate(name="share of patches whose histograms show a curve", value=float(told.mean())),
         Estimate(name="share of corrupt patches", value=float(corrupt.mean())),
         *seen.estimates(opinion.needed),
     ]
@@ -123,8 +129,8 @@ def measure(audit: Audit) -> Finding:
     headings, rows = by_class(audit, cells)
     listed = list(_listed(audit))
     return Finding(
-        summary=f"tone: {_text(audit, differ, partly, score, is_common, told_of_few)}; "
-        f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{reason(opinion, seen)}",
+        summary=f"tone: {_text(audit, differ, partly, score, is_common)}; "
+        f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{text}",
         estimates=tuple(estimates),
         tables=(
             Table(
@@ -179,7 +185,6 @@ def _text(
     partly: dict[str, list[Struck]],
     score: Score | None,
     is_common: bool,
-    told_of_few: bool,
 ) -> str:
     said = [
         f"{percent(one.share, 0)} % of the {name} patches of {audit.classes[one.label]} lost "
@@ -195,8 +200,6 @@ def _text(
         )
     if not said:
         said.append("no difference between classes in their tone curves")
-    if told_of_few:
-        said.append("not judged: of most classes, too few values occur to compare tone curves")
     if is_common:
         said.append("all patches went through one curve")
     return "; ".join([*said, f"whether values were lost or spread {sentence(score)}"])

@@ -384,6 +384,12 @@ BROKEN = {
         "dataset:kit-files:groups",
         "59 groups for 60 test patches",
     ),
+    "groups of some training patches": (
+        "groups=[id_[-1] for id_ in test.ids])",
+        "groups=[id_[-1] for id_ in test.ids], train_groups=train.ids[1:])",
+        "dataset:kit-files:groups",
+        "groups for 200 training patches",
+    ),
     "a perturbation to floats": (
         "    return np.clip(noisy, 0, 255).astype(np.uint8)\n",
         "    return np.clip(noisy, 0, 255)\n",

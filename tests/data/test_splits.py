@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import HarnessError, Splits
-from harness.data.splits import Concat, Subset, fold_pairs, hold_out, stream
+from harness import Dataset, HarnessError, Splits
+from harness.data.splits import Concat, Subset, check_splits, fold_pairs, hold_out, stream
 
 
 class Numbers:
@@ -145,3 +145,20 @@ def test_folds_do_not_cut_groups():
     few = Splits(train=None, test=Numbers(labels), folds=5, groups=["one", "two"] * 30)
     with pytest.raises(HarnessError, match="2 groups, too few for 5 folds"):
         fold_pairs(few, ("a", "b", "c"))
+
+
+def test_groups_of_each_part_are_counted():
+    train, test = Numbers([0, 1, 0]), Numbers([0, 1], first=9)
+    dataset = Dataset(name="mine", title="Mine", classes=("a", "b"), load=lambda folder: None)
+
+    def check(**groups):
+        check_splits(dataset, Splits(**{"train": train, "test": test, **groups}))
+
+    check(groups=["p", "q"], train_groups=["p", "q", "r"])
+    check(train_groups=["p", "p", "p"])
+    with pytest.raises(HarnessError, match="dataset mine: 2 groups for 3 training patches"):
+        check(train_groups=["p", "q"])
+    with pytest.raises(HarnessError, match="dataset mine: 3 groups for 2 test patches"):
+        check(groups=["p", "q", "r"])
+    with pytest.raises(HarnessError, match="mine: has train_groups but no training patches"):
+        check(train=None, train_groups=["p"])

@@ -6,8 +6,10 @@ from dataclasses import asdict
 
 import pytest
 
-from harness import Estimate, Finding, Table
+from harness import DatasetProbe, Estimate, Finding, Table
+from harness.analysis.audits import DatasetAudit
 from harness.reports import report
+from harness.store.failures import Collected
 from harness.store.store import Store
 from harness.store.stored import load_array
 from harness.types.findings import finding_from
@@ -140,9 +142,9 @@ def test_audit_writes_a_page_and_asks_nothing_twice(toy):
 def test_one_probe_alone_leaves_what_others_found_on_the_page(command):
     command("audit", "--dataset", "nct-crc-he-sample", "--probe", "leakage")
     page = command.folder / "leaderboards/nct-crc-he-sample-audit.md"
-    assert "## Dynamic range" not in page.read_text()
+    assert "## Tone and dynamic range" not in page.read_text()
     command("audit", "--dataset", "nct-crc-he-sample", "--probe", "dynamic-range")
-    assert "## Dynamic range" in page.read_text()
+    assert "## Tone and dynamic range" in page.read_text()
     assert "## Leakage" in page.read_text()
 
 
@@ -205,3 +207,28 @@ def test_a_finding_comes_back_from_json_as_it_was():
     assert finding.estimate("f") is estimate
     with pytest.raises(KeyError, match="none named 'u'"):
         finding.table("u")
+
+
+def test_the_page_says_how_strong_a_fault_is_and_what_a_probe_cannot_see(tmp_path):
+    findings = {
+        "one": Finding(summary="s", flag=True, grade="present", blind="blur of *0.3* px"),
+        "two": Finding(summary="no judgement"),
+    }
+    probes = tuple(
+        DatasetProbe(name=name, title=name.title(), features=(), measure=findings.get)
+        for name in findings
+    )
+    described = {"name": "mine", "title": "Mine", "n_test": 9, "digest": "d"}
+    report.write_audit(
+        DatasetAudit(described=described, probes=probes, findings=findings),
+        tmp_path,
+        Collected(Store(tmp_path / "runs")),
+    )
+    page = (tmp_path / "mine-audit.md").read_text(encoding="utf-8")
+    first, second = page.split("## Two")
+    assert "Verdict: **present**." in first
+    assert "It cannot see blur of \\*0.3\\* px." in first
+    assert "Verdict" not in second
+    assert "cannot see" not in second
+    stored = json.loads((tmp_path / "mine-audit.json").read_text(encoding="utf-8"))
+    assert finding_from(stored["findings"]["one"]) == findings["one"]

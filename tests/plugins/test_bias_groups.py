@@ -11,6 +11,7 @@ import harness_bias
 from harness.hooks.loader import load_plugins
 from harness_bias.audit import groups, predictability
 from harness_bias.audit.groups import shuffled, weights
+from harness_bias.audit.partial import struck
 from harness_bias.audit.predictability import cross_validated, score
 from harness_bias.audit.verdict import NONE, PRESENT, STRONG, grade
 from harness_faults import color
@@ -166,6 +167,27 @@ def test_white_balance_of_patients_is_no_fault_of_classes(real):
     level = labels  # the same shares, but by class
     audit = real.audit(labels, level, *steps, features=FEATURES, groups=numbers)
     assert probes["color"].measure(audit).flag is True
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_share_of_one_class_is_struck_and_patients_count_once():
+    labels = np.repeat([0, 1, 2], 40)
+    strikes = (labels == 1) & (np.arange(120) % 4 == 0)
+    (found,) = struck(strikes, labels, None)
+    assert (found.label, found.share, found.others) == (1, 0.25, 0)
+    assert found.p < 0.001
+    (of_one_patient,) = struck(strikes, labels, np.where(strikes, 999, np.arange(120)))
+    assert of_one_patient.p > 0.5
+    assert list(struck(np.arange(120) % 4 == 0, labels, None)) == []
+    assert list(struck(strikes[:40], labels[:40], None)) == []
+    assert list(struck(strikes[40:80], labels[40:80], None)) == [], "nothing to compare with"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_a_single_patch_is_no_warning():
+    labels = np.array([0] * 20 + [1] * 20 + [2] * 2)
+    values = np.random.default_rng(0).normal(size=(42, 5)).astype(np.float32)
+    assert cross_validated(values, labels, np.arange(42), linear=True).chance == 1 / 3
 
 
 def test_a_grade_is_how_well_the_fault_alone_tells_the_class():

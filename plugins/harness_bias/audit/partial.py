@@ -34,7 +34,7 @@ def struck(
     says out of how many kinds of strike this one was picked.
     """
     present = np.unique(labels)
-    for label in present:
+    for label in present if len(present) > 1 else ():
         own = labels == label
         share, others = float(strikes[own].mean()), float(strikes[~own].mean())
         if share < SOME or others > share / 4:

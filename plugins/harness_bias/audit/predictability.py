@@ -264,7 +264,11 @@ def _predict(
         columns = _strongest(values, labels, fitted, strongest)
         model = _model(labels, fitted, values.shape[1], linear)
         # To look at parameters tree by tree takes longer than to grow a tree.
-        with config_context(assume_finite=True, skip_parameter_validation=True):
+        with (
+            config_context(assume_finite=True, skip_parameter_validation=True),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", UserWarning)  # of classes with a single patch
             model.fit(values[fitted][:, columns], labels[fitted])
             if isinstance(model, ExtraTreesClassifier):
                 model.n_jobs = 1  # several threads would sum the trees' votes in any order

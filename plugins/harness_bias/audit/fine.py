@@ -216,7 +216,7 @@ def _changed(
     for label in np.unique(labels):
         own = labels == label
         far = _far(along, along[~own], FAR)
-        far[own] &= _far(along[own], along[own], FAR_IN_CLASS)
+        far[own] &= _far_in_class(along[own])
         best = int((far[own].mean(axis=0) - far[~own].mean(axis=0)).argmax())
         for one in struck(far[:, best], labels, groups, tried=len(directions)):
             if one.label != label:
@@ -239,3 +239,17 @@ def _far(values: Floats, sound: Floats, times: float) -> NDArray[np.bool_]:
     center = np.median(sound, axis=0)
     deviation = 1.4826 * np.median(np.abs(sound - center), axis=0)
     return np.asarray(np.abs(values - center) > times * np.maximum(deviation, 1e-6))
+
+
+def _far_in_class(values: Floats) -> NDArray[np.bool_]:
+    """Which values (N, K) of a class lie so many standard deviations from most of it, either way.
+
+    Center and deviation are those of a normal distribution through the quantiles on the other side,
+    which hold as long as less than half of the class was changed.
+    """
+    far = np.zeros(values.shape, bool)
+    for sign in (1, -1):
+        tenth, quarter = np.quantile(sign * values, (0.1, 0.25), axis=0)
+        deviation = np.maximum((quarter - tenth) / 0.607, 1e-6)
+        far |= sign * values > quarter + (0.674 + FAR_IN_CLASS) * deviation
+    return far

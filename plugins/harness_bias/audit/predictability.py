@@ -306,7 +306,8 @@ def _strongest(
     """The n columns that differ most between the classes of some patches, or all of them."""
     if n is None:
         return slice(None)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of columns that never change
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of columns that never change
         ratio, _ = f_classif(values[fitted], labels[fitted])
     return np.argsort(-np.nan_to_num(ratio))[:n]
 

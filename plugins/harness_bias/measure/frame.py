@@ -31,7 +31,8 @@ COLUMNS = (
     *(f"columns of stripe {k + 1} of {STRIPES}" for k in range(STRIPES)),
     "brightness falling off from the middle",
 )
-_Y, _X = np.mgrid[-1 : 1 : GRID * 1j, -1 : 1 : GRID * 1j]
+_END = 1 - 1 / GRID  # the middle of the outermost cell, where the side of the patch is at 1
+_Y, _X = np.mgrid[-_END : _END : GRID * 1j, -_END : _END : GRID * 1j]
 _RADIAL = (_X**2 + _Y**2 - (_X**2 + _Y**2).mean()).ravel()
 
 

@@ -20,8 +20,9 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     counts = histograms(images)
     size = images.shape[1] * images.shape[2]
-    # As of a patch of 224 by 224, so that the scale of counts does not depend on the size.
-    octaves = np.log2(1 + counts * (224 * 224 / size))
+    # As of a patch of 224 by 224, where there are more pixels, so that 8 bits suffice. Of a smaller
+    # one they stay what they are: scaled up, a handful of pixels would look like a full histogram.
+    octaves = np.log2(1 + counts * min(1, 224 * 224 / size))
     steps = np.rint(octaves * STEPS).clip(0, 255).astype(np.uint32)
     return np.asarray(steps[:, 0] + (steps[:, 1] << 8) + (steps[:, 2] << 16), np.float32)
 
@@ -29,7 +30,8 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def unpacked(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Counts of red, green and blue values from what ``extract`` returned: float32 (B, 3, 256).
 
-    Within 2 % of those of a patch of 224 by 224.
+    One more than a count is within 2.2 % of that; of larger patches, of a count scaled down to a
+    patch of 224 by 224.
     """
     whole = values.astype(np.uint32)
     steps = np.stack([whole & 255, (whole >> 8) & 255, whole >> 16], axis=1)

@@ -1,0 +1,104 @@
+"""Tone curves and color casts by class, in real patches; and stains, which are no fault."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import harness_bias
+from harness_bias.audit import color as color_probe
+from harness_bias.audit import dynamic_range
+from harness_bias.audit.curves import curves
+from harness_bias.measure.color import histograms
+from harness_bias.measure.levels import extract, unpacked
+from harness_faults import color
+
+TONE = (harness_bias.RANGE, harness_bias.LEVELS, harness_bias.COLOR)
+COLOR = (harness_bias.COLOR, harness_bias.RANGE)
+
+
+def gamma(exponent):
+    return ((color.gamma, float(np.log2(exponent))),)
+
+
+def tone(real, labels, *faults):
+    which = labels if len(faults) > 1 else np.zeros_like(labels)
+    audit = real.audit(labels, which, *faults, features=TONE)
+    return dynamic_range.measure(audit), curves(audit)["test"]
+
+
+ALIKE = {
+    "nothing": ((), False),
+    "gamma 0.885": (gamma(0.885), False),
+    "gamma 0.83": (gamma(0.83), True),
+    "a random gamma each": (((color.random_gamma, 0.3),), False),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_one_curve_for_all_or_for_each_patch_is_no_fault_of_a_class(real, name):
+    steps, is_common = ALIKE[name]
+    finding, found = tone(real, real.dealt(2), steps)
+    assert finding.flag is False
+    assert finding.grade == "none seen"
+    assert found.is_common is is_common
+    of_tissues = tone(real, real.tissue, steps)[1]
+    assert of_tissues.p > dynamic_range.LUCK or of_tissues.reading < dynamic_range.DIFFERENT
+
+
+BY_CLASS = {"gamma": gamma(1.23), "values capped at 235": ((color.capped, 20),)}
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_a_curve_of_one_class_is_told(real, name):
+    labels = real.dealt(2)
+    finding, found = tone(real, labels, (), BY_CLASS[name])
+    assert finding.flag is True
+    assert found.p <= dynamic_range.LUCK
+    assert "went through different tone curves" in finding.summary
+    assert finding.reading == pytest.approx(found.reading)
+    assert tone(real, labels, (), ())[1].reading < dynamic_range.DIFFERENT < found.reading
+
+
+@given(
+    patch=arrays(np.uint8, st.tuples(st.just(1), *[st.integers(16, 80)] * 2, st.just(3))),
+    level=st.integers(0, 255),
+)
+def test_packed_histograms_come_back_within_two_percent(patch, level):
+    patch[0, : patch.shape[1] // 2] = level
+    packed = extract(patch)
+    assert packed.shape == (1, 256)
+    assert packed.dtype == np.float32
+    counts = histograms(patch)
+    found = unpacked(packed)
+    assert found.shape == (1, 3, 256)
+    # A step is 4.5 %, so that one count more than there are is at most 2.2 % off.
+    assert np.abs(np.log((1 + found) / (1 + counts))).max() <= 0.0225
+    assert not found[counts == 0].any()
+
+
+def test_histograms_of_large_patches_are_scaled_down():
+    patch = np.random.default_rng(0).integers(0, 256, (1, 500, 600, 3), np.uint8)
+    found, counts = unpacked(extract(patch)), histograms(patch) * (224 * 224 / 300_000)
+    assert np.abs(np.log((1 + found) / (1 + counts))).max() <= 0.0225
+
+
+def cast(real, levels, fault):
+    labels = real.dealt(4)
+    return color_probe.measure(
+        real.audit(labels, labels, *(((fault, x),) for x in levels), features=COLOR)
+    )
+
+
+def test_stains_of_another_strength_by_class_are_no_cast(real):
+    finding = cast(real, (-0.2, -0.07, 0.07, 0.2), color.restained)
+    assert finding.flag is False
+    assert "in dense tissue only" in finding.summary
+
+
+def test_a_cast_by_class_is_told_as_it_is_there_without_stain_too(real):
+    finding = cast(real, (-6, -2, 2, 6), color.cast)
+    assert finding.flag is True
+    assert finding.reading > color_probe.SPREAD
+    assert cast(real, (0, 0, 0, 0), color.cast).flag is False

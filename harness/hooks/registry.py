@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.hooks.kinds import BY_TYPE, KINDS
 from harness.text.names import suggest
 from harness.types.datasets import Dataset
+from harness.types.faults import PlantedFault
 from harness.types.models import DerivedModel, Model, ModelFamily
 from harness.types.perturbations import Perturbation
 from harness.types.phantoms import Phantom
@@ -194,6 +195,11 @@ class Registry:
     def phantoms(self) -> Offers[Phantom]:
         """Phantoms by name."""
         return self.of(Phantom)
+
+    @property
+    def faults(self) -> Offers[PlantedFault]:
+        """Faults that are planted in real patches, by name."""
+        return self.of(PlantedFault)
 
     @property
     def readers(self) -> Offers[Reader]:

@@ -108,6 +108,11 @@ class DatasetProbe:
     check: Callable[[Split, Callable[..., Any]], Sequence[Table]] | None = None
     """``check(split, progress)`` changes real patches by known amounts and says in tables how well
     it measures them; ``progress`` is that of ``Audit``."""
+    tuned_on: Callable[[Sequence[str]], NDArray[np.bool_]] | None = None
+    """``tuned_on(ids)``: on which patches, by their ids, its limits were set, bool (N,). These do not
+    judge it in ``harness calibrate --real``."""
+    limits: str = ""
+    """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
     version: int = 1
     """Raise it when the finding changes, so that stored ones are not read back."""
 

@@ -156,6 +156,7 @@ def asked(
     train: Measured | None,
     test: Measured,
     probes: Sequence[DatasetProbe],
+    only_verdict: bool = False,
 ) -> Iterator[tuple[DatasetProbe, Finding]]:
     """Ask probes about patches with their features; the test part is fixed."""
     n_train = 0 if train is None else len(train.labels)
@@ -166,6 +167,7 @@ def asked(
             train=None if train is None else _own(train),
             test=_own(test),
             folds=(tuple(map(kept, fold)),),
+            only_verdict=only_verdict,
         )
         with contained():
             finding = probe.measure(question)

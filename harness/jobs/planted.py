@@ -83,8 +83,8 @@ def judges(instance: Instance, probes: Sequence[DatasetProbe], most: int) -> Jud
     rows = np.flatnonzero(~tuned)
     if not len(rows):
         raise HarnessError(
-            f"dataset {instance.dataset.name}: limits of the probes were set on all of its patches; "
-            "name another with --real"
+            f"dataset {instance.dataset.name}: the limits of the probes were set on all of its "
+            "patches; name another with --real"
         )
     if len(rows) > most:
         rng = np.random.default_rng(0)
@@ -171,38 +171,47 @@ def read(
     """
     base, wanted = patches.split, {f.name: f for probe in probes for f in probe.features}
     levels = sorted({level for dose in fault.doses for level in fault.levels(dose)})
-    values = {}
+    values: dict[float, dict[str, NDArray[np.float32]]] = {}
     for level in progress(levels, total=len(levels), label=f"{fault.name}, levels"):
         planted = Planted(base, fault, np.full(len(base.labels), level), base.labels)
         values[level] = _extracted(planted, wanted)
     cells = [(dose, draw) for dose in fault.doses for draw in range(draws)]
     for dose, draw in progress(cells, total=len(cells), label=fault.name):
-        of_level = fault.levels(dose)
-        classes = tuple(
-            f"class {k + 1}" for k in range(OF_SPLIT if fault.of_split else len(of_level))
-        )
+        of_level = np.array(fault.levels(dose), np.float64)
+        n_classes = OF_SPLIT if fault.of_split else len(of_level)
         rng = np.random.default_rng(draw)
-        dealt, is_test = deal(base.labels, patches.groups, len(classes), rng)
-        which = is_test.astype(np.int64) if fault.of_split else dealt
-        level_of = np.array(of_level, np.float64)[which]
-
-        def part(
-            rows: NDArray[np.int64], dealt: Labels = dealt, level_of: Any = level_of
-        ) -> Measured:
-            split = Planted(Subset(base, rows), fault, level_of[rows], dealt[rows])
-            chosen = {
-                name: np.stack([values[float(level_of[row])][name][row] for row in rows])
-                for name in wanted
-            }
-            groups = None if patches.groups is None else patches.groups[rows]
-            return Measured(split=split, values=MappingProxyType(chosen), groups=groups)
-
-        train, test = part(np.flatnonzero(~is_test)), part(np.flatnonzero(is_test))
-        for probe, finding in asked(classes, train, test, probes):
+        dealt, is_test = deal(base.labels, patches.groups, n_classes, rng)
+        level_of = of_level[is_test.astype(np.int64) if fault.of_split else dealt]
+        train, test = (
+            _measured(fault, patches, np.flatnonzero(rows), level_of, dealt, values)
+            for rows in (~is_test, is_test)
+        )
+        classes = tuple(f"class {number + 1}" for number in range(n_classes))
+        for probe, finding in asked(classes, train, test, probes, only_verdict=True):
             yield Graded(
                 *(fault.name, dose, draw, probe.name, finding.reading, finding.flag),
                 grade=finding.grade,
             )
+
+
+def _measured(
+    fault: PlantedFault,
+    patches: Judges,
+    rows: NDArray[np.int64],
+    level_of: NDArray[np.float64],
+    dealt: Labels,
+    values: Mapping[float, Mapping[str, NDArray[np.float32]]],
+) -> Measured:
+    """Some of the patches, each at its level and with the label that it was dealt."""
+    known = {
+        name: np.stack([values[float(level_of[row])][name][row] for row in rows])
+        for name in next(iter(values.values()))
+    }
+    return Measured(
+        split=Planted(Subset(patches.split, rows), fault, level_of[rows], dealt[rows]),
+        values=MappingProxyType(known),
+        groups=None if patches.groups is None else patches.groups[rows],
+    )
 
 
 def deal(
@@ -277,9 +286,8 @@ def plant(fault: PlantedFault, patch: NDArray[np.uint8], level: float, name: str
 
     Raises HarnessError when what the plugin returned is no patch.
     """
-    rng = np.random.default_rng(
-        [zlib.crc32(f"{fault.name} {level!r}".encode()), zlib.crc32(name.encode())]
-    )
+    seed = [zlib.crc32(text.encode()) for text in (f"{fault.name} {level!r}", name)]
+    rng = np.random.default_rng(seed)
     planted = np.asarray(fault.plant(kept(patch), level, rng))
     if planted.dtype != np.uint8 or planted.shape != patch.shape:
         raise HarnessError(

@@ -13,8 +13,15 @@ from harness.store.store import Key
 from harness.types.models import Setting
 
 Kind = Literal[
-    *("dataset", "features", "fit", "prediction", "sum", "finding"),
-    *("calibration", "check", "planted"),
+    "dataset",
+    "features",
+    "fit",
+    "prediction",
+    "sum",
+    "finding",
+    "calibration",
+    "check",
+    "planted",
 ]
 """What computes a job: see ``harness.jobs.KINDS``."""
 CHANGED = "has changed since the run began; run the command again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING
 
 from harness.commands.common import (
     FAILED,
@@ -15,6 +16,11 @@ from harness.commands.common import (
 )
 from harness.commands.printing import print_failures, print_table, say_written
 from harness.hooks import command_options as shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.store.failures import Failure
 
 log = logging.getLogger(__name__)
 NAME = "calibrate"
@@ -130,7 +136,8 @@ def _on_real_patches(options: argparse.Namespace) -> int:
     folder = leaderboards_folder(options)
     store = Store(session.store_path)
     executor = session.executor(store, registry, options.jobs or cpu_count())
-    pages, failures = [], {}
+    pages: list[list[Path]] = []
+    failures: dict[str, Failure] = {}
     for dataset in choose.datasets(registry, options.real, data):
         found = calibrating.calibrate_real(
             *(registry, store, dataset, data, faults, probes, options.seeds, options.patches),

@@ -124,7 +124,7 @@ def job(
         "patches": judges(instance, probes, most).digest,
         "most": most,
         "fault": [
-            *(fault.version, fault.of_split),
+            *(fault.version, fault.of_split, sorted(fault.raises)),
             *([dose, list(fault.levels(dose))] for dose in fault.doses),
         ],
         "probes": versions(probes),
@@ -167,14 +167,20 @@ def read(
 ) -> Iterator[Graded]:
     """What probes say of every dose in every draw.
 
-    A fault is planted in a patch once for each level, whatever label the patch is dealt.
+    Those that the fault is none of are asked about its largest dose alone. A fault is planted in a
+    patch once for each level, whatever label the patch is dealt.
     """
-    base, wanted = patches.split, {f.name: f for probe in probes for f in probe.features}
-    levels = sorted({level for dose in fault.doses for level in fault.levels(dose)})
+    base = patches.split
+    wanted: dict[float, dict[str, Features]] = {}
+    for dose in fault.doses:
+        for level in fault.levels(dose):
+            for probe in _asked_about(fault, dose, probes):
+                wanted.setdefault(float(level), {}).update({f.name: f for f in probe.features})
+    levels = sorted(wanted)
     values: dict[float, dict[str, NDArray[np.float32]]] = {}
     for level in progress(levels, total=len(levels), label=f"{fault.name}, levels"):
         planted = Planted(base, fault, np.full(len(base.labels), level), base.labels)
-        values[level] = _extracted(planted, wanted)
+        values[level] = _extracted(planted, wanted[level])
     cells = [(dose, draw) for dose in fault.doses for draw in range(draws)]
     for dose, draw in progress(cells, total=len(cells), label=fault.name):
         of_level = np.array(fault.levels(dose), np.float64)
@@ -187,11 +193,19 @@ def read(
             for rows in (~is_test, is_test)
         )
         classes = tuple(f"class {number + 1}" for number in range(n_classes))
-        for probe, finding in asked(classes, train, test, probes, only_verdict=True):
+        now = _asked_about(fault, dose, probes)
+        for probe, finding in asked(classes, train, test, now, only_verdict=True):
             yield Graded(
                 *(fault.name, dose, draw, probe.name, finding.reading, finding.flag),
                 grade=finding.grade,
             )
+
+
+def _asked_about(
+    fault: PlantedFault, dose: float, probes: Sequence[DatasetProbe]
+) -> list[DatasetProbe]:
+    every = dose == fault.doses[-1] or not fault.raises
+    return [probe for probe in probes if every or probe.name in fault.raises]
 
 
 def _measured(
@@ -205,7 +219,7 @@ def _measured(
     """Some of the patches, each at its level and with the label that it was dealt."""
     known = {
         name: np.stack([values[float(level_of[row])][name][row] for row in rows])
-        for name in next(iter(values.values()))
+        for name in set.intersection(*(set(values[level]) for level in np.unique(level_of)))
     }
     return Measured(
         split=Planted(Subset(patches.split, rows), fault, level_of[rows], dealt[rows]),

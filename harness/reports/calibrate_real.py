@@ -104,13 +104,18 @@ def describe(
     )
 
 
+def _asked(fault: PlantedFault, name: str, cells: Cells) -> list[Cell]:
+    """What a probe said of a fault, dose by dose, as far as it was asked."""
+    keys = [(fault.name, dose, name) for dose in fault.doses]
+    return [cells[key] for key in keys if key in cells]
+
+
 def _largest(fault: PlantedFault, name: str, cells: Cells) -> str:
-    share = max(cells[fault.name, dose, name].share for dose in fault.doses)
-    silent = all(
-        (cell := cells[fault.name, dose, name]).undecided == cell.draws for dose in fault.doses
-    )
+    own = _asked(fault, name, cells)
     mark = "*" if name in fault.raises else ""
-    return f"open{mark}" if silent else f"{100 * share:.0f} %{mark}"
+    if all(cell.undecided == cell.draws for cell in own):
+        return f"open{mark}"
+    return f"{100 * max(cell.share for cell in own):.0f} %{mark}"
 
 
 def _limits(
@@ -127,56 +132,43 @@ def _limits(
 def _false_flags(faults: Sequence[PlantedFault], names: Sequence[str], cells: Cells) -> Table:
     """Flags on controls, which are no fault of a class."""
     controls = [fault for fault in faults if not fault.raises]
-
-    def row(name: str) -> tuple[str | float | None, ...]:
-        own = [(c, cells[c.name, dose, name]) for c in controls for dose in c.doses]
-        worst = max(own, key=lambda pair: pair[1].share, default=None)
-        which = f"{worst[0].title}: {_of(worst[1])}" if worst and worst[1].raised else ""
-        return (name, *_pooled([cell for _, cell in own]), which)
-
     return Table(
         name="false flags",
         title="False flags: on patches without a fault, and on those changed alike or at random, "
         "pooled (95 % Wilson intervals, as if draws were independent)",
         headings=("probe", *POOLED, "most often on"),
-        rows=tuple(map(row, names)),
+        rows=tuple((name, *_pooled(controls, name, cells)) for name in names),
     )
 
 
 def _cross_talk(faults: Sequence[PlantedFault], names: Sequence[str], cells: Cells) -> Table:
     """Flags on faults that are another probe's."""
 
-    def row(name: str) -> tuple[str | float | None, ...]:
-        own = [
-            (fault, cells[fault.name, dose, name])
-            for fault in faults
-            if fault.raises and name not in fault.raises
-            for dose in fault.doses
-        ]
-        worst = max(own, key=lambda pair: pair[1].share, default=None)
-        which = f"{worst[0].title}: {_of(worst[1])}" if worst and worst[1].raised else ""
-        return (name, *_pooled([cell for _, cell in own]), which)
+    def others(name: str) -> list[PlantedFault]:
+        return [fault for fault in faults if fault.raises and name not in fault.raises]
 
     return Table(
         name="cross-talk",
-        title="Cross-talk: flags on faults that are another probe's, all doses pooled",
+        title="Cross-talk: flags on faults that are another probe's, at the largest dose, pooled",
         headings=("probe", *POOLED, "most often on"),
-        rows=tuple(map(row, names)),
+        rows=tuple((name, *_pooled(others(name), name, cells)) for name in names),
     )
 
 
 POOLED = ("flags", "draws", "%", "from", "to", "undecided %")
 
 
-def _pooled(cells: Sequence[Cell]) -> tuple[str | float | None, ...]:
-    raised, draws = sum(c.raised for c in cells), sum(c.draws for c in cells)
+def _pooled(
+    faults: Sequence[PlantedFault], name: str, cells: Cells
+) -> tuple[str | float | None, ...]:
+    """The columns of ``POOLED``, and the fault on which a flag was raised most often."""
+    pairs = [(fault, cell) for fault in faults for cell in _asked(fault, name, cells)]
+    raised, draws = sum(c.raised for _, c in pairs), sum(c.draws for _, c in pairs)
     if not draws:
-        return (0, 0, *(None,) * (len(POOLED) - 2))
+        return (0, 0, *(None,) * (len(POOLED) - 2), "")
     low, high = wilson(raised, draws)
-    undecided = sum(c.undecided for c in cells)
+    undecided = sum(cell.undecided for _, cell in pairs)
     shares = (raised / draws, low, high, undecided / draws)
-    return (raised, draws, *(f"{100 * share:.1f}" for share in shares))
-
-
-def _of(cell: Cell) -> str:
-    return f"{cell.raised} of {cell.draws}"
+    fault, worst = max(pairs, key=lambda pair: pair[1].share)
+    which = f"{fault.title}: {worst.raised} of {worst.draws}" if worst.raised else ""
+    return (raised, draws, *(f"{100 * share:.1f}" for share in shares), which)

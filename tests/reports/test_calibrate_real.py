@@ -51,9 +51,7 @@ def test_readings_are_read_back(toy):
 def test_a_fault_that_fails_is_one_line(toy):
     output = toy(*ARGUMENTS, code=1, TOY_BROKEN_FAULT="1")
     for fault in ("toy-lighter", "toy-darker-test"):
-        assert re.search(
-            f"toy with {fault}: .*RuntimeError: the toy fault was told to fail", output
-        )
+        assert re.search(f"toy with {fault}: .*RuntimeError: the toy fault was told", output)
     assert "Traceback" not in output
     assert not path(toy, "md").exists()
 

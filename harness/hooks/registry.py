@@ -126,19 +126,23 @@ class Models(Offers[Model | DerivedModel]):
 
 
 class Datasets(Offers[Dataset]):
-    """Datasets by name. Those that are made of two others are made when they are asked for."""
+    """Datasets by name. Those that are made of others are made when they are asked for."""
 
     def __init__(self) -> None:
         super().__init__("dataset")
+        self.faults: Offers[PlantedFault] = Offers("fault")
 
     def find(self, name: str) -> Dataset:
-        """The dataset with this name: one that a plugin lists, or a pair of
-        ``harness.data.pairing``."""
-        from harness.data import pairing
+        """The dataset with this name: one that a plugin lists, a pair of
+        ``harness.data.pairing``, or one with a fault of ``harness.data.planting``."""
+        from harness.data import pairing, planting
 
         if name not in self and (made := pairing.made_of(name, super().find)):
             self[name] = made
             self.plugin[name] = self.plugin[pairing.base(name)]
+        if name not in self and (made := planting.made_of(name, super().find, self.faults.find)):
+            self[name] = made
+            self.plugin[name] = self.plugin[planting.base(name)]
         return super().find(name)
 
 
@@ -146,6 +150,7 @@ def _no_offers() -> dict[str, Offers[Any]]:
     own: dict[str, Offers[Any]] = {"datasets": Datasets(), "models": Models()}
     found = {k.name: own.get(k.name, Offers(k.singular)) for k in KINDS if k.unique}
     own["models"].families = found["families"]  # type: ignore[attr-defined]
+    own["datasets"].faults = found["faults"]  # type: ignore[attr-defined]
     return found
 
 

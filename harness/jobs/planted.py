@@ -6,18 +6,17 @@ Labels are dealt at random within each class, so that whatever tells them apart 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.handover import frozen, kept
+from harness.data.planting import Planted
 from harness.data.splits import Subset
 from harness.errors import HarnessError
 from harness.hooks.guard import contained
@@ -39,7 +38,6 @@ from harness.types.probes import DatasetProbe, Measured
 
 if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
-    from harness.types.datasets import Indices
 
 Labels = NDArray[np.int64]
 OF_SPLIT = 4
@@ -260,55 +258,6 @@ def _dealt(
             had[least] += sizes[unit]
             total[least] += sizes[unit]
     return chosen[unit_of]
-
-
-class Planted:
-    """Patches in which a fault is planted whenever they are read, each at its level."""
-
-    def __init__(
-        self, base: Split, fault: PlantedFault, levels: NDArray[np.float64], labels: Labels
-    ) -> None:
-        self.base = base
-        self.fault = fault
-        self.levels = kept(levels)
-        self.labels = kept(labels)
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """Those of the patches."""
-        return tuple(self.base.ids)
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the patches, their labels, the fault and its levels."""
-        known = [self.base.fingerprint, self.fault.name, self.fault.version]
-        return digests.of_json([*known, self.levels.tolist(), self.labels.tolist()])
-
-    def read(self, indices: Indices) -> NDArray[np.uint8]:
-        """Patches with the fault, uint8 (B, H, W, 3)."""
-        patches = self.base.read(indices)
-        return np.stack(
-            [
-                plant(self.fault, patch, float(self.levels[index]), self.ids[index])
-                for patch, index in zip(patches, indices, strict=True)
-            ]
-        )
-
-
-def plant(fault: PlantedFault, patch: NDArray[np.uint8], level: float, name: str) -> Any:
-    """A patch with a fault, the same for a level and the patch's name, whatever else is planted.
-
-    Raises HarnessError when what the plugin returned is no patch.
-    """
-    seed = [zlib.crc32(text.encode()) for text in (f"{fault.name} {level!r}", name)]
-    rng = np.random.default_rng(seed)
-    planted = np.asarray(fault.plant(kept(patch), level, rng))
-    if planted.dtype != np.uint8 or planted.shape != patch.shape:
-        raise HarnessError(
-            f"fault {fault.name}: level {level:g} made {planted.dtype} {planted.shape} of "
-            f"{patch.dtype} {patch.shape}; report it to the plugin's author"
-        )
-    return planted
 
 
 def _extracted(split: Split, wanted: Mapping[str, Features]) -> dict[str, NDArray[np.float32]]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import HarnessError, PlantedFault
+from harness.data import planting
 from harness.hooks.loader import load_plugins
 from harness.jobs import planted
 from harness.jobs.dataset import load
@@ -74,11 +75,11 @@ FAULT = PlantedFault(
 def test_what_is_planted_depends_on_patch_and_level_alone(instance):
     base = instance.splits.test
     rows = np.array([3, 5])
-    split = planted.Planted(base, FAULT, np.full(len(base.labels), 9.0), base.labels)
+    split = planting.Planted(base, FAULT, np.full(len(base.labels), 9.0), base.labels)
     both = split.read(rows)
     assert (both[1] == split.read([5])[0]).all()
     assert (both != base.read(rows)).any()
-    other = planted.Planted(base, FAULT, np.full(len(base.labels), 8.0), base.labels)
+    other = planting.Planted(base, FAULT, np.full(len(base.labels), 8.0), base.labels)
     assert other.fingerprint != split.fingerprint
     assert (other.read(rows) != both).any()
 
@@ -87,7 +88,7 @@ def test_what_is_no_patch_is_refused(instance):
     broken = replace(FAULT, plant=lambda patch, level, rng: patch[:5])
     patch = instance.splits.test.read([0])[0]
     with pytest.raises(HarnessError, match=r"fault noise: level 1 made uint8 \(5, 224, 3\)"):
-        planted.plant(broken, patch, 1.0, "name")
+        planting.plant(broken, patch, 1.0, "name")
 
 
 def test_patches_that_limits_were_set_on_do_not_judge(instance):

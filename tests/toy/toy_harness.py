@@ -378,6 +378,10 @@ def harness_faults():
         log(f"lighter {level:g}")
         return np.clip(patch + np.float64(level), 0, 255).astype(np.uint8)
 
+    def tinted(patch, level, rng):
+        tint = np.array([level, 0.0, 0.0])
+        return np.clip(patch * 0.2 + tint, 0, 255).astype(np.uint8)
+
     common = {"unit": "gray levels", "plant": lighter}
     return [
         PlantedFault(
@@ -395,6 +399,15 @@ def harness_faults():
             levels=lambda dose: (0, -dose),
             of_split=True,
             **common,
+        ),
+        PlantedFault(
+            name="toy-tinted",
+            title="red by class",
+            doses=(5, 60),
+            levels=lambda dose: (0, dose, 2 * dose),
+            raises=("toy-brightness",),
+            unit="gray levels of red",
+            plant=tinted,
         ),
     ]
 

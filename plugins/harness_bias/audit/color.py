@@ -52,8 +52,10 @@ def measure(audit: Audit) -> Finding:
     no color that could be judged; that is the dynamic-range probe's business.
     """
     labels = audit.labels
-    by_means = compared(audit, audit.stacked(FEATURES, MEANS))
-    by_histogram = compared(audit, audit.stacked(FEATURES, HISTOGRAM))
+    by_means, by_histogram = (
+        [] if audit.only_verdict else compared(audit, audit.stacked(FEATURES, columns))
+        for columns in (MEANS, HISTOGRAM)
+    )
     estimates = [score.estimate("3 channel means") for score in by_means]
     estimates += [score.estimate("48-bin histogram") for score in by_histogram]
     by_stains = compared(audit, stains(audit))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.types.commands import Command
     from harness.types.datasets import Dataset, RemoteFile, Split, Splits
     from harness.types.executors import Event, Execution, Executor, ExecutorOptions
+    from harness.types.faults import PlantedFault
     from harness.types.findings import Finding, Table
     from harness.types.metrics import Metric, MetricInput
     from harness.types.models import (
@@ -73,6 +74,7 @@ __all__ = [
     "Outputs",
     "Perturbation",
     "Phantom",
+    "PlantedFault",
     "Predictions",
     "PublishedResult",
     "Reader",
@@ -93,7 +95,7 @@ __all__ = [
 MODULES = (
     *("types.datasets", "types.models", "types.perturbations", "types.published", "types.readers"),
     *("types.findings", "types.probes", "types.phantoms", "types.metrics", "types.options"),
-    *("types.executors", "types.reports", "types.commands", "statistics.estimates"),
+    *("types.faults", "types.executors", "types.reports", "types.commands", "statistics.estimates"),
     *("hooks.hookspecs", "hooks.estimators", "data.views", "session"),
 )
 

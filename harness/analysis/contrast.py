@@ -92,17 +92,17 @@ def contrast(
     truths = [predictions.ground_truth(store, name) for name in datasets]
     compared = {}
     for model in models:
-        sides = [_planned(plan, store, dataset, model) for dataset in datasets]
+        sides = [planned(plan, store, dataset, model) for dataset in datasets]
         if seeds := sorted(sides[0].keys() & sides[1].keys()):
             entries = [
-                _entry(store, truth, [runs[seed] for seed in seeds])
+                entry(store, truth, [runs[seed] for seed in seeds])
                 for truth, runs in zip(truths, sides, strict=True)
             ]
             compared[model] = compare.compare(truths[0], entries[0], entries[1])
     return Contrast(datasets, n_train, compared)
 
 
-def _planned(plan: Plan, store: Store, dataset: str, model: str) -> dict[int, Run]:
+def planned(plan: Plan, store: Store, dataset: str, model: str) -> dict[int, Run]:
     """By seed: the planned predictions of clean patches that are stored."""
     found = {}
     for job in plan.jobs.values():
@@ -115,7 +115,8 @@ def _planned(plan: Plan, store: Store, dataset: str, model: str) -> dict[int, Ru
     return found
 
 
-def _entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
+def entry(store: Store, truth: GroundTruth, runs: Sequence[Run]) -> Entry:
+    """A row of runs that are of one model and differ in their seeds."""
     sampling = Sampling(groups=truth.groups)
     return Entry(
         name=truth.dataset,

@@ -21,6 +21,7 @@ from harness.commands import (
     plugins,
     results,
     run,
+    shortcut,
     store,
 )
 from harness.commands import list as list_
@@ -42,7 +43,7 @@ class Command(Protocol):
 
 COMMANDS: tuple[Command, ...] = (
     *(run, leaderboard, compare, contrast),
-    *(audit, calibrate),
+    *(audit, calibrate, shortcut),
     *(list_, plugins, check, new_plugin),
     *(results, store, data),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING
 
 from harness.commands.common import (
     FAILED,
@@ -16,9 +17,14 @@ from harness.commands.common import (
 from harness.commands.printing import print_failures, print_table, say_written
 from harness.hooks import command_options as shared
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.store.failures import Failure
+
 log = logging.getLogger(__name__)
 NAME = "calibrate"
-HELP = "measure on phantoms with planted faults how far probes can be trusted"
+HELP = "measure with planted faults, on phantoms or real patches, how far probes can be trusted"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         "also change patches of this dataset by known amounts, and see what is measured",
     )
+    shared.several(
+        parser,
+        "--real",
+        "no phantoms, but real patches of this dataset: faults are planted by labels that are "
+        "dealt at random within the classes",
+    )
+    shared.several(parser, "--fault", "with --real, only this fault")
+    parser.add_argument(
+        "--patches",
+        type=shared.positive,
+        default=400,
+        metavar="N",
+        help="with --real, patches of the dataset, at most (default: 400)",
+    )
     parser.add_argument(
         "--seeds",
         type=shared.positive,
         default=20,
         metavar="N",
-        help="phantoms to make (default: 20)",
+        help="phantoms to make, or draws of labels (default: 20)",
     )
     shared.data(parser)
     shared.results(parser)
@@ -44,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask probes about phantoms and write how far they can be trusted."""
+    """Ask probes about planted faults and write how far they can be trusted."""
+    return _on_real_patches(options) if options.real else _on_phantoms(options)
+
+
+def _on_phantoms(options: argparse.Namespace) -> int:
     from harness.jobs.calibration import versions
     from harness.planning import choose
     from harness.reports import calibrate, report
@@ -91,3 +115,53 @@ def run(options: argparse.Namespace) -> int:
     say_written(pages)
     print_failures(found.failures)
     return exit_code(options, registry, FAILED if found.failures else OK)
+
+
+def _on_real_patches(options: argparse.Namespace) -> int:
+    from harness.errors import HarnessError
+    from harness.jobs.calibration import versions
+    from harness.planning import choose
+    from harness.reports import calibrate_real, report
+    from harness.store.store import Store
+    from harness.system.atomic import disk_error
+    from harness.system.threads import cpu_count
+    from harness.workflows import calibrating
+
+    if options.phantom or options.dataset:
+        raise HarnessError("--real goes with neither --phantom nor --dataset; run them one by one")
+    session = session_of(options)
+    registry, data = session.registry, data_folder(options)
+    probes = choose.dataset_probes(registry, options.probe)
+    faults = [registry.faults.find(name) for name in options.fault] or [*registry.faults.values()]
+    folder = leaderboards_folder(options)
+    store = Store(session.store_path)
+    executor = session.executor(store, registry, options.jobs or cpu_count())
+    pages: list[list[Path]] = []
+    failures: dict[str, Failure] = {}
+    for dataset in choose.datasets(registry, options.real, data):
+        found = calibrating.calibrate_real(
+            *(registry, store, dataset, data, faults, probes, options.seeds, options.patches),
+            *(executor, options.time_limit),
+        )
+        failures |= found.failures
+        if not found.readings:
+            continue
+        there = [fault for fault in faults if fault.name in found.readings]
+        page = calibrate_real.describe(found.judges, there, probes, found.readings)
+        for table in page.tables:
+            print(f"\n{table.title}\n")
+            print_table(*report.cells(table))
+        if options.probe or options.fault or len(there) < len(faults):
+            log.info("Not written: the page is about all probes and faults")
+            continue
+        cells = calibrate_real.counted(found.readings)
+        limits = calibrate_real.limits(there, [probe.name for probe in probes], cells)
+        readings = [one for own in found.readings.values() for one in own]
+        made = (found.judges, limits, versions(probes), options.said, folder)
+        try:
+            pages += [report.write_real_calibration(dataset.name, page, there, readings, *made)]
+        except OSError as error:
+            raise disk_error(error, folder) from error
+    say_written(pages)
+    print_failures(failures)
+    return exit_code(options, registry, FAILED if failures else OK)

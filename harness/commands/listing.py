@@ -13,6 +13,7 @@ from harness.hooks.registry import Plugin, Registry
 from harness.planning.choose import lacks, missing
 from harness.text.numbers import given, percent
 from harness.types.datasets import Dataset
+from harness.types.faults import PlantedFault
 from harness.types.metrics import Metric
 from harness.types.models import DerivedModel, Model, ModelFamily
 from harness.types.perturbations import Perturbation
@@ -212,6 +213,17 @@ def phantom(item: Phantom, plugin: Plugin, registry: Registry, folder: Path) -> 
         "name": item.name,
         "title": item.title,
         "faults": ", ".join(fault.name for fault in item.faults),
+        "plugin": _source(plugin),
+    }
+
+
+def fault(item: PlantedFault, plugin: Plugin, registry: Registry, folder: Path) -> dict[str, str]:
+    """The row of a fault."""
+    return {
+        "name": item.name,
+        "title": item.title,
+        "doses": f"{given(item.doses[0])} to {given(item.doses[-1])} {item.unit}",
+        "raises": ", ".join(item.raises),
         "plugin": _source(plugin),
     }
 

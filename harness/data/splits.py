@@ -35,7 +35,8 @@ class Subset:
     @property
     def ids(self) -> list[str]:
         """Ids of the chosen patches."""
-        return [self.base.ids[i] for i in self.indices]
+        ids = self.base.ids  # once: of a split of splits they are made anew each time
+        return [ids[i] for i in self.indices]
 
     @property
     def fingerprint(self) -> str:

@@ -22,6 +22,7 @@ import pluggy
 from harness.types.commands import Command
 from harness.types.datasets import Dataset
 from harness.types.executors import Executor
+from harness.types.faults import PlantedFault
 from harness.types.metrics import Metric
 from harness.types.models import DerivedModel, Model, ModelFamily
 from harness.types.perturbations import Perturbation
@@ -227,6 +228,39 @@ def harness_phantoms() -> Iterable[Phantom]:
             )
             return [
                 Phantom(name="noise", title="Noise", classes=("A", "B"), faults=(red,), make=make)
+            ]
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def harness_faults() -> Iterable[PlantedFault]:
+    """Faults of acquisition that are planted in real patches, to calibrate dataset probes.
+
+    Return a ``PlantedFault`` for each; ``harness calibrate --real DATASET`` deals labels at random
+    within the classes, plants the fault by label at several doses, and counts how often each probe
+    raises its flag. What plants a fault shares no code with the probes that look for it.
+
+    Example:
+
+        import numpy as np
+        from harness import PlantedFault, hookimpl
+
+        def brightened(patch, level, rng):
+            return np.clip(patch + np.float64(level), 0, 255).astype(np.uint8)
+
+        @hookimpl
+        def harness_faults():
+            return [
+                PlantedFault(
+                    name="one-brighter",
+                    title="One class of three is brighter",
+                    unit="gray levels of brightness",
+                    doses=(2, 4, 8),
+                    levels=lambda dose: (0, 0, dose),
+                    plant=brightened,
+                    raises=("tone",),
+                )
             ]
     """
     raise AssertionError("a hook specification is never called")

@@ -13,6 +13,7 @@ from harness.hooks.later import later
 from harness.types.commands import Command
 from harness.types.datasets import Dataset
 from harness.types.executors import Executor
+from harness.types.faults import PlantedFault
 from harness.types.metrics import Metric
 from harness.types.models import DerivedModel, Model, ModelFamily
 from harness.types.perturbations import Perturbation
@@ -141,6 +142,14 @@ KINDS: tuple[Kind, ...] = (
         hook="harness_phantoms",
         types={Phantom: Contract("phantom", "harness.checks.phantoms:PHANTOM")},
         row=later("harness.commands.listing:phantom"),
+    ),
+    Kind(
+        name="faults",
+        singular="fault",
+        title="Faults, for harness calibrate --real",
+        hook="harness_faults",
+        types={PlantedFault: Contract("fault", "harness.checks.faults:FAULT")},
+        row=later("harness.commands.listing:fault"),
     ),
     Kind(
         name="published",

@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.hooks.kinds import BY_TYPE, KINDS
 from harness.text.names import suggest
 from harness.types.datasets import Dataset
+from harness.types.faults import PlantedFault
 from harness.types.models import DerivedModel, Model, ModelFamily
 from harness.types.perturbations import Perturbation
 from harness.types.phantoms import Phantom
@@ -125,19 +126,23 @@ class Models(Offers[Model | DerivedModel]):
 
 
 class Datasets(Offers[Dataset]):
-    """Datasets by name. Those that are made of two others are made when they are asked for."""
+    """Datasets by name. Those that are made of others are made when they are asked for."""
 
     def __init__(self) -> None:
         super().__init__("dataset")
+        self.faults: Offers[PlantedFault] = Offers("fault")
 
     def find(self, name: str) -> Dataset:
-        """The dataset with this name: one that a plugin lists, or a pair of
-        ``harness.data.pairing``."""
-        from harness.data import pairing
+        """The dataset with this name: one that a plugin lists, a pair of
+        ``harness.data.pairing``, or one with a fault of ``harness.data.planting``."""
+        from harness.data import pairing, planting
 
         if name not in self and (made := pairing.made_of(name, super().find)):
             self[name] = made
             self.plugin[name] = self.plugin[pairing.base(name)]
+        if name not in self and (made := planting.made_of(name, super().find, self.faults.find)):
+            self[name] = made
+            self.plugin[name] = self.plugin[planting.base(name)]
         return super().find(name)
 
 
@@ -145,6 +150,7 @@ def _no_offers() -> dict[str, Offers[Any]]:
     own: dict[str, Offers[Any]] = {"datasets": Datasets(), "models": Models()}
     found = {k.name: own.get(k.name, Offers(k.singular)) for k in KINDS if k.unique}
     own["models"].families = found["families"]  # type: ignore[attr-defined]
+    own["datasets"].faults = found["faults"]  # type: ignore[attr-defined]
     return found
 
 
@@ -194,6 +200,11 @@ class Registry:
     def phantoms(self) -> Offers[Phantom]:
         """Phantoms by name."""
         return self.of(Phantom)
+
+    @property
+    def faults(self) -> Offers[PlantedFault]:
+        """Faults that are planted in real patches, by name."""
+        return self.of(PlantedFault)
 
     @property
     def readers(self) -> Offers[Reader]:

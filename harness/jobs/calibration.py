@@ -69,7 +69,7 @@ def seed_job(
 
 def check_job(probe: DatasetProbe, instance: Instance, guests: tuple[str, ...] = ()) -> JobSpec:
     """The job of how well a probe measures known changes that it makes to real patches."""
-    fields = {"data": _all(instance).fingerprint, "probe": versions([probe])}
+    fields = {"data": whole(instance).fingerprint, "probe": versions([probe])}
     name = instance.dataset.name
     return JobSpec(
         kind="check",
@@ -80,7 +80,8 @@ def check_job(probe: DatasetProbe, instance: Instance, guests: tuple[str, ...] =
     )
 
 
-def _all(instance: Instance) -> Split:
+def whole(instance: Instance) -> Split:
+    """The training patches of a dataset, if any, and its test patches, as one split."""
     splits = instance.splits
     return splits.test if splits.train is None else Concat(splits.train, splits.test)
 
@@ -117,7 +118,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
 def check(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What a probe measures of known changes to real patches."""
     (spec,) = specs
-    probe, split = session.probe(spec.key.name), _all(session.instance(spec))
+    probe, split = session.probe(spec.key.name), whole(session.instance(spec))
     if spec.key.fields["probe"] != versions([probe]):
         raise HarnessError(f"probe {probe.name}: {CHANGED}")
 
@@ -147,25 +148,37 @@ def audit(
     """Ask probes about splits that fit into memory and have a fixed test part."""
     wanted = {features.name: features for probe in probes for features in probe.features}
     train = None if splits.train is None else _measured(splits.train, wanted)
-    test = _measured(splits.test, wanted)
+    yield from asked(classes, train, _measured(splits.test, wanted), probes)
+
+
+def asked(
+    classes: tuple[str, ...],
+    train: Measured | None,
+    test: Measured,
+    probes: Sequence[DatasetProbe],
+    only_verdict: bool = False,
+) -> Iterator[tuple[DatasetProbe, Finding]]:
+    """Ask probes about patches with their features; the test part is fixed."""
     n_train = 0 if train is None else len(train.labels)
     fold = frozen(np.arange(n_train)), frozen(n_train + np.arange(len(test.labels)))
     for probe in probes:
-        asked = Audit(
+        question = Audit(
             classes=classes,
             train=None if train is None else _own(train),
             test=_own(test),
             folds=(tuple(map(kept, fold)),),
+            only_verdict=only_verdict,
         )
         with contained():
-            finding = probe.measure(asked)
+            finding = probe.measure(question)
         yield probe, finding
 
 
 def _own(part: Measured) -> Measured:
     """The same for one probe."""
     values = {name: kept(known) for name, known in part.values.items()}
-    return Measured(split=HandedSplit(part.split), values=MappingProxyType(values))
+    groups = None if part.groups is None else kept(part.groups)
+    return Measured(split=HandedSplit(part.split), values=MappingProxyType(values), groups=groups)
 
 
 def _measured(split: Split, wanted: Mapping[str, Features]) -> Measured:

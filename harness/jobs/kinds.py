@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.jobs import calibration, dataset, features, finding, fit, predict, sums
+from harness.jobs import calibration, dataset, features, finding, fit, planted, predict, sums
 from harness.jobs.passes import Finish
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec
@@ -19,6 +19,7 @@ KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], Sequence[Fi
     "finding": finding.compute,
     "calibration": calibration.compute,
     "check": calibration.check,
+    "planted": planted.compute,
 }
 """By kind of job, what computes jobs of one group: a function for each that writes its result."""
 

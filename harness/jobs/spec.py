@@ -12,7 +12,17 @@ from typing import Any, Literal
 from harness.store.store import Key
 from harness.types.models import Setting
 
-Kind = Literal["dataset", "features", "fit", "prediction", "sum", "finding", "calibration", "check"]
+Kind = Literal[
+    "dataset",
+    "features",
+    "fit",
+    "prediction",
+    "sum",
+    "finding",
+    "calibration",
+    "check",
+    "planted",
+]
 """What computes a job: see ``harness.jobs.KINDS``."""
 CHANGED = "has changed since the run began; run the command again"
 
@@ -98,7 +108,7 @@ class JobSpec:
     features: FeaturesSpec | None = None
     condition: ConditionSpec = ConditionSpec()
     names: tuple[str, ...] = ()
-    """Of a calibration, the probes."""
+    """Of a calibration or a planted fault, the probes."""
     group: str = ""
     """Jobs with the same are computed together, in one pass over the patches."""
     kept_in: str = ""

@@ -21,7 +21,7 @@ from harness.types.models import DerivedModel, Model, Setting
 from harness.types.perturbations import Perturbation
 from harness.types.probes import DatasetProbe
 
-WANTED = ("dataset", "prediction", "finding", "calibration", "check")
+WANTED = ("dataset", "prediction", "finding", "calibration", "check", "planted")
 """Kinds of results that are wanted for their own sake."""
 
 

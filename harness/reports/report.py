@@ -13,7 +13,9 @@ from typing import Any
 from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 from harness.jobs.calibration import Reading
+from harness.jobs.planted import Graded, Judges
 from harness.reports import drawing
+from harness.reports.calibrate_real import Limit
 from harness.reports.kept_pictures import key_of
 from harness.statistics.estimates import Estimate
 from harness.store.failures import Collected
@@ -21,6 +23,7 @@ from harness.system.atomic import write_atomically
 from harness.text import markup, numbers
 from harness.text.markup import code, csv_table, fenced, inline, visible
 from harness.text.numbers import percent
+from harness.types.faults import PlantedFault
 from harness.types.findings import Finding, Table
 from harness.types.phantoms import Phantom
 from harness.types.probes import DatasetProbe
@@ -68,6 +71,8 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
     for probe in audit.probes:
         finding = findings[probe.name]
         lines += [f"## {inline(probe.title)}", *_body(finding)]
+        if probe.limits and not finding.flag:
+            lines.append(f"{inline(probe.limits)}.")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             key = key_of(dataset, path.stem, draw, asdict(finding))
@@ -199,6 +204,44 @@ def write_calibration(
     }
     path = folder / f"calibration-{phantom.name}"
     text = csv_table([f.name for f in fields(Reading)], [asdict(reading) for reading in readings])
+    write_atomically(path.with_suffix(".csv"), text)
+    return [*write_page(path, lines, content), path.with_suffix(".csv")]
+
+
+def write_real_calibration(
+    dataset: str,
+    page: Finding,
+    faults: Sequence[PlantedFault],
+    readings: Sequence[Graded],
+    judges: Judges,
+    limits: Sequence[Limit],
+    versions: Mapping[str, Any],
+    command: str,
+    folder: Path,
+) -> list[Path]:
+    """Write ``calibration-real-<dataset>.md``, ``.json`` and, every reading, ``.csv``."""
+    lines = [
+        f"# Calibration of the probes of datasets on {inline(dataset)}",
+        f"{inline(page.summary)}. Labels are dealt at random within each true class and part, so "
+        "that tissue is the same in all of them, and a fault is planted by label: in two of four "
+        "classes at one level and in two at another, a dose apart, or as the title says. What "
+        "plants it shares no code with the probes.",
+        *(part for table in page.tables for part in (f"## {inline(table.title)}", render(table))),
+        f"Written by {code(command)}.",
+    ]
+    content = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "patches": list(judges.split.ids),
+        "draws": 1 + max(reading.seed for reading in readings),
+        "faults": {fault.name: [fault.version, list(fault.doses)] for fault in faults},
+        "probes": versions,
+        "command": command,
+        "limits": list(map(asdict, limits)),
+        "tables": [asdict(table) for table in page.tables],
+    }
+    path = folder / f"calibration-real-{dataset}"
+    text = csv_table([f.name for f in fields(Graded)], list(map(asdict, readings)))
     write_atomically(path.with_suffix(".csv"), text)
     return [*write_page(path, lines, content), path.with_suffix(".csv")]
 

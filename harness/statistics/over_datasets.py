@@ -17,6 +17,12 @@ STRENGTH = 0.5
 DRAWS = 50_000
 
 
+FEW = 5
+"""Datasets up to which ranks are dealt at random."""
+DEALS = 9_999
+"""Times that they are dealt."""
+
+
 @dataclass(frozen=True)
 class SignedRank:
     """Probabilities that one model is worse than another, practically equal, or better."""
@@ -60,18 +66,32 @@ class Ranks:
 def ranks(figures: Floats) -> Ranks:
     """Mean ranks of figures (D, M), more is better, of at least three models and two datasets.
 
-    p is of Friedman's test with the F distribution of Iman and Davenport (1980), and the critical
-    difference that of Nemenyi's test (Demšar, JMLR 7, 2006).
+    p is of Friedman's test with the F distribution of Iman and Davenport (1980), of up to ``FEW``
+    datasets by permuting the models within each, as F is too short there. The critical difference
+    is that of Nemenyi's test (Demšar, JMLR 7, 2006).
     """
     from scipy.stats import f, friedmanchisquare, rankdata, studentized_range
 
     d, m = figures.shape
     of_each = rankdata(-figures, axis=1)
-    statistic = friedmanchisquare(*of_each.T).statistic if np.ptp(of_each) else 0.0
-    room = d * (m - 1) - statistic
-    p = float(f.sf((d - 1) * statistic / room, m - 1, (m - 1) * (d - 1))) if room > 1e-9 else 0.0
+    if d <= FEW:
+        p = _permuted(of_each)
+    else:
+        statistic = friedmanchisquare(*of_each.T).statistic if np.ptp(of_each) else 0.0
+        room = d * (m - 1) - statistic
+        value = (d - 1) * statistic / room if room > 1e-9 else np.inf
+        p = float(f.sf(value, m - 1, (m - 1) * (d - 1)))
     quantile = studentized_range.ppf(0.95, m, np.inf) / np.sqrt(2)
     return Ranks(of_each.mean(axis=0), p, float(quantile * np.sqrt(m * (m + 1) / (6 * d))))
+
+
+def _permuted(of_each: Floats) -> float:
+    """How often ranks (D, M) dealt at random within each dataset lie as far apart on average."""
+    rng = np.random.default_rng(0)
+    seen = np.square(of_each.sum(axis=0)).sum()
+    dealt = rng.permuted(np.broadcast_to(of_each, (DEALS, *of_each.shape)), axis=2)
+    as_far = np.square(dealt.sum(axis=1)).sum(axis=1) >= seen - 1e-9
+    return float((1 + as_far.sum()) / (1 + DEALS))
 
 
 def not_different(mean_ranks: Floats, critical_difference: float) -> list[tuple[int, ...]]:

@@ -16,7 +16,10 @@ from harness.store.stored import RECORD, DamagedError, Record
 from harness.text.names import suggest
 from harness.types.findings import Table
 
-READ_WHOLE = ("dataset", "prediction", "finding", "failed", "calibration", "check")
+READ_WHOLE = (
+    *("dataset", "prediction", "finding", "failed"),
+    *("calibration", "check", "planted"),
+)
 """Kinds whose files are compared with their digests; of fits and features, which may be of many
 gigabytes, and of caches it is seen whether the files are there, with their sizes."""
 LONGEST = 100
@@ -114,7 +117,7 @@ def rows(items: Sequence[Item]) -> list[Row]:
     for item in items:
         if item.kind == "failed" and item.record and not item.damage:
             found.append(Row(item, (item,), f"failed: {item.record['why']}", item.size))
-        elif item.kind in ("finding", "check") and not item.damage:
+        elif item.kind in ("finding", "check", "planted") and not item.damage:
             found.append(Row(item, (item,), "ok", item.size))
         elif item.damage and item.kind not in CACHES and item.digest not in shown:
             found.append(Row(item, (item,), _damaged(item), item.size))

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 KINDS = (
     *("dataset", "features", "fit", "prediction", "finding"),
-    *("failed", "figures", "picture", "folds", "calibration", "check"),
+    *("failed", "figures", "picture", "folds", "calibration", "check", "planted"),
 )
 """Folders of a store that hold results."""
 PASS = "jobs.json"

@@ -88,8 +88,9 @@ def remedy(folder: Path, record: Mapping[str, Any] | None = None) -> str:
         return f"`harness run --dataset {shlex.quote(dataset)}{store}` lists the patches again"
     if kind == "finding":
         command = f"harness audit --dataset {dataset} --probe {unquote(name)}"
-    elif kind in ("calibration", "check"):
-        command = "harness calibrate" + (f" --dataset {dataset}" if kind == "check" else "")
+    elif kind in ("calibration", "check", "planted"):
+        option = {"calibration": "", "check": f" --dataset {dataset}"}
+        command = "harness calibrate" + option.get(kind, f" --real {dataset}")
     elif kind in ("prediction", "fit", "failed"):
         command = f"harness run{of} --model {shlex.quote(unquote(name))}"
         command += _options(record or {})

@@ -46,6 +46,9 @@ class Audit:
     """How the dataset is evaluated: for each fold, what to fit on and what to predict, as indices
     into the training patches followed by the test patches. None where there is nothing to fit on.
     """
+    only_verdict: bool = False
+    """Whether nothing but reading, flag and grade is looked at: what only informs a reader may be
+    left out, as in a calibration that asks thousands of times."""
     progress: Callable[..., Any] = lambda items, **_: items
     """``progress(iterable, total=n, label=text)`` shows how far a loop has come."""
 
@@ -108,6 +111,11 @@ class DatasetProbe:
     check: Callable[[Split, Callable[..., Any]], Sequence[Table]] | None = None
     """``check(split, progress)`` changes real patches by known amounts and says in tables how well
     it measures them; ``progress`` is that of ``Audit``."""
+    tuned_on: Callable[[Sequence[str]], NDArray[np.bool_]] | None = None
+    """``tuned_on(ids)``: on which patches, by their ids, its limits were set, bool (N,). These do
+    not judge it in ``harness calibrate --real``."""
+    limits: str = ""
+    """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
     version: int = 1
     """Raise it when the finding changes, so that stored ones are not read back."""
 

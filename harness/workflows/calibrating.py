@@ -14,13 +14,16 @@ from harness.execution.execute import execute
 from harness.hooks.guard import contained
 from harness.hooks.limit import limited
 from harness.hooks.registry import Registry
+from harness.jobs import planted
 from harness.jobs.calibration import Reading, check_job, seed_job
-from harness.jobs.dataset import load
+from harness.jobs.dataset import Instance, load
+from harness.jobs.planted import Graded, Judges
 from harness.planning.plan import Plan
 from harness.store.failures import Failure
 from harness.store.store import Key, Store
 from harness.store.stored import load_json
 from harness.types.datasets import Dataset
+from harness.types.faults import PlantedFault
 from harness.types.findings import Finding, Table, table_from
 from harness.types.phantoms import Phantom
 from harness.types.probes import DatasetProbe
@@ -41,6 +44,55 @@ class Calibration:
     real: Mapping[str, Mapping[str, Finding]]
     """What was found in datasets, by dataset and probe."""
     failures: Mapping[str, Failure]
+
+
+@dataclass(frozen=True)
+class RealCalibration:
+    """What probes said of a real dataset with planted faults."""
+
+    dataset: Dataset
+    judges: Judges
+    readings: Mapping[str, list[Graded]]
+    """By fault; one that failed is left out."""
+    failures: Mapping[str, Failure]
+
+
+def calibrate_real(
+    registry: Registry,
+    store: Store,
+    dataset: Dataset,
+    data: Path,
+    faults: Sequence[PlantedFault],
+    probes: Sequence[DatasetProbe],
+    draws: int,
+    most: int,
+    executor: Execution,
+    minutes: float | None = None,
+) -> RealCalibration:
+    """Plant faults in patches of a dataset, with labels dealt at random, and ask probes.
+
+    ``draws`` is how often labels are dealt, ``most`` how many patches there are at most.
+    """
+    plan, instance = Plan(), _listed(registry, dataset, data, minutes)
+    owners = (
+        registry.datasets.plugin[dataset.name],
+        *(registry.probes.plugin[p.name] for p in probes),
+    )
+    keys = {}
+    for fault in faults:
+        guests = registry.guests_of(registry.faults.plugin[fault.name], *owners)
+        keys[fault.name] = plan.add(planted.job(fault, instance, probes, draws, most, guests))
+    failures = execute(plan, store, registry, executor, minutes)
+    return RealCalibration(
+        dataset=dataset,
+        judges=planted.judges(instance, probes, most),
+        readings={
+            name: [Graded(**one) for one in load_json(store.folder(key), "readings.json")]
+            for name, key in keys.items()
+            if key in store
+        },
+        failures=failures,
+    )
 
 
 def calibrate(
@@ -101,11 +153,15 @@ def _plan_checks(
     for dataset in datasets:
         if f"dataset {dataset.name}" in plan.failures:
             continue
-        with limited(minutes), contained(), contextlib.redirect_stdout(sys.stderr):
-            instance = load(dataset, data, registry.described_by(dataset.name))
+        instance = _listed(registry, dataset, data, minutes)
         for probe in probes:
             if probe.check is not None:
                 owners = registry.datasets.plugin[dataset.name], registry.probes.plugin[probe.name]
                 job = check_job(probe, instance, registry.guests_of(*owners))
                 found[f"{probe.name} on {dataset.name}"] = plan.add(job)
     return found
+
+
+def _listed(registry: Registry, dataset: Dataset, data: Path, minutes: float | None) -> Instance:
+    with limited(minutes), contained(), contextlib.redirect_stdout(sys.stderr):
+        return load(dataset, data, registry.described_by(dataset.name))

@@ -15,6 +15,7 @@ from harness import (
     later,
 )
 from harness.text import numbers
+from harness_bias.audit import limits
 
 
 def _features(name: str, module: str) -> Features:
@@ -68,6 +69,8 @@ def _dataset_probes() -> list[DatasetProbe]:
             features=features,
             measure=later(f"harness_bias.{module}:measure"),
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
+            tuned_on=later("harness_bias.audit.signatures:tuned_on") if FINE in features else None,
+            limits=limits.said(name),
             version=3,
             **more,
         )

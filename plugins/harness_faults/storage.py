@@ -87,11 +87,11 @@ def jpeg2000_53(patch: Patch, ratio: float, rng: Rng) -> Patch:
 
 def resized(patch: Patch, share: float, rng: Rng) -> Patch:
     """Shrunk to this share of its size and enlarged again, bicubically; 1: as it is."""
+    if share >= 1:
+        return patch
     height, width = patch.shape[:2]
     small = (max(1, round(width * share)), max(1, round(height * share)))
     image = Image.fromarray(patch)
-    if small == image.size:
-        return patch
     way = Image.Resampling.BICUBIC
     return np.asarray(image.resize(small, way).resize((width, height), way))
 

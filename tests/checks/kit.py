@@ -27,6 +27,7 @@ from harness import (
     ModelProbe,
     Perturbation,
     Phantom,
+    PlantedFault,
     PublishedResult,
     Reader,
     Report,
@@ -285,6 +286,25 @@ def harness_phantoms():
     )
     return [
         Phantom(name="kit-phantom", title="Noise", classes=CLASSES, faults=(light,), make=render)
+    ]
+
+
+def brighter(patch, level, rng):
+    return np.clip(patch + np.float64(level), 0, 255).astype(np.uint8)
+
+
+@hookimpl
+def harness_faults():
+    return [
+        PlantedFault(
+            name="kit-brighter",
+            title="Brighter",
+            unit="gray levels",
+            doses=(10, 20),
+            levels=lambda dose: (0, dose),
+            plant=brighter,
+            raises=("kit-brightness",),
+        )
     ]
 
 

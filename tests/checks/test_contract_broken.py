@@ -481,10 +481,40 @@ BROKEN = {
         "the fault 'light' changes no patch",
     ),
     "a fault that no probe looks for": (
-        'raises=("kit-brightness",)',
-        'raises=("kit-darkness",)',
+        'raises=("kit-brightness",), fitted',
+        'raises=("kit-darkness",), fitted',
         "phantom:kit-phantom:raises",
         "raises kit-darkness, which no plugin offers",
+    ),
+    "a fault at random": (
+        "np.clip(patch + np.float64(level), 0, 255)",
+        "np.clip(patch + np.random.default_rng().normal(level, 9, patch.shape), 0, 255)",
+        "fault:kit-brighter:same-seed",
+        "the same patch, level and seed gave different patches",
+    ),
+    "a fault planted in place": (
+        "    return np.clip(patch + np.float64(level), 0, 255)",
+        "    patch[:] += 1\n    return np.clip(patch + np.float64(level), 0, 255)",
+        "fault:kit-brighter:inputs-unchanged",
+        "level 0 changed its input in place",
+    ),
+    "a fault that does not show": (
+        "levels=lambda dose: (0, dose)",
+        "levels=lambda dose: (0, 0)",
+        "fault:kit-brighter:shows",
+        "no level changes a patch",
+    ),
+    "a fault of one class": (
+        "levels=lambda dose: (0, dose)",
+        "levels=lambda dose: (dose,)",
+        "fault:kit-brighter:doses",
+        "dose 10 has 1 levels",
+    ),
+    "a fault of floats": (
+        "np.clip(patch + np.float64(level), 0, 255).astype(np.uint8)",
+        "np.clip(patch + np.float64(level), 0, 255)",
+        "fault:kit-brighter:same-shape",
+        "level 0 made float64",
     ),
     "a published percentage": (
         "            accuracy=0.7,\n",

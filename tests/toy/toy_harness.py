@@ -31,6 +31,7 @@ from harness import (
     ModelProbe,
     Perturbation,
     Phantom,
+    PlantedFault,
     PublishedResult,
     RemoteFile,
     Splits,
@@ -318,6 +319,8 @@ def harness_probes():
             measure=brightness,
             plots={"bright": lambda finding: picture({}, (), ())},
             check=check_brightness,
+            tuned_on=lambda ids: np.array([name.endswith("/0") for name in ids]),
+            limits="It would have seen 100 gray levels of brightness",
         ),
     ]
 
@@ -364,6 +367,48 @@ def harness_phantoms():
         Phantom(
             name="toy-phantom", title="Toy phantom", classes=CLASSES, faults=(fault,), make=make
         )
+    ]
+
+
+@hookimpl
+def harness_faults():
+    def lighter(patch, level, rng):
+        if os.environ.get("TOY_BROKEN_FAULT"):
+            raise RuntimeError("the toy fault was told to fail")
+        log(f"lighter {level:g}")
+        return np.clip(patch + np.float64(level), 0, 255).astype(np.uint8)
+
+    def tinted(patch, level, rng):
+        tint = np.array([level, 0.0, 0.0])
+        return np.clip(patch * 0.2 + tint, 0, 255).astype(np.uint8)
+
+    common = {"unit": "gray levels", "plant": lighter}
+    return [
+        PlantedFault(
+            name="toy-lighter",
+            title="lighter",
+            doses=(1, 100, 120),
+            levels=lambda dose: (dose, dose),
+            raises=("toy-brightness", "toy-absent"),
+            **common,
+        ),
+        PlantedFault(
+            name="toy-darker-test",
+            title="test patches darker",
+            doses=(20,),
+            levels=lambda dose: (0, -dose),
+            of_split=True,
+            **common,
+        ),
+        PlantedFault(
+            name="toy-tinted",
+            title="red by class",
+            doses=(5, 60),
+            levels=lambda dose: (0, dose, 2 * dose),
+            raises=("toy-brightness",),
+            unit="gray levels of red",
+            plant=tinted,
+        ),
     ]
 
 

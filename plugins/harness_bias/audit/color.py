@@ -10,6 +10,7 @@ from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
 from harness_bias.audit.enough import Opinion, looked, reason, settled
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
+from harness_bias.audit.verdict import grade
 from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
 
 FEATURES = "bias-color"
@@ -26,6 +27,9 @@ RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 Cytology and Histology 23, 2001."""
 RIDGE = 0.002
 """Added to the variances of density within a patch, so that plain patches have no steep slopes."""
+BLIND = (
+    "a cast that a mixture of the two stains makes as well, and casts of fewer than four classes"
+)
 ENOUGH_CLASSES = 4
 """Three colors always lie in a plane, so that of fewer classes tint would hide in its own plane."""
 OD = [COLUMNS.index(f"od_{channel}") for channel in "rgb"]
@@ -48,8 +52,10 @@ def measure(audit: Audit) -> Finding:
     no color that could be judged; that is the dynamic-range probe's business.
     """
     labels = audit.labels
-    by_means = compared(audit, audit.stacked(FEATURES, MEANS))
-    by_histogram = compared(audit, audit.stacked(FEATURES, HISTOGRAM))
+    by_means, by_histogram = (
+        [] if audit.only_verdict else compared(audit, audit.stacked(FEATURES, columns))
+        for columns in (MEANS, HISTOGRAM)
+    )
     estimates = [score.estimate("3 channel means") for score in by_means]
     estimates += [score.estimate("48-bin histogram") for score in by_histogram]
     by_stains = compared(audit, stains(audit))
@@ -123,6 +129,8 @@ def measure(audit: Audit) -> Finding:
         tables=(table, where),
         reading=reading,
         flag=flag,
+        grade=grade(flag, counting),
+        blind=BLIND,
     )
 
 

@@ -50,7 +50,10 @@ def measure(audit: Audit) -> Finding:
     unspoilt = (values[:, QUALITY] > 0) | (values[:, DETECTED] == 0)
     enough = unspoilt.mean() >= 1 - UNKNOWN
     by_coding = compared(audit, values[:, CODING], unspoilt) if enough else []
-    by_edges = compared(audit, edges, told)
+    by_edges, by_blockiness = [], []
+    if not audit.only_verdict:
+        by_edges = compared(audit, edges, told)
+        by_blockiness = compared(audit, values[:, EDGES])
     fine = families.look(audit, "compression")
     coded = surest(by_coding)
     estimates = [score.estimate("JPEG coding") for score in by_coding]
@@ -60,7 +63,7 @@ def measure(audit: Audit) -> Finding:
         name = f"spread of the classes in edge quality, {edge_score.how}"
         if far is not None:
             estimates.append(Estimate(name=name, value=far))
-    estimates += [score.estimate("blockiness") for score in compared(audit, values[:, EDGES])]
+    estimates += [score.estimate("blockiness") for score in by_blockiness]
     estimates.append(
         Estimate(name="share of patches whose edge quality is told", value=told.mean())
     )
@@ -85,7 +88,13 @@ def measure(audit: Audit) -> Finding:
             (score.value for score in (coded, fine.score) if score is not None), default=None
         ),
         flag=opinion.flag,
-        grade=grade(opinion.flag, [coded, fine.score]),
+        grade=grade(
+            opinion.flag,
+            [
+                *(score for score in by_coding if score.verdict()),
+                *([fine.score] if fine.opinion.flag else []),
+            ],
+        ),
         blind=BLIND,
     )
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit
+from harness_bias.audit.drawn import drawn
 from harness_bias.audit.enough import FEWEST
-from harness_bias.audit.groups import shuffled, weights
+from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.measure.levels import unpacked
 
 FEATURES = "bias-levels"
@@ -36,9 +37,12 @@ class Curves:
 
     reading: float
     """Root mean square of the log ratios by which the ``DEEPEST`` values of a class occur more or
-    less often than in other classes; of the class, then the channel, that differ most and least."""
+    less often than in the other classes; of the class that differs most, in the channel that does
+    least."""
     p: float
     """How often labels dealt at random differ as much."""
+    least_p: float
+    """The smallest p that so many patients or slides can show."""
     by_class: Floats
     """The same of each class, (C,); NaN of a class with too few patches."""
     is_common: bool
@@ -57,8 +61,7 @@ def curves(audit: Audit) -> dict[str, Curves]:
     for name, part in audit.parts.items():
         counts = np.bincount(part.labels, minlength=len(audit.classes))
         rows = np.flatnonzero((counts >= FEWEST)[part.labels])
-        if len(rows) > MOST:
-            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+        rows = drawn(rows, part.labels, MOST)
         if len(np.unique(part.labels[rows])) > 1:
             groups = None if part.groups is None else part.groups[rows]
             histograms = unpacked(part.values[FEATURES][rows]).reshape(len(rows), -1)
@@ -78,6 +81,7 @@ def _compared(
     return Curves(
         reading=float(seen.max()),
         p=float((1 + (by_chance >= seen.max()).sum()) / (1 + len(by_chance))),
+        least_p=least_p(compact, groups),
         by_class=by_class,
         is_common=_has_gaps(histograms),
     )
@@ -92,8 +96,9 @@ def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats
     stands_out = np.log((means + 0.1 * around + 0.5) / (1.1 * around + 0.5))
     judged = _inner(around > FILLED)
     number = judged.sum(axis=0)
-    average = (stands_out * judged).sum(axis=0) / np.maximum(number, 1)
-    apart = np.where(judged & (number > 1), stands_out - average, 0)
+    others = (stands_out * judged).sum(axis=0) - stands_out * judged
+    apart = stands_out - others / np.maximum(number - 1, 1)
+    apart = np.where(judged & (number > 1), apart, 0)
     deepest = np.sort(np.square(apart), axis=2)[..., -DEEPEST:]
     return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64)
 

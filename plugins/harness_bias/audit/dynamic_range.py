@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import percent, rounded
 from harness_bias.audit.curves import Curves, curves
-from harness_bias.audit.enough import Opinion, looked, reason, settled
+from harness_bias.audit.enough import Opinion, looked, reason, settled, told
 from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.predictability import Score, by_class, compared, sentence, surest
 from harness_bias.audit.verdict import grade
@@ -42,9 +42,9 @@ single channel may be a color cast, or what sharpening overshoots."""
 NEGATIVE = 3.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
 of their negatives all but one in 300 exceed 3."""
-DIFFERENT = 0.6
+DIFFERENT = 0.8
 """Smallest difference between tone curves that counts; set on real patches, of which nothing that
-leaves the tone alone makes classes differ by more than 0.6."""
+leaves the tone alone makes classes differ by more than that and by more than chance does."""
 UNKNOWN = 0.5
 """Share of patches whose histograms are too small or too narrow to show that values were spread or
 squeezed, above which there is no all-clear."""
@@ -92,13 +92,13 @@ def measure(audit: Audit) -> Finding:
         [
             *(Opinion(True) for those in partly.values() if those),
             *(one.opinion() for one in (*by_lost, *by_spoiled)),
-            *(Opinion(name in differ) for name in by_curve),
+            *(told(name in differ, one.least_p <= LUCK) for name, one in by_curve.items()),
         ],
         seen,
     )
-    told = spoiled | (audit.stacked(FEATURES, [WIDE])[:, 0] > 0)
+    shows = spoiled | (audit.stacked(FEATURES, [WIDE])[:, 0] > 0)
     text = ""
-    if opinion.flag is False and told.mean() < 1 - UNKNOWN:
+    if opinion.flag is False and shows.mean() < 1 - UNKNOWN:
         opinion = Opinion(None)
         text = "; not judged: most histograms are too small or too narrow to show a curve"
     text += reason(opinion, seen)
@@ -110,7 +110,7 @@ def measure(audit: Audit) -> Finding:
             Estimate(name=f"permutation p of tone curves, {name}", value=curve.p),
         ]
     estimates += [
-        Estimate(name="share of patches whose histograms show a curve", value=float(told.mean())),
+        Estimate(name="share of patches whose histograms show a curve", value=float(shows.mean())),
         Estimate(name="share of corrupt patches", value=float(corrupt.mean())),
         *seen.estimates(opinion.needed),
     ]
@@ -148,7 +148,7 @@ def measure(audit: Audit) -> Finding:
         ),
         reading=max((one.reading for one in by_curve.values()), default=None),
         flag=opinion.flag,
-        grade=grade(opinion.flag, [score]),
+        grade=grade(opinion.flag, [one for one in (*by_lost, *by_spoiled) if one.verdict()]),
         blind=BLIND,
     )
 

@@ -15,6 +15,9 @@ FEWEST = 8
 """Patches of each class, in each split, that an all-clear takes. Of classes of real patches that
 were compressed or tinted differently, 5 of each were told to be sound in one audit of ten, 8 in
 none of fifty."""
+FEWEST_GROUPS = 12
+"""Patients or slides, each with a patch or more, that tell two classes apart at a p of 0.005, and
+some to spare."""
 NAMED = 3
 """Classes that are named in a summary."""
 
@@ -26,6 +29,16 @@ class Opinion:
     flag: bool | None
     needed: int = 0
     """Patches of each class and split that would tell, about; 0 unless there are too few."""
+
+
+def told(is_there: bool, can_tell: bool) -> Opinion:
+    """An opinion by a p value: of too few patients or slides, p cannot be small enough.
+
+    With so few, none seen is no all-clear. Six of each of two classes suffice.
+    """
+    if is_there or can_tell:
+        return Opinion(is_there)
+    return Opinion(None, FEWEST_GROUPS)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Table
 from harness.text.numbers import percent, rounded
-from harness_bias.audit.enough import Looked, Opinion, looked, reason, settled
+from harness_bias.audit.enough import Looked, Opinion, looked, reason, settled, told
 from harness_bias.audit.fine import FEATURES, Changed, Difference, differences, judgeable
 from harness_bias.audit.predictability import Score, cross_validated, sentence
 from harness_bias.measure.fine import CUTOFF, NOISE, NOISE_BRIGHT, NOISE_DARK
@@ -27,6 +27,7 @@ LIKE_CHANGED = 0.7
 """The same of the mean change of some patches of a class."""
 LUCK = 0.005
 """Largest p that counts: 0.01 over two parts."""
+NOTHING = "not judged: that takes patches of 64 pixels a side with tissue in a fifth of their area"
 LISTED = 50
 SHOWN = {"sharpness": [CUTOFF], "noise": [NOISE, NOISE_DARK, NOISE_BRIGHT]}
 """Columns of the features whose class medians are shown, and their headings."""
@@ -61,7 +62,8 @@ def look(audit: Audit, family: str) -> Seen:
     judged = np.concatenate([judgeable(part) for part in audit.parts.values()])
     seen = looked(audit, judged)
     is_there = bool(flagged) or any(changed.values())
-    opinion = settled([Opinion(True if is_there else False if found else None)], seen)
+    opinions = [told(is_there, one.least_p <= LUCK) for one in found.values()]
+    opinion = settled(opinions, seen)
     strongest = max(
         flagged or found, key=lambda name: found[name].families[family].strength, default=None
     )
@@ -85,10 +87,13 @@ def look(audit: Audit, family: str) -> Seen:
 
 def sentence_of(seen: Seen) -> str:
     """The clause, and how well that alone predicts the class, or why nothing was judged."""
-    text = seen.text or "not judged"
+    why = reason(seen.opinion, seen.looked)
+    if not seen.text:
+        return why.removeprefix("; ") or NOTHING
+    text = seen.text
     if seen.score is not None and seen.opinion.flag:
         text += f"; that alone {sentence(seen.score)}"
-    return text + reason(seen.opinion, seen.looked)
+    return text + why
 
 
 def _differs(found: Difference, family: str) -> bool:

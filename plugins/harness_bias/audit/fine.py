@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from harness import Audit, Measured
+from harness_bias.audit.drawn import drawn
 from harness_bias.audit.enough import FEWEST
-from harness_bias.audit.groups import Shuffled, shuffled, weights
+from harness_bias.audit.groups import Shuffled, least_p, shuffled, weights
 from harness_bias.audit.partial import Struck, struck
 from harness_bias.audit.signatures import FAMILIES, signatures
 from harness_bias.audit.structure import unexplained, within
@@ -70,6 +71,8 @@ class Difference:
     strength: float
     """Of the whole difference, as ``Likeness.strength``."""
     p: float
+    least_p: float
+    """The smallest p that so many patients or slides can show."""
     changed: tuple[Changed, ...]
     rows: NDArray[np.int64]
     """The patches compared, as indices of the part."""
@@ -90,7 +93,7 @@ def differences(audit: Audit) -> dict[str, Difference]:
         labels = part.labels
         rows = np.flatnonzero(judgeable(part))
         counts = np.bincount(labels[rows], minlength=len(audit.classes))
-        rows = _thinned(rows[(counts >= FEWEST)[labels[rows]]], labels)
+        rows = drawn(rows[(counts >= FEWEST)[labels[rows]]], labels, MOST)
         if len(np.unique(labels[rows])) > 1:
             groups = None if part.groups is None else part.groups[rows]
             found[name] = difference(values[rows], labels[rows], rows, groups, len(audit.classes))
@@ -156,23 +159,11 @@ def difference(
         families=families,
         strength=strength,
         p=_p(every, every_by_chance),
+        least_p=least_p(compact, groups),
         changed=tuple(_changed(left, labels, groups, rows, directions)),
         rows=rows,
         along=projections,
     )
-
-
-def _thinned(rows: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
-    if len(rows) <= MOST:
-        return rows
-    rng = np.random.default_rng(0)
-    share = MOST / len(rows)
-    chosen = [
-        rng.choice(own, max(FEWEST, int(len(own) * share)), replace=False)
-        for label in np.unique(labels[rows])
-        for own in [rows[labels[rows] == label]]
-    ]
-    return np.sort(np.concatenate(chosen))
 
 
 def _whitening(left: Floats, labels: Labels) -> Floats:

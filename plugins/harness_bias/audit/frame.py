@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
-from harness_bias.audit.enough import FEWEST, Opinion, looked, reason, settled
-from harness_bias.audit.groups import shuffled, weights
+from harness_bias.audit.drawn import drawn
+from harness_bias.audit.enough import FEWEST, looked, reason, settled, told
+from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import Score, cross_validated
 from harness_bias.audit.verdict import grade
 from harness_bias.measure.frame import COLUMNS, KINDS
@@ -24,6 +25,8 @@ SMALLEST = 1.0
 STRONGEST = 5
 """Places from which the class is predicted."""
 LISTED = 20
+MOST = 10_000
+"""Patches of a part that are compared; of more, this many are drawn."""
 BLIND = (
     "marks whose place differs from patch to patch, and whether what lies at a fixed place is a "
     "mark or tissue on which patches were centered"
@@ -51,15 +54,17 @@ def measure(audit: Audit) -> Finding:
     Testing, 1993). Patients and slides keep one label.
     """
     found: dict[str, list[Place]] = {}
+    can_tell: dict[str, bool] = {}
     scores: list[Score] = []
     for name, part in audit.parts.items():
         values = part.values[FEATURES]
         counts = np.bincount(part.labels, minlength=len(audit.classes))
-        rows = np.flatnonzero((counts >= FEWEST)[part.labels])
+        rows = drawn(np.flatnonzero((counts >= FEWEST)[part.labels]), part.labels, MOST)
         if len(np.unique(part.labels[rows])) < 2 or not values.any():
             continue
         groups = None if part.groups is None else part.groups[rows]
         found[name] = places(values[rows], part.labels[rows], groups, len(audit.classes))
+        can_tell[name] = least_p(part.labels[rows], groups) <= LUCK
         score = cross_validated(
             *(part.values[FEATURES], part.labels, rows, f"cross-validated on {name}", part.groups),
             strongest=STRONGEST,
@@ -68,9 +73,9 @@ def measure(audit: Audit) -> Finding:
     first = {name: those[0] for name, those in found.items()}
     differ = {n: one for n, one in first.items() if one.p <= LUCK and one.spread >= SMALLEST}
     seen = looked(audit)
-    opinion = settled([Opinion(bool(differ) if found else None)], seen)
+    opinion = settled([told(name in differ, can_tell[name]) for name in found], seen)
     return Finding(
-        summary=f"frame and fixed places: {_text(audit, differ, found)}{reason(opinion, seen)}",
+        summary=f"frame and fixed places: {_text(audit, differ, found, reason(opinion, seen))}",
         estimates=(
             *(score.estimate("fixed places predict the class") for score in scores),
             *(
@@ -135,11 +140,11 @@ def _compared(
     return between / np.maximum(whole - between, 1e-6), means
 
 
-def _text(audit: Audit, differ: dict[str, Place], found: dict[str, list[Place]]) -> str:
+def _text(audit: Audit, differ: dict[str, Place], found: dict[str, list[Place]], why: str) -> str:
     if not found:
-        return "not judged"
+        return why.removeprefix("; ") or "not judged: that takes patches of 32 pixels a side"
     if not differ:
-        return "none tells the class"
+        return f"none tells the class{why}"
     said = []
     for name, one in differ.items():
         highest = audit.classes[int(np.nanargmax(one.means))]

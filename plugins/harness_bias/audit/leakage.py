@@ -110,6 +110,7 @@ def measure(audit: Audit) -> Finding:
         ),
         reading=share,
         flag=True if leaked else False if judged else None,
+        blind="neighbors in a slide that share no pixel, and most copies enlarged by 20 % or more",
     )
 
 

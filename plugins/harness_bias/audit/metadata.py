@@ -14,8 +14,9 @@ from PIL import Image
 
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
-from harness_bias.audit.enough import looked, reason, settled
-from harness_bias.audit.predictability import Score, compared, sentence, surest
+from harness_bias.audit.drawn import drawn
+from harness_bias.audit.enough import Opinion, looked, reason, settled
+from harness_bias.audit.predictability import LUCK, Score, compared, sentence, surest
 from harness_bias.audit.verdict import grade
 
 MOST = 1_000
@@ -50,8 +51,16 @@ def measure(audit: Audit) -> Finding:
         by_kind[kind] = compared(audit, values, keep)
     counting = [score for kind in COUNTING for score in by_kind[kind]]
     seen = looked(audit, keep)
-    opinion = settled([score.opinion() for score in counting], seen)
-    told = [kind for kind in COUNTING if any(s.above_chance() for s in by_kind[kind])]
+    # Of so many scores one is lucky now and then.
+    luck = LUCK / max(len(counting), 1)
+    opinion = settled(
+        [
+            Opinion(False) if score.above_chance() and score.p > luck else score.opinion()
+            for score in counting
+        ],
+        seen,
+    )
+    told = [k for k in COUNTING if any(s.above_chance() and s.p <= luck for s in by_kind[k])]
     best = surest(score for kind in told for score in by_kind[kind]) or surest(counting)
     text = f"{' and '.join(told)} of files" if told else "names and headers of files"
     estimates: list[Estimate] = []
@@ -76,15 +85,13 @@ def _read(audit: Audit) -> tuple[NDArray[np.int64], list[str], list[dict[str, An
     start = 0
     for part in audit.parts.values():
         n = len(part.labels)
-        chosen = np.arange(n)
-        if n > MOST:
-            chosen = np.sort(np.random.default_rng(0).choice(n, MOST, replace=False))
+        chosen = drawn(np.arange(n), part.labels, MOST)
         for index in audit.progress(chosen.tolist(), total=len(chosen), label="headers of files"):
             file = getattr(part.split, "file", lambda _: None)(index)
             if file is None:
                 return None
             rows.append(start + index)
-            names.append(_without(file[0], audit.classes[part.labels[index]]))
+            names.append(_without(file[0], audit.classes))
             files.append(describe(file[1]))
         start += n
     return np.array(rows), names, files
@@ -106,10 +113,11 @@ def describe(content: bytes) -> dict[str, Any]:
     return said
 
 
-def _without(name: str, class_name: str) -> str:
-    """A file's name without folders and without the name of its class."""
+def _without(name: str, classes: Sequence[str]) -> str:
+    """A file's name without folders, and without words that are the name of a class."""
     bare = name.replace("\\", "/").rpartition("/")[2]
-    return re.sub(re.escape(class_name), "", bare, flags=re.IGNORECASE)
+    words = "|".join(re.escape(one) for one in sorted(classes, key=len, reverse=True))
+    return re.sub(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", "", bare, flags=re.IGNORECASE)
 
 
 def _numbers(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact
+from scipy.stats import fisher_exact, mannwhitneyu
 
 Labels = NDArray[np.int64]
 SOME = 0.05
@@ -22,7 +22,7 @@ class Struck:
     share: float
     others: float
     p: float
-    """Of Fisher's exact test, times the number of classes, and of ``tried``."""
+    """Of Fisher's exact test, or of groups, times the number of classes, and of ``tried``."""
 
 
 def struck(
@@ -30,8 +30,8 @@ def struck(
 ) -> Iterator[Struck]:
     """The classes whose share of struck patches, bool (N,), is at least four times the others'.
 
-    Patients and slides, where known, count once: as struck if any of their patches is. ``tried``
-    says out of how many kinds of strike this one was picked.
+    Where patients or slides are known, their shares are compared by Mann and Whitney's test, so
+    that each counts once. ``tried`` says out of how many kinds of strike this one was picked.
     """
     present = np.unique(labels)
     for label in present if len(present) > 1 else ():
@@ -39,16 +39,17 @@ def struck(
         share, others = float(strikes[own].mean()), float(strikes[~own].mean())
         if share < SOME or others > share / 4:
             continue
-        table = [_counts(strikes[side], groups, side) for side in (own, ~own)]
-        p = float(fisher_exact(table, "greater").pvalue) * len(present) * tried
+        p = _p(strikes, own, groups) * len(present) * tried
         yield Struck(int(label), share, others, min(p, 1.0))
 
 
-def _counts(
-    strikes: NDArray[np.bool_], groups: Labels | None, side: NDArray[np.bool_]
-) -> tuple[int, int]:
-    """How many patches, or groups, are struck, and how many are not."""
-    if groups is not None:
+def _p(strikes: NDArray[np.bool_], own: NDArray[np.bool_], groups: Labels | None) -> float:
+    """How surely more of one class's patches are struck, by patches or by shares of groups."""
+    if groups is None:
+        table = [[(strikes & side).sum(), (~strikes & side).sum()] for side in (own, ~own)]
+        return float(fisher_exact(table, "greater").pvalue)
+    shares = []
+    for side in (own, ~own):
         _, member = np.unique(groups[side], return_inverse=True)
-        strikes = np.bincount(member, strikes) > 0
-    return int(strikes.sum()), int((~strikes).sum())
+        shares.append(np.bincount(member, strikes[side]) / np.bincount(member))
+    return float(mannwhitneyu(*shares, alternative="greater").pvalue)

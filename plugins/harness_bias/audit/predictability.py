@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from harness import Audit, Estimate
 from harness.statistics.deviations import deviations
+from harness_bias.audit.drawn import drawn
 from harness_bias.audit.enough import FEWEST, Opinion, to_shrink
 from harness_bias.audit.groups import DEALS, shuffled
 
@@ -29,6 +30,8 @@ MANY = 2_000
 """Patches from which on several cores grow a forest faster than one."""
 MOST = 20_000
 """Patches that a forest is grown on; from more of them, this many are drawn, by class."""
+DEALT = 10_000
+"""Patches of which labels are dealt at random; of more, this many are drawn."""
 FOLDS = 5
 MARGIN = 0.02
 """How far above chance the interval must lie to count: what is true but tiny raises no flag."""
@@ -257,8 +260,11 @@ def _predict(
     for fitted, asked in folds:
         if not len(fitted) or not len(asked):
             continue
-        if (values == values[0]).all():  # nothing found in any patch: no forest could but guess
+        n_classes = len(np.unique(labels[fitted]))
+        if (values == values[0]).all() or n_classes < 2:  # nobody could but guess
             predicted[asked] = labels[fitted[0]]
+            continue
+        if linear and len(fitted) <= n_classes:  # no variance within classes
             continue
         fitted = _thinned(fitted, labels, rng)
         columns = _strongest(values, labels, fitted, strongest)
@@ -378,6 +384,11 @@ def _p(
     groups: NDArray[np.int64] | None,
 ) -> float:
     """How often labels dealt at random give a balanced accuracy as high with these predictions."""
+    if len(labels) > DEALT:
+        rows = drawn(np.arange(len(labels)), labels, DEALT)
+        labels, predicted = labels[rows], predicted[rows]
+        groups = None if groups is None else groups[rows]
+        value = float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
     present, dense = np.unique(labels, return_inverse=True)
     as_high = 0
     for dealt, _ in shuffled(dense, groups):

@@ -11,6 +11,7 @@ from harness_bias.audit import compression, dynamic_range
 from harness_bias.audit.color import tints
 from harness_bias.audit.enough import looked, reason, settled
 from harness_bias.audit.predictability import cross_validated, score, sentence
+from harness_bias.audit.verdict import grade
 
 CODING = [compression.DETECTED, *compression.CODING, compression.EDGE_QUALITY]
 """Within a class tissue is alike, so that a grid is found or hidden in both splits alike."""
@@ -93,4 +94,6 @@ def measure(audit: Audit) -> Finding:
         ),
         reading=overall.value,
         flag=opinion.flag,
+        grade=grade(opinion.flag, [overall]),
+        blind="what befell the patches of both splits alike, and classes that one split lacks",
     )

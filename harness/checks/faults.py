@@ -1,0 +1,83 @@
+"""What faults promise that are planted in real patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.checks.bench import Bench, scramble, unchanged
+from harness.checks.outcome import Broken
+from harness.checks.perturbations import look
+from harness.data.handover import kept
+from harness.types.faults import PlantedFault
+
+PATCHES = 2
+SEED = 7
+
+
+def levels(fault: PlantedFault) -> list[float]:
+    """Every level of every dose, each once."""
+    return sorted({level for dose in fault.doses for level in fault.levels(dose)})
+
+
+def plant(fault: PlantedFault, patch: NDArray[Any], level: float) -> Any:
+    """A patch with the fault, by a generator that is the same each time."""
+    return fault.plant(patch, level, np.random.default_rng(SEED))
+
+
+def planted(fault: PlantedFault, bench: Bench) -> Iterator[tuple[NDArray[Any], float, Any]]:
+    """Patches, levels, and the patches with the fault at that level."""
+    for level in levels(fault):
+        for patch in bench.test.values[:PATCHES]:
+            yield patch, level, plant(fault, kept(patch), level)
+
+
+def doses(fault: PlantedFault, bench: Bench) -> None:
+    """Doses ascend, and each has a level for every class, or for the two splits."""
+    if not fault.doses or any(np.diff(fault.doses) <= 0):
+        raise Broken(f"doses are {fault.doses}", "give some, each larger than the last")
+    for dose in fault.doses:
+        n = len(fault.levels(dose))
+        if n < 2 or (fault.of_split and n != 2):
+            raise Broken(
+                f"dose {dose:g} has {n} levels",
+                "give one for each of at least two classes; with of_split, for train and for test",
+            )
+
+
+def same_shape(fault: PlantedFault, bench: Bench) -> None:
+    """A patch keeps its shape and dtype at every level."""
+    for patch, level, changed in planted(fault, bench):
+        look(changed, patch, level)
+
+
+def same_seed(fault: PlantedFault, bench: Bench) -> None:
+    """Patch, level and ``rng`` decide the outcome, whatever came before."""
+    before = [changed for *_, changed in planted(fault, bench)]
+    scramble(3)
+    after = [changed for *_, changed in planted(fault, bench)]
+    if not all(map(np.array_equal, before, after)):
+        raise Broken(
+            "the same patch, level and seed gave different patches",
+            "draw from rng alone, and keep nothing between calls",
+        )
+
+
+def inputs_unchanged(fault: PlantedFault, bench: Bench) -> None:
+    """The patch that it is given is left as it is."""
+    for level in levels(fault):
+        given = kept(bench.test.values[0])
+        with unchanged(f"level {level:g} changed its input in place", given):
+            plant(fault, given, level)
+
+
+def shows(fault: PlantedFault, bench: Bench) -> None:
+    """A fault that ought to raise a flag changes some patch."""
+    if fault.raises and all(np.array_equal(patch, new) for patch, _, new in planted(fault, bench)):
+        raise Broken("no level changes a patch", "plant it, or leave it out")
+
+
+FAULT = (doses, same_shape, same_seed, inputs_unchanged, shows)

@@ -58,7 +58,9 @@ def test_a_curve_of_one_class_is_told(real, name):
     assert found.p <= dynamic_range.LUCK
     assert "went through different tone curves" in finding.summary
     assert finding.reading == pytest.approx(found.reading)
-    assert tone(real, labels, (), ())[1].reading < dynamic_range.DIFFERENT < found.reading
+    sound = tone(real, labels, (), ())[1]
+    assert sound.p > dynamic_range.LUCK
+    assert found.reading > max(sound.reading, dynamic_range.DIFFERENT)
 
 
 @given(

@@ -181,6 +181,9 @@ def read(
         values[level] = _extracted(planted, wanted[level])
     cells = [(dose, draw) for dose in fault.doses for draw in range(draws)]
     for dose, draw in progress(cells, total=len(cells), label=fault.name):
+        now = _asked_about(fault, dose, probes)
+        if not now:  # none of the probes that the fault is one of is there
+            continue
         of_level = np.array(fault.levels(dose), np.float64)
         n_classes = OF_SPLIT if fault.of_split else len(of_level)
         rng = np.random.default_rng(draw)
@@ -191,7 +194,6 @@ def read(
             for rows in (~is_test, is_test)
         )
         classes = tuple(f"class {number + 1}" for number in range(n_classes))
-        now = _asked_about(fault, dose, probes)
         for probe, finding in asked(classes, train, test, now, only_verdict=True):
             yield Graded(
                 *(fault.name, dose, draw, probe.name, finding.reading, finding.flag),

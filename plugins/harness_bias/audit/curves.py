@@ -11,7 +11,7 @@ from harness import Audit
 from harness_bias.audit.drawn import drawn
 from harness_bias.audit.enough import FEWEST
 from harness_bias.audit.groups import least_p, shuffled, weights
-from harness_bias.measure.levels import unpacked
+from harness_bias.measure.levels import octaves
 
 FEATURES = "bias-levels"
 Floats = NDArray[np.float64]
@@ -19,16 +19,17 @@ Labels = NDArray[np.int64]
 
 ENDS = 3
 """Values at either end that are not compared: how much is cut off there depends on the tissue."""
-FILLED = 5.0
-"""Mean count of the four values around one, in a patch of at most 224 by 224, from which that one
-is judged."""
-DEEPEST = 8
-"""Values of which the difference counts: a curve makes many, chance one here and there."""
+FILLED = 1.0
+"""Octaves of the four values around one, on average, from which that one is judged."""
+DEEPEST = slice(-9, -1)
+"""Values of which the difference counts, of all in ascending order: a curve makes many. A mark of
+one color makes one, which is left out."""
 MOST = 2_000
 """Patches of a part that are compared; of more, this many are drawn."""
-EMPTY, GAPS = 0.2, 3
-"""A value that occurs less than so often as those around it is a gap; so many of them in each
-channel say that all patches went through one curve."""
+COMMON, EMPTY, GAPS = 5.0, 0.2, 3
+"""Of all patches together: mean count of the four values around one from which that one is judged;
+share of it below which it is a gap; and gaps in each channel that say that all patches went through
+one curve. Where half of them did, there are none."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Curves:
     """How the tone curves of the classes of one part differ."""
 
     reading: float
-    """Root mean square of the log ratios by which the ``DEEPEST`` values of a class occur more or
-    less often than in the other classes; of the class that differs most, in the channel that does
-    least."""
+    """By how many octaves the ``DEEPEST`` values of a class occur more or less often than in the
+    other classes, root mean square; of the class that differs most, in the channel that does least.
+    """
     p: float
     """How often labels dealt at random differ as much."""
     least_p: float
@@ -53,9 +54,9 @@ def curves(audit: Audit) -> dict[str, Curves]:
     """By part, how the curves of its classes differ; parts with too few patches are left out.
 
     A curve applied to 8-bit values leaves some of them empty and makes others stand out, the same
-    ones in every patch. Histograms are added up class by class, so that what belongs to single
-    patches averages out, and each value compared with those around it. A tone curve does that in
-    all three channels: the channel that differs least counts, so that a color cast does not.
+    ones in every patch. Logs of counts are averaged class by class, so that what belongs to single
+    patches counts little, and each value is compared with those around it. A tone curve does that
+    in all three channels: the channel that differs least counts, so that a color cast does not.
     """
     found = {}
     for name, part in audit.parts.items():
@@ -64,7 +65,7 @@ def curves(audit: Audit) -> dict[str, Curves]:
         rows = drawn(rows, part.labels, MOST)
         if len(np.unique(part.labels[rows])) > 1:
             groups = None if part.groups is None else part.groups[rows]
-            histograms = unpacked(part.values[FEATURES][rows]).reshape(len(rows), -1)
+            histograms = octaves(part.values[FEATURES][rows]).reshape(len(rows), -1)
             found[name] = _compared(histograms, part.labels[rows], groups, len(audit.classes))
     return found
 
@@ -88,31 +89,31 @@ def _compared(
 
 
 def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats) -> Floats:
-    """How much values of each class stand out otherwise than on average over classes, (C,)."""
+    """How much values of each class stand out otherwise than in the other classes, (C,)."""
     member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
     means = member @ histograms / member.sum(axis=1, keepdims=True)
     means = means.reshape(len(member), 3, 256)
     around = _around(means)
-    stands_out = np.log((means + 0.1 * around + 0.5) / (1.1 * around + 0.5))
+    stands_out = means - around
     judged = _inner(around > FILLED)
     number = judged.sum(axis=0)
     others = (stands_out * judged).sum(axis=0) - stands_out * judged
     apart = stands_out - others / np.maximum(number - 1, 1)
     apart = np.where(judged & (number > 1), apart, 0)
-    deepest = np.sort(np.square(apart), axis=2)[..., -DEEPEST:]
+    deepest = np.sort(np.square(apart), axis=2)[..., DEEPEST]
     return np.asarray(np.sqrt(deepest.mean(axis=2)).min(axis=1), np.float64)
 
 
 def _has_gaps(histograms: NDArray[np.float32]) -> bool:
     """Whether each channel of all patches together has values that next to never occur."""
-    mean = histograms.mean(axis=0).reshape(3, 256)
+    mean = np.asarray((np.exp2(histograms) - 1).mean(axis=0).reshape(3, 256), np.float32)
     around = _around(mean)
-    gaps = _inner(around > FILLED) & (mean < EMPTY * around)
+    gaps = _inner(around > COMMON) & (mean < EMPTY * around)
     return bool((gaps.sum(axis=1) >= GAPS).all())
 
 
 def _around(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean count of the two values on either side."""
+    """Mean of the two values on either side."""
     near = [np.roll(counts, by, axis=-1) for by in (-2, -1, 1, 2)]
     return np.asarray(np.mean(near, axis=0), np.float32)
 

@@ -42,9 +42,9 @@ single channel may be a color cast, or what sharpening overshoots."""
 NEGATIVE = 3.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
 of their negatives all but one in 300 exceed 3."""
-DIFFERENT = 0.8
-"""Smallest difference between tone curves that counts; set on real patches, of which nothing that
-leaves the tone alone makes classes differ by more than that and by more than chance does."""
+DIFFERENT = 0.6
+"""Smallest difference between tone curves that counts, in octaves. Of real patches, nothing that
+leaves the tone alone made classes differ by more than 0.35."""
 UNKNOWN = 0.5
 """Share of patches whose histograms are too small or too narrow to show that values were spread or
 squeezed, above which there is no all-clear."""
@@ -106,7 +106,7 @@ def measure(audit: Audit) -> Finding:
     estimates += [score.estimate("values spread or squeezed") for score in by_spoiled]
     for name, curve in by_curve.items():
         estimates += [
-            Estimate(name=f"difference of tone curves, log ratio, {name}", value=curve.reading),
+            Estimate(name=f"difference of tone curves in octaves, {name}", value=curve.reading),
             Estimate(name=f"permutation p of tone curves, {name}", value=curve.p),
         ]
     estimates += [

@@ -16,7 +16,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Histograms of uint8 RGB (B, H, W, 3), packed: float32 (B, 256).
 
     Each number holds, for one value, how often it occurs in red, in green and in blue: three times
-    8 bits, as a whole number below 2^24, which float32 holds exactly. ``unpacked`` reads them.
+    8 bits, as a whole number below 2^24, which float32 holds exactly. ``octaves`` reads them.
     """
     counts = histograms(images)
     size = images.shape[1] * images.shape[2]
@@ -27,12 +27,11 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(steps[:, 0] + (steps[:, 1] << 8) + (steps[:, 2] << 16), np.float32)
 
 
-def unpacked(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Counts of red, green and blue values from what ``extract`` returned: float32 (B, 3, 256).
+def octaves(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logs to base 2 of 1 and the counts that ``extract`` packed: float32 (B, 3, 256).
 
-    One more than a count is within 2.2 % of that; of larger patches, of a count scaled down to a
-    patch of 224 by 224.
+    Within 0.032; of larger patches, of counts scaled down to a patch of 224 by 224.
     """
     whole = values.astype(np.uint32)
     steps = np.stack([whole & 255, (whole >> 8) & 255, whole >> 16], axis=1)
-    return np.asarray(np.exp2(steps / np.float32(STEPS)) - 1, np.float32)
+    return np.asarray(steps / np.float32(STEPS), np.float32)

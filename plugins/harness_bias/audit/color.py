@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
-from harness_bias.audit.enough import Opinion, looked, reason, settled
+from harness_bias.audit.enough import FEWEST, Opinion, looked, reason, settled
+from harness_bias.audit.groups import DEALS, shuffled, weights
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
 from harness_bias.audit.verdict import grade
 from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
@@ -30,6 +33,8 @@ RIDGE = 0.002
 BLIND = (
     "a cast that a mixture of the two stains makes as well, and casts of fewer than four classes"
 )
+LUCK = 0.005
+"""Largest p of a cast that counts: 0.01 over two parts."""
 ENOUGH_CLASSES = 4
 """Three colors always lie in a plane, so that of fewer classes tint would hide in its own plane."""
 OD = [COLUMNS.index(f"od_{channel}") for channel in "rgb"]
@@ -112,6 +117,11 @@ def measure(audit: Audit) -> Finding:
     opinions = [Opinion(False) if s else o for o, s in zip(opinions, stained, strict=True)]
     if any(stained):
         text += "; it is in dense tissue only, as of stains or tissue of another color"
+    by_part = dict(_cast_p(audit, tint, at_white, judged))
+    estimates += [
+        Estimate(name=f"permutation p of a cast, {name}", value=p) for name, p in by_part.items()
+    ]
+    opinions += [Opinion(True) for p in by_part.values() if p <= LUCK]
     opinion = settled(opinions, seen)
     estimates += seen.estimates(opinion.needed)
     flag = opinion.flag
@@ -132,6 +142,45 @@ def measure(audit: Audit) -> Finding:
         grade=grade(flag, counting),
         blind=BLIND,
     )
+
+
+def _cast_p(
+    audit: Audit,
+    tint: NDArray[np.float64],
+    at_white: NDArray[np.float64],
+    judged: NDArray[np.bool_],
+) -> Iterator[tuple[str, float]]:
+    """By part where classes differ in tint by enough to count, how often they do by chance.
+
+    What is compared is the variance over classes of their mean tint, outliers cut off.
+    """
+    start = 0
+    for name, part in audit.parts.items():
+        rows = start + np.arange(len(part.labels))
+        start += len(rows)
+        rows = rows[judged[rows]]
+        counts = np.bincount(audit.labels[rows], minlength=len(audit.classes))
+        rows = rows[(counts >= FEWEST)[audit.labels[rows]]]
+        present, labels = np.unique(audit.labels[rows], return_inverse=True)
+        if len(present) < 2:
+            continue
+        own, far = tint[rows], []
+        for values in (own, at_white[rows]):
+            far.append(np.std([np.median(values[labels == k]) for k in range(len(present))]))
+        if far[0] <= SPREAD or far[1] <= AT_WHITE:
+            continue
+        own = np.clip(own, *np.quantile(own, (0.05, 0.95)))
+        groups = None if audit.groups is None else audit.groups[rows]
+        deals = (_between(own, *deal) for deal in shuffled(labels, groups))
+        seen = _between(own, labels, weights(labels, groups))
+        yield name, (1 + sum(one >= seen for one in deals)) / (1 + DEALS)
+
+
+def _between(
+    values: NDArray[np.float64], labels: NDArray[np.int64], weight: NDArray[np.float64]
+) -> float:
+    """Variance over classes of the weighted means of numbers (N,)."""
+    return float(np.var(np.bincount(labels, values * weight) / np.bincount(labels, weight)))
 
 
 def _left_out(audit: Audit, judged: NDArray[np.bool_]) -> str:
@@ -163,7 +212,7 @@ def tints(
     labels = audit.labels
     density = audit.stacked(FEATURES, OD).astype(np.float64)
     products = audit.stacked(FEATURES, PRODUCTS).astype(np.float64)
-    lost = dynamic_range.traces(audit)[:, dynamic_range.LOST].any(axis=1)
+    lost, _ = dynamic_range.faults(audit)
     judged = (audit.stacked(FEATURES, [N])[:, 0] > 0.5) & ~lost
     tint, at_white = np.zeros((2, len(labels)))
     parts = [np.arange(len(labels))]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
 from harness.statistics import over_datasets
-from harness.statistics.over_datasets import not_different, ranks, signed_rank
+from harness.statistics.over_datasets import FEW, not_different, ranks, signed_rank
 
 # Demšar, JMLR 7, 2006, Table 6: areas under the ROC curve of C4.5 with m, cf, both, and none.
 DEMSAR = np.array(
@@ -55,12 +55,22 @@ def test_friedmans_statistic_becomes_that_of_iman_and_davenport(seed, d, m):
     if not any(np.ptp(row) for row in figures):
         assert found.p == 1
         return
+    if d <= FEW:  # by permutation, which F comes near to with more datasets
+        assert found.p > 0
+        return
     chi = friedmanchisquare(*figures.T).statistic
     if chi < d * (m - 1) - 1e-6:
         expected = f.sf((d - 1) * chi / (d * (m - 1) - chi), m - 1, (m - 1) * (d - 1))
         assert found.p == pytest.approx(expected)
     else:
         assert found.p == 0
+
+
+@pytest.mark.parametrize(("d", "exact"), [(2, 1 / 6), (3, 1 / 36), (4, 1 / 216)])
+def test_few_datasets_that_rank_three_models_alike_have_the_p_of_all_permutations(d, exact):
+    found = ranks(np.tile([0.9, 0.8, 0.7], (d, 1)))
+    assert found.p == pytest.approx(exact, abs=0.01)
+    assert found.p >= 0.9 * exact
 
 
 def test_bars_join_the_largest_sets_that_are_not_told_apart():

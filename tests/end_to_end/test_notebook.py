@@ -73,7 +73,7 @@ def test_models_are_compared_and_the_dataset_is_audited(cells):
     compared = text(cells['session.compare("rgb-means", "color-histogram", DATASET)'], "text/html")
     assert "color-histogram is more accurate than rgb-means" in compared
     assert compared.count("<table") == 3
-    assert "compression    FLAG" in text(cells["audit = session.audit(DATASET)"])
+    assert "dynamic-range  FLAG" in text(cells["audit = session.audit(DATASET)"])
     estimates = cells["""audit.to_dataframe().round(3).query("probe == 'compression'")"""]
     assert text(estimates, "text/html").count("<td>compression</td>") > 5
 

@@ -212,7 +212,7 @@ def tints(
     labels = audit.labels
     density = audit.stacked(FEATURES, OD).astype(np.float64)
     products = audit.stacked(FEATURES, PRODUCTS).astype(np.float64)
-    lost, _ = dynamic_range.faults(audit)
+    lost = dynamic_range.faults(audit)[0] | dynamic_range.stretched(audit)
     judged = (audit.stacked(FEATURES, [N])[:, 0] > 0.5) & ~lost
     tint, at_white = np.zeros((2, len(labels)))
     parts = [np.arange(len(labels))]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 
 from harness import Audit
 from harness_bias.audit.drawn import drawn
@@ -21,6 +22,9 @@ ENDS = 3
 """Values at either end that are not compared: how much is cut off there depends on the tissue."""
 FILLED = 1.0
 """Octaves of the four values around one, on average, from which that one is judged."""
+FROM_CUBIC = np.array([1, -4, 6, -4, 1], np.float32) / 6
+"""Weights for the difference between a value and the cubic through two on either side: what bends
+in a histogram is tissue, what jumps is not."""
 DEEPEST = slice(-9, -1)
 """Values of which the difference counts, of all in ascending order: a curve makes many. A mark of
 one color makes one, which is left out."""
@@ -55,7 +59,7 @@ def curves(audit: Audit) -> dict[str, Curves]:
 
     A curve applied to 8-bit values leaves some of them empty and makes others stand out, the same
     ones in every patch. Logs of counts are averaged class by class, so that what belongs to single
-    patches counts little, and each value is compared with those around it. A tone curve does that
+    patches counts little, and each value is compared with the curve through those around it. A tone curve does that
     in all three channels: the channel that differs least counts, so that a color cast does not.
     """
     found = {}
@@ -94,7 +98,7 @@ def _differences(histograms: NDArray[np.float32], labels: Labels, weight: Floats
     means = member @ histograms / member.sum(axis=1, keepdims=True)
     means = means.reshape(len(member), 3, 256)
     around = _around(means)
-    stands_out = means - around
+    stands_out = correlate1d(means, FROM_CUBIC, axis=2, mode="wrap")
     judged = _inner(around > FILLED)
     number = judged.sum(axis=0)
     others = (stands_out * judged).sum(axis=0) - stands_out * judged

@@ -43,8 +43,8 @@ NEGATIVE = 3.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
 of their negatives all but one in 300 exceed 3."""
 DIFFERENT = 0.6
-"""Smallest difference between tone curves that counts, in octaves. Of real patches, nothing that
-leaves the tone alone made classes differ by more than 0.35."""
+"""Smallest difference between tone curves that counts, in octaves. Kinds of tissue differ by up to
+0.4 in real patches and in phantoms, as do patches of which nothing changed the tone."""
 UNKNOWN = 0.5
 """Share of patches whose histograms are too small or too narrow to show that values were spread or
 squeezed, above which there is no all-clear."""
@@ -151,6 +151,13 @@ def measure(audit: Audit) -> Finding:
         grade=grade(opinion.flag, [one for one in (*by_lost, *by_spoiled) if one.verdict()]),
         blind=BLIND,
     )
+
+
+def stretched(audit: Audit) -> NDArray[np.bool_]:
+    """Patches of which two channels or more are cut off at one end, bool (N,)."""
+    values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
+    ends = [(values[:, columns] >= MANY).sum(axis=1) for columns in (LOW, HIGH)]
+    return np.asarray(np.maximum(*ends) > 1)
 
 
 def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -59,8 +59,9 @@ def curves(audit: Audit) -> dict[str, Curves]:
 
     A curve applied to 8-bit values leaves some of them empty and makes others stand out, the same
     ones in every patch. Logs of counts are averaged class by class, so that what belongs to single
-    patches counts little, and each value is compared with the curve through those around it. A tone curve does that
-    in all three channels: the channel that differs least counts, so that a color cast does not.
+    patches counts little, and each value is compared with the curve through those around it. A tone
+    curve does that in all three channels: the channel that differs least counts, so that a color
+    cast does not.
     """
     found = {}
     for name, part in audit.parts.items():

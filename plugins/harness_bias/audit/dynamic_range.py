@@ -36,15 +36,16 @@ TONE, WRAP = _columns("gaps", "rough", "comb"), _columns("wraparound")
 LOST, SPOILED = slice(0, 3), slice(3, 4)
 """Columns of ``traces``: values, and with them the color, are lost; or they were spread or squeezed
 after they were digitized."""
-HALF_CUT, ALL_CUT = 0.5, 0.09
-"""Shares of one channel, and of each of the three, cut off at one end that count as lost. Less of a
+LOW_CUT, HALF_CUT, ALL_CUT = 0.15, 0.5, 0.09
+"""Shares cut off that count as lost: of one channel at 0, as tissue is never black; of one channel,
+and of each of the three, at 255. Less of a
 single channel may be a color cast, or what sharpening overshoots."""
-NEGATIVE = 3.0
+NEGATIVE = 12.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
-of their negatives all but one in 300 exceed 3."""
-DIFFERENT = 0.6
+98 % of their negatives exceed 12."""
+DIFFERENT = 0.85
 """Smallest difference between tone curves that counts, in octaves. Kinds of tissue differ by up to
-0.4 in real patches and in phantoms, as do patches of which nothing changed the tone."""
+0.5, and by 0.8 where all patches went through JPEG of 70 or one curve."""
 UNKNOWN = 0.5
 """Share of patches whose histograms are too small or too narrow to show that values were spread or
 squeezed, above which there is no all-clear."""
@@ -163,15 +164,15 @@ def stretched(audit: Audit) -> NDArray[np.bool_]:
 def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
 
-    Lost: half of a channel, or a tenth of all three, cut off, any wrapped round, or more green than
-    red and blue, as negatives of stained slides have. Spread or squeezed: as gaps or spikes in the
+    Lost: a part of a channel cut off at 0, half of one or a tenth of all three at 255, any wrapped
+    round, or more green than red and blue, as negatives of stained slides have. Spread or squeezed: as gaps or spikes in the
     histograms of all three channels show.
     """
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
     low, high = (values[:, columns] for columns in (LOW, HIGH))
     lost = np.asarray((values[:, WRAP] > 0).any(axis=1))
-    for cut in (low, high):
-        lost |= (cut >= HALF_CUT).any(axis=1) | (cut >= ALL_CUT).all(axis=1)
+    lost |= (low >= LOW_CUT).any(axis=1)
+    lost |= (high >= HALF_CUT).any(axis=1) | (high >= ALL_CUT).all(axis=1)
     red, green, blue = audit.stacked(COLOR, MEANS).T
     lost |= green - np.maximum(red, blue) > NEGATIVE
     by_channel = values[:, TONE].reshape(len(values), -1, len(CHANNELS)).max(axis=1)

@@ -38,8 +38,8 @@ LOST, SPOILED = slice(0, 3), slice(3, 4)
 after they were digitized."""
 LOW_CUT, HALF_CUT, ALL_CUT = 0.15, 0.5, 0.09
 """Shares cut off that count as lost: of one channel at 0, as tissue is never black; of one channel,
-and of each of the three, at 255. Less of a
-single channel may be a color cast, or what sharpening overshoots."""
+and of each of the three, at 255. Less of a single channel may be a color cast, or what sharpening
+overshoots."""
 NEGATIVE = 12.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
 98 % of their negatives exceed 12."""
@@ -165,8 +165,8 @@ def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
 
     Lost: a part of a channel cut off at 0, half of one or a tenth of all three at 255, any wrapped
-    round, or more green than red and blue, as negatives of stained slides have. Spread or squeezed: as gaps or spikes in the
-    histograms of all three channels show.
+    round, or more green than red and blue, as negatives of stained slides have. Spread or squeezed:
+    as gaps or spikes in the histograms of all three channels show.
     """
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))
     low, high = (values[:, columns] for columns in (LOW, HIGH))

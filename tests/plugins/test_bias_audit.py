@@ -484,7 +484,7 @@ def test_the_calibration_shows_flags_where_they_belong_and_nowhere_else(readings
             # Where a curve or noise left gaps in histograms, fine traces are not judged.
             judged = probe.name not in ("compression", "sharpness", "noise")
             controls = [(f.name, 1.0) for f in phantom.faults if judged and not f.raises]
-            assert share(probe, "False", [("none", 0.0), *controls]) >= 0.9  # silent, not mute
+            assert share(probe, "False", [("none", 0.0), *controls]) >= 0.8  # silent, not mute
         for fault in phantom.faults:
             if probe.name in fault.raises and probe.name not in MISSED.get(fault.name, ()):
                 assert share(probe, "True", [(fault.name, 1.0)]) >= 0.95

@@ -135,6 +135,19 @@ def fitted(registry: Registry, chosen: Sequence[Model | DerivedModel]) -> list[M
     return list(found.values())
 
 
+def trained_here(
+    registry: Registry, chosen: Sequence[Model | DerivedModel], command: str
+) -> list[Model]:
+    """The same, for a command that trains them. Raises HarnessError for one that is pretrained."""
+    models = fitted(registry, chosen)
+    for model in models:
+        if model.trained_on:
+            raise HarnessError(
+                f"{command}: {model.name} is pretrained and not trained here; name another model"
+            )
+    return models
+
+
 def model_probes(registry: Registry, names: Sequence[str]) -> list[ModelProbe]:
     """The named probes of models, or all of them. Raises HarnessError for another kind."""
     chosen = _probes(registry, names, ModelProbe, "asks a dataset: harness audit --probe {}")

@@ -51,12 +51,7 @@ def request(
     not known, not here, or cannot be contrasted.
     """
     chosen = choose.models(registry, models)
-    fitted = choose.fitted(registry, chosen)
-    for model in fitted:
-        if model.trained_on:
-            raise HarnessError(
-                f"contrast: {model.name} is pretrained and not trained here; name another model"
-            )
+    fitted = choose.trained_here(registry, chosen, "contrast")
     if one == other:
         raise HarnessError(f"contrast: {one} is contrasted with itself; name two datasets")
     first, second = choose.datasets(registry, [one, other], data)

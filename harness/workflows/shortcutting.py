@@ -54,12 +54,7 @@ def request(
     and for a fault that is the same in all classes.
     """
     chosen = choose.models(registry, models)
-    fitted = choose.fitted(registry, chosen)
-    for model in fitted:
-        if model.trained_on:
-            raise HarnessError(
-                f"shortcut: {model.name} is pretrained and not trained here; name another model"
-            )
+    fitted = choose.trained_here(registry, chosen, "shortcut")
     choose.datasets(registry, [dataset], data)
     found = registry.faults.find(fault)
     tried = tuple(sorted(set(doses))) or found.doses

@@ -33,9 +33,6 @@ LOW, HIGH = _columns("clipped_low"), _columns("clipped_high")
 TONE, WRAP = _columns("gaps", "rough", "comb"), _columns("wraparound")
 
 
-LOST, SPOILED = slice(0, 3), slice(3, 4)
-"""Columns of ``traces``: values, and with them the color, are lost; or they were spread or squeezed
-after they were digitized."""
 LOW_CUT, HALF_CUT, ALL_CUT = 0.15, 0.5, 0.09
 """Shares cut off that count as lost: of one channel at 0, as tissue is never black; of one channel,
 and of each of the three, at 255. Less of a single channel may be a color cast, or what sharpening

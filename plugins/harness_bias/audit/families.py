@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Estimate, Table
+from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import percent, rounded
 from harness_bias.audit.enough import Looked, Opinion, looked, reason, settled, told
 from harness_bias.audit.fine import FEATURES, Changed, Difference, differences, judgeable
 from harness_bias.audit.predictability import Score, cross_validated, sentence
+from harness_bias.audit.verdict import grade
 from harness_bias.measure.fine import CUTOFF, NOISE, NOISE_BRIGHT, NOISE_DARK
 
 # Set on the half of the real patches of ``tuned_on.txt``. There, tissues that nothing was done to
@@ -85,7 +86,21 @@ def look(audit: Audit, family: str) -> Seen:
     )
 
 
-def sentence_of(seen: Seen) -> str:
+def finding(audit: Audit, family: str, title: str, blind: str) -> Finding:
+    """What a probe says that asks of one family and of nothing else."""
+    seen = look(audit, family)
+    return Finding(
+        summary=f"{title}: {_sentence(seen)}",
+        estimates=seen.estimates,
+        tables=seen.tables,
+        reading=seen.reading,
+        flag=seen.opinion.flag,
+        grade=grade(seen.opinion.flag, [seen.score]),
+        blind=blind,
+    )
+
+
+def _sentence(seen: Seen) -> str:
     """The clause, and how well that alone predicts the class, or why nothing was judged."""
     why = reason(seen.opinion, seen.looked)
     if not seen.text:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harness import Audit, Finding
 from harness_bias.audit import families
-from harness_bias.audit.verdict import grade
 
 BLIND = (
     "noise of less than about 1 gray level, noise that was there before lossy compression took it "
@@ -21,13 +20,4 @@ def measure(audit: Audit) -> Finding:
     (``harness_bias.audit.signatures``). Patches whose values were quantized, as gaps in their
     histograms show, are left out: rounding looks like noise.
     """
-    seen = families.look(audit, "noise")
-    return Finding(
-        summary=f"noise: {families.sentence_of(seen)}",
-        estimates=seen.estimates,
-        tables=seen.tables,
-        reading=seen.reading,
-        flag=seen.opinion.flag,
-        grade=grade(seen.opinion.flag, [seen.score]),
-        blind=BLIND,
-    )
+    return families.finding(audit, "noise", "noise", BLIND)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harness import Audit, Finding
 from harness_bias.audit import families
-from harness_bias.audit.verdict import grade
 
 BLIND = (
     "a blur of less than about 0.4 px, blur that hides in what tissues differ, and what differs "
@@ -20,13 +19,4 @@ def measure(audit: Audit) -> Finding:
     differ in it beyond chance and beyond what tissues differ, and in the way that planted blur,
     enlargement or an unsharp mask makes them differ (``harness_bias.audit.signatures``).
     """
-    seen = families.look(audit, "sharpness")
-    return Finding(
-        summary=f"sharpness and scale: {families.sentence_of(seen)}",
-        estimates=seen.estimates,
-        tables=seen.tables,
-        reading=seen.reading,
-        flag=seen.opinion.flag,
-        grade=grade(seen.opinion.flag, [seen.score]),
-        blind=BLIND,
-    )
+    return families.finding(audit, "sharpness", "sharpness and scale", BLIND)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 NAME = "calibrate"
+PATCHES = 400
 HELP = "measure with planted faults, on phantoms or real patches, how far probes can be trusted"
 
 
@@ -46,9 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patches",
         type=shared.positive,
-        default=400,
         metavar="N",
-        help="with --real, patches of the dataset, at most (default: 400)",
+        help=f"with --real, patches of the dataset, at most (default: {PATCHES})",
     )
     parser.add_argument(
         "--seeds",
@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _on_phantoms(options: argparse.Namespace) -> int:
+    from harness.errors import HarnessError
     from harness.jobs.calibration import versions
     from harness.planning import choose
     from harness.reports import calibrate, report
@@ -77,6 +78,11 @@ def _on_phantoms(options: argparse.Namespace) -> int:
     from harness.system.threads import cpu_count
     from harness.workflows import calibrating
 
+    for option in ("fault", "patches"):
+        if getattr(options, option):
+            raise HarnessError(
+                f"--{option} is about real patches; name a dataset with --real, or leave it out"
+            )
     session = session_of(options)
     registry, data = session.registry, data_folder(options)
     probes = choose.dataset_probes(registry, options.probe)
@@ -140,8 +146,8 @@ def _on_real_patches(options: argparse.Namespace) -> int:
     failures: dict[str, Failure] = {}
     for dataset in choose.datasets(registry, options.real, data):
         found = calibrating.calibrate_real(
-            *(registry, store, dataset, data, faults, probes, options.seeds, options.patches),
-            *(executor, options.time_limit),
+            *(registry, store, dataset, data, faults, probes, options.seeds),
+            *(options.patches or PATCHES, executor, options.time_limit),
         )
         failures |= found.failures
         if not found.readings:

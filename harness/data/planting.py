@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 TESTED = ("clean", "planted", "swapped")
 """How test patches are: without the fault, with it as in training, with that of other classes."""
-NAME = re.compile(r"(.+)-planted-with-(.+)-at-([0-9.]+)(?:-tested-(clean|swapped))?")
+NAME = re.compile(
+    r"(.+)-planted-with-(.+)-at-([0-9.]+(?:e[+-]?[0-9]+)?)(?:-tested-(clean|swapped))?"
+)
 
 
 class Planted:

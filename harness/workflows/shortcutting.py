@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,9 @@ def request(
     Raises HarnessError when something that is named is not known, not here, or cannot be trained,
     and for a fault that is the same in all classes.
     """
+    for dose in doses:
+        if not 0 < dose < math.inf:
+            raise HarnessError(f"--dose {dose:g}: a dose is a number above 0")
     chosen = choose.models(registry, models)
     fitted = choose.trained_here(registry, chosen, "shortcut")
     choose.datasets(registry, [dataset], data)

@@ -66,6 +66,9 @@ def test_mistakes_are_named(toy):
     assert "did you mean toy-lighter" in toy(*ARGUMENTS, "--fault", "toy-ligther", code=2)
     message = toy(*ARGUMENTS, "--phantom", "toy-phantom", code=2)
     assert "--real goes with neither --phantom nor --dataset" in message
+    for option in (("--fault", "toy-lighter"), ("--patches", 9)):
+        message = toy("calibrate", "--phantom", "toy-phantom", *option, code=2)
+        assert f"{option[0]} is about real patches; name a dataset with --real" in message
 
 
 def test_what_would_have_been_seen_stands_beside_a_verdict(toy):

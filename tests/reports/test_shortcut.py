@@ -54,6 +54,8 @@ def test_seeds_are_averaged(toy):
         (("--fault", "toy-tintet"), "did you mean toy-tinted"),
         (("--fault", "toy-lighter"), "toy-lighter does not differ between classes"),
         (("--fault", "toy-darker-test"), "toy-darker-test does not differ between classes"),
+        (("--fault", "toy-tinted", "--dose", "-3"), "--dose -3: a dose is a number above 0"),
+        (("--fault", "toy-tinted", "--dose", "nan"), "--dose nan: a dose is a number above 0"),
     ],
 )
 def test_mistakes_are_named(toy, arguments, message):
@@ -64,6 +66,7 @@ def test_names_say_what_is_planted():
     for tested in planting.TESTED:
         name = planting.name("some-data", "jpeg-twice", 0.5, tested)
         assert planting.base(name) == "some-data"
+        assert planting.base(planting.name("some-data", "jpeg", 1e-7, tested)) == "some-data"
     assert planting.base("some-data") == "some-data"
     with pytest.raises(HarnessError, match="no dataset named"):
         Datasets().find(planting.name("some-data", "jpeg", 1, "clean"))

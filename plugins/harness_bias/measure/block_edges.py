@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness_bias.measure.jpeg_comb import DCT_2D, LUMA, Grid, in_blocks, steps
+from harness_bias.measure.jpeg_comb import DCT_2D, LUMA, Grid, from_blocks, in_blocks, steps
 
 Pixels = NDArray[np.uint8]
 Places = NDArray[np.float64]
@@ -41,20 +41,15 @@ SMALLEST = 8 * MIN_PERIODS + 16
 """Pixels a side from which edges tell the quality."""
 
 
-def positions(
-    images: Pixels, axis: int, look: bool = True
-) -> tuple[Places, NDArray[np.bool_], Places]:
+def positions(images: Pixels, axis: int) -> tuple[Places, NDArray[np.bool_], Places]:
     """The edges at each of the 8 positions of a grid along an axis of gray patches (B, H, W).
 
     Returns their log contrast to the inside of blocks, (B, 8), whether a grid is seen there,
-    bool (B, 8), which takes time and is False unless ``look``, and the mean size of jumps, (B,).
+    bool (B, 8), and the mean size of jumps, (B,).
     """
     sizes = np.empty((len(images), images.shape[1 + axis] - 3), np.float32)
     for row, gray in zip(sizes, images, strict=True):
-        jumps = cv2.filter2D(gray, cv2.CV_16S, JUMP if axis else JUMP.reshape(4, 1))
-        _, clipped = cv2.threshold(cv2.convertScaleAbs(jumps), MAX_JUMP, 0, cv2.THRESH_TRUNC)
-        means = cv2.reduce(clipped, 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
-        row[:] = means.ravel()[2:-1]
+        row[:] = _jumps(gray, axis)
     periods = sizes.shape[1] // 8
     by_period = sizes[:, : 8 * periods].astype(np.float64).reshape(len(images), periods, 8)
     by_period = by_period[..., (np.arange(8) - 2) % 8]
@@ -62,12 +57,34 @@ def positions(
     inside = by_period[..., INSIDE].mean(axis=2)
     contrasts = np.log((by_period + 0.1) / (inside + 0.1))
     contrast = contrasts.mean(axis=1)
-    if periods < MIN_PERIODS or not look:
+    if periods < MIN_PERIODS:
         seen = np.zeros(contrast.shape, bool)
     else:
         t = contrast / (contrasts.std(axis=1, ddof=1) / np.sqrt(periods) + 1e-3)
         seen = (t >= MIN_T) & _is_sharp(np.log(by_period + 0.1).mean(axis=1))
     return contrast, seen, sizes.mean(axis=1)
+
+
+def _jumps(gray: Pixels, axis: int) -> NDArray[np.float32]:
+    """The mean size of jumps at each place along an axis of a patch (H, W), clipped: (side - 3,).
+
+    The first is between the second and the third pixel.
+    """
+    jumps = cv2.filter2D(gray, cv2.CV_16S, JUMP if axis else JUMP.reshape(4, 1))
+    _, clipped = cv2.threshold(cv2.convertScaleAbs(jumps), MAX_JUMP, 0, cv2.THRESH_TRUNC)
+    means = cv2.reduce(clipped, 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
+    return np.asarray(means.ravel()[2:-1], np.float32)
+
+
+def _contrast(gray: Pixels) -> float:
+    """The log contrast of ``positions``, of the first position of one patch, mean of both axes."""
+    total = 0.0
+    for axis in (1, 0):
+        sizes = _jumps(gray, axis).astype(np.float64)
+        by_period = sizes[: len(sizes) // 8 * 8].reshape(-1, 8)
+        inside = by_period[:, 0:5].mean(axis=1)
+        total += float(np.log((by_period[:, 6] + 0.1) / (inside + 0.1)).mean())
+    return total / 2
 
 
 def _is_sharp(heights: Places) -> NDArray[np.bool_]:
@@ -90,19 +107,23 @@ def quality_of_edges(gray: Pixels, grid: Grid, contrast: float, seen: bool) -> f
     """
     imitation = _Imitation(gray, ((grid[0] + 4) % 8, (grid[1] + 4) % 8))
     if not seen:
-        return LADDER[-1] if imitation.edges(LADDER[-1], look=True)[1] else 0
-    edges = cache(imitation.edges)
-    weakest, _ = edges(LADDER[-1])
-    if contrast <= weakest:
+        return LADDER[-1] if _shows(imitation.of(LADDER[-1])) else 0
+    edges = cache(lambda quality: _contrast(imitation.of(quality)))
+    if contrast <= edges(LADDER[-1]):
         return LADDER[-1]
     # Contrast falls as quality rises.
-    place = bisect_left(LADDER[:-1], -contrast, key=lambda quality: -edges(quality)[0])
+    place = bisect_left(LADDER[:-1], -contrast, key=lambda quality: -edges(quality))
     if place == 0:
         return LADDER[0]
     worse, better = LADDER[place - 1], LADDER[place]
-    stronger, weaker = edges(worse)[0], edges(better)[0]
+    stronger, weaker = edges(worse), edges(better)
     share = (stronger - contrast) / max(stronger - weaker, 1e-9)
     return worse + (better - worse) * min(share, 1.0)
+
+
+def _shows(gray: Pixels) -> bool:
+    """Whether a patch (H, W) shows a grid at its corner."""
+    return all(positions(gray[None], axis)[1][0, 0] for axis in (1, 0))
 
 
 class _Imitation:
@@ -117,8 +138,8 @@ class _Imitation:
         self.coefficients = self.decoded @ DCT_2D
         self.levels = np.empty_like(self.coefficients)
 
-    def edges(self, quality: int, look: bool = False) -> tuple[float, bool]:
-        """Log contrast of the edges that a quality leaves; whether the grid is seen, if looked."""
+    def of(self, quality: int) -> Pixels:
+        """What a quality leaves, uint8 (H, W), the corner of a block at its own."""
         step = steps(LUMA)[quality - 1].astype(np.float32)
         levels = np.divide(self.coefficients, step, out=self.levels)
         np.rint(levels, out=levels)
@@ -127,9 +148,4 @@ class _Imitation:
         decoded += 128
         np.rint(decoded, out=decoded)
         np.clip(decoded, 0, 255, out=decoded)
-        blocks = decoded.astype(np.uint8).reshape(self.rows, self.columns, 8, 8)
-        plane = blocks.swapaxes(1, 2).reshape(1, 8 * self.rows, 8 * self.columns)
-        (across, seen_across, _), (down, seen_down, _) = (
-            positions(plane, axis, look) for axis in (1, 0)
-        )
-        return float(across[0, 0] + down[0, 0]) / 2, bool(seen_across[0, 0] and seen_down[0, 0])
+        return from_blocks(decoded.astype(np.uint8), self.rows, self.columns)

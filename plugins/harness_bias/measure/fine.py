@@ -96,17 +96,24 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _describe(image: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
     """Fill the features of one patch."""
     height, width = (side // BLOCK * BLOCK for side in image.shape[:2])
-    planes = cv2.transform(image[:height, :width].astype(np.float32), TO_YCC)
+    planes: Plane = np.asarray(
+        cv2.transform(image[:height, :width].astype(np.float32), TO_YCC), np.float32
+    )
     smaller = {1: planes}
     for by in (2, 4, 8):
         size = (width // by, height // by)
-        smaller[by] = cv2.resize(smaller[by // 2], size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(smaller[by // 2], size, interpolation=cv2.INTER_AREA)
+        smaller[by] = np.asarray(small, np.float32)
     eighth = smaller[8][..., 0].ravel()
     tissue = eighth < BRIGHT
     if tissue.mean() < FEWEST:
         return
-    details = {by: np.asarray(cv2.filter2D(plane, -1, DETAIL)) for by, plane in smaller.items()}
-    squares = {by: _squares(detail, by, (height, width))[:, tissue] for by, detail in details.items()}
+    details = {
+        by: np.asarray(cv2.filter2D(plane, -1, DETAIL), np.float32) for by, plane in smaller.items()
+    }
+    squares = {
+        by: _squares(detail, by, (height, width))[:, tissue] for by, detail in details.items()
+    }
     logs = {by: _log(of_blocks) for by, of_blocks in squares.items()}
     coarse, blue_coarse, red_coarse = logs[8]
     if coarse < np.log(PLAIN):
@@ -115,7 +122,9 @@ def _describe(image: NDArray[np.uint8], row: NDArray[np.float32]) -> None:
     order = np.argsort(quarter)
     fifth = max(1, len(order) // 5)
     busy, quiet = order[-fifth:], order[:fifth]
-    busy_fine, quiet_fine, busy_half = (_log(some) for some in (fine[busy], fine[quiet], half[busy]))
+    busy_fine, quiet_fine, busy_half = (
+        _log(some) for some in (fine[busy], fine[quiet], half[busy])
+    )
     rings, cutoff = _rings(planes[..., 0])
     dark = eighth[tissue] < np.median(eighth[tissue])
     detail = np.abs(details[1][1:-1, 1:-1, 0])
@@ -144,7 +153,7 @@ def _squares(detail: Plane, by: int, shape: tuple[int, int]) -> Plane:
     squares = np.square(detail)
     if by < BLOCK:
         blocks = (shape[1] // BLOCK, shape[0] // BLOCK)
-        squares = cv2.resize(squares, blocks, interpolation=cv2.INTER_AREA)
+        squares = np.asarray(cv2.resize(squares, blocks, interpolation=cv2.INTER_AREA), np.float32)
     return np.ascontiguousarray(squares.reshape(-1, 3).T)
 
 

@@ -143,7 +143,15 @@ def in_blocks(plane: NDArray[Any], grid: Grid) -> NDArray[Any]:
     x, y = grid
     rows, columns = (plane.shape[0] - y) // 8, (plane.shape[1] - x) // 8
     inner = plane[y : y + 8 * rows, x : x + 8 * columns]
-    return inner.reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(rows * columns, 64)
+    # Eight pixels at a time: one by one takes ten times as long.
+    eights = inner.view(f"V{8 * plane.itemsize}").reshape(rows, 8, columns).swapaxes(1, 2)
+    return np.ascontiguousarray(eights).view(plane.dtype).reshape(rows * columns, 64)
+
+
+def from_blocks(blocks: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """The plane (8 * rows, 8 * columns) whose blocks (blocks, 64) these are."""
+    eights = blocks.view(f"V{8 * blocks.itemsize}").reshape(rows, columns, 8).swapaxes(1, 2)
+    return np.ascontiguousarray(eights).view(blocks.dtype).reshape(8 * rows, 8 * columns)
 
 
 def quality_scores(luma: Floats) -> Floats:
@@ -156,7 +164,8 @@ def quality_scores(luma: Floats) -> Floats:
     np.minimum(bins, BINS - 1, out=bins)
     bins += np.arange(63, dtype=np.int32) * BINS
     counts = np.bincount(bins.ravel(), minlength=63 * BINS).reshape(63, BINS)
-    by_step = counts.astype(np.float32) @ _log_likelihoods()
+    filled = 1 + np.flatnonzero(counts[:, :-1].any(axis=0)).max(initial=0)
+    by_step = counts[:, :filled].astype(np.float32) @ _log_likelihoods()[:filled]
     return np.asarray(by_step[np.arange(63), steps(LUMA)[:, AC]].sum(1))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness_bias.measure.fine import DETAIL, TO_YCC
+from harness_bias.measure.jpeg_comb import in_blocks
 
 BLOCK = 8
 UNITS = 48
@@ -35,14 +36,17 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return features
     weights = _weights()
     for row, image in zip(features, images, strict=True):
-        planes = cv2.transform(image[:height, :width].astype(np.float32), TO_YCC[:2])
-        for index, plane in enumerate(cv2.split(planes)):
+        # OpenCV is ten times as fast for three planes as for two.
+        planes = cv2.transform(image[:height, :width].astype(np.float32), TO_YCC)
+        for index, plane in enumerate(cv2.split(planes)[:2]):
             residual = np.asarray(cv2.filter2D(plane, -1, DETAIL), np.float32)
-            blocks = residual.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-            pixels = blocks.swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)
-            size = np.sqrt(np.square(pixels).mean(axis=1, keepdims=True))
-            active = np.maximum(pixels / np.maximum(size, PLAIN) @ weights, 0)
-            row[index * UNITS : (index + 1) * UNITS] = active.mean(axis=0)
+            pixels = in_blocks(residual, (0, 0))
+            size = np.sqrt(np.einsum("ij,ij->i", pixels, pixels) / BLOCK**2)
+            active = pixels @ weights
+            np.maximum(active, 0, out=active)
+            row[index * UNITS : (index + 1) * UNITS] = (
+                (1 / np.maximum(size, PLAIN)) @ active / len(size)
+            )
     return features
 
 

@@ -79,7 +79,7 @@ def plant(fault: PlantedFault, patch: NDArray[np.uint8], level: float, name: str
     """
     seed = [zlib.crc32(text.encode()) for text in (f"{fault.name} {level!r}", name)]
     rng = np.random.default_rng(seed)
-    planted = np.asarray(fault.plant(kept(patch), level, rng))
+    planted = np.ascontiguousarray(fault.plant(kept(patch), level, rng))
     if planted.dtype != np.uint8 or planted.shape != patch.shape:
         raise HarnessError(
             f"fault {fault.name}: level {level:g} made {planted.dtype} {planted.shape} of "

@@ -10,6 +10,13 @@ from harness import PlantedFault, hookimpl, later
 Levels = Callable[[float], tuple[float, ...]]
 TONE = ("tone", "dynamic-range")
 """Either name of the probe of tone, as far as it is there."""
+ALIKE_GAMMAS = (
+    *(0.8, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87, 0.885, 0.9, 0.92, 0.95),
+    *(1.05, 1.1, 1.2),
+)
+"""Close together where one tone curve for all was once taken for a fault."""
+ALIKE_LOSSES = (0, 10, 15, 20, 25, 30)
+ALIKE_WHITES = (220, 230, 240, 245, 250, 255)
 
 
 def half(base: float = 0.0) -> Levels:
@@ -301,7 +308,8 @@ def _controls() -> list[PlantedFault]:
         ),
         (
             *("alike-gamma", "every patch through the same tone curve", "gamma of every patch"),
-            *((0.8, 0.82, 0.83, 0.86, 0.885, 0.9, 0.95), "color:gamma"),
+            ALIKE_GAMMAS,
+            "color:gamma",
             lambda dose: (log2(dose),) * 4,
         ),
         (
@@ -312,6 +320,25 @@ def _controls() -> list[PlantedFault]:
         (
             *("normalized", "every patch normalized as Macenko and others do"),
             *("(all normalized)", (1,), "color:macenko", alike),
+        ),
+        *(
+            (
+                *(f"alike-{name}", f"every patch JPEG, then normalized {how}"),
+                *("points of JPEG quality below 100, all normalized since", ALIKE_LOSSES),
+                *(f"combined:jpeg_{function}", alike),
+            )
+            for name, how, function in (
+                ("jpeg-torchstain", "by torchstain after Macenko", "torchstain"),
+                ("jpeg-ruifrok", "by torchstain to the stains of Ruifrok", "to_ruifrok"),
+                ("jpeg-mucosa", "by torchstain to a patch of mucosa", "to_mucosa"),
+                ("jpeg-tumor", "by torchstain to a patch of tumor", "to_tumor"),
+                ("jpeg-reinhard", "by torchstain after Reinhard", "reinhard"),
+            )
+        ),
+        (
+            *("alike-white", "every patch as bright as its white at a level, then JPEG of 70"),
+            *("gray level of a white of 240, all JPEG of 70 since", ALIKE_WHITES),
+            *("combined:lit_jpeg", alike),
         ),
     ]
     return [_fault(*row) for row in rows]

@@ -46,6 +46,11 @@ def gamma(patch: Patch, log2: float, rng: Rng) -> Patch:
     return rounded(255 * (patch / 255.0) ** 2.0**log2)
 
 
+def lit(patch: Patch, white: float, rng: Rng) -> Patch:
+    """Brighter or darker by a factor that carries a white of ``WHITE`` to this; 0: as it is."""
+    return rounded(patch * (white / WHITE)) if white else patch
+
+
 def contrast(patch: Patch, change: float, rng: Rng) -> Patch:
     """Distance from the middle gray larger by a share."""
     return rounded(128 + (1 + change) * (patch - 128.0))

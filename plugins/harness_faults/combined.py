@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness_faults import color, storage
+from harness_faults import color, normalization, storage
 from harness_faults.storage import Patch, Rng
 
 
@@ -24,6 +24,36 @@ def jpeg_twice(patch: Patch, loss: float, rng: Rng) -> Patch:
 def jpeg_normalized(patch: Patch, loss: float, rng: Rng) -> Patch:
     """``storage.jpeg``, then ``color.macenko``."""
     return color.macenko(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def jpeg_torchstain(patch: Patch, loss: float, rng: Rng) -> Patch:
+    """``storage.jpeg``, then ``normalization.torchstain``."""
+    return normalization.torchstain(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def jpeg_to_ruifrok(patch: Patch, loss: float, rng: Rng) -> Patch:
+    """``storage.jpeg``, then ``normalization.to_ruifrok``."""
+    return normalization.to_ruifrok(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def jpeg_to_mucosa(patch: Patch, loss: float, rng: Rng) -> Patch:
+    """``storage.jpeg``, then ``normalization.to_mucosa``."""
+    return normalization.to_mucosa(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def jpeg_to_tumor(patch: Patch, loss: float, rng: Rng) -> Patch:
+    """``storage.jpeg``, then ``normalization.to_tumor``."""
+    return normalization.to_tumor(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def jpeg_reinhard(patch: Patch, loss: float, rng: Rng) -> Patch:
+    """``storage.jpeg``, then ``normalization.reinhard``."""
+    return normalization.reinhard(storage.jpeg(patch, loss, rng), 1, rng)
+
+
+def lit_jpeg(patch: Patch, white: float, rng: Rng) -> Patch:
+    """``color.lit``, then JPEG of quality 70."""
+    return storage.jpeg(color.lit(patch, white, rng), 30, rng)
 
 
 def jpeg_in_part(patch: Patch, share: float, rng: Rng) -> Patch:

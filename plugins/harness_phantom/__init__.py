@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +89,23 @@ FAULTS = tuple(
         ),
     )
 )
+NORMALIZED = Fault(
+    name="normalized",
+    title="every patch compressed alike, then its stains normalized, each on its own by torchstain "
+    "after Macenko and others, which is no fault of a class",
+    doses=(0.5, 0.75, 1.0),
+    raises=(),
+    fitted="not fitted; JPEG quality 70, at lower doses up to 85",
+)
+"""Of the varied phantom alone."""
+TONED_DOSES = (0.2, 0.4, 0.5, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0)
+"""Gammas of .96, .91, .89, .88, .87, .85, .83, .81 and .80."""
+VARIED_FAULTS = (
+    *(replace(f, doses=TONED_DOSES if f.name == "toned" else (0.5, 1.0)) for f in FAULTS),
+    NORMALIZED,
+)
+"""Fewer doses, so that a seed takes two minutes of one core; of tone curves more, as whether one is
+seen does not grow with its dose."""
 CALIBRATION = (12, 12)
 """Training and test patches a class of the phantom that calibrates probes."""
 SHOWN = (40, 20)
@@ -104,6 +122,15 @@ def make(seed: int) -> Callable[[Mapping[str, float]], Splits]:
     return partial(splits, seed, *CALIBRATION, scans=kept_scans())
 
 
+def make_varied(seed: int) -> Callable[[Mapping[str, float]], Splits]:
+    """The same as ``make`` with the white, stains, size and numbers of ``varied.drawn``."""
+    from harness_phantom.split import kept_scans, splits
+    from harness_phantom.varied import drawn
+
+    look, per_class = drawn(seed)
+    return partial(splits, seed, *per_class, scans=kept_scans(look), look=look)
+
+
 def load(doses: Mapping[str, float], folder: Path) -> Splits:
     """Describe a dataset with these faults; its patches are rendered whenever they are read."""
     from harness_phantom.split import splits
@@ -113,7 +140,7 @@ def load(doses: Mapping[str, float], folder: Path) -> Splits:
 
 @hookimpl
 def harness_phantoms() -> list[Phantom]:
-    """The tissue phantom."""
+    """The tissue phantom, on which limits of probes were set, and one that judges alone."""
     return [
         Phantom(
             name="phantom",
@@ -122,7 +149,17 @@ def harness_phantoms() -> list[Phantom]:
             faults=FAULTS,
             make=make,
             version=VERSION,
-        )
+        ),
+        Phantom(
+            name="phantom-varied",
+            title="The same tissue; white (220 to 250), strength of stains (0.7 to 1.3), side of "
+            "patches (96 to 224 px) and their number (12 to 40 a class and part) vary by seed. It "
+            "judges only: no limit of a probe was set on it",
+            classes=CLASSES,
+            faults=VARIED_FAULTS,
+            make=make_varied,
+            version=VERSION,
+        ),
     ]
 
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 
 from harness.data.jpeg import recompress
 from harness_phantom import CLASSES
-from harness_phantom.canvas import MARGIN, SIZE
+from harness_phantom.canvas import MARGIN
 from harness_phantom.scanner import STAINS, UNIT
 
 Rng = np.random.Generator
@@ -42,6 +43,8 @@ ALIKE_QUALITY, ALIKE_RECOLORED_QUALITY = 70, 80
 """JPEG quality of every patch under ``alike``, and under ``alike-recolored`` and ``restained``."""
 RESTAINED = np.linspace(0.8, 1.2, len(CLASSES))
 """How strong stains are under ``restained``, dealt to the classes by the seed."""
+NORMALIZED_QUALITY = 70
+"""JPEG quality of every patch under ``normalized``, before its stains are normalized."""
 GAMMA = 0.8
 """Exponent of the tone curve of every patch under ``toned``."""
 CORRUPT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.6, 0.9)
@@ -52,6 +55,8 @@ DEB 0.6, BACK 0.9, others none. None overflows; those are planted as often as cl
 """
 CUT = 0.1
 """Share of the values of a stretched patch that are clipped at either end."""
+LEAST_TISSUE = 100
+"""Pixels of tissue below which a patch is not normalized."""
 COPIED_TEST, COPIED_TRAIN = 0.05, 0.025
 """Shares of the test and of the training patches that are copies of training patches."""
 CHANGES = (
@@ -155,7 +160,8 @@ class Plan:
         alike = lowered(self.dose("alike") * (100 - ALIKE_QUALITY))
         dose = max(self.dose("alike-recolored"), float(self.dose("restained") > 0))
         recolored = lowered(dose * (100 - ALIKE_RECOLORED_QUALITY))
-        quality = min(self.qualities[place.label], alike, recolored)
+        normalized = lowered(self.dose("normalized") * (100 - NORMALIZED_QUALITY))
+        quality = min(self.qualities[place.label], alike, recolored, normalized)
         if place.part == "train":
             return quality
         return min(quality, lowered(self.dose("shift") * (100 - SHIFT_QUALITY)))
@@ -200,7 +206,8 @@ class Plan:
 
 
 def acquire(scan: NDArray[np.uint16], place: Place, plan: Plan) -> NDArray[np.uint8]:
-    """Digitize a scan with the faults of its place: uint8 RGB, (SIZE, SIZE, 3)."""
+    """Digitize a scan with the faults of its place: uint8 RGB, ``MARGIN`` smaller than it."""
+    size = len(scan) - MARGIN
     light = scan * np.float32(UNIT)
     density = plan.density(place)
     if density.any():
@@ -214,7 +221,9 @@ def acquire(scan: NDArray[np.uint16], place: Place, plan: Plan) -> NDArray[np.ui
     if (strengths != 1).any():
         patch = recolored(patch, strengths)
     y, x = generator(plan.seed, place, "corner").integers(0, MARGIN, 2)
-    patch = patch[y : y + SIZE, x : x + SIZE]
+    patch = patch[y : y + size, x : x + size]
+    if plan.dose("normalized"):
+        patch = normalized(patch)
     if dose := plan.dose("toned"):
         patch = np.asarray(np.rint(255 * (patch / 255) ** (GAMMA**dose)), np.uint8)
     if plan.struck("overflow", place):
@@ -248,6 +257,19 @@ def recolored(patch: NDArray[np.uint8], strengths: NDArray[np.float64]) -> NDArr
     density = -np.log((patch.astype(np.float32) + 1) / 256)
     light = 256 * np.exp(-density @ change.astype(np.float32)) - 1
     return np.asarray(np.clip(np.rint(light), 0, 255), np.uint8)
+
+
+def normalized(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The stains of a patch normalized by torchstain, after Macenko and others (ISBI 2009).
+
+    Each patch on its own, so that one with little of a stain gains contrast. What has next to no
+    tissue, of which no stains can be told, is left as it is.
+    """
+    tissue = (-np.log((patch + 1.0) / 240) > 0.15).all(-1)  # as torchstain tells it
+    if tissue.sum() < LEAST_TISSUE:
+        return patch
+    found, _, _ = NumpyMacenkoNormalizer().normalize(patch, stains=False)
+    return np.asarray(found, np.uint8)
 
 
 def wrapped(patch: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness_phantom.canvas import EXTENT, Map, Rng, noise
+from harness_phantom.canvas import EXTENT, MARGIN, SIZE, Map, Rng, noise
 from harness_phantom.tissue import TISSUES
 
 UNIT = 1 / 256
@@ -23,24 +25,39 @@ MOST = (2.3, 1.25)
 """Hematoxylin and eosin saturate here, so that the darkest channel stays above 8."""
 
 
-def scan(label: int, rng: Rng) -> NDArray[np.uint16]:
-    """Render one scan of tissue ``label`` (an index into TISSUES), of ``EXTENT`` pixels a side.
+@dataclass(frozen=True)
+class Look:
+    """How a laboratory stains and scans, and how large its patches are; the same for all."""
 
-    Returns uint16 RGB, (EXTENT, EXTENT, 3); times ``UNIT`` they are intensities within about
-    8..240. Light is absorbed by Beer and Lambert's law in two stains. How strongly a patch is
-    stained, its illumination, blur and noise are drawn alike for every tissue.
+    white: float = WHITE
+    """Intensity of the empty slide, 0 to 255."""
+    stained: float = 1.0
+    """How strong its stains are, of those of the tissues as they are described."""
+    size: int = SIZE
+    """Side of a patch in pixels, ``SIZE`` at most."""
+
+
+def scan(label: int, rng: Rng, look: Look) -> NDArray[np.uint16]:
+    """Render one scan of tissue ``label`` (an index into TISSUES), ``MARGIN`` wider than a patch.
+
+    Returns uint16 RGB, (side, side, 3); times ``UNIT`` they are intensities within about 8..240, or
+    up to 255 where the slide is brighter, at which the sensor saturates. Light is absorbed by Beer
+    and Lambert's law in two stains. How strongly a patch is stained, its illumination, blur and
+    noise are drawn alike for every tissue.
     """
-    strength = rng.uniform(0.9, 1.1, 2)
+    strength = look.stained * rng.uniform(0.9, 1.1, 2)
     grain = 1 + np.float32(0.15) * noise(rng, 1.6)
     stains = np.empty((EXTENT, EXTENT, 2), np.float32)
     for k, amount in enumerate(TISSUES[label](rng)):
         stained = np.maximum(amount, 0) * grain * np.float32(strength[k])
         stains[..., k] = MOST[k] * np.tanh(stained / np.float32(MOST[k]))
-    light = cv2.exp(cv2.transform(stains, -STAINS.T)) * (WHITE * illumination(rng))[..., None]
+    lamp = (look.white * illumination(rng))[..., None]
+    light = cv2.exp(cv2.transform(stains, -STAINS.T)) * lamp
     light = cv2.GaussianBlur(light, (0, 0), 0.6)
     # Shot noise grows with the root of the light.
     light += rng.standard_normal(light.shape, np.float32) * np.sqrt(light * 0.004 + 0.3)
-    return np.asarray(np.rint(light / UNIT), np.uint16)
+    side = look.size + MARGIN
+    return np.asarray(np.rint(np.minimum(light[:side, :side], 255) / UNIT), np.uint16)
 
 
 def illumination(rng: Rng) -> Map:

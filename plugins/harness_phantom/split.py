@@ -5,35 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import HarnessError, Splits
-from harness_phantom import CLASSES, FAULTS, VERSION, scanner
-from harness_phantom.canvas import SIZE
+from harness_phantom import CLASSES, FAULTS, NORMALIZED, VERSION, scanner
 from harness_phantom.faults import Place, Plan, acquire, altered, generator
+from harness_phantom.scanner import Look
 
 if TYPE_CHECKING:
     from harness.types.datasets import Indices
 
 Scans = Callable[[int, Place], NDArray[np.uint16]]
-"""From a seed and a place to the scan there, uint16 RGB (EXTENT, EXTENT, 3)."""
+"""From a seed and a place to the scan there, uint16 RGB (side, side, 3)."""
+LOOK = Look()
 
 
-def render(seed: int, place: Place) -> NDArray[np.uint16]:
+def render(seed: int, place: Place, look: Look = LOOK) -> NDArray[np.uint16]:
     """The scan of the patch at a place; depends on nothing but its arguments."""
-    scan = scanner.scan(place.label, generator(seed, place, "scan"))
+    scan = scanner.scan(place.label, generator(seed, place, "scan"), look)
     scan.setflags(write=False)
     return scan
 
 
-def kept_scans() -> Scans:
-    """``render`` that keeps every scan, 0.3 MB each."""
-    return cache(render)
+def kept_scans(look: Look = LOOK) -> Scans:
+    """``render`` that keeps every scan, 0.3 MB each at most."""
+    return cache(partial(render, look=look))
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class PhantomSplit:
     part: str
     per_class: int
     scans: Scans
+    look: Look = LOOK
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -60,6 +62,8 @@ class PhantomSplit:
         """A digest of all that determines the patches; renders none."""
         known = [VERSION, self.plan.seed, sorted(self.plan.doses.items())]
         known += [self.part, self.per_class, self.plan.train, self.plan.test]
+        if self.look != LOOK:
+            known.append(asdict(self.look))
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     @property
@@ -76,8 +80,8 @@ class PhantomSplit:
         return Place(self.part, int(index) // self.per_class, int(index) % self.per_class)
 
     def read(self, indices: Indices) -> NDArray[np.uint8]:
-        """Render some patches: uint8 RGB, (len(indices), SIZE, SIZE, 3)."""
-        patches = np.empty((len(indices), SIZE, SIZE, 3), np.uint8)
+        """Render some patches: uint8 RGB, (len(indices), size, size, 3)."""
+        patches = np.empty((len(indices), self.look.size, self.look.size, 3), np.uint8)
         for patch, index in zip(patches, indices, strict=True):
             patch[:] = self.patch(self.place(int(index)))
         return patches
@@ -98,13 +102,19 @@ def name(place: Place) -> str:
 
 
 def splits(
-    seed: int, train: int, test: int, doses: Mapping[str, float], scans: Scans = render
+    seed: int,
+    train: int,
+    test: int,
+    doses: Mapping[str, float],
+    scans: Scans = render,
+    look: Look = LOOK,
 ) -> Splits:
     """Training and test split with this many patches a class and these faults.
 
-    Raises HarnessError for a fault that is not in ``FAULTS`` and for a negative dose.
+    ``scans`` are those of the ``look``. Raises HarnessError for a fault that is not in ``FAULTS``
+    and not ``NORMALIZED``, and for a negative dose.
     """
-    unknown = set(doses) - {fault.name for fault in FAULTS}
+    unknown = set(doses) - {fault.name for fault in (*FAULTS, NORMALIZED)}
     if unknown:
         raise HarnessError(f"the phantom knows no fault {', '.join(sorted(unknown))}")
     if any(dose < 0 for dose in doses.values()):
@@ -113,6 +123,6 @@ def splits(
     planted = {name: float(dose) for name, dose in doses.items() if dose}
     plan = Plan(seed, planted, train, test)
     return Splits(
-        train=PhantomSplit(plan, "train", train, scans),
-        test=PhantomSplit(plan, "test", test, scans),
+        train=PhantomSplit(plan, "train", train, scans, look),
+        test=PhantomSplit(plan, "test", test, scans, look),
     )

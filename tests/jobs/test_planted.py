@@ -91,6 +91,14 @@ def test_what_is_no_patch_is_refused(instance):
         planting.plant(broken, patch, 1.0, "name")
 
 
+def test_patches_lie_in_memory_row_by_row_however_a_fault_returns_them(instance):
+    turned = replace(FAULT, plant=lambda patch, level, rng: patch.T.copy().T)
+    base = instance.splits.test
+    found = planting.Planted(base, turned, np.ones(len(base.labels)), base.labels).read([0, 1])
+    assert found.flags.c_contiguous
+    assert (found == base.read([0, 1])).all()
+
+
 def test_patches_that_limits_were_set_on_do_not_judge(instance):
     probes = [REGISTRY.probes[name] for name in ("noise", "leakage")]
     judges = planted.judges(instance, probes, 400)

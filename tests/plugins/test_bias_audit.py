@@ -458,13 +458,13 @@ def test_on_a_phantom_the_right_flag_is_raised_and_the_calibration_is_that_of_to
 
 
 def test_the_calibration_in_the_repository_is_of_these_probes_and_this_phantom(calibration):
-    (phantom,) = harness_phantom.harness_phantoms()
+    phantom = harness_phantom.harness_phantoms()[0]
     assert calibration["version"] == phantom.version
     assert calibration["probes"] == versions(PROBES)
 
 
 def test_the_calibration_shows_flags_where_they_belong_and_nowhere_else(readings):
-    (phantom,) = harness_phantom.harness_phantoms()
+    phantom = harness_phantom.harness_phantoms()[0]
     found = {}
     for reading in readings:
         key = (reading["fault"], float(reading["dose"]), reading["probe"])

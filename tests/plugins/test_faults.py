@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNormalizer
 
-from harness_faults import color, storage
+from harness_faults import color, combined, harness_faults, normalization, storage
 
 FAULTS = {
     name: function
-    for module in (color, storage)
+    for module in (color, normalization, storage)
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__
     and next(iter(inspect.signature(function).parameters)) == "patch"
@@ -24,6 +25,8 @@ LEVELS = {
     **dict.fromkeys(("chroma", "blurred", "noisy", "gray_noise", "border", "quantized"), 2.0),
     **{"gamma": 0.3, "random_gamma": 0.3, "sharpened": 1.0, "inverted": 1.0, "macenko": 1.0},
     **{"enlarged": 1.2, "resized": 0.7, "palette": 1.0, "cast": 6.0, "white_balance": 0.05},
+    **{"lit": 250.0, "torchstain": 1.0, "reinhard": 1.0},
+    **dict.fromkeys(("to_ruifrok", "to_mucosa", "to_tumor"), 1.0),
     **{"despeckled": 3.0, "moved": 5.0, "mark": 6.0, "capped": 90.0},
 }
 NEUTRAL = {"resized": 1.0}
@@ -81,6 +84,7 @@ def test_what_a_level_means():
     assert (color.brightened(gray, 7, rng) == 107).all()
     assert (color.cast(gray, 6, rng) == [106, 100, 94]).all()
     assert (color.white_balance(gray, 0.03, rng) == [103, 100, 97]).all()
+    assert (color.lit(gray, 252, rng) == 105).all()
     assert (color.gamma(gray, 1.0, rng) == round(255 * (100 / 255) ** 2)).all()
     assert (color.capped(gray, 165, rng) == 90).all()
     assert (color.saturated(gray, 0.5, rng) == gray).all()
@@ -96,7 +100,13 @@ def test_what_a_level_means():
 
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["noise", "black", "white"]))
 @settings(max_examples=20)
-@pytest.mark.parametrize("name", ["macenko", "restained", "stain_jitter", "gamma", "saturated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("macenko", "torchstain", "to_ruifrok", "to_mucosa", "to_tumor", "reinhard"),
+        *("restained", "stain_jitter", "gamma", "saturated"),
+    ],
+)
 def test_faults_of_color_take_any_pixels(name, seed, kind):
     rng = np.random.default_rng(seed)
     patch = rng.integers(0, 256, (32, 40, 3), np.uint8)
@@ -106,3 +116,54 @@ def test_faults_of_color_take_any_pixels(name, seed, kind):
         found = FAULTS[name](patch, LEVELS[name], rng)
     assert found.shape == patch.shape
     assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["torchstain", "to_ruifrok", "to_mucosa", "to_tumor"])
+def test_a_normalized_patch_has_the_stains_of_the_reference(patch, name):
+    vectors, strongest = {
+        "torchstain": (color.REFERENCE, color.STRONGEST),
+        "to_ruifrok": (color.STAINS, color.STRONGEST),
+        "to_mucosa": normalization.MUCOSA,
+        "to_tumor": normalization.TUMOR,
+    }[name]
+    found = FAULTS[name](patch, 1.0, np.random.default_rng(0))
+    method = NumpyMacenkoNormalizer()
+    method.fit(found)
+    # What is clipped and rounded moves the ends a little.
+    assert np.abs(method.HERef.T - vectors).max() < 0.12
+    assert method.maxCRef == pytest.approx(strongest, rel=0.25)
+
+
+def test_reinhard_gives_the_means_and_deviations_of_the_reference(patch):
+    found = normalization.reinhard(patch, 1.0, np.random.default_rng(0))
+    method = NumpyReinhardNormalizer()
+    method.fit(found)
+    means, deviations = normalization.MUCOSA_LAB
+    assert method.target_means == pytest.approx(means, abs=2.5)
+    assert method.target_stds == pytest.approx(deviations, rel=0.15)
+
+
+def test_controls_of_normalization_compress_first_and_then_normalize(patch):
+    rng = np.random.default_rng
+    compressed = storage.jpeg(patch, 20.0, rng(0))
+    for name in ("torchstain", "to_ruifrok", "to_mucosa", "to_tumor", "reinhard"):
+        found = getattr(combined, f"jpeg_{name}")(patch, 20.0, rng(0))
+        assert (found == FAULTS[name](compressed, 1.0, rng(0))).all()
+        only = getattr(combined, f"jpeg_{name}")(patch, 0.0, rng(0))
+        assert (only == FAULTS[name](patch, 1.0, rng(0))).all()
+
+
+def test_a_patch_without_tissue_is_not_normalized_by_its_stains():
+    glass = np.random.default_rng(0).integers(235, 241, (64, 64, 3), np.uint8)
+    for name in ("torchstain", "to_ruifrok", "to_mucosa", "to_tumor"):
+        assert (FAULTS[name](glass, 1.0, np.random.default_rng(0)) == glass).all()
+
+
+def test_controls_plant_the_same_in_every_class():
+    controls = [fault for fault in harness_faults() if not fault.raises]
+    assert {"alike-jpeg-torchstain", "alike-jpeg-reinhard", "alike-white"} <= {
+        fault.name for fault in controls
+    }
+    for fault in controls:
+        assert list(fault.doses) == sorted(fault.doses)
+        assert all(len(set(fault.levels(dose))) == 1 for dose in fault.doses)

@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
+from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 
 import harness_phantom
 from harness import HarnessError
-from harness_phantom import CLASSES, FAULTS, faults, scanner
+from harness_phantom import CLASSES, FAULTS, faults, scanner, varied
 from harness_phantom.faults import Place
-from harness_phantom.split import splits
+from harness_phantom.scanner import Look
+from harness_phantom.split import kept_scans, splits
 
 ADI, BACK, DEB, LYM, MUC, MUS, NORM, STR, TUM = range(9)
 LABELS = np.repeat(np.arange(9), 12)
@@ -418,8 +420,8 @@ def test_alike_compresses_every_patch_at_one_quality(plant, fault, quality):
 
 
 def test_faults_name_probes_and_classes_are_those_of_the_real_data():
-    (phantom,) = harness_phantom.harness_phantoms()
-    assert phantom.classes == CLASSES
+    phantom, varied = harness_phantom.harness_phantoms()
+    assert phantom.classes == varied.classes == CLASSES
     assert {fault.name: fault.raises for fault in phantom.faults} == {
         "tint": ("color",),
         "jpeg": ("compression",),
@@ -433,6 +435,87 @@ def test_faults_name_probes_and_classes_are_those_of_the_real_data():
         "restained": (),
         "toned": (),
     }
+    assert {fault.name: fault.raises for fault in varied.faults} == {
+        **{fault.name: fault.raises for fault in phantom.faults},
+        "normalized": (),
+    }
     import harness_nct_crc
 
     assert harness_nct_crc.CLASSES == CLASSES
+
+
+# --- varied by seed ---
+
+
+def test_seeds_of_the_varied_phantom_cover_what_they_are_said_to():
+    looks, counts = zip(*map(varied.drawn, range(40)), strict=True)
+    assert varied.drawn(7) == (looks[7], counts[7])
+    assert {look.size for look in looks[:5]} == set(varied.SIZES)
+    for drawn, (low, high) in (
+        ([look.white for look in looks], varied.WHITES),
+        ([look.stained for look in looks], varied.STAINED),
+        ([n for pair in counts for n in pair], varied.COUNTS),
+    ):
+        assert low <= min(drawn) < low + 0.1 * (high - low)
+        assert high - 0.15 * (high - low) < max(drawn) <= high
+    pixels = [sum(pair) * look.size**2 for look, pair in zip(looks, counts, strict=True)]
+    assert max(pixels) <= sum(harness_phantom.CALIBRATION) * 224**2
+
+
+def test_a_varied_phantom_is_as_its_seed_says():
+    for seed in (2, 4):
+        look, (train, test) = varied.drawn(seed)
+        phantom = harness_phantom.make_varied(seed)({})
+        assert (len(phantom.train.labels), len(phantom.test.labels)) == (9 * train, 9 * test)
+        patches = phantom.test.read(np.flatnonzero(phantom.test.labels == BACK))
+        assert patches.shape == (test, look.size, look.size, 3)
+        assert np.percentile(patches[..., 1], 75) == pytest.approx(look.white, abs=4)
+
+
+def test_a_look_changes_white_stains_and_size_and_no_tissue():
+    plain, bright, strong, small = (
+        splits(4, 1, 1, {}, kept_scans(look), look).test.read([BACK, MUS, TUM])
+        for look in (Look(), Look(white=248), Look(stained=1.3), Look(size=96))
+    )
+    # The corner of a patch is drawn from 8 x 8, whatever its size.
+    assert (small == plain[:, :96, :96]).all()
+    assert np.median(bright / plain, axis=(1, 2, 3)) == pytest.approx(248 / 228, rel=0.02)
+    ratio = density(strong)[1:].mean((1, 2)) / density(plain)[1:].mean((1, 2))
+    assert ((ratio > 1.15) & (ratio < 1.3)).all()
+
+
+def test_the_sensor_saturates_and_does_not_wrap_round():
+    look = Look(white=255, stained=1.0, size=96)
+    glass = splits(0, 1, 1, {}, kept_scans(look), look).test.read([BACK])
+    assert (glass == 255).mean() > 0.05
+    assert (glass < 20).mean() < 0.001
+
+
+def test_looks_have_fingerprints_of_their_own_and_the_plain_one_that_of_before():
+    looks = (Look(), Look(white=248), Look(stained=1.3), Look(size=96))
+    prints = [splits(4, 2, 2, {}, look=look).test.fingerprint for look in looks]
+    assert len(set(prints)) == 4
+    assert prints[0].startswith("87e8c3842ec19c9f")
+
+
+def test_normalized_patches_are_compressed_alike_and_have_the_stains_of_a_reference():
+    look, _ = varied.drawn(3)
+    scans = kept_scans(look)
+    phantom, bare = (
+        splits(3, 2, 2, doses, scans, look).test for doses in ({"normalized": 1.0}, {})
+    )
+    places = [phantom.place(i) for i in range(len(phantom.labels))]
+    assert {phantom.plan.quality(place) for place in places} == {faults.NORMALIZED_QUALITY}
+    tissue = np.flatnonzero(np.isin(phantom.labels, [DEB, MUS, NORM, STR, TUM]))
+    method = NumpyMacenkoNormalizer()
+    reference = method.HERef.copy()
+    for before, after in zip(bare.read(tissue), phantom.read(tissue), strict=True):
+        method.fit(after)
+        assert np.abs(method.HERef - reference).max() < 0.15
+        method.fit(before)
+        assert np.abs(method.HERef - reference).max() > 0.15
+
+
+def test_glass_is_not_normalized():
+    glass = np.random.default_rng(0).integers(236, 241, (96, 96, 3), np.uint8)
+    assert (faults.normalized(glass) == glass).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,21 @@ Labels = NDArray[np.int64]
 
 MOST = 10_000
 """Patches of a part that are compared; of more, this many are drawn, by class."""
-SMALLEST = 0.5
-"""Smallest difference between classes that counts, in natural logarithms of power: 1.6 times."""
+HIGH = 0.8
+"""Smallest mean height of a class's peak that counts, in natural logarithms: 2.2 times the power
+around. Classes of 8 to 20 real patches differ by more by chance, but do not peak."""
 SEEN = 1.6
 """From where on a peak is seen in a patch. At any one frequency, 1.6 % of the patches of the
 NCT-CRC-HE sample reach it, and 7 % where most do."""
 GOOD_PART = 0.3
 """Share of the patches of a class that must show a peak for its enlargement to be told."""
+STEP, LOW, HIGHEST, UNCHANGED = 0.005, 0.5, 3.0, 0.03
+"""Factors that are tried: in steps, from and to, and how far from 1."""
+EXPECTED = 0.4
+"""How high each peak of a grid that was resampled must be, on average."""
+SURE = 3.0
+"""How much higher peaks of such a grid must be together than the highest of all. Of real patches
+enlarged 1.05 to 1.9 times in six ways, the factor found so is right but for nearest neighbors."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +53,35 @@ class Trace:
     at: int
     """Which frequency it is, as an index of ``FREQUENCIES``."""
     means: Floats
-    """Mean height of that peak by class, (C,); NaN of a class with too few patches."""
+    """Mean height of each frequency's peak by class, (C, F); NaN of a class with too few patches.
+    """
     p: float
     """How often classes differ as surely at some frequency when labels are dealt at random."""
     least_p: float
     """The smallest p that so many patients or slides can show."""
 
     @property
+    def high(self) -> int:
+        """The class whose peak there is highest."""
+        return int(np.nanargmax(self.means[:, self.at]))
+
+    @property
+    def low(self) -> int:
+        """The class whose peak there is lowest."""
+        return int(np.nanargmin(self.means[:, self.at]))
+
+    @property
     def differs(self) -> bool:
-        """Whether the peak is there in some class and not in another, and not by chance."""
-        high, low = np.nanmax(self.means), np.nanmin(self.means)
-        return bool(self.p <= LUCK and high - low >= SMALLEST and low <= high / 2)
+        """Whether the peak is there in some class and not in another, and not by chance.
+
+        Where both have the one that is the other's highest, both were resampled by one factor:
+        then compression before may make a peak at another frequency.
+        """
+        high, low = self.means[self.high], self.means[self.low]
+        if self.p > LUCK or high[self.at] < HIGH or low[self.at] > high[self.at] / 2:
+            return False
+        of_low = int(low.argmax())
+        return bool(low[of_low] < HIGH or high[of_low] < low[of_low] / 2)
 
 
 def look(audit: Audit) -> Beside:
@@ -103,12 +130,11 @@ def trace(
     """How classes differ in features (N, F) of patches that can be judged."""
     present, compact = np.unique(labels, return_inverse=True)
     ratio, means = between(values, compact, weights(compact, groups))
-    # Where a class has less than others, there is no peak but a dent, as between peaks of JPEG.
-    ratio = np.where(means.max(axis=0) >= SMALLEST, ratio, 0)
-    largest = np.array([_largest(values, *deal) for deal in shuffled(compact, groups)])
-    at = int(ratio.argmax())
-    of_classes = np.full(n_classes, np.nan)
-    of_classes[present] = means[:, at]
+    largest = np.array([between(values, *deal)[0].max() for deal in shuffled(compact, groups)])
+    # Of frequencies at which classes differ, one at which some class peaks.
+    at = int(np.where(means.max(axis=0) >= HIGH, ratio, ratio - ratio.max()).argmax())
+    of_classes = np.full((n_classes, len(FREQUENCIES)), np.nan)
+    of_classes[present] = means
     return Trace(
         rows=rows,
         heights=values,
@@ -117,11 +143,6 @@ def trace(
         p=float((1 + (largest >= ratio[at]).sum()) / (1 + len(largest))),
         least_p=least_p(compact, groups),
     )
-
-
-def _largest(values: NDArray[np.float32], labels: Labels, weight: Floats) -> float:
-    ratio, means = between(values, labels, weight)
-    return float(np.where(means.max(axis=0) >= SMALLEST, ratio, 0).max())
 
 
 def factors(frequency: float) -> tuple[float, ...]:
@@ -133,11 +154,38 @@ def factors(frequency: float) -> tuple[float, ...]:
     return 1 / (1 - frequency), 1 / frequency, 1 / (1 + frequency), 1 / (2 - frequency)
 
 
-def _said(frequency: float) -> str:
-    """What a frequency says of the size, in words."""
-    little, much, less, least = (rounded(factor, 2) for factor in factors(frequency))
-    enlarged = little if little == much else f"{little} or {much}"
-    return f"enlarged {enlarged} times or shrunk to {less} or {least}"
+def factor(heights: Floats) -> float | None:
+    """The one factor of resampling that explains the heights of all peaks (F,); None if unsure.
+
+    Blocks of JPEG of 8 pixels that were resampled by s leave peaks at multiples of 1 / 8s, of which
+    the eighth is that of resampling itself.
+    """
+    tried, combs = _combs()
+    explained = combs @ (heights - EXPECTED)
+    best = int(explained.argmax())
+    return float(tried[best]) if explained[best] > heights.max() + SURE else None
+
+
+@cache
+def _combs() -> tuple[Floats, Floats]:
+    """Factors (K,), and at which frequencies each leaves peaks, 0 or 1, (K, F)."""
+    tried = np.arange(LOW, HIGHEST, STEP)
+    tried = tried[np.abs(tried - 1) > UNCHANGED]
+    peaks = np.array([1, 2, 3, 4, 5, 6, 7, 8, 16]) / 8 / tried[:, None]
+    peaks = np.abs(peaks - np.rint(peaks))
+    half = (FREQUENCIES[1] - FREQUENCIES[0]) / 2
+    near = np.abs(peaks[:, :, None] - FREQUENCIES) <= half
+    return tried, near.any(axis=1).astype(np.float64)
+
+
+def _told(heights: Floats, frequency: float) -> str:
+    """By what the patches were resampled, in words, from the peaks of a class (F,)."""
+    found = factor(heights)
+    if found is not None:
+        return f"about {rounded(found, 2)}"
+    known = dict.fromkeys(rounded(one, 2) for one in factors(frequency))
+    *most, last = known
+    return f"{', '.join(most)} or {last}"
 
 
 def _text(audit: Audit, found: dict[str, Trace], differ: dict[str, Trace]) -> str:
@@ -146,41 +194,42 @@ def _text(audit: Audit, found: dict[str, Trace], differ: dict[str, Trace]) -> st
     said = []
     for name, one in differ.items():
         frequency = float(FREQUENCIES[one.at])
-        middle = (np.nanmax(one.means) + np.nanmin(one.means)) / 2
-        named = [audit.classes[label] for label in np.flatnonzero(one.means > middle)]
+        high, low = one.means[one.high], one.means[one.low]
+        has_it = one.means[:, one.at] > (high[one.at] + low[one.at]) / 2
+        named = [audit.classes[label] for label in np.flatnonzero(has_it)]
         said.append(
             f"the {name} patches of {', '.join(named)} show periodic traces at "
-            f"{rounded(frequency, 3)} cycles per pixel that others do not, as if "
-            f"{_said(frequency)} (p {rounded(one.p, 3)})"
+            f"{rounded(frequency, 3)} cycles per pixel that others do not, as resampling by "
+            f"{_told(high - low, frequency)} leaves them (p {rounded(one.p, 3)})"
         )
     return "; ".join(said)
 
 
 def _by_class(audit: Audit, found: dict[str, Trace]) -> Table:
     """The strongest peak of each class, and what it says where enough of its patches show it."""
-    rows = []
+    rows: list[tuple[str | float | None, ...]] = []
     for name, one in found.items():
         labels = audit.parts[name].labels[one.rows]
         for label, class_name in enumerate(audit.classes):
-            own = one.heights[labels == label]
-            if not len(own):
+            if np.isnan(one.means[label]).any():
                 continue
-            at = int(own.mean(axis=0).argmax())
+            own, at = one.heights[labels == label], int(one.means[label].argmax())
             frequency, shown = float(FREQUENCIES[at]), float((own[:, at] >= SEEN).mean())
-            told_factors = factors(frequency) if shown >= GOOD_PART else (None,) * 4
-            strength = float(np.exp(np.median(own[:, at])))
-            rows.append((class_name, name, len(own), frequency, strength, shown, *told_factors))
+            rows.append(
+                (
+                    *(class_name, name, len(own), frequency),
+                    *(float(np.exp(np.median(own[:, at]))), shown),
+                    _told(one.means[label], frequency) if shown >= GOOD_PART else None,
+                )
+            )
     return Table(
         name="resampling",
-        title=(
-            "Strongest periodic trace of each class, and the factors of resampling that leave it "
-            f"where {percent(GOOD_PART, 0)} % of the patches show it"
-        ),
+        title="Strongest periodic trace of each class, and what resampling leaves it",
         headings=(
             *("class", "split", "patches", "cycles per pixel", "times the power around: median"),
-            *("patches that show it", "enlarged", "or", "or shrunk to", "or to"),
+            *("patches that show it", f"resampled by, if {percent(GOOD_PART, 0)} % show it"),
         ),
-        rows=tuple(sorted(rows, key=lambda row: (row[0], row[1]))),
+        rows=tuple(sorted(rows, key=lambda row: (str(row[0]), str(row[1])))),
     )
 
 

@@ -6,8 +6,9 @@ from harness import Audit, Finding
 from harness_bias.audit import families, resampling
 
 BLIND = (
-    "a blur of less than about 0.4 px, blur that hides in what tissues differ, and what differs "
-    "only where less than a fifth of a patch has tissue"
+    "a blur of less than about 0.4 px, blur that hides in what tissues differ, what differs only "
+    "where less than a fifth of a patch has tissue, and periodic traces of patches that were halved "
+    "or doubled, or have less than 128 pixels a side"
 )
 
 

@@ -17,7 +17,7 @@ from harness_bias.audit.enough import FEWEST, told
 from harness_bias.audit.families import LISTED, LUCK, Beside
 from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import cross_validated
-from harness_bias.measure.resampling import FREQUENCIES
+from harness_bias.measure.resampling import FREQUENCIES, LENGTH
 
 FEATURES = "bias-resampling"
 Floats = NDArray[np.float64]
@@ -32,7 +32,8 @@ SEEN = 1.6
 """From where on a peak is seen in a patch. At any one frequency, 1.6 % of the patches of the
 NCT-CRC-HE sample reach it, and 7 % where most do."""
 GOOD_PART = 0.3
-"""Share of the patches of a class that must show a peak for its enlargement to be told."""
+"""Share of the patches of a class that must show a peak for it to count. Tissue that comes and goes
+by itself shows one in fewer."""
 STEP, LOW, HIGHEST, UNCHANGED = 0.005, 0.5, 3.0, 0.03
 """Factors that are tried: in steps, from and to, and how far from 1."""
 EXPECTED = 0.4
@@ -55,6 +56,8 @@ class Trace:
     means: Floats
     """Mean height of each frequency's peak by class, (C, F); NaN of a class with too few patches.
     """
+    shown: Floats
+    """Share of the patches of each class that show that peak, (C,)."""
     p: float
     """How often classes differ as surely at some frequency when labels are dealt at random."""
     least_p: float
@@ -78,7 +81,8 @@ class Trace:
         then compression before may make a peak at another frequency.
         """
         high, low = self.means[self.high], self.means[self.low]
-        if self.p > LUCK or high[self.at] < HIGH or low[self.at] > high[self.at] / 2:
+        there = high[self.at] >= HIGH and self.shown[self.high] >= GOOD_PART
+        if self.p > LUCK or not there or low[self.at] > high[self.at] / 2:
             return False
         of_low = int(low.argmax())
         return bool(low[of_low] < HIGH or high[of_low] < low[of_low] / 2)
@@ -135,11 +139,14 @@ def trace(
     at = int(np.where(means.max(axis=0) >= HIGH, ratio, ratio - ratio.max()).argmax())
     of_classes = np.full((n_classes, len(FREQUENCIES)), np.nan)
     of_classes[present] = means
+    shown = np.full(n_classes, np.nan)
+    shown[present] = [(values[compact == k, at] >= SEEN).mean() for k in range(len(present))]
     return Trace(
         rows=rows,
         heights=values,
         at=at,
         means=of_classes,
+        shown=shown,
         p=float((1 + (largest >= ratio[at]).sum()) / (1 + len(largest))),
         least_p=least_p(compact, groups),
     )
@@ -173,8 +180,7 @@ def _combs() -> tuple[Floats, Floats]:
     tried = tried[np.abs(tried - 1) > UNCHANGED]
     peaks = np.array([1, 2, 3, 4, 5, 6, 7, 8, 16]) / 8 / tried[:, None]
     peaks = np.abs(peaks - np.rint(peaks))
-    half = (FREQUENCIES[1] - FREQUENCIES[0]) / 2
-    near = np.abs(peaks[:, :, None] - FREQUENCIES) <= half
+    near = np.abs(peaks[:, :, None] - FREQUENCIES) <= 0.5 / LENGTH
     return tried, near.any(axis=1).astype(np.float64)
 
 

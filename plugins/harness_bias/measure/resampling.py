@@ -23,10 +23,13 @@ SMALLEST = 128
 RIM = 2
 BLOCK = 16
 """Pixels a side of the blocks whose detail is that around a pixel."""
-LOWEST = 0.06
-"""Cycles per pixel below which tissue itself comes and goes."""
-GRID, NEAR = 1 / 8, 0.013
+LOWEST, LOWEST_AROUND = 0.1, 0.066
+"""Cycles per pixel below which tissue itself comes and goes, as nuclei side by side do, and down to
+which a frequency still counts among those around others."""
+BLOCKS, NEAR = 1 / 8, 0.013
 """Multiples of the former, and what is that near to them, are those of JPEG."""
+TAKEN, DENT = 1 / PERIOD, 0.005
+"""The same of what is taken off."""
 LARGEST = 4.0
 """Times the detail around it that detail counts, at most."""
 PLAIN = np.float32(1.0)
@@ -36,9 +39,13 @@ LEAST = 0.1
 """Of the median power, added before the logarithm."""
 
 _EVERY = np.arange(LENGTH // 2 + 1) / LENGTH
-_OFF = np.abs(_EVERY / GRID - np.rint(_EVERY / GRID)) * GRID
-POINTS = np.flatnonzero((_EVERY >= LOWEST) & (_OFF > NEAR))
-FREQUENCIES: NDArray[np.float64] = _EVERY[POINTS]
+_NEAR_BLOCKS, _NEAR_TAKEN = (
+    np.abs(_EVERY - np.rint(_EVERY / step) * step) <= near
+    for step, near in ((BLOCKS, NEAR), (TAKEN, DENT))
+)
+POINTS = np.flatnonzero((_EVERY >= LOWEST_AROUND) & ~_NEAR_BLOCKS & ~_NEAR_TAKEN)
+_JUDGED = POINTS[_EVERY[POINTS] >= LOWEST]
+FREQUENCIES: NDArray[np.float64] = _EVERY[_JUDGED]
 """Cycles per pixel of the points of a spectrum that are looked at."""
 
 
@@ -51,7 +58,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     mean of those of the frequencies around. All 0 of patches smaller than ``SMALLEST``, or without
     any detail.
     """
-    features = np.zeros((len(images), len(POINTS)), np.float32)
+    features = np.zeros((len(images), len(FREQUENCIES)), np.float32)
     if min(images.shape[1:3]) < SMALLEST:
         return features
     of_blocks = (images.shape[2] // BLOCK, images.shape[1] // BLOCK)
@@ -70,7 +77,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _power(series: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Power of a series at ``FREQUENCIES``, (F,)."""
+    """Power of a series at ``POINTS``, (P,)."""
     n = min(len(series) - 2 * RIM, LENGTH) // PERIOD * PERIOD
     start = (len(series) - n) // 2
     turns = series[start : start + n].reshape(-1, PERIOD)
@@ -85,7 +92,7 @@ def _window(n: int) -> NDArray[np.float64]:
 
 @cache
 def _standing_out() -> NDArray[np.float64]:
-    """What takes the mean of the points around off each point, (F, F)."""
-    apart = np.abs(POINTS[:, None] - POINTS)
+    """What takes the mean of the points around off each point that is judged, (F, P)."""
+    apart = np.abs(_JUDGED[:, None] - POINTS)
     around = ((apart >= AROUND[0]) & (apart <= AROUND[1])).astype(np.float64)
-    return np.asarray(np.eye(len(POINTS)) - around / around.sum(axis=1, keepdims=True))
+    return np.asarray((apart == 0) - around / around.sum(axis=1, keepdims=True))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import harness_bias
 from harness_bias.audit import resampling, sharpness
-from harness_bias.audit.resampling import factor, factors
+from harness_bias.audit.resampling import JUDGED, explaining, factors
 from harness_bias.measure.resampling import FREQUENCIES, SMALLEST, extract
 from harness_faults import combined, storage
 
@@ -40,7 +40,7 @@ def interpolated(size, way):
     """Patches of white noise, resampled by a factor."""
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(8):
+    for _ in range(16):
         field = rng.normal(128, 25, (480, 480)).astype(np.float32)
         side = round(480 * size)
         field = cv2.resize(field, (side, side), interpolation=way)[:224, :224]
@@ -49,16 +49,16 @@ def interpolated(size, way):
 
 
 @pytest.mark.parametrize("way", [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
-@pytest.mark.parametrize("size", [1.1, 1.2, 1.3, 1.5, 1.7, 0.9, 0.6])
+@pytest.mark.parametrize("size", [1.12, 1.2, 1.3, 1.5, 1.7, 0.9, 0.7])
 def test_a_peak_is_where_the_factor_says(size, way):
-    found = extract(interpolated(size, way)).mean(axis=0)
-    frequency = FREQUENCIES[found.argmax()]
+    found = extract(interpolated(size, way)).mean(axis=0)[JUDGED]
+    frequency = FREQUENCIES[JUDGED][found.argmax()]
     # Of linear interpolation, the second harmonic may be higher; and either is seen folded.
     expected = [abs(k / size - round(k / size)) for k in (1, 2)]
     assert min(abs(frequency - one) for one in expected) < 0.008
-    assert found.max() > 0.8
-    plain = extract(interpolated(1, way)).mean(axis=0)
-    assert plain.max() < 0.8
+    assert found.max() > 0.6
+    plain = extract(interpolated(1, way)).mean(axis=0)[JUDGED]
+    assert plain.max() < 0.6
 
 
 def test_factors_are_those_that_leave_a_frequency():
@@ -76,11 +76,11 @@ def test_one_factor_explains_the_peaks_of_a_grid_and_none_a_single_one(size):
     for k in range(1, 9):
         peak = abs(k / 8 / size - round(k / 8 / size))
         heights[np.abs(FREQUENCIES - peak) <= 0.003] = 2
-    assert factor(heights) == pytest.approx(size, abs=0.02)
+    assert explaining(heights)[0] == pytest.approx(size, abs=0.02)
     single = np.zeros(len(FREQUENCIES))
     single[20] = 3
-    assert factor(single) is None
-    assert factor(np.random.default_rng(0).normal(0, 0.3, len(FREQUENCIES))) is None
+    assert explaining(single) == ()
+    assert explaining(np.random.default_rng(0).normal(0, 0.3, len(FREQUENCIES))) == ()
 
 
 @pytest.mark.once

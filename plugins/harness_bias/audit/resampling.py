@@ -28,6 +28,9 @@ MOST = 10_000
 HIGH = 0.8
 """Smallest mean height of a class's peak that counts, in natural logarithms: 2.2 times the power
 around. Classes of 8 to 20 real patches differ by more by chance, but do not peak."""
+JUDGED: NDArray[np.int64] = np.flatnonzero(FREQUENCIES >= 0.1)
+"""Frequencies at which classes are compared, as indices. At lower ones, tissue itself comes and
+goes, as nuclei that lie side by side do."""
 SEEN = 1.6
 """From where on a peak is seen in a patch. At any one frequency, 1.6 % of the patches of the
 NCT-CRC-HE sample reach it, and 7 % where most do."""
@@ -39,8 +42,10 @@ STEP, LOW, HIGHEST, UNCHANGED = 0.005, 0.5, 3.0, 0.03
 EXPECTED = 0.4
 """How high each peak of a grid that was resampled must be, on average."""
 SURE = 3.0
-"""How much higher peaks of such a grid must be together than the highest of all. Of real patches
-enlarged 1.05 to 1.9 times in six ways, the factor found so is right but for nearest neighbors."""
+"""How much higher peaks of such a grid must be together than the highest of all."""
+TIED, NAMED, SAME = 2.0, 3, 0.02
+"""How much less a factor may explain to be named beside the best, how many are named, and by what
+share they differ."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Trace:
         there = high[self.at] >= HIGH and self.shown[self.high] >= GOOD_PART
         if self.p > LUCK or not there or low[self.at] > high[self.at] / 2:
             return False
-        of_low = int(low.argmax())
+        of_low = int(JUDGED[low[JUDGED].argmax()])
         return bool(low[of_low] < HIGH or high[of_low] < low[of_low] / 2)
 
 
@@ -133,10 +138,14 @@ def trace(
 ) -> Trace:
     """How classes differ in features (N, F) of patches that can be judged."""
     present, compact = np.unique(labels, return_inverse=True)
-    ratio, means = between(values, compact, weights(compact, groups))
-    largest = np.array([between(values, *deal)[0].max() for deal in shuffled(compact, groups)])
+    judged = values[:, JUDGED]
+    ratio, _ = between(judged, compact, weights(compact, groups))
+    _, means = between(values, compact, weights(compact, groups))
+    largest = np.array([between(judged, *deal)[0].max() for deal in shuffled(compact, groups)])
     # Of frequencies at which classes differ, one at which some class peaks.
-    at = int(np.where(means.max(axis=0) >= HIGH, ratio, ratio - ratio.max()).argmax())
+    peaks = means[:, JUDGED].max(axis=0) >= HIGH
+    best = int(np.where(peaks, ratio, ratio - ratio.max()).argmax())
+    at = int(JUDGED[best])
     of_classes = np.full((n_classes, len(FREQUENCIES)), np.nan)
     of_classes[present] = means
     shown = np.full(n_classes, np.nan)
@@ -147,7 +156,7 @@ def trace(
         at=at,
         means=of_classes,
         shown=shown,
-        p=float((1 + (largest >= ratio[at]).sum()) / (1 + len(largest))),
+        p=float((1 + (largest >= ratio[best]).sum()) / (1 + len(largest))),
         least_p=least_p(compact, groups),
     )
 
@@ -161,16 +170,23 @@ def factors(frequency: float) -> tuple[float, ...]:
     return 1 / (1 - frequency), 1 / frequency, 1 / (1 + frequency), 1 / (2 - frequency)
 
 
-def factor(heights: Floats) -> float | None:
-    """The one factor of resampling that explains the heights of all peaks (F,); None if unsure.
+def explaining(heights: Floats) -> tuple[float, ...]:
+    """The factors of resampling that explain the heights of all peaks (F,) best, the best first.
 
     Blocks of JPEG of 8 pixels that were resampled by s leave peaks at multiples of 1 / 8s, of which
-    the eighth is that of resampling itself.
+    the eighth is that of resampling itself. None where the highest peak alone says as much.
     """
     tried, combs = _combs()
     explained = combs @ (heights - EXPECTED)
-    best = int(explained.argmax())
-    return float(tried[best]) if explained[best] > heights.max() + SURE else None
+    if explained.max() <= heights.max() + SURE:
+        return ()
+    found: list[float] = []
+    for index in np.argsort(-explained):
+        if explained[index] < explained.max() - TIED or len(found) == NAMED:
+            break
+        if all(abs(tried[index] / other - 1) > SAME for other in found):
+            found.append(float(tried[index]))
+    return tuple(found)
 
 
 @cache
@@ -186,12 +202,10 @@ def _combs() -> tuple[Floats, Floats]:
 
 def _told(heights: Floats, frequency: float) -> str:
     """By what the patches were resampled, in words, from the peaks of a class (F,)."""
-    found = factor(heights)
-    if found is not None:
-        return f"about {rounded(found, 2)}"
-    known = dict.fromkeys(rounded(one, 2) for one in factors(frequency))
-    *most, last = known
-    return f"{', '.join(most)} or {last}"
+    found = explaining(heights)
+    known = list(dict.fromkeys(rounded(one, 2) for one in found or factors(frequency)))
+    said = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
+    return f"about {said}" if found else said
 
 
 def _text(audit: Audit, found: dict[str, Trace], differ: dict[str, Trace]) -> str:
@@ -219,7 +233,8 @@ def _by_class(audit: Audit, found: dict[str, Trace]) -> Table:
         for label, class_name in enumerate(audit.classes):
             if np.isnan(one.means[label]).any():
                 continue
-            own, at = one.heights[labels == label], int(one.means[label].argmax())
+            own = one.heights[labels == label]
+            at = int(JUDGED[one.means[label][JUDGED].argmax()])
             frequency, shown = float(FREQUENCIES[at]), float((own[:, at] >= SEEN).mean())
             rows.append(
                 (

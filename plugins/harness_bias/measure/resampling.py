@@ -23,9 +23,8 @@ SMALLEST = 128
 RIM = 2
 BLOCK = 16
 """Pixels a side of the blocks whose detail is that around a pixel."""
-LOWEST, LOWEST_AROUND = 0.1, 0.066
-"""Cycles per pixel below which tissue itself comes and goes, as nuclei side by side do, and down to
-which a frequency still counts among those around others."""
+LOWEST = 0.066
+"""Cycles per pixel of the lowest frequency that is looked at."""
 BLOCKS, NEAR = 1 / 8, 0.013
 """Multiples of the former, and what is that near to them, are those of JPEG."""
 TAKEN, DENT = 1 / PERIOD, 0.005
@@ -43,9 +42,8 @@ _NEAR_BLOCKS, _NEAR_TAKEN = (
     np.abs(_EVERY - np.rint(_EVERY / step) * step) <= near
     for step, near in ((BLOCKS, NEAR), (TAKEN, DENT))
 )
-POINTS = np.flatnonzero((_EVERY >= LOWEST_AROUND) & ~_NEAR_BLOCKS & ~_NEAR_TAKEN)
-_JUDGED = POINTS[_EVERY[POINTS] >= LOWEST]
-FREQUENCIES: NDArray[np.float64] = _EVERY[_JUDGED]
+POINTS = np.flatnonzero((_EVERY >= LOWEST) & ~_NEAR_BLOCKS & ~_NEAR_TAKEN)
+FREQUENCIES: NDArray[np.float64] = _EVERY[POINTS]
 """Cycles per pixel of the points of a spectrum that are looked at."""
 
 
@@ -77,7 +75,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _power(series: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Power of a series at ``POINTS``, (P,)."""
+    """Power of a series at ``FREQUENCIES``, (F,)."""
     n = min(len(series) - 2 * RIM, LENGTH) // PERIOD * PERIOD
     start = (len(series) - n) // 2
     turns = series[start : start + n].reshape(-1, PERIOD)
@@ -92,7 +90,7 @@ def _window(n: int) -> NDArray[np.float64]:
 
 @cache
 def _standing_out() -> NDArray[np.float64]:
-    """What takes the mean of the points around off each point that is judged, (F, P)."""
-    apart = np.abs(_JUDGED[:, None] - POINTS)
+    """What takes the mean of the points around off each point, (F, F)."""
+    apart = np.abs(POINTS[:, None] - POINTS)
     around = ((apart >= AROUND[0]) & (apart <= AROUND[1])).astype(np.float64)
     return np.asarray((apart == 0) - around / around.sum(axis=1, keepdims=True))

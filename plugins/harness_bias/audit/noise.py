@@ -8,8 +8,8 @@ from harness_bias.audit import families, pattern
 BLIND = (
     "noise of less than about 1 gray level, noise or patterns that were there before lossy "
     "compression took them away, and the fixed pattern of a camera where patches do not lie alike "
-    "on its sensor, were mirrored or have less than 96 pixels a side, or where it is one of rows or "
-    "columns, as of a line scanner"
+    "on its sensor, were mirrored or have less than 96 pixels a side, or where it is one of rows "
+    "or columns, as of a line scanner"
 )
 
 

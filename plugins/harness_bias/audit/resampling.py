@@ -42,9 +42,9 @@ STEP, LOW, HIGHEST, UNCHANGED = 0.005, 0.5, 3.0, 0.03
 EXPECTED = 0.4
 """How high each peak of a grid that was resampled must be, on average."""
 SURE = 3.0
-"""How much higher peaks of such a grid must be together than the highest of all. The factor of 160
-real patches enlarged 1.05 to 1.9 times by cubic or Lanczos' interpolation is then among those named;
-by linear one, not always at 1.1. Of shrunk ones or nearest neighbors it often is not."""
+"""How much higher peaks of such a grid must be together than the highest of all. The factor of
+real patches enlarged 1.05 to 1.9 times by cubic or Lanczos' interpolation is then among those
+named; by linear one, not always at 1.1. Of shrunk ones or nearest neighbors it often is not."""
 TIED, NAMED, SAME = 2.0, 3, 0.02
 """How much less a factor may explain to be named beside the best, how many are named, and by what
 share they differ."""

@@ -26,6 +26,8 @@ COLOR = _features("color", "color")
 RANGE = _features("range", "dynamic_range")
 FINE = _features("fine", "fine")
 FRAME = _features("frame", "frame")
+PATTERN = _features("pattern", "pattern")
+RESAMPLING = _features("resampling", "resampling")
 LEVELS = _features("levels", "levels")
 RESIDUAL = _features("residual", "residual")
 COMPRESSION = _features("compression", "compression")
@@ -60,6 +62,7 @@ def _dataset_probes() -> list[DatasetProbe]:
         title: str,
         *features: Features,
         plots: tuple[str, ...] = (),
+        version: int = 3,
         **more: Any,
     ) -> DatasetProbe:
         module = f"audit.{name.replace('-', '_')}"
@@ -71,7 +74,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
             tuned_on=later("harness_bias.audit.signatures:tuned_on") if FINE in features else None,
             limits=limits.said(name),
-            version=3,
+            version=version,
             **more,
         )
 
@@ -92,12 +95,14 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe(
             "sharpness",
             "Sharpness and scale: blur, sharpening, enlargement",
-            *(FINE, RANGE),
+            *(FINE, RANGE, RESAMPLING),
+            version=4,
         ),
         probe(
             "noise",
-            "Noise",
-            *(FINE, RANGE),
+            "Noise, and the fixed pattern of a camera",
+            *(FINE, RANGE, PATTERN),
+            version=4,
         ),
         probe("frame", "Frame and marks: whether a fixed place tells the class", FRAME),
         probe(

@@ -49,6 +49,11 @@ def in_test(dose: float) -> tuple[float, ...]:
     return (0.0, dose)
 
 
+def cameras(dose: float) -> tuple[float, ...]:
+    """Two of four classes by one camera, the others by another, whose levels are below 0."""
+    return (dose, dose, -dose, -dose)
+
+
 @hookimpl
 def harness_faults() -> list[PlantedFault]:
     """Faults of storage, focus, noise, color, tone and frame, and controls."""
@@ -165,6 +170,10 @@ def _detail() -> list[PlantedFault]:
             *((0.05, 0.11, 0.25, 1), "combined:enlarged", present),
         ),
         (
+            *("enlarged-lanczos", "enlarged by Lanczos' filter", "times larger by Lanczos, less 1"),
+            *((0.05, 0.1, 0.2, 0.4, 0.7), "combined:lanczos", present),
+        ),
+        (
             *("resized", "shrunk and enlarged again", "of the size lost to resizing"),
             *((0.1, 0.3, 0.5), "combined:resized", present),
         ),
@@ -189,6 +198,11 @@ def _detail() -> list[PlantedFault]:
         (
             *("gray-noise", "noise alike in all channels", "gray levels of gray noise"),
             *((1, 2, 4), "storage:gray_noise", present),
+        ),
+        (
+            *("camera-pattern", "the fixed patterns of two cameras"),
+            *("% of brightness as a camera's fixed pattern", (0.1, 0.2, 0.3, 0.5, 1)),
+            *("storage:camera", cameras),
         ),
     ]
     return [

@@ -66,6 +66,11 @@ def enlarged(patch: Patch, more: float, rng: Rng) -> Patch:
     return storage.enlarged(patch, 1 + more, rng)
 
 
+def lanczos(patch: Patch, more: float, rng: Rng) -> Patch:
+    """``storage.lanczos`` by a factor that is so much above 1."""
+    return storage.lanczos(patch, 1 + more, rng)
+
+
 def resized(patch: Patch, lost: float, rng: Rng) -> Patch:
     """``storage.resized`` to what is left of the size."""
     return storage.resized(patch, 1 - lost, rng)

@@ -7,6 +7,7 @@ returns a new patch of the same shape. Level 0 changes nothing unless a docstrin
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -100,11 +101,21 @@ def enlarged(patch: Patch, factor: float, rng: Rng) -> Patch:
     """The middle enlarged by a factor, as from a scan of another resolution; 0 or 1: not."""
     if factor <= 1:
         return patch
+    return _enlarged(patch, factor, Image.Resampling.BILINEAR)
+
+
+def _enlarged(patch: Patch, factor: float, way: Image.Resampling) -> Patch:
     height, width = patch.shape[:2]
     y, x = (side * (1 - 1 / factor) / 2 for side in (height, width))
     box = (x, y, width - x, height - y)
-    way = Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(patch).resize((width, height), way, box=box))
+
+
+def lanczos(patch: Patch, factor: float, rng: Rng) -> Patch:
+    """``enlarged`` by Lanczos' filter, which blurs little; 0 or 1: not."""
+    if factor <= 1:
+        return patch
+    return _enlarged(patch, factor, Image.Resampling.LANCZOS)
 
 
 def blurred(patch: Patch, sigma: float, rng: Rng) -> Patch:
@@ -126,6 +137,21 @@ def noisy(patch: Patch, sigma: float, rng: Rng) -> Patch:
 def gray_noise(patch: Patch, sigma: float, rng: Rng) -> Patch:
     """The same, but alike in the three channels."""
     return rounded(patch + rng.normal(0, sigma, (*patch.shape[:2], 1))) if sigma else patch
+
+
+def camera(patch: Patch, percent: float, rng: Rng) -> Patch:
+    """Values multiplied by the fixed pattern of a sensor, each channel by its own.
+
+    ``percent`` is its standard deviation; a level below 0 is that of another camera.
+    """
+    if not percent:
+        return patch
+    return rounded(patch * (1 + abs(percent) / 100 * _sensor(patch.shape, percent < 0)))
+
+
+@cache
+def _sensor(shape: tuple[int, ...], number: int) -> NDArray[np.float64]:
+    return np.random.default_rng(number).standard_normal(shape)
 
 
 def despeckled(patch: Patch, side: float, rng: Rng) -> Patch:

@@ -19,6 +19,7 @@ from harness_faults import color
 FEATURES = (
     *(harness_bias.COLOR, harness_bias.RANGE, harness_bias.COMPRESSION),
     *(harness_bias.FINE, harness_bias.FRAME, harness_bias.LEVELS),
+    *(harness_bias.PATTERN, harness_bias.RESAMPLING),
 )
 PROBES = ("color", "compression", "sharpness", "noise", "frame", "dynamic-range")
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40)

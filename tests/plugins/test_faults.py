@@ -27,6 +27,7 @@ LEVELS = {
     **{"enlarged": 1.2, "resized": 0.7, "palette": 1.0, "cast": 6.0, "white_balance": 0.05},
     **{"lit": 250.0, "torchstain": 1.0, "reinhard": 1.0},
     **dict.fromkeys(("to_ruifrok", "to_mucosa", "to_tumor"), 1.0),
+    **{"lanczos": 1.2, "camera": 1.0},
     **{"despeckled": 3.0, "moved": 5.0, "mark": 6.0, "capped": 90.0},
 }
 NEUTRAL = {"resized": 1.0}
@@ -89,6 +90,10 @@ def test_what_a_level_means():
     assert (color.capped(gray, 165, rng) == 90).all()
     assert (color.saturated(gray, 0.5, rng) == gray).all()
     assert storage.noisy(gray, 3.0, rng).std() == pytest.approx(3, rel=0.05)
+    first, again, other = (storage.camera(gray, level, rng) for level in (2.0, 2.0, -2.0))
+    assert (first == again).all()
+    assert first.std() == pytest.approx(2, rel=0.05)
+    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
     alike = storage.gray_noise(gray, 3.0, rng)
     assert (alike == alike[..., :1]).all()
     assert not color.border(gray, 2, rng)[:2].any()

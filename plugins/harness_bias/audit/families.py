@@ -55,6 +55,20 @@ class Seen:
     tables: tuple[Table, ...]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What else a probe of a family looked at, apart from fine traces."""
+
+    opinions: tuple[Opinion, ...]
+    """One for each part that can be judged."""
+    text: str
+    """A clause for the summary; "" if nothing was seen."""
+    scores: tuple[Score, ...]
+    """How well what was seen predicts the class."""
+    estimates: tuple[Estimate, ...]
+    tables: tuple[Table, ...]
+
+
 def look(audit: Audit, family: str) -> Seen:
     """Whether classes differ in a way that looks like a family of faults, in either part."""
     found = differences(audit)
@@ -86,29 +100,32 @@ def look(audit: Audit, family: str) -> Seen:
     )
 
 
-def finding(audit: Audit, family: str, title: str, blind: str) -> Finding:
-    """What a probe says that asks of one family and of nothing else."""
+def finding(audit: Audit, family: str, title: str, blind: str, beside: Beside) -> Finding:
+    """What a probe says that asks of one family, and of something beside it."""
     seen = look(audit, family)
+    opinion = settled([seen.opinion, *beside.opinions], seen.looked)
+    scores = [*([seen.score] if seen.opinion.flag else []), *beside.scores]
     return Finding(
-        summary=f"{title}: {_sentence(seen)}",
-        estimates=seen.estimates,
-        tables=seen.tables,
+        summary=f"{title}: {_sentence(seen, beside, opinion)}",
+        estimates=(*seen.estimates, *beside.estimates),
+        tables=(*seen.tables, *beside.tables),
         reading=seen.reading,
-        flag=seen.opinion.flag,
-        grade=grade(seen.opinion.flag, [seen.score]),
+        flag=opinion.flag,
+        grade=grade(opinion.flag, scores),
         blind=blind,
     )
 
 
-def _sentence(seen: Seen) -> str:
-    """The clause, and how well that alone predicts the class, or why nothing was judged."""
-    why = reason(seen.opinion, seen.looked)
-    if not seen.text:
-        return why.removeprefix("; ") or NOTHING
-    text = seen.text
-    if seen.score is not None and seen.opinion.flag:
-        text += f"; that alone {sentence(seen.score)}"
-    return text + why
+def _sentence(seen: Seen, beside: Beside, opinion: Opinion) -> str:
+    """The clauses, and how well what they say predicts the class, or why nothing was judged."""
+    why = reason(opinion, seen.looked)
+    said = [seen.text] if seen.text else []
+    if seen.text and seen.score is not None and seen.opinion.flag:
+        said.append(f"that alone {sentence(seen.score)}")
+    if beside.text:
+        said.append(beside.text)
+        said += [f"that alone {sentence(score)}" for score in beside.scores]
+    return "; ".join(said) + why if said else why.removeprefix("; ") or NOTHING
 
 
 def _differs(found: Difference, family: str) -> bool:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
+from harness_bias.audit.between import between
 from harness_bias.audit.drawn import drawn
 from harness_bias.audit.enough import FEWEST, looked, reason, settled, told
 from harness_bias.audit.groups import least_p, shuffled, weights
@@ -102,9 +103,9 @@ def places(
     present, compact = np.unique(labels, return_inverse=True)
     even = _even(values)
     weight = weights(compact, groups)
-    ratio, _ = _compared(even, compact, weight)
-    _, means = _compared(values, compact, weight)
-    largest = np.array([_compared(even, *deal)[0].max() for deal in shuffled(compact, groups)])
+    ratio, _ = between(even, compact, weight)
+    _, means = between(values, compact, weight)
+    largest = np.array([between(even, *deal)[0].max() for deal in shuffled(compact, groups)])
     found = []
     for column in np.argsort(-ratio):
         of_classes = np.full(n_classes, np.nan)
@@ -125,19 +126,6 @@ def _even(values: NDArray[np.float32]) -> NDArray[np.float32]:
         size = np.sqrt(np.square(own).mean(axis=1, keepdims=True)) if own.shape[1] > 1 else 1.0
         even[:, kind] = own / np.maximum(size, 0.5)
     return even
-
-
-def _compared(
-    values: NDArray[np.float32], labels: NDArray[np.int64], weight: Floats
-) -> tuple[Floats, Floats]:
-    """Variance between classes to that within, (D,), and means of the classes, (C, D)."""
-    member = (np.eye(int(labels.max()) + 1)[:, labels] * weight).astype(np.float32)
-    size = member.sum(axis=1, keepdims=True)
-    means = member @ values / size
-    center = (means * size).sum(axis=0) / size.sum()
-    between = (size * np.square(means - center)).sum(axis=0)
-    whole = member.sum(axis=0) @ np.square(values) - size.sum() * np.square(center)
-    return between / np.maximum(whole - between, 1e-6), means
 
 
 def _text(audit: Audit, differ: dict[str, Place], found: dict[str, list[Place]], why: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness import Audit, Finding
-from harness_bias.audit import families
+from harness_bias.audit import families, resampling
 
 BLIND = (
-    "a blur of less than about 0.4 px, blur that hides in what tissues differ, and what differs "
-    "only where less than a fifth of a patch has tissue"
+    "a blur of less than about 0.4 px, blur that hides in what tissues differ, what differs only "
+    "where less than a fifth of a patch has tissue, and periodic traces where patches were halved, "
+    "doubled, or have less than 128 pixels a side"
 )
 
 
@@ -18,5 +19,9 @@ def measure(audit: Audit) -> Finding:
     explains of that is taken off (``harness_bias.audit.structure``). The flag says that classes
     differ in it beyond chance and beyond what tissues differ, and in the way that planted blur,
     enlargement or an unsharp mask makes them differ (``harness_bias.audit.signatures``).
+
+    Or that patches of one class, and not of another, show periodic traces of one and the same
+    frequency, as resampling by one factor leaves them (``harness_bias.audit.resampling``).
     """
-    return families.finding(audit, "sharpness", "sharpness and scale", BLIND)
+    beside = resampling.look(audit)
+    return families.finding(audit, "sharpness", "sharpness and scale", BLIND, beside)

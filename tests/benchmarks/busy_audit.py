@@ -27,12 +27,17 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def write_patches(folder, n):
-    """Real patches as JPEG files, in folders by class, and the file that describes them."""
+    """Blends of two real patches each as JPEG files, by class, and the file that describes them.
+
+    No two of them overlap: of rolled patches, each would overlap with four others, and most of the
+    time would go into comparing those.
+    """
     split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TRAIN)
     rng = np.random.default_rng(0)
     for number in range(n):
         index = number % len(split.labels)
-        patch = np.roll(split.read([index])[0], rng.integers(224, size=2), axis=(0, 1))
+        two = split.read([index, int(rng.choice(len(split.labels)))])
+        patch = np.rint(two.mean(axis=0)).astype(np.uint8)
         path = folder / "patches" / str(split.labels[index]) / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]

@@ -495,6 +495,29 @@ def test_the_calibration_shows_flags_where_they_belong_and_nowhere_else(readings
     assert share(color, "True", [("tint", 0.2)]) >= 0.75  # as in the real patches not corrupt
 
 
+def test_a_phantom_that_no_limit_was_set_on_judges_the_same_probes():
+    varied = harness_phantom.harness_phantoms()[1]
+    path = CALIBRATION.with_name("calibration-phantom-varied")
+    content = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert content["version"] == varied.version
+    assert content["probes"] == versions(PROBES)
+    assert "no limit of a probe was set on it" in path.with_suffix(".md").read_text("utf-8")
+    with path.with_suffix(".csv").open() as file:
+        found = list(csv.DictReader(file))
+    seeds = {reading["seed"] for reading in found}
+    assert len(seeds) >= 8
+    assert not [one for one in found if one["fault"] == "none" and one["flag"] == "True"]
+    for fault in varied.faults:
+        for probe in set(fault.raises) - set(MISSED.get(fault.name, ())):
+            own = (fault.name, 1.0, probe)
+            flags = [
+                one["flag"]
+                for one in found
+                if (one["fault"], float(one["dose"]), one["probe"]) == own
+            ]
+            assert flags == ["True"] * len(seeds)
+
+
 def test_known_changes_of_real_patches_are_measured(calibration):
     tables = {check["name"]: check for check in calibration["checks"]}
     for quality, *cells in tables["quality"]["rows"]:

@@ -45,7 +45,7 @@ def test_limits_are_said_in_words(monkeypatch):
     monkeypatch.setattr(limits, "_rows", lambda: rows)
     assert limits.said("noise") == (
         "With 2 patches, as in the calibration on some-data, it would have seen "
-        "2 gray levels of noise, 0.5 of something"
+        "2 gray levels of noise; 0.5 of something"
     )
     assert limits.said("color") == ""
 

@@ -27,5 +27,5 @@ def said(probe: str) -> str:
     first = rows[0]
     return (
         f"With {first['patches']} patches, as in the calibration on {first['dataset']}, it would "
-        f"have seen {', '.join(row['dose'] + ' ' + row['unit'] for row in rows)}"
+        f"have seen {'; '.join(row['dose'] + ' ' + row['unit'] for row in rows)}"
     )

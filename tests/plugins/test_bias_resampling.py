@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness_bias
+import harness_phantom
+from harness.jobs.calibration import audit
 from harness_bias.audit import resampling, sharpness
 from harness_bias.audit.resampling import JUDGED, explaining, factors
 from harness_bias.measure.resampling import FREQUENCIES, SMALLEST, extract
@@ -51,14 +53,25 @@ def interpolated(size, way):
 @pytest.mark.parametrize("way", [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
 @pytest.mark.parametrize("size", [1.12, 1.2, 1.3, 1.5, 1.7, 0.9, 0.7])
 def test_a_peak_is_where_the_factor_says(size, way):
-    found = extract(interpolated(size, way)).mean(axis=0)[JUDGED]
-    frequency = FREQUENCIES[JUDGED][found.argmax()]
+    seen = FREQUENCIES >= 0.1
+    found = extract(interpolated(size, way)).mean(axis=0)[seen]
+    frequency = FREQUENCIES[seen][found.argmax()]
     # Of linear interpolation, the second harmonic may be higher; and either is seen folded.
     expected = [abs(k / size - round(k / size)) for k in (1, 2)]
     assert min(abs(frequency - one) for one in expected) < 0.008
     assert found.max() > 0.6
-    plain = extract(interpolated(1, way)).mean(axis=0)[JUDGED]
+    plain = extract(interpolated(1, way)).mean(axis=0)[seen]
     assert plain.max() < 0.6
+
+
+@pytest.mark.parametrize(("seed", "dose"), [(2, 0.5), (2, 1.0), (3, 2.0)])
+def test_a_grid_of_jpeg_that_comes_and_goes_with_tissue_is_no_trace_of_resampling(seed, dose):
+    splits = harness_phantom.make(seed)({"alike": dose})
+    probe = next(probe for probe in harness_bias.harness_probes() if probe.name == "sharpness")
+    ((_, finding),) = audit(splits, harness_phantom.CLASSES, [probe])
+    assert "no periodic traces in which classes differ" in finding.summary
+    assert finding.flag is not True
+    assert np.abs(FREQUENCIES[JUDGED] * 8 % 1 - 0.5).max() < 0.5 - 8 * resampling.APART
 
 
 def test_factors_are_those_that_leave_a_frequency():

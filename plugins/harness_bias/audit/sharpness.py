@@ -7,8 +7,9 @@ from harness_bias.audit import families, resampling
 
 BLIND = (
     "a blur of less than about 0.4 px, blur that hides in what tissues differ, what differs only "
-    "where less than a fifth of a patch has tissue, and periodic traces where patches were halved, "
-    "doubled, or have less than 128 pixels a side"
+    "where less than a fifth of a patch has tissue, and periodic traces near the multiples of 1/8 "
+    "cycles per pixel, where the grid of JPEG has its own, of patches that were halved or doubled, "
+    "or that have less than 128 pixels a side"
 )
 
 

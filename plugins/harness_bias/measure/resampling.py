@@ -43,6 +43,9 @@ _NEAR_BLOCKS, _NEAR_TAKEN = (
     for step, near in ((BLOCKS, NEAR), (TAKEN, DENT))
 )
 POINTS = np.flatnonzero((_EVERY >= LOWEST) & ~_NEAR_BLOCKS & ~_NEAR_TAKEN)
+BACKGROUND = np.flatnonzero((_EVERY >= LOWEST) & ~_NEAR_TAKEN)
+"""Points that a point is compared with. Those near the grid of JPEG count here, as the power of a
+grid that comes and goes may reach past ``NEAR`` without any peak."""
 FREQUENCIES: NDArray[np.float64] = _EVERY[POINTS]
 """Cycles per pixel of the points of a spectrum that are looked at."""
 
@@ -75,11 +78,12 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _power(series: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Power of a series at ``FREQUENCIES``, (F,)."""
+    """Power of a series at ``BACKGROUND``, (G,)."""
     n = min(len(series) - 2 * RIM, LENGTH) // PERIOD * PERIOD
     start = (len(series) - n) // 2
     turns = series[start : start + n].reshape(-1, PERIOD)
-    spectrum = np.fft.rfft((turns - turns.mean(axis=0)).ravel() * _window(n), LENGTH)[POINTS]
+    spectrum = np.fft.rfft((turns - turns.mean(axis=0)).ravel() * _window(n), LENGTH)
+    spectrum = spectrum[BACKGROUND]
     return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))
 
 
@@ -90,7 +94,7 @@ def _window(n: int) -> NDArray[np.float64]:
 
 @cache
 def _standing_out() -> NDArray[np.float64]:
-    """What takes the mean of the points around off each point, (F, F)."""
-    apart = np.abs(POINTS[:, None] - POINTS)
+    """What takes the mean of the points around off each point, (F, G)."""
+    apart = np.abs(POINTS[:, None] - BACKGROUND)
     around = ((apart >= AROUND[0]) & (apart <= AROUND[1])).astype(np.float64)
     return np.asarray((apart == 0) - around / around.sum(axis=1, keepdims=True))

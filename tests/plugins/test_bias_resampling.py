@@ -149,3 +149,15 @@ def test_larger_patches_are_measured_in_their_middle():
     wide = np.pad(large, ((0, 0), (60, 60), (100, 100), (0, 0)), mode="wrap")
     found = extract(wide).mean(axis=0)
     assert FREQUENCIES[found.argmax()] == pytest.approx(1 / 6, abs=0.006)
+
+
+def test_copies_of_one_patch_are_no_trace_of_a_class(real):
+    own = extract(real.patches[:60])
+    own = own[own.any(axis=1)][:40]
+    for seed in range(20):
+        one = np.random.default_rng(seed).integers(20, 40)
+        values = np.concatenate([own[:20], np.repeat(own[[one]], 20, axis=0)])
+        labels = np.repeat([0, 1], 20)
+        found = real.audit(labels, labels, (), (), features=())
+        object.__setattr__(found.test, "values", {"bias-resampling": values})
+        assert resampling.look(found).opinions == ()

@@ -27,7 +27,7 @@ ones, reach the former at times, but not the latter (0.1)."""
 LIKE_CHANGED = 0.7
 """The same of the mean change of some patches of a class."""
 LUCK = 0.005
-"""Largest p that counts: 0.01 over two parts."""
+"""Largest p that counts: 0.01 over two parts, twice that with what is looked at beside."""
 NOTHING = "not judged: that takes patches of 64 pixels a side with tissue in a fifth of their area"
 LISTED = 50
 SHOWN = {"sharpness": [CUTOFF], "noise": [NOISE, NOISE_DARK, NOISE_BRIGHT]}
@@ -119,13 +119,16 @@ def finding(audit: Audit, family: str, title: str, blind: str, beside: Beside) -
 def _sentence(seen: Seen, beside: Beside, opinion: Opinion) -> str:
     """The clauses, and how well what they say predicts the class, or why nothing was judged."""
     why = reason(opinion, seen.looked)
-    said = [seen.text] if seen.text else []
-    if seen.text and seen.score is not None and seen.opinion.flag:
+    if not seen.text:
+        why = why.removeprefix("; ") or NOTHING
+        return f"fine detail {why}; {beside.text}" if beside.text else why
+    said = [seen.text]
+    if seen.score is not None and seen.opinion.flag:
         said.append(f"that alone {sentence(seen.score)}")
     if beside.text:
         said.append(beside.text)
         said += [f"that alone {sentence(score)}" for score in beside.scores]
-    return "; ".join(said) + why if said else why.removeprefix("; ") or NOTHING
+    return "; ".join(said) + why
 
 
 def _differs(found: Difference, family: str) -> bool:

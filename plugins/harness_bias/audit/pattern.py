@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 
 from harness import Audit, Estimate, Table
 from harness.text.numbers import rounded
-from harness_bias.audit.drawn import drawn
-from harness_bias.audit.enough import FEWEST, told
+from harness_bias.audit.drawn import comparable
+from harness_bias.audit.enough import told
 from harness_bias.audit.families import LUCK, Beside
 from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import Score, cross_validated
@@ -31,8 +31,6 @@ EVERYWHERE = 43
 """Regions out of 64, those where classes differ least, in which they must differ on average."""
 SMALLEST = 0.1
 """Smallest standard deviation of a pattern that counts, in percent of the brightness."""
-SAME = 0.95
-"""Product of two sketches from which two patches are copies, whose tissue is at the same place."""
 _CELL = np.arange(GRID) * SIDE // GRID
 REGION: NDArray[np.int64] = (_CELL[:, None] * SIDE + _CELL).ravel()
 """The region of each cell."""
@@ -70,8 +68,7 @@ def look(audit: Audit) -> Beside:
     for name, part in audit.parts.items():
         values = part.values[FEATURES]
         rows = np.flatnonzero(values[:, RESPONSE] > 0)
-        rows = _enough(drawn(rows, part.labels, MOST), part.labels)
-        rows = _enough(rows[_single(values[rows][:, SKETCH])], part.labels)
+        rows = comparable(values[:, SKETCH], rows, part.labels, MOST)
         if len(np.unique(part.labels[rows])) > 1:
             groups = None if part.groups is None else part.groups[rows]
             found[name] = patterns(
@@ -201,23 +198,6 @@ class _Products:
         common = np.clip(common, 0, None)
         spread = np.maximum(single - common, 0) / (self.sizes / 2)
         return np.asarray(np.maximum(common + spread, 1e-12))
-
-
-def _enough(rows: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
-    """Rows of classes that have enough of them."""
-    counts = np.bincount(labels[rows], minlength=int(labels.max()) + 1)
-    return rows[(counts >= FEWEST)[labels[rows]]]
-
-
-def _single(sketch: Values) -> NDArray[np.bool_]:
-    """Which patches are not copies of an earlier one, bool (N,)."""
-    norm = np.linalg.norm(sketch, axis=1, keepdims=True)
-    sketch = sketch / np.maximum(norm, 1e-6)
-    is_single = np.ones(len(sketch), bool)
-    for start in range(0, len(sketch), 1000):
-        same = sketch[start : start + 1000] @ sketch[: start + 1000].T > SAME
-        is_single[start : start + 1000] = ~np.tril(same, start - 1).any(axis=1)
-    return is_single
 
 
 def _score(audit: Audit, name: str, one: Patterns) -> Score | None:

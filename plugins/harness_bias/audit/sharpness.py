@@ -7,9 +7,10 @@ from harness_bias.audit import families, resampling
 
 BLIND = (
     "a blur of less than about 0.4 px, blur that hides in what tissues differ, what differs only "
-    "where less than a fifth of a patch has tissue, and periodic traces near the multiples of 1/8 "
-    "cycles per pixel, where the grid of JPEG has its own, of patches that were halved or doubled, "
-    "or that have less than 128 pixels a side"
+    "where less than a fifth of a patch has tissue, periodic traces of patches of less than 128 "
+    "pixels a side, and those near the multiples of 1/8 cycles per pixel, where the grid of JPEG "
+    "has its own: of patches enlarged up to 1.17, 1.29 to 1.38, 1.54 to 1.67 or 1.9 times and "
+    "more, unless a harmonic or an enlarged grid of JPEG shows"
 )
 
 

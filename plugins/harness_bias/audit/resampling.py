@@ -264,6 +264,7 @@ def _by_class(audit: Audit, found: dict[str, Trace]) -> Table:
 def _patches(audit: Audit, differ: dict[str, Trace]) -> Table:
     """The patches with the highest peaks where classes differ."""
     rows = [row for name, one in differ.items() for row in _highest(audit, name, one)]
+    rows.sort(key=lambda row: -row[-1])
     return Table(
         name="resampled",
         title=f"Patches with periodic traces ({min(len(rows), LISTED):,} of {len(rows):,})",
@@ -272,12 +273,13 @@ def _patches(audit: Audit, differ: dict[str, Trace]) -> Table:
     )
 
 
-def _highest(audit: Audit, name: str, one: Trace) -> Iterator[tuple[str | float | None, ...]]:
+def _highest(audit: Audit, name: str, one: Trace) -> Iterator[tuple[str, str, str, float, float]]:
     part, heights = audit.parts[name], one.heights[:, one.at]
     ids = part.split.ids
     for index in np.argsort(-heights):
         if heights[index] < SEEN:
             return
         row = int(one.rows[index])
-        place = (ids[row], audit.classes[part.labels[row]], name)
-        yield *place, float(FREQUENCIES[one.at]), float(np.exp(heights[index]))
+        height = float(np.exp(heights[index]))
+        class_name = audit.classes[part.labels[row]]
+        yield ids[row], class_name, name, float(FREQUENCIES[one.at]), height

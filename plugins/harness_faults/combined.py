@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness_faults import color, normalization, storage
 from harness_faults.storage import Patch, Rng
 
-
-def jpeg_stained(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then each stain changed at random by up to a tenth."""
-    return color.stain_jitter(storage.jpeg(patch, loss, rng), 0.1, rng)
+Plant = Callable[[Patch, float, Rng], Patch]
 
 
-def jpeg_resized(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then shrunk to 0.9 and enlarged again."""
-    return storage.resized(storage.jpeg(patch, loss, rng), 0.9, rng)
+def _after_jpeg(then: Plant, level: float) -> Plant:
+    """``storage.jpeg`` at the level that is asked for, then another fault at a fixed one."""
+
+    def plant(patch: Patch, loss: float, rng: Rng) -> Patch:
+        return then(storage.jpeg(patch, loss, rng), level, rng)
+
+    return plant
 
 
-def jpeg_twice(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then JPEG of quality 85 on another grid."""
-    return storage.jpeg(storage.jpeg(patch, loss, rng), 15, rng)
-
-
-def jpeg_normalized(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``color.macenko``."""
-    return color.macenko(storage.jpeg(patch, loss, rng), 1, rng)
-
-
-def jpeg_torchstain(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``normalization.torchstain``."""
-    return normalization.torchstain(storage.jpeg(patch, loss, rng), 1, rng)
-
-
-def jpeg_to_ruifrok(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``normalization.to_ruifrok``."""
-    return normalization.to_ruifrok(storage.jpeg(patch, loss, rng), 1, rng)
-
-
-def jpeg_to_mucosa(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``normalization.to_mucosa``."""
-    return normalization.to_mucosa(storage.jpeg(patch, loss, rng), 1, rng)
-
-
-def jpeg_to_tumor(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``normalization.to_tumor``."""
-    return normalization.to_tumor(storage.jpeg(patch, loss, rng), 1, rng)
-
-
-def jpeg_reinhard(patch: Patch, loss: float, rng: Rng) -> Patch:
-    """``storage.jpeg``, then ``normalization.reinhard``."""
-    return normalization.reinhard(storage.jpeg(patch, loss, rng), 1, rng)
+jpeg_stained = _after_jpeg(color.stain_jitter, 0.1)
+jpeg_resized = _after_jpeg(storage.resized, 0.9)
+jpeg_twice = _after_jpeg(storage.jpeg, 15)
+jpeg_normalized = _after_jpeg(color.macenko, 1)
+jpeg_torchstain = _after_jpeg(normalization.torchstain, 1)
+jpeg_to_ruifrok = _after_jpeg(normalization.to_ruifrok, 1)
+jpeg_to_mucosa = _after_jpeg(normalization.to_mucosa, 1)
+jpeg_to_tumor = _after_jpeg(normalization.to_tumor, 1)
+jpeg_reinhard = _after_jpeg(normalization.reinhard, 1)
 
 
 def lit_jpeg(patch: Patch, white: float, rng: Rng) -> Patch:

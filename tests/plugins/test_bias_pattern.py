@@ -30,8 +30,8 @@ def looked(real, labels, *faults, groups=None):
     return pattern.look(audit)
 
 
-def flags(beside):
-    return [one.flag for one in beside.opinions]
+def flags(additional):
+    return [one.flag for one in additional.opinions]
 
 
 @pytest.mark.once
@@ -50,10 +50,10 @@ def test_the_probe_of_noise_says_that_classes_are_of_two_cameras(real):
 
 @pytest.mark.parametrize("name", NO_PATTERN)
 def test_what_is_no_pattern_of_a_camera_is_not_called_one(real, name):
-    beside = looked(real, real.dealt(2), *NO_PATTERN[name])
-    assert flags(beside) == [False]
-    assert beside.text == "no fixed pattern in which classes differ"
-    assert beside.scores == ()
+    additional = looked(real, real.dealt(2), *NO_PATTERN[name])
+    assert flags(additional) == [False]
+    assert additional.text == "no fixed pattern in which classes differ"
+    assert additional.scores == ()
 
 
 def test_tissues_of_the_sample_share_no_pattern(real):
@@ -63,10 +63,10 @@ def test_tissues_of_the_sample_share_no_pattern(real):
 def test_a_pattern_is_seen_in_the_class_that_has_it(real):
     labels = real.dealt(4)
     audit = real.audit(labels, labels // 3, (), ((storage.camera, 1.0),), features=FEATURES[2:])
-    beside = pattern.look(audit)
-    assert flags(beside) == [True]
-    assert "most d" in beside.text
-    halves = {row[0]: row[3] for row in beside.tables[0].rows}
+    additional = pattern.look(audit)
+    assert flags(additional) == [True]
+    assert "most d" in additional.text
+    halves = {row[0]: row[3] for row in additional.tables[0].rows}
     assert halves["d"] > 0.5 > 0.3 > max(halves[name] for name in "abc")
 
 
@@ -123,6 +123,6 @@ def test_patches_too_small_say_nothing(real):
     audit = real.audit(labels, labels, (), (), features=())
     small = {"bias-pattern": extract(real.patches[:, :64, :64])}
     object.__setattr__(audit.test, "values", small)
-    beside = pattern.look(audit)
-    assert beside.opinions == ()
-    assert beside.text == ""
+    additional = pattern.look(audit)
+    assert additional.opinions == ()
+    assert additional.text == ""

@@ -34,8 +34,8 @@ def looked(real, labels, *faults):
     return resampling.look(real.audit(labels, which, *faults, features=(harness_bias.RESAMPLING,)))
 
 
-def flags(beside):
-    return [one.flag for one in beside.opinions]
+def flags(additional):
+    return [one.flag for one in additional.opinions]
 
 
 def interpolated(size, way):
@@ -118,10 +118,10 @@ def test_the_probe_of_sharpness_says_by_what_a_class_was_enlarged(real, fault, s
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_what_was_not_resampled_by_another_factor_is_not_called_so(real, name):
-    beside = looked(real, real.dealt(2), *ALIKE[name])
-    assert flags(beside) == [False]
-    assert beside.text == "no periodic traces in which classes differ"
-    assert beside.tables[1].rows == ()
+    additional = looked(real, real.dealt(2), *ALIKE[name])
+    assert flags(additional) == [False]
+    assert additional.text == "no periodic traces in which classes differ"
+    assert additional.tables[1].rows == ()
 
 
 def test_tissues_of_the_sample_differ_in_no_trace(real):

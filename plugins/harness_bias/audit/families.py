@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ ones, reach the former at times, but not the latter (0.1)."""
 LIKE_CHANGED = 0.7
 """The same of the mean change of some patches of a class."""
 LUCK = 0.005
-"""Largest p that counts: 0.01 over two parts, twice that with what is looked at beside."""
+"""Largest p that counts: 0.01 over two parts, twice that with what is looked at in addition."""
 NOTHING = "not judged: that takes patches of 64 pixels a side with tissue in a fifth of their area"
 LISTED = 50
 SHOWN = {"sharpness": [CUTOFF], "noise": [NOISE, NOISE_DARK, NOISE_BRIGHT]}
@@ -56,8 +57,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What else a probe of a family looked at, apart from fine traces."""
+class Additional:
+    """What a probe of a family looked at in addition to fine traces."""
 
     opinions: tuple[Opinion, ...]
     """One for each part that can be judged."""
@@ -100,15 +101,51 @@ def look(audit: Audit, family: str) -> Seen:
     )
 
 
-def finding(audit: Audit, family: str, title: str, blind: str, beside: Beside) -> Finding:
-    """What a probe says that asks of one family, and of something beside it."""
+class Judged(Protocol):
+    """How the classes of one part differ in what is looked at in addition."""
+
+    @property
+    def p(self) -> float:
+        """How often labels dealt at random differ as much."""
+
+    @property
+    def least_p(self) -> float:
+        """The smallest p that so many patients or slides can show."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference counts."""
+
+
+def in_addition(
+    what: str,
+    found: Mapping[str, Judged],
+    text: str,
+    scores: Iterable[Score | None],
+    tables: tuple[Table, ...],
+) -> Additional:
+    """What comes of differences in something, by part; ``scores`` are of those that count."""
+    return Additional(
+        opinions=tuple(told(one.differs, one.least_p <= LUCK) for one in found.values()),
+        text=text,
+        scores=tuple(score for score in scores if score is not None),
+        estimates=tuple(
+            Estimate(name=f"permutation p of {what}, {name}", value=one.p)
+            for name, one in found.items()
+        ),
+        tables=tables,
+    )
+
+
+def finding(audit: Audit, family: str, title: str, blind: str, additional: Additional) -> Finding:
+    """What a probe says that asks of one family, and of something in addition."""
     seen = look(audit, family)
-    opinion = settled([seen.opinion, *beside.opinions], seen.looked)
-    scores = [*([seen.score] if seen.opinion.flag else []), *beside.scores]
+    opinion = settled([seen.opinion, *additional.opinions], seen.looked)
+    scores = [*([seen.score] if seen.opinion.flag else []), *additional.scores]
     return Finding(
-        summary=f"{title}: {_sentence(seen, beside, opinion)}",
-        estimates=(*seen.estimates, *beside.estimates),
-        tables=(*seen.tables, *beside.tables),
+        summary=f"{title}: {_sentence(seen, additional, opinion)}",
+        estimates=(*seen.estimates, *additional.estimates),
+        tables=(*seen.tables, *additional.tables),
         reading=seen.reading,
         flag=opinion.flag,
         grade=grade(opinion.flag, scores),
@@ -116,18 +153,18 @@ def finding(audit: Audit, family: str, title: str, blind: str, beside: Beside) -
     )
 
 
-def _sentence(seen: Seen, beside: Beside, opinion: Opinion) -> str:
+def _sentence(seen: Seen, additional: Additional, opinion: Opinion) -> str:
     """The clauses, and how well what they say predicts the class, or why nothing was judged."""
     why = reason(opinion, seen.looked)
     if not seen.text:
         why = why.removeprefix("; ") or NOTHING
-        return f"fine detail {why}; {beside.text}" if beside.text else why
+        return f"fine detail {why}; {additional.text}" if additional.text else why
     said = [seen.text]
     if seen.score is not None and seen.opinion.flag:
         said.append(f"that alone {sentence(seen.score)}")
-    if beside.text:
-        said.append(beside.text)
-        said += [f"that alone {sentence(score)}" for score in beside.scores]
+    if additional.text:
+        said.append(additional.text)
+        said += [f"that alone {sentence(score)}" for score in additional.scores]
     return "; ".join(said) + why
 
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from harness import Audit, Estimate, Table
+from harness import Audit, Table
 from harness.text.numbers import rounded
 from harness_bias.audit.drawn import comparable
-from harness_bias.audit.enough import told
-from harness_bias.audit.families import LUCK, Beside
+from harness_bias.audit.families import LUCK, Additional, in_addition
 from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import Score, cross_validated
 from harness_bias.measure.pattern import GRID, RESPONSE, SKETCH
@@ -62,7 +61,7 @@ class Patterns:
         return bool(self.p <= LUCK and np.nanmax(self.percent) >= SMALLEST)
 
 
-def look(audit: Audit) -> Beside:
+def look(audit: Audit) -> Additional:
     """Whether patches of one class agree at fixed places more than with those of other classes."""
     found: dict[str, Patterns] = {}
     for name, part in audit.parts.items():
@@ -76,15 +75,8 @@ def look(audit: Audit) -> Beside:
             )
     differ = {name: one for name, one in found.items() if one.differs}
     scores = [_score(audit, name, one) for name, one in differ.items()]
-    return Beside(
-        opinions=tuple(told(name in differ, one.least_p <= LUCK) for name, one in found.items()),
-        text=_text(audit, found, differ),
-        scores=tuple(score for score in scores if score is not None),
-        estimates=tuple(
-            Estimate(name=f"permutation p of fixed patterns, {name}", value=one.p)
-            for name, one in found.items()
-        ),
-        tables=(_table(audit, found),),
+    return in_addition(
+        "fixed patterns", found, _text(audit, found, differ), scores, (_table(audit, found),)
     )
 
 

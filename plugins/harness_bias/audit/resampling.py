@@ -9,12 +9,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Audit, Estimate, Table
+from harness import Audit, Table
 from harness.text.numbers import percent, rounded
 from harness_bias.audit.between import between
 from harness_bias.audit.drawn import comparable
-from harness_bias.audit.enough import told
-from harness_bias.audit.families import LISTED, LUCK, Beside
+from harness_bias.audit.families import LISTED, LUCK, Additional, in_addition
 from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import cross_validated
 from harness_bias.measure.resampling import FREQUENCIES, LENGTH
@@ -101,7 +100,7 @@ class Trace:
         return bool(low[of_low] < HIGH or high[of_low] < low[of_low] / 2)
 
 
-def look(audit: Audit) -> Beside:
+def look(audit: Audit) -> Additional:
     """Peaks of periodic traces that some classes have and others do not, in either part.
 
     Classes are compared frequency by frequency by an analysis of variance; p is that of the
@@ -124,16 +123,8 @@ def look(audit: Audit) -> Beside:
         )
         for name, one in differ.items()
     ]
-    return Beside(
-        opinions=tuple(told(name in differ, one.least_p <= LUCK) for name, one in found.items()),
-        text=_text(audit, found, differ),
-        scores=tuple(score for score in scores if score is not None),
-        estimates=tuple(
-            Estimate(name=f"permutation p of periodic traces, {name}", value=one.p)
-            for name, one in found.items()
-        ),
-        tables=(_by_class(audit, found), _patches(audit, differ)),
-    )
+    tables = (_by_class(audit, found), _patches(audit, differ))
+    return in_addition("periodic traces", found, _text(audit, found, differ), scores, tables)
 
 
 def trace(

@@ -25,5 +25,5 @@ def measure(audit: Audit) -> Finding:
     Or that patches of one class, and not of another, show periodic traces of one and the same
     frequency, as resampling by one factor leaves them (``harness_bias.audit.resampling``).
     """
-    beside = resampling.look(audit)
-    return families.finding(audit, "sharpness", "sharpness and scale", BLIND, beside)
+    traces = resampling.look(audit)
+    return families.finding(audit, "sharpness", "sharpness and scale", BLIND, traces)

@@ -72,7 +72,8 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
         finding = findings[probe.name]
         lines += [f"## {inline(probe.title)}", *_body(finding)]
         if probe.limits and not finding.flag:
-            lines.append(f"{inline(probe.limits)}.")
+            open_verdict = "Not judged here. " if finding.flag is None else ""
+            lines.append(f"{open_verdict}{inline(probe.limits)}.")
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             key = key_of(dataset, path.stem, draw, asdict(finding))

@@ -71,10 +71,13 @@ def test_mistakes_are_named(toy):
         assert f"{option[0]} is about real patches; name a dataset with --real" in message
 
 
-def test_what_would_have_been_seen_stands_beside_a_verdict(toy):
-    toy("audit", "--dataset", "toy", "--probe", "toy-brightness")
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_would_have_been_seen_stands_beside_a_verdict(toy, is_open):
+    environment = {"TOY_OPEN_VERDICT": "1"} if is_open else {}
+    toy("audit", "--dataset", "toy", "--probe", "toy-brightness", **environment)
     page = (toy.folder / "leaderboards/toy-audit.md").read_text()
     assert "It would have seen 100 gray levels of brightness." in page
+    assert ("Not judged here. It would" in page) == is_open
 
 
 def fault(name, doses, *raises):

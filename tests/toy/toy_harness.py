@@ -293,7 +293,7 @@ def harness_probes():
             summary=f"brightness {reading:.0f}",
             tables=(table,),
             reading=reading,
-            flag=reading > 150,
+            flag=None if os.environ.get("TOY_OPEN_VERDICT") else reading > 150,
         )
 
     return [

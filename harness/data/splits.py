@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from harness.types.datasets import Dataset, Split, Splits
 
 if TYPE_CHECKING:
     from harness.types.datasets import Indices
+
+Result = TypeVar("Result")
 
 HELD_OUT = 0.1
 """Share of each class of the training patches that is held out to select a checkpoint on."""
@@ -99,28 +101,45 @@ def stream(
     """Read a split in batches, several threads ahead of the consumer.
 
     Yields (indices, value) in order, where value is what ``read`` returned, passed through
-    ``then(indices, value)`` in the reading thread if given. At most threads + 2 batches are in
-    memory at a time. ``order`` chooses and orders the patches; all of them, in order, if None.
-    Until it ends, BLAS and OpenCV have one thread, as has OpenMP in the reading threads.
+    ``then(indices, value)`` in the reading thread if given. ``order`` chooses and orders the
+    patches; all of them, in order, if None. For the rest, see ``ahead``.
     """
+
+    def work(batch: NDArray[np.int64]) -> Any:
+        value = split.read(batch)
+        return value if then is None else then(batch, value)
+
     indices = np.arange(len(split.labels)) if order is None else order
+    yield from ahead(work, indices, batch_size, threads)
+
+
+def ahead(
+    work: Callable[[NDArray[np.int64]], Result],
+    indices: NDArray[np.int64],
+    batch_size: int,
+    threads: int | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Result]]:
+    """Do work on batches of patches, several threads ahead of the consumer.
+
+    Yields (indices, what ``work(indices)`` returned) in order. At most threads + 2 batches are in
+    memory at a time. Until it ends, BLAS and OpenCV have one thread, as has OpenMP in the threads.
+    """
     threads = threads or cpu_count()
 
     with one_thread_each() as limits, ThreadPoolExecutor(threads) as pool:
 
-        def work(batch: NDArray[np.int64]) -> Any:
+        def limited(batch: NDArray[np.int64]) -> Result:
             limits.here()
-            value = split.read(batch)
-            return value if then is None else then(batch, value)
+            return work(batch)
 
-        pending: deque[tuple[NDArray[np.int64], Future[Any]]] = deque()
+        pending: deque[tuple[NDArray[np.int64], Future[Result]]] = deque()
         try:
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
                 if not limits.are_complete():
                     wait([future for _, future in pending])
                     limits.complete()
-                pending.append((batch, pool.submit(work, batch)))
+                pending.append((batch, pool.submit(limited, batch)))
                 if len(pending) > threads + 1:
                     done, future = pending.popleft()
                     yield done, future.result()

@@ -131,10 +131,10 @@ class Worker:
         name = group[0].key.digest
         problems: list[tuple[JobSpec, dict[str, Any]]] = []
         ended = ""
-        models = len({job.key.name for job in group if job.kind == "prediction"})
+        asked = {job.key.name for job in group if job.kind in ("prediction", "finding")}
         given = [job.as_json() for job in group]
         try:
-            for answer in self._ask("compute", given, name, max(models, 1)):
+            for answer in self._ask("compute", given, name, max(len(asked), 1)):
                 if answer["digest"] not in left:
                     self._end(f"{child.NoAnswerError()}; {OWN_DESCRIPTORS}")
                 job = left.pop(answer["digest"])

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.handover import own
-from harness.data.splits import Concat, Subset, stream
+from harness.data.splits import Concat, Subset, ahead
 from harness.jobs.conditions import Condition
+from harness.jobs.helpers import Shared
 from harness.jobs.output_checks import checked_features, malformed
 from harness.jobs.passes import Errors, Finish, batch_size
-from harness.jobs.row_files import Rows
+from harness.jobs.row_files import RowFile
 from harness.jobs.spec import JobSpec
 from harness.store.store import Key, Store
 from harness.store.stored import Record, load_array
@@ -28,17 +29,21 @@ if TYPE_CHECKING:
     from harness.jobs.session import OpenSession
     from harness.types.datasets import Indices
 
+Rows = NDArray[np.float32] | None
+"""Rows of features (B, D); None where they failed."""
+
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """Features of a part of a dataset under conditions, in one pass over its patches."""
     instance, name = session.instance(specs[0]), specs[0].part
-    part = instance.part(name)
-    wanted = [(session.features(spec), session.condition(spec)) for spec in specs]
-    finishes = extract(wanted, part, workspace)
+    work = extraction(specs, session)
+    networks = any(features.device for features, _ in work.wanted)  # bring threads of their own
+    shared = Shared(specs, session, extraction, work, work.is_complete, alone=networks)
+    finishes = extract(work, workspace, shared)
     about = {"dataset": specs[0].about, "patches": {name: instance.sample(name)}}
     return [
         _described(finish, features, about)
-        for finish, (features, _) in zip(finishes, wanted, strict=True)
+        for finish, (features, _) in zip(finishes, work.wanted, strict=True)
     ]
 
 
@@ -57,33 +62,34 @@ def _described(finish: Finish, features: Features, about: Record) -> Finish:
 
 
 def extract(
-    wanted: Sequence[tuple[Features, Condition]], split: Split, workspace: Path
+    work: Extraction, workspace: Path, shared: Shared[list[Rows]] | None = None
 ) -> list[Finish]:
     """Features under conditions, in one streaming pass; memory stays flat.
 
     A pass that was killed goes on from the rows that are in ``workspace``. The ``seconds`` of a
     record are its share of the pass.
     """
-    work = _Extraction(wanted, split.ids)
     work.errors.read(workspace / "failed.json")
-    n = len(split.labels)
-    files = [Rows(workspace / f"{number}.npy", n) for number in range(len(wanted))]
-    size = batch_size(split)
+    n = len(work.ids)
+    files = [RowFile(workspace / f"{number}.npy", n) for number in range(len(work.wanted))]
+    size = batch_size(work.split)
     able = [file for number, file in enumerate(files) if number not in work.errors]
     done = min((file.rows() for file in able), default=n) // size * size
     for file in able:
         file.cut(done)
     started = time.monotonic()
-    batches = stream(split, size, order=np.arange(done, n), then=work)
+    batches = ahead(shared or work, np.arange(done, n), size)
     total = -(-(n - done) // size)
-    for _, values in progress(batches, total=total, label=_names(wanted)):
+    for batch, values in progress(batches, total=total, label=_names(work.wanted)):
+        if shared:
+            shared.get_help((n - batch[-1]) / size)
         for number, rows in enumerate(values):
             if rows is None or number in work.errors:
                 continue
             try:
                 files[number].append(rows)
             except ValueError:
-                work.errors[number] = malformed(wanted[number][0].name)
+                work.errors[number] = malformed(work.wanted[number][0].name)
         work.errors.write(workspace / "failed.json")
     took = (time.monotonic() - started) * n / max(n - done, 1)
     shares = work.busy / max(work.busy.sum(), 1e-9)
@@ -96,18 +102,26 @@ def extract(
 
         return move
 
-    return [finish(number) for number in range(len(wanted))]
+    return [finish(number) for number in range(len(work.wanted))]
 
 
 def _names(wanted: Sequence[tuple[Features, Condition]]) -> str:
     return ", ".join(dict.fromkeys(features.name for features, _ in wanted)) + " features"
 
 
-class _Extraction:
-    """For ``stream``: each batch under each condition, through each of the features wanted."""
+def extraction(specs: Sequence[JobSpec], session: OpenSession) -> Extraction:
+    """What computes the features of jobs of one pass."""
+    wanted = [(session.features(spec), session.condition(spec)) for spec in specs]
+    return Extraction(wanted, session.instance(specs[0]).part(specs[0].part))
 
-    def __init__(self, wanted: Sequence[tuple[Features, Condition]], ids: Sequence[str]) -> None:
-        self.ids = ids
+
+class Extraction:
+    """Each batch of a split under each condition, through each of the features wanted."""
+
+    def __init__(self, wanted: Sequence[tuple[Features, Condition]], split: Split) -> None:
+        self.wanted = wanted
+        self.split = split
+        self.ids = split.ids
         self.errors = Errors()
         self.busy = np.zeros(len(wanted))
         self.by_condition: list[tuple[Condition, list[tuple[int, Features]]]] = []
@@ -119,11 +133,15 @@ class _Extraction:
             else:
                 self.by_condition.append((condition, [(number, features)]))
 
-    def __call__(
-        self, indices: NDArray[np.int64], images: NDArray[np.uint8]
-    ) -> list[NDArray[np.float32] | None]:
+    def is_complete(self, values: list[Rows]) -> bool:
+        """Whether nothing failed elsewhere that has not failed here."""
+        return all(r is not None or number in self.errors for number, r in enumerate(values))
+
+    def __call__(self, indices: NDArray[np.int64]) -> list[Rows]:
+        """The rows of each of the features; None for one that failed."""
+        images = self.split.read(indices)
         ids = [self.ids[i] for i in indices]
-        rows: list[NDArray[np.float32] | None] = [None] * len(self.busy)
+        rows: list[Rows] = [None] * len(self.busy)
         last = self.by_condition[-1][0]
         for condition, users in self.by_condition:
             open_users = [user for user in users if user[0] not in self.errors]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.handover import HandedSplit, frozen
+from harness.data.splits import ahead
+from harness.jobs.helpers import Shared
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
 from harness.store.stored import Record, load_array
@@ -28,23 +31,75 @@ if TYPE_CHECKING:
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
-    """What a probe finds in a dataset. Inputs are features, named "PART: NAME"."""
-    (spec,) = specs
-    probe, instance = (
-        session.probe(spec.key.name, spec.key.fields["version"]),
-        session.instance(spec),
-    )
+    """What probes find in a dataset. Inputs are features, named "PART: NAME".
 
-    def write(folder: Path) -> Record:
+    Several at a time where other processes help.
+    """
+    asking = Asking(specs, session)
+    shared = Shared(specs, session, Asking, asking, lambda answer: isinstance(answer, Answer))
+    found: dict[int, Answer | BaseException] = {}
+    if not session.helpers.n:
+        found[0] = shared(np.array([0]))
+        shared.get_help(len(specs) - 1)
+    left = np.array([number for number in range(len(specs)) if number not in found], np.int64)
+    # One at a time in this process: probes may have threads of their own.
+    answers = ahead(shared, left, 1, threads=1 + session.helpers.n)
+
+    def finish(number: int) -> Finish:
+        def write(folder: Path) -> Record:
+            while number not in found:
+                (batch, answer) = next(answers)
+                found[int(batch[0])] = answer
+            answer = found.pop(number)
+            if isinstance(answer, BaseException):
+                raise answer
+            (folder / "finding.json").write_text(answer.finding, encoding="utf-8")
+            spec = specs[number]
+            about = {"probe": spec.key.name, "data": spec.data}
+            return {"seconds": answer.seconds, **about, **provenance()}
+
+        return write
+
+    return [finish(number) for number in range(len(specs))]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe found, as JSON, and how long it took."""
+
+    finding: str
+    seconds: float
+
+
+class Asking:
+    """Asks the probes of some jobs about a dataset."""
+
+    def __init__(self, specs: Sequence[JobSpec], session: OpenSession) -> None:
+        self.specs = specs
+        self.session = session
+        self.lock = threading.Lock()
+
+    def __call__(self, batch: NDArray[np.int64]) -> Answer | BaseException:
+        """What the probe of a job, by its number, finds; or why it finds nothing."""
+        (number,) = batch
+        try:
+            with self.lock:
+                return self.answer(self.specs[number])
+        except (Exception, SystemExit) as error:
+            return error
+
+    def answer(self, spec: JobSpec) -> Answer:
+        """What the probe of a job finds."""
+        probe = self.session.probe(spec.key.name, spec.key.fields["version"])
+        instance = self.session.instance(spec)
         stored: dict[str, dict[str, Path]] = {"train": {}, "test": {}}
         for name, keys in spec.inputs.items():
             part, colon, features = name.partition(": ")
             if colon:
-                stored[part][features] = session.store.folder(keys[0])
-        record = ask(probe, instance.dataset, instance.splits, instance.pairs, stored, folder)
-        return {**record, "probe": probe.name, "data": spec.data, **provenance()}
-
-    return [write]
+                stored[part][features] = self.session.store.folder(keys[0])
+        started = time.monotonic()
+        finding = ask(probe, instance.dataset, instance.splits, instance.pairs, stored)
+        return Answer(finding, time.monotonic() - started)
 
 
 def ask(
@@ -53,9 +108,8 @@ def ask(
     splits: Splits,
     pairs: Sequence[tuple[Split, NDArray[np.int64]]],
     stored: Mapping[str, Mapping[str, Path]],
-    folder: Path,
-) -> Record:
-    """What a probe finds in a dataset. ``stored`` has folders of features by part and name."""
+) -> str:
+    """What a probe finds, as JSON. ``stored`` has folders of features by part and name."""
 
     def measured(
         part: str, split: Split | None, groups: NDArray[np.int64] | None
@@ -78,7 +132,6 @@ def ask(
         rest = np.setdiff1d(all_test, predicted)
         fitted_on = np.concatenate([np.arange(n_train), n_train + rest])
         folds.append((frozen(fitted_on), frozen(n_train + predicted)))
-    started = time.monotonic()
     audit = Audit(
         classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
     )
@@ -86,10 +139,7 @@ def ask(
     # process take 30 times as long for.
     with one_thread_each():
         finding = probe.measure(audit)
-    (folder / "finding.json").write_text(
-        json.dumps(asdict(finding), allow_nan=False) + "\n", encoding="utf-8"
-    )
-    return {"seconds": time.monotonic() - started}
+    return json.dumps(asdict(finding), allow_nan=False) + "\n"
 
 
 def group_numbers(splits: Splits) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:

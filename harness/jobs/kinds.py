@@ -22,6 +22,8 @@ KINDS: Mapping[str, Callable[[Sequence[JobSpec], OpenSession, Path], Sequence[Fi
     "planted": planted.compute,
 }
 """By kind of job, what computes jobs of one group: a function for each that writes its result."""
+HELPED = ("features", "finding")
+"""Kinds that other processes help with."""
 
 
 def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> Sequence[Finish]:
@@ -30,4 +32,6 @@ def dispatch(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) ->
     Returns for each job a function that writes its result into an empty folder and returns the
     record, or raises what went wrong with that job alone.
     """
+    if specs[0].kind not in HELPED:
+        session.helpers.stop()
     return KINDS[specs[0].kind](specs, session, workspace)

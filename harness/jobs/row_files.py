@@ -17,7 +17,7 @@ from harness.system import digests
 log = logging.getLogger(__name__)
 
 
-class Rows:
+class RowFile:
     """A float32 array (N, D) in a file that grows row by row.
 
     It is opened anew each time: there may be more of them than files that may be open. And written,

@@ -14,6 +14,7 @@ from harness.jobs import dataset
 from harness.jobs.conditions import Condition, Kept, Learned
 from harness.jobs.dataset import Instance
 from harness.jobs.fit import weights_of
+from harness.jobs.helpers import Helpers
 from harness.jobs.spec import CHANGED, JobSpec, SessionSpec
 from harness.store.keys import SHARED
 from harness.store.store import Store
@@ -28,7 +29,10 @@ class OpenSession:
     def __init__(self, registry: Registry, store: Store, data: Path, cache_bytes: int = 0) -> None:
         self.registry = registry
         self.store = store
+        self.spec: SessionSpec | None = None
+        """What other processes open the same session with, if they can."""
         self.data = data
+        self.helpers = Helpers()
         self.changed: dict[str, str] = {}
         """By name of a plugin: its file, which has changed since the run began."""
         self.instances: dict[str, Instance] = {}
@@ -50,6 +54,7 @@ class OpenSession:
         refused = spec.refused
         registry = load_plugins(spec.without, files, why_not=lambda name: refused.get(name, ""))
         opened = cls(registry, Store(Path(spec.store)), Path(spec.data), spec.cache_bytes)
+        opened.spec = spec
         for plugin in registry.plugins:
             if spec.plugins.get(plugin.distribution, plugin.version) != plugin.version:
                 opened.changed[plugin.name] = plugin.distribution

@@ -223,6 +223,8 @@ class _DatasetPlanner:
                 label=f"{self.dataset.name}: {probe.name} probe",
                 data=self.instance.fingerprint,
                 inputs={"dataset": (self.copy,), **inputs},
+                group=self.group("finding", self.guests(owner)),
+                title=f"{self.dataset.name}: probes",
                 guests=self.guests(owner),
             )
         )

@@ -35,7 +35,7 @@ from harness.hooks.guard import contained
 from harness.hooks.loader import load_plugins
 from harness.hooks.trial import Trial
 from harness.jobs.conditions import CLEAN, Condition
-from harness.jobs.features import FeatureSplit, checked_features, extract
+from harness.jobs.features import Extraction, FeatureSplit, checked_features, extract
 from harness.jobs.finding import ask
 from harness.jobs.fit import FitSpec
 from harness.jobs.fit import fit as fit_job
@@ -114,7 +114,9 @@ def model(fit=lambda *_: Fitted(), load=lambda *_: Fitted(), **more):
 @pytest.mark.parametrize("first", [True, False])
 def test_features_that_write_into_patches_fail_alone(tmp_path, slip, first):
     def extracted(wanted, folder):
-        finishes = extract([(features, CLEAN) for features in wanted], held("t"), folder)
+        finishes = extract(
+            Extraction([(features, CLEAN) for features in wanted], held("t")), folder
+        )
         return dict(zip((f.name for f in wanted), finishes, strict=True))
 
     folders = [tmp_path / name for name in ("alone", "both", "one", "two")]
@@ -232,7 +234,7 @@ def test_a_probe_of_datasets_that_writes_into_what_it_is_given_fails(tmp_path, s
     stored = {part: {"good": store.folder(key)} for part in ("train", "test")}
     pairs = [(splits.train, np.arange(12))]
     with pytest.raises((ValueError, TypeError), match=f"{READ_ONLY}|mappingproxy"):
-        ask(probe, data, splits, pairs, stored, tmp_path)
+        ask(probe, data, splits, pairs, stored)
 
 
 @SLIPS
@@ -269,7 +271,7 @@ def test_features_that_write_past_numpy_change_no_others(tmp_path, first):
     def extracted(number, wanted):
         folder = tmp_path / str(number)
         folder.mkdir()
-        finishes = extract(wanted, held("t"), folder)
+        finishes = extract(Extraction(wanted, held("t")), folder)
         (finish,) = (f for (used, _), f in zip(wanted, finishes, strict=True) if used is GOOD)
         finish(folder)
         return (folder / "values.npy").read_bytes()
@@ -420,7 +422,7 @@ def test_one_buffer_for_every_answer_is_read_before_it_is_written_again(tmp_path
     for folder in folders:
         folder.mkdir()
     wanted = [(GOOD, CLEAN)]
-    for finish in extract(wanted, split, folders[0]):
+    for finish in extract(Extraction(wanted, split), folders[0]):
         finish(folders[1])
     lock_free = replace(GOOD, extract=lambda images: reused(images).copy())
     assert lock_free.extract(split.values[:2]).base is None

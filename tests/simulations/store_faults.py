@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -88,6 +88,22 @@ def without_clock(content: object) -> object:
     return [without_clock(item) for item in content] if isinstance(content, list) else content
 
 
+class AtOnce:
+    """Stands in for the thread that waits for that process: what it is given is done at once.
+
+    So nothing runs beside what a command prints and imports.
+    """
+
+    def __init__(self, threads: int) -> None:
+        pass
+
+    def submit(self, work: Callable[..., None], *given: object) -> None:
+        work(*given)
+
+    def shutdown(self, **options: bool) -> None:
+        pass
+
+
 class InProcess:
     """Stands in for the process that computes: the same code, in this one."""
 
@@ -143,6 +159,7 @@ class Faults:
             mock.patch("harness.hooks.trial.load", return_value=registry),
             mock.patch("harness.jobs.session.load_plugins", return_value=registry),
             mock.patch("harness.execution.local.Worker", InProcess),
+            mock.patch("harness.execution.local.ThreadPoolExecutor", AtOnce),
             mock.patch("harness.reports.drawing.write", return_value=[]),
         )
         with self.patched():
@@ -265,20 +282,22 @@ def _alone() -> Iterator[None]:
             sys.path.remove(str(TOY))
 
 
-def report(trials: int) -> int:
+def report(first: int, trials: int, datasets: Sequence[str]) -> int:
     """Print the outcomes of many trials; returns how many must not be."""
     counts: Counter[tuple[str, str]] = Counter()
     bad = []
     with tempfile.TemporaryDirectory(prefix="store-faults-") as folder:
-        faults = Faults(Path(folder))
-        for seed in range(trials):
-            found = faults.trial(seed)
+        faults = Faults(Path(folder), datasets)
+        for kind, name in sorted(faults.files):
+            print(f"may be damaged: {kind}/{name}")
+        for number in range(trials):
+            found = faults.trial(first + number)
             counts[found["damage"], found["outcome"]] += 1
             if "wrong" in found:
                 bad.append(found)
-                print(seed, json.dumps(found), flush=True)
-            if (seed + 1) % 100 == 0:
-                print(f"{seed + 1} trials, {len(bad)} wrong", file=sys.stderr, flush=True)
+                print(first + number, json.dumps(found), flush=True)
+            if (number + 1) % 100 == 0:
+                print(f"{number + 1} trials, {len(bad)} wrong", file=sys.stderr, flush=True)
     for (damage, outcome), n in sorted(counts.items()):
         print(f"{damage:8} {outcome:36} {n:5}")
     print(f"{trials} trials, {len(bad)} wrong")
@@ -288,4 +307,8 @@ def report(trials: int) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=2000)
-    sys.exit(1 if report(parser.parse_args().trials) else 0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
+    parser.add_argument("--dataset", action="append", default=[])
+    options = parser.parse_args()
+    wrong = report(options.first, options.trials, options.dataset or DATASETS)
+    sys.exit(1 if wrong else 0)

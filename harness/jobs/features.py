@@ -15,7 +15,7 @@ from harness.data.splits import Concat, Subset, ahead
 from harness.jobs.conditions import Condition
 from harness.jobs.helpers import Shared
 from harness.jobs.output_checks import checked_features, malformed
-from harness.jobs.passes import Errors, Finish, batch_size
+from harness.jobs.passes import BATCH, Errors, Finish, batch_size
 from harness.jobs.row_files import RowFile
 from harness.jobs.spec import JobSpec
 from harness.store.store import Key, Store
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32] | None
 """Rows of features (B, D); None where they failed."""
+SHARED_AT_A_TIME = 32
+"""Patches at a time where processes share them: few, so that all begin and end together."""
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
@@ -38,7 +40,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
     instance, name = session.instance(specs[0]), specs[0].part
     work = extraction(specs, session)
     networks = any(features.device for features, _ in work.wanted)  # bring threads of their own
-    shared = Shared(specs, session, extraction, work, work.is_complete, alone=networks)
+    shared = None if networks else Shared(specs, session, extraction, work, work.is_complete)
     finishes = extract(work, workspace, shared)
     about = {"dataset": specs[0].about, "patches": {name: instance.sample(name)}}
     return [
@@ -72,7 +74,7 @@ def extract(
     work.errors.read(workspace / "failed.json")
     n = len(work.ids)
     files = [RowFile(workspace / f"{number}.npy", n) for number in range(len(work.wanted))]
-    size = batch_size(work.split)
+    size = min(batch_size(work.split), SHARED_AT_A_TIME if shared else BATCH)
     able = [file for number, file in enumerate(files) if number not in work.errors]
     done = min((file.rows() for file in able), default=n) // size * size
     for file in able:
@@ -81,7 +83,7 @@ def extract(
     batches = ahead(shared or work, np.arange(done, n), size)
     total = -(-(n - done) // size)
     for batch, values in progress(batches, total=total, label=_names(work.wanted)):
-        if shared:
+        if shared and batch[0] > done:  # the first took longer, as modules were loaded
             shared.get_help((n - batch[-1]) / size)
         for number, rows in enumerate(values):
             if rows is None or number in work.errors:

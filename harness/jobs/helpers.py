@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -103,7 +106,7 @@ class _Task:
 
 
 class Shared(Generic[Answer]):
-    """The work of a pass, done by this process and by those that help, unless it is ``alone``.
+    """The work of a pass, done by this process and by those that help.
 
     ``here`` computes batches in this process; ``build`` returns what does the same in another. What
     ``is_complete`` says of an answer from there decides whether it is taken; if not, the batch is
@@ -117,17 +120,17 @@ class Shared(Generic[Answer]):
         build: Build[Answer],
         here: Callable[[Batch], Answer],
         is_complete: Callable[[Answer], bool],
-        alone: bool = False,
     ) -> None:
         self.here = here
         self.helpers = session.helpers
         self._is_complete = is_complete
         self._task = None
-        if session.spec is not None and not alone:
+        if session.spec is not None:
             opened_by = json.dumps(session.spec.as_json())
             given = tuple(job.as_json() for job in jobs)
             self._task = _Task(uuid.uuid4().hex, build, opened_by, given)
         self._cost = 0.0
+        self._one_here = threading.Lock()
 
     def get_help(self, batches: float) -> None:
         """Start processes, if so many batches are left that they are worth it."""
@@ -140,21 +143,25 @@ class Shared(Generic[Answer]):
             answer = self.helpers.ask(self._task, batch)
             if answer is not None and self._is_complete(answer):
                 return cast(Answer, answer)
-        before = time.thread_time()
-        computed = self.here(batch)
-        self._cost = time.thread_time() - before
-        return computed
+        # Two threads of this process would only keep those that start from starting.
+        with self._one_here if self.helpers.n else nullcontext():
+            before = time.thread_time()
+            computed = self.here(batch)
+            self._cost = time.thread_time() - before
+            return computed
 
 
 _doing: tuple[str, Callable[[Batch], Any] | None] = ("", None)
 """In a process that helps: the name of a task, and what computes its batches."""
 _said: list[Any] = []
+_limits = ExitStack()
 
 
 def _begin(level: int) -> None:
     """In a process that helps: what holds as long as it lives."""
     die_with_parent()
-    one_thread_each().__enter__()
+    Finalize(None, os._exit, (0,), exitpriority=100)  # there is nothing to clear up
+    _limits.enter_context(one_thread_each())
     messages.LOGGER.propagate = False
     messages.LOGGER.addHandler(messages.Forwarder(lambda sent: _said.append(sent["log"])))
     messages.LOGGER.setLevel(level)

@@ -96,25 +96,32 @@ def _is_sharp(heights: Places) -> NDArray[np.bool_]:
     return np.asarray((inside.max(axis=0) <= UNEVEN * peak) & (sloped <= SLOPED * peak))
 
 
-def quality_of_edges(gray: Pixels, grid: Grid, contrast: float, seen: bool) -> float:
+def quality_of_edges(
+    gray: Pixels, grid: Grid, contrast: float, seen: bool, expected: int = 0
+) -> float:
     """The JPEG quality that would leave edges of this log contrast in this very patch (H, W).
 
     What edges of a quality look like depends on the texture between them, so compression is
     imitated on the patch itself, its grid put off by half a block, until the contrast matches.
     Changes of color after compression scale edges and texture alike; as seen now, a patch that was
     stretched was compressed more. 0 if it cannot be told; 90 stands for 90 and more, and for no
-    compression where that of 90 would have left a grid.
+    compression where that of 90 would have left a grid. ``expected``, if it is about right, saves
+    imitations.
     """
     imitation = _Imitation(gray, ((grid[0] + 4) % 8, (grid[1] + 4) % 8))
     if not seen:
         return LADDER[-1] if _shows(imitation.of(LADDER[-1])) else 0
     edges = cache(lambda quality: _contrast(imitation.of(quality)))
-    if contrast <= edges(LADDER[-1]):
-        return LADDER[-1]
     # Contrast falls as quality rises.
-    place = bisect_left(LADDER[:-1], -contrast, key=lambda quality: -edges(quality))
+    place = bisect_left(LADDER, expected)
+    if not (
+        0 < place < len(LADDER) and edges(LADDER[place - 1]) > contrast >= edges(LADDER[place])
+    ):
+        place = bisect_left(LADDER, -contrast, key=lambda quality: -edges(quality))
     if place == 0:
         return LADDER[0]
+    if place == len(LADDER):
+        return LADDER[-1]
     worse, better = LADDER[place - 1], LADDER[place]
     stronger, weaker = edges(worse), edges(better)
     share = (stronger - contrast) / max(stronger - weaker, 1e-9)

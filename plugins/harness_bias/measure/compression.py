@@ -67,17 +67,17 @@ def _traces(
     x, y = int(contrast_x.argmax()), int(contrast_y.argmax())
     seen = bool(seen_x[x] and seen_y[y])
     contrast = float(contrast_x[x] + contrast_y[y]) / 2
+    grid, quality, chroma = (x, y), 0, -1
+    if _is_decoded(image):
+        grid, quality, chroma = _last_compression(image, (x, y), seen)
     edge_quality = 0.0
     large = min(gray.shape) >= block_edges.SMALLEST
     if large and min(jumps_x, jumps_y) >= block_edges.MIN_JUMPS:
-        edge_quality = block_edges.quality_of_edges(gray, (x, y), contrast, seen)
-    quality, chroma = 0, -1
-    if _is_decoded(image):
-        (x, y), quality, chroma = _last_compression(image, (x, y), seen)
+        edge_quality = block_edges.quality_of_edges(gray, (x, y), contrast, seen, quality)
     if not (seen or quality):
         return (*NOTHING, edge_quality)
-    blockiness = float(np.exp((contrast_x[x] + contrast_y[y]) / 2))
-    return 1, blockiness, x, y, quality, chroma, edge_quality
+    blockiness = float(np.exp((contrast_x[grid[0]] + contrast_y[grid[1]]) / 2))
+    return 1, blockiness, *grid, quality, chroma, edge_quality
 
 
 def _is_decoded(image: NDArray[np.uint8]) -> bool:

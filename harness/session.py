@@ -65,8 +65,10 @@ class Session:
     Nothing is loaded or created before it is needed. ``store`` and ``data`` default to
     ``$HARNESS_STORE`` or ``runs``, and ``$HARNESS_DATA`` or ``data``, as for the command.
     ``plugins`` are ``.py`` or ``.toml`` files, ``without`` names of plugins to switch off.
-    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute. ``executor``
-    names who starts them: processes of this machine, or what a plugin offers.
+    ``time_limit`` is in minutes; ``jobs`` is the number of processes that compute, "auto" for one
+    for each GPU. ``executor`` names who starts them: processes of this machine, or what a plugin
+    offers, such as ``ray``, for which there are the ``address`` of the cluster and the cores and
+    GPUs that it reserves for each group of jobs.
     ``perturbed_cache`` is how many GB of perturbed patches, which built-in plugins share with
     others, a run may keep on disk while it lasts. With ``trace_hooks``, each hook of a plugin that
     is called is named. A notebook shows a bar while something is computed; with ``quiet``, neither
@@ -81,8 +83,11 @@ class Session:
         plugins: Iterable[Any] = (),
         without: Iterable[str] = (),
         time_limit: float | None = None,
-        jobs: int = 1,
+        jobs: int | Literal["auto"] = 1,
         executor: str = "local",
+        address: str = "",
+        job_cores: int = 1,
+        job_gpus: float = 1.0,
         perturbed_cache: float = 8.0,
         trace_hooks: bool = False,
         quiet: bool = False,
@@ -91,8 +96,12 @@ class Session:
         self.data = Path(data or os.environ.get("HARNESS_DATA") or "data")
         self.plugins = [Path(path) for path in _several("plugins", plugins)]
         self.without = _several("without", without)
-        if not isinstance(jobs, int) or jobs < 1:
-            raise HarnessError(f"jobs: {jobs!r} is not a whole number of at least 1")
+        if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
+            raise HarnessError(f"jobs: {jobs!r} is neither a whole number of at least 1 nor 'auto'")
+        if not isinstance(job_cores, int) or job_cores < 1:
+            raise HarnessError(f"job_cores: {job_cores!r} is not a whole number of at least 1")
+        if not 0 < job_gpus < float("inf"):
+            raise HarnessError(f"job_gpus: {job_gpus!r} is not a number of GPUs above 0")
         if time_limit is not None and not time_limit > 0:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
         if not isinstance(perturbed_cache, int | float) or not 0 <= perturbed_cache < float("inf"):
@@ -103,6 +112,9 @@ class Session:
         self.perturbed_cache = perturbed_cache
         self.jobs = jobs
         self.executor_name = executor
+        self.address = address
+        self.job_cores = job_cores
+        self.job_gpus = job_gpus
         self.trace_hooks = trace_hooks
         self.quiet = quiet
         self._instances: dict[str, Instance] = {}
@@ -367,13 +379,17 @@ class Session:
         return lookup.patches_of(self._instances[dataset], ids, predictions)
 
     def executor(
-        self, store: Store, registry: Registry | None = None, jobs: int | None = None
+        self,
+        store: Store,
+        registry: Registry | None = None,
+        jobs: int | Literal["auto"] | None = None,
     ) -> Execution:
         """What computes with the plugins and data of this session, into a store.
 
         Raises HarnessError when no plugin offers the executor.
         """
         from harness.execution.executor_guard import Guarded
+        from harness.execution.local import gpus
         from harness.jobs.session import versions
         from harness.jobs.spec import SessionSpec
         from harness.types.executors import Executor, ExecutorOptions
@@ -390,7 +406,11 @@ class Session:
             refused=registry.refused,
             cache_bytes=int(self.perturbed_cache * 1e9),
         )
-        options = ExecutorOptions(jobs or self.jobs, self.time_limit)
+        wanted = jobs or self.jobs
+        at_once = max(1, len(gpus())) if wanted == "auto" else wanted
+        options = ExecutorOptions(
+            at_once, self.time_limit, self.address, self.job_cores, self.job_gpus
+        )
         if executors.plugin[chosen.name].name in registry.guests:
             return Guarded(chosen.name, lambda: chosen.start(spec, options), store)
         return chosen.start(spec, options)

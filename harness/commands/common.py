@@ -47,6 +47,9 @@ def session_of(options: argparse.Namespace) -> Session:
         time_limit=options.time_limit,
         jobs=getattr(options, "jobs", None) or 1,
         executor=getattr(options, "executor", "local"),
+        address=getattr(options, "address", None) or "",
+        job_cores=getattr(options, "job_cores", 1),
+        job_gpus=getattr(options, "job_gpus", 1.0),
         perturbed_cache=getattr(options, "perturbed_cache", 0.0),
         trace_hooks=options.trace_hooks,
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.execution.supervise import Worker
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.store.store import Store
@@ -87,7 +88,12 @@ class LocalProcesses:
 
 
 def start(session: SessionSpec, options: ExecutorOptions) -> LocalProcesses:
-    """The processes of a run: the executor ``local``."""
+    """The processes of a run: the executor ``local``. Raises HarnessError for an address."""
+    if options.address:
+        raise HarnessError(
+            f"--address {options.address}: the executor local computes on this machine; add "
+            "--executor ray, or leave out --address"
+        )
     return LocalProcesses(session, Store(Path(session.store)), options.minutes, options.jobs)
 
 
@@ -96,13 +102,13 @@ def shares(n: int) -> list[tuple[list[int] | None, dict[str, str]]]:
     if n == 1:
         return [(None, {})]
     known = _cores()
-    gpus = _gpus()
+    devices = gpus()
     found: list[tuple[list[int] | None, dict[str, str]]] = []
     for number in range(n):
         cores = known and (known[number::n] or [known[number % len(known)]])
         environment = dict.fromkeys(ENVIRONMENT, str(max(1, cpu_count() // n)))
-        if len(gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        if len(devices) > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
         found.append((cores or None, environment))
     return found
 
@@ -114,7 +120,7 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """The GPUs of NVIDIA that this process may use, as $CUDA_VISIBLE_DEVICES names them."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]

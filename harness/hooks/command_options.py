@@ -10,7 +10,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.statistics.equivalence import MARGIN
 
@@ -192,9 +192,10 @@ def computing(parser: argparse.ArgumentParser, default: str = "1") -> None:
     """How results are computed."""
     parser.add_argument(
         "--jobs",
-        type=positive,
+        type=jobs,
         metavar="N",
-        help="compute with N processes at once, each with its share of cores and GPUs "
+        help="compute with N processes at once, each with its share of cores and GPUs; auto: one "
+        "for each GPU "
         f"(default: {default})",
     )
     parser.add_argument(
@@ -203,6 +204,27 @@ def computing(parser: argparse.ArgumentParser, default: str = "1") -> None:
         metavar="NAME",
         help="what computes: local, the processes of this machine (default), or an executor of a "
         "plugin; see harness list executors",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of the cluster, for an executor such as ray (default: $RAY_ADDRESS; without it, a "
+        "cluster is started on this machine)",
+    )
+    parser.add_argument(
+        "--job-cores",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="cores that a cluster reserves for each group of jobs (default: 1)",
+    )
+    parser.add_argument(
+        "--job-gpus",
+        type=gpus,
+        default=1.0,
+        metavar="X",
+        help="GPUs that a cluster reserves for a group that runs a network, such as 0.5 for two on "
+        "one (default: 1)",
     )
 
 
@@ -303,9 +325,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def jobs(text: str) -> int | Literal["auto"]:
+    """A number of processes, or ``auto``."""
+    return "auto" if text == "auto" else positive(text)
+
+
 def gigabytes(text: str) -> float:
     """A number of gigabytes."""
     return _number(text, lambda value: 0 <= value < float("inf"), "of gigabytes, 0 or more")
+
+
+def gpus(text: str) -> float:
+    """A number of GPUs: a part of one, or whole ones."""
+    return _number(text, lambda value: 0 < value < 1 or value in range(1, 1025), "of GPUs above 0")
 
 
 def minutes(text: str) -> float:

@@ -124,6 +124,8 @@ class JobSpec:
     """A result that takes about as long."""
     hint: str = ""
     """How to make it shorter."""
+    network: bool = False
+    """Whether it runs a network, on a GPU if there is one."""
     owner: str = ""
     """The plugin whose model it runs."""
     guests: tuple[str, ...] = ()

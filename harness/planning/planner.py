@@ -276,6 +276,7 @@ class _DatasetPlanner:
                 seed=self.seed,
                 selected_on=fitted.selected_on,
                 condition=condition.spec,
+                network=model.device is not None and not features,
                 # Patches are perturbed once for all models of a plugin.
                 group=self.group("prediction", *together, self.seed, clean, guests),
                 title=f"{name} predicts" + ("" if clean else " perturbed patches"),
@@ -404,6 +405,7 @@ class _DatasetPlanner:
                 estimated=model.estimate is not None,
                 audited=spec.audited or (key == audited and self.reads_patches(spec)),
                 hint=model.hint,
+                network=model.device is not None,
                 owner=owner.name,
                 guests=self.guests(owner),
             )
@@ -470,6 +472,7 @@ class _DatasetPlanner:
                 inputs={"dataset": (self.copy,), "learned": condition.needs},
                 settings=dict(settings),
                 part=part,
+                network=features.device is not None,
                 features=source,
                 condition=condition.spec,
                 group=self.group("features", part, clean, guests),

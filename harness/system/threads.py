@@ -117,9 +117,15 @@ def one_thread_each() -> Iterator[Limits]:
         _LIMITS.end()
 
 
+CORES = "HARNESS_CORES"
+"""The variable that says how many cores a process may use at most, such as one on a cluster."""
+
+
 def cpu_count() -> int:
     """Cores that this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        there = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
+        there = os.cpu_count() or 1
+    allowed = os.environ.get(CORES, "")
+    return min(there, max(1, int(allowed))) if allowed.isdecimal() else there

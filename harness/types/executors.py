@@ -89,6 +89,12 @@ class ExecutorOptions:
     """``--jobs``: how many groups to compute at once."""
     minutes: float | None = None
     """``--time-limit``: how long a group may take; None for as long as it likes."""
+    address: str = ""
+    """``--address``: of the cluster that computes; "" for what the executor finds by itself."""
+    cores: int = 1
+    """``--job-cores``: what a cluster reserves for a group."""
+    gpus: float = 1.0
+    """``--job-gpus``: what a cluster with GPUs reserves for a group that runs a network."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -118,7 +118,7 @@ def ahead(
     indices: NDArray[np.int64],
     batch_size: int,
     threads: int | None = None,
-) -> Iterator[tuple[NDArray[np.int64], Result]]:
+) -> Generator[tuple[NDArray[np.int64], Result]]:
     """Do work on batches of patches, several threads ahead of the consumer.
 
     Yields (indices, what ``work(indices)`` returned) in order. At most threads + 2 batches are in
@@ -126,13 +126,15 @@ def ahead(
     """
     threads = threads or cpu_count()
 
-    with one_thread_each() as limits, ThreadPoolExecutor(threads) as pool:
+    with one_thread_each() as limits:
+        pool = ThreadPoolExecutor(threads)
+        pending: deque[tuple[NDArray[np.int64], Future[Result]]] = deque()
+        interrupted = False
 
         def limited(batch: NDArray[np.int64]) -> Result:
             limits.here()
             return work(batch)
 
-        pending: deque[tuple[NDArray[np.int64], Future[Result]]] = deque()
         try:
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
@@ -146,9 +148,11 @@ def ahead(
             while pending:
                 done, future = pending.popleft()
                 yield done, future.result()
+        except KeyboardInterrupt:  # what is under way may take long, and nobody wants it
+            interrupted = True
+            raise
         finally:
-            for _, future in pending:
-                future.cancel()
+            pool.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def check_splits(dataset: Dataset, splits: Any) -> None:

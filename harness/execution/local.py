@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.execution.supervise import Worker
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.store.store import Store
-from harness.system.threads import ENVIRONMENT, cpu_count
+from harness.system.threads import CORES, ENVIRONMENT, cpu_count
 from harness.types.executors import Event, ExecutorOptions
 
 
@@ -106,7 +106,8 @@ def shares(n: int) -> list[tuple[list[int] | None, dict[str, str]]]:
     found: list[tuple[list[int] | None, dict[str, str]]] = []
     for number in range(n):
         cores = known and (known[number::n] or [known[number % len(known)]])
-        environment = dict.fromkeys(ENVIRONMENT, str(max(1, cpu_count() // n)))
+        share = str(max(1, cpu_count() // n))
+        environment = {**dict.fromkeys(ENVIRONMENT, share), CORES: share}
         if len(devices) > 1:
             environment["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
         found.append((cores or None, environment))

@@ -131,10 +131,10 @@ class Worker:
         name = group[0].key.digest
         problems: list[tuple[JobSpec, dict[str, Any]]] = []
         ended = ""
-        asked = {job.key.name for job in group if job.kind in ("prediction", "finding")}
+        models = len({job.key.name for job in group if job.kind == "prediction"})
         given = [job.as_json() for job in group]
         try:
-            for answer in self._ask("compute", given, name, max(len(asked), 1)):
+            for answer in self._ask("compute", given, name, max(models, 1)):
                 if answer["digest"] not in left:
                     self._end(f"{child.NoAnswerError()}; {OWN_DESCRIPTORS}")
                 job = left.pop(answer["digest"])
@@ -270,6 +270,8 @@ class Worker:
                 self._draw(answer["draw"])
             elif answer:
                 yield answer
+                # What is left of a group may take as long again, such as the next probe.
+                watch = signals.Stopwatch()
                 continue
             if minutes is not None and spent > 60 * minutes:
                 if hasattr(signal, "SIGUSR1"):  # it prints where it is

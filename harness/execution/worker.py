@@ -18,6 +18,7 @@ from typing import TextIO, cast
 
 from harness.jobs import fit
 from harness.jobs.compute import answer, compute, described
+from harness.jobs.helpers import Helpers
 from harness.jobs.session import OpenSession
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.system import messages, progress
@@ -41,7 +42,9 @@ def work() -> int:
                 marker = given["marker"].encode()
                 try:
                     with messages.silent():
-                        session = OpenSession.open(SessionSpec.from_json(given["session"]))
+                        spec = SessionSpec.from_json(given["session"])
+                        session = OpenSession.open(spec)
+                        session.helpers = Helpers(spec)
                 except Exception as error:
                     traceback.print_exc()
                     tell(described(error, Path()))
@@ -57,11 +60,14 @@ def work() -> int:
                 for job, wrong in compute(jobs, session, lambda: tell({"ready": True})):
                     tell(answer(job, wrong, session.store.root))
             else:
+                if session is not None and session.helpers is not None:
+                    session.helpers.stop()
                 return 0
             _flush(marker)
             tell({"done": True})
     except KeyboardInterrupt:
-        return 130
+        _flush(marker)
+        os._exit(130)  # a thread of a pass may be in a plugin's code, for long
 
 
 def _flush(marker: bytes) -> None:

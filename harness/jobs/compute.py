@@ -35,15 +35,14 @@ def run(session: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> list[
     next group. Models of different plugins, ``owner`` in the jobs, and plugins that are not built
     in, ``guests``, ought to have processes of their own: they may change this one.
     """
-    session_here = opened(json.dumps(session, sort_keys=True))
+    opened = _opened(json.dumps(session, sort_keys=True))
     jobs = [JobSpec.from_json(content) for content in group]
-    found = {job.key.digest: wrong for job, wrong in compute(jobs, session_here)}
-    return [answer(job, found[job.key.digest], session_here.store.root) for job in jobs]
+    found = {job.key.digest: wrong for job, wrong in compute(jobs, opened)}
+    return [answer(job, found[job.key.digest], opened.store.root) for job in jobs]
 
 
 @lru_cache(maxsize=1)
-def opened(session: str) -> OpenSession:
-    """The session of this JSON, which stays open for whoever asks next."""
+def _opened(session: str) -> OpenSession:
     with messages.silent():
         return OpenSession.open(SessionSpec.from_json(json.loads(session)))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from harness.data.splits import Concat, Subset, ahead
 from harness.jobs.conditions import Condition
 from harness.jobs.helpers import Shared
 from harness.jobs.output_checks import checked_features, malformed
-from harness.jobs.passes import BATCH, Errors, Finish, batch_size
+from harness.jobs.passes import Errors, Finish, batch_size
 from harness.jobs.row_files import RowFile
 from harness.jobs.spec import JobSpec
 from harness.store.store import Key, Store
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from harness.types.datasets import Indices
 
 Rows = NDArray[np.float32] | None
-"""Rows of features (B, D); None where they failed."""
+"""Of a batch, one of its features (B, D); None where it failed."""
 SHARED_AT_A_TIME = 32
 """Patches at a time where processes share them: few, so that all begin and end together."""
+MANY = 512
+"""Patches from which they may."""
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
@@ -40,13 +43,28 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
     instance, name = session.instance(specs[0]), specs[0].part
     work = extraction(specs, session)
     networks = any(features.device for features, _ in work.wanted)  # bring threads of their own
-    shared = None if networks else Shared(specs, session, extraction, work, work.is_complete)
+    shared = None if networks else Shared(specs, session.helpers, work, work.read)
     finishes = extract(work, workspace, shared)
     about = {"dataset": specs[0].about, "patches": {name: instance.sample(name)}}
     return [
         _described(finish, features, about)
         for finish, (features, _) in zip(finishes, work.wanted, strict=True)
     ]
+
+
+def helping(specs: Sequence[JobSpec], session: OpenSession) -> Callable[[NDArray[np.int64]], Any]:
+    """What computes a batch in a helper: its rows by features, and how long each took."""
+    work = extraction(specs, session)
+
+    def rows(batch: NDArray[np.int64]) -> Any:
+        work.busy[:] = 0
+        found = [
+            None if rows is None else [*rows.shape, base64.b64encode(rows.tobytes()).decode()]
+            for rows in work(batch)
+        ]
+        return {"rows": found, "busy": work.busy.tolist()}
+
+    return rows
 
 
 def _described(finish: Finish, features: Features, about: Record) -> Finish:
@@ -74,7 +92,9 @@ def extract(
     work.errors.read(workspace / "failed.json")
     n = len(work.ids)
     files = [RowFile(workspace / f"{number}.npy", n) for number in range(len(work.wanted))]
-    size = min(batch_size(work.split), SHARED_AT_A_TIME if shared else BATCH)
+    size = batch_size(work.split)
+    if shared and n >= MANY:
+        size = min(size, SHARED_AT_A_TIME)
     able = [file for number, file in enumerate(files) if number not in work.errors]
     done = min((file.rows() for file in able), default=n) // size * size
     for file in able:
@@ -135,9 +155,19 @@ class Extraction:
             else:
                 self.by_condition.append((condition, [(number, features)]))
 
-    def is_complete(self, values: list[Rows]) -> bool:
-        """Whether nothing failed elsewhere that has not failed here."""
-        return all(r is not None or number in self.errors for number, r in enumerate(values))
+    def read(self, answer: Any) -> list[Rows] | None:
+        """The rows that a helper answered; None if any failed there that have not failed here."""
+        found: list[Rows] = []
+        for number, given in enumerate(answer["rows"]):
+            if given is None and number not in self.errors:
+                return None
+            rows = None
+            if given is not None:
+                *shape, data = given
+                rows = np.frombuffer(base64.b64decode(data), np.float32).reshape(shape)
+            found.append(rows)
+        self.busy += answer["busy"]
+        return found
 
     def __call__(self, indices: NDArray[np.int64]) -> list[Rows]:
         """The rows of each of the features; None for one that failed."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.handover import HandedSplit, frozen
 from harness.data.splits import ahead
+from harness.hooks.guard import alone
 from harness.jobs.helpers import Shared
 from harness.jobs.passes import Finish
 from harness.jobs.spec import JobSpec
@@ -33,34 +35,43 @@ if TYPE_CHECKING:
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What probes find in a dataset. Inputs are features, named "PART: NAME".
 
-    Several at a time where other processes help.
+    Probes are asked in their order, several at once where processes help.
     """
     asking = Asking(specs, session)
-    shared = Shared(specs, session, Asking, asking, lambda answer: isinstance(answer, Answer))
-    found: dict[int, Answer | BaseException] = {}
-    if not session.helpers.n:
-        found[0] = shared(np.array([0]))
-        shared.get_help(len(specs) - 1)
-    left = np.array([number for number in range(len(specs)) if number not in found], np.int64)
+    helpers = session.helpers if len(specs) > 1 else None
+    shared = Shared(specs, helpers, asking, lambda answer: Answer(**answer))
     # One at a time in this process: probes may have threads of their own.
-    answers = ahead(shared, left, 1, threads=1 + session.helpers.n)
+    answers = ahead(shared, np.arange(len(specs)), 1, threads=1 + (helpers.n if helpers else 0))
+    found: dict[int, Answer | BaseException] = {}
 
     def finish(number: int) -> Finish:
         def write(folder: Path) -> Record:
             while number not in found:
-                (batch, answer) = next(answers)
+                batch, answer = next(answers)
                 found[int(batch[0])] = answer
+                if int(batch[0]) == len(specs) - 1:
+                    answers.close()
             answer = found.pop(number)
             if isinstance(answer, BaseException):
                 raise answer
             (folder / "finding.json").write_text(answer.finding, encoding="utf-8")
-            spec = specs[number]
-            about = {"probe": spec.key.name, "data": spec.data}
+            about = {"probe": specs[number].key.name, "data": specs[number].data}
             return {"seconds": answer.seconds, **about, **provenance()}
 
         return write
 
     return [finish(number) for number in range(len(specs))]
+
+
+def helping(specs: Sequence[JobSpec], session: OpenSession) -> Callable[[NDArray[np.int64]], Any]:
+    """What asks the probe of a job in a helper, by its number."""
+    asking = Asking(specs, session)
+
+    def found(batch: NDArray[np.int64]) -> Any:
+        answer = asking(batch)
+        return None if isinstance(answer, BaseException) else asdict(answer)
+
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,9 @@ class Asking:
         """What the probe of a job, by its number, finds; or why it finds nothing."""
         (number,) = batch
         try:
-            with self.lock:
+            with self.lock, alone():
                 return self.answer(self.specs[number])
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return error
 
     def answer(self, spec: JobSpec) -> Answer:
@@ -136,8 +147,12 @@ def ask(
         classes=dataset.classes, train=train, test=test, folds=tuple(folds), progress=progress
     )
     # Probes deal labels a thousand times: small products, which two BLAS threads beside a busy
-    # process take 30 times as long for.
-    with one_thread_each():
+    # process take 30 times as long for. With OpenMP as well, whichever probe comes first and
+    # wherever it is asked; scikit-learn, which most use, brings it.
+    import_module("sklearn.ensemble")
+    with one_thread_each() as limits:
+        limits.complete()
+        limits.here()
         finding = probe.measure(audit)
     return json.dumps(asdict(finding), allow_nan=False) + "\n"
 

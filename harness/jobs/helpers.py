@@ -1,189 +1,196 @@
-"""Other processes of this machine that take parts of a pass off this one.
+"""Other processes of this machine that take parts of a pass off the worker.
 
 Features of patches are thousands of short calls of numpy and OpenCV. Between two of them a thread
 waits for the interpreter, so that two threads are hardly faster than one; two processes are twice
-as fast. They only compute: what they do not answer, this process computes itself.
+as fast. Helpers only compute: what they do not answer, the worker computes itself, and so shows
+what is wrong with it. ``harness.jobs.helper`` is at the other end.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
+import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.hooks.guard import alone
-from harness.jobs.spec import JobSpec
+from harness.jobs.spec import JobSpec, SessionSpec
 from harness.system import messages
-from harness.system.child import die_with_parent
-from harness.system.threads import cpu_count, one_thread_each
-
-if TYPE_CHECKING:
-    from harness.jobs.session import OpenSession
+from harness.system.child import Child, NoAnswerError
+from harness.system.threads import CORES, ENVIRONMENT, cpu_count
 
 log = logging.getLogger(__name__)
 
-WORTH = 4.0
-"""Seconds of work that a process must take off this one: it starts in about 1.5 s of a core."""
+SECONDS_WORTH = 4.0
+"""Seconds of work that a helper must take off the worker: it starts in about 1.5 s of a core."""
 MOST = 15
-"""Processes at most, as each takes about 200 MB."""
+"""Helpers at most, as each takes about 200 MB."""
+TICK = 0.5
+"""Seconds between two looks at whether a helper is alive."""
 
 Batch = NDArray[np.int64]
 Answer = TypeVar("Answer")
-Build = Callable[[Sequence[JobSpec], "OpenSession"], Callable[[Batch], Answer]]
-"""A function of a module: returns what computes batches of a pass, in a session of its own."""
 
 
 class Helpers:
-    """The processes. They stay for the next pass, until they are stopped or this process ends."""
+    """The helpers of a worker. They stay for the next pass, until they are stopped."""
 
-    def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._free = threading.Semaphore(0)
+    def __init__(self, session: SessionSpec) -> None:
+        self.session = session
         self.n = 0
-        """How many there are."""
+        """How many there are, those that start included."""
+        self._started = False
+        self._free: list[_Helper] = []
+        self._all: list[_Helper] = []
+        self._lock = threading.Lock()
 
     def start(self, seconds: float) -> None:
-        """Start as many as are worth it when so much is left for one core.
+        """Start as many as are worth it when so much is left for one core to compute.
 
-        In a thread that stays, as they end with the thread that has started them.
+        Only once, until they are stopped: what is lost is not replaced.
+
+        To be called from the main thread: on Linux a process ends with the thread that started it.
         """
-        n = min(cpu_count() - 1, MOST, int(seconds / WORTH))
-        if n > 0:
-            self._free = threading.Semaphore(0)
-            level = messages.LOGGER.getEffectiveLevel()
-            self._pool = ProcessPoolExecutor(n, get_context("spawn"), _begin, (level,))
-            for _ in range(n):
-                self._pool.submit(_is_there).add_done_callback(self._started)
-            self.n = n
-            log.debug(f"{n} more processes are started to help")
+        n = min(cpu_count() - 1, MOST, int(seconds / SECONDS_WORTH))
+        if self._started or n < 1:
+            return
+        self._started = True
+        setup = {"session": self.session.as_json(), "level": messages.LOGGER.getEffectiveLevel()}
+        # OpenMP has one thread there, as in the threads of a pass here.
+        environment = {**os.environ, **ENVIRONMENT, CORES: "1"}
+        for _ in range(n):
+            try:
+                one = _Helper(Child("harness.jobs.helper:work", environment=environment))
+            except OSError as error:
+                log.debug(f"no process can be started to help ({error.strerror})")
+                break
+            self.n += 1
+            self._all.append(one)
+            threading.Thread(target=self._open, args=(one, setup), daemon=True).start()
+        log.debug(f"{self.n} more processes are started to help")
 
-    def ask(self, task: _Task, batch: Batch) -> Any:
-        """What another process computes; None if none has time, and if it failed there."""
-        if self._pool is None or not self._free.acquire(blocking=False):
-            return None
+    def ask(self, work: Shared[Any], batch: Batch) -> tuple[Any, list[Any]]:
+        """What a helper computes of a batch, and what it logged meanwhile.
+
+        None if none has time, and if it failed there.
+        """
+        with self._lock:
+            if not self._free:
+                return None, []
+            one = self._free.pop()
+        given: dict[str, Any] = {"name": work.name, "batch": batch.tolist()}
+        if one.doing != work.name:
+            given["jobs"] = [job.as_json() for job in work.jobs]
+            one.doing = work.name
         try:
-            said, answer = self._pool.submit(_compute, task, batch).result()
-        except BrokenProcessPool:  # all have ended, and none is free again
-            return None
-        self._free.release()
-        for message in said if answer is not None else ():
-            messages.relay(message)
-        return answer
+            answer, said = one.ask("compute", given)
+        except NoAnswerError:
+            self._lose(one)
+            return None, []
+        with self._lock:
+            self._free.append(one)
+        return answer, said
 
     def stop(self) -> None:
         """End the processes; to be called between two passes."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool, self.n = None, 0
+        for one in self._all:
+            one.child.kill()
+        self._all, self._free, self.n = [], [], 0
+        self._started = False
 
-    def _started(self, answer: Future[None]) -> None:
-        if not answer.cancelled() and answer.exception() is None:
-            self._free.release()
+    def _open(self, one: _Helper, setup: dict[str, Any]) -> None:
+        try:
+            opened, _ = one.ask("open", setup)
+        except NoAnswerError:
+            opened = None
+        if opened is None:
+            self._lose(one)
+        else:
+            with self._lock:
+                self._free.append(one)
+
+    def _lose(self, one: _Helper) -> None:
+        with self._lock:
+            self.n = max(0, self.n - 1)
+        with contextlib.suppress(Exception):
+            one.child.kill()
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a process needs to do its part of a pass."""
+class _Helper:
+    """A process that helps, and the name of the work that it has begun."""
 
-    name: str
-    build: Build[Any]
-    session: str
-    jobs: tuple[Mapping[str, Any], ...]
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.doing = ""
+
+    def ask(self, command: str, given: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """What it answers, and what it logged. Raises NoAnswerError when it is gone."""
+        said = []
+        try:
+            self.child.ask([command, given])
+        except (OSError, ValueError) as error:
+            raise NoAnswerError from error
+        while True:
+            try:
+                answer = self.child.answer(TICK)
+            except queue.Empty:
+                continue
+            if answer is None:
+                raise NoAnswerError
+            if "log" in answer:
+                said.append(answer["log"])
+            else:
+                return answer.get("answer"), said
 
 
 class Shared(Generic[Answer]):
     """The work of a pass, done by this process and by those that help.
 
-    ``here`` computes batches in this process; ``build`` returns what does the same in another. What
-    ``is_complete`` says of an answer from there decides whether it is taken; if not, the batch is
-    computed here, and what is wrong with it shows.
+    ``here`` computes a batch in this process. ``read`` makes the same of the JSON that a helper
+    answers, or None if the batch is to be computed here.
     """
 
     def __init__(
         self,
         jobs: Sequence[JobSpec],
-        session: OpenSession,
-        build: Build[Answer],
+        helpers: Helpers | None,
         here: Callable[[Batch], Answer],
-        is_complete: Callable[[Answer], bool],
+        read: Callable[[Any], Answer | None],
     ) -> None:
-        self.here = here
-        self.helpers = session.helpers
-        self._is_complete = is_complete
-        self._task = None
-        if session.spec is not None:
-            opened_by = json.dumps(session.spec.as_json())
-            given = tuple(job.as_json() for job in jobs)
-            self._task = _Task(uuid.uuid4().hex, build, opened_by, given)
+        self.jobs = jobs
+        self.helpers = helpers
+        self.name = uuid.uuid4().hex
+        self._here = here
+        self._read = read
         self._cost = 0.0
+        """Seconds of a core that the last batch took in this process."""
         self._one_here = threading.Lock()
 
     def get_help(self, batches: float) -> None:
-        """Start processes, if so many batches are left that they are worth it."""
-        if self._task is not None and not self.helpers.n:
+        """Start helpers, if so many batches are left that they are worth it."""
+        if self.helpers is not None:
             self.helpers.start(batches * self._cost)
 
     def __call__(self, batch: Batch) -> Answer:
         """Compute a batch, elsewhere or here."""
-        if self._task is not None:
-            answer = self.helpers.ask(self._task, batch)
-            if answer is not None and self._is_complete(answer):
-                return cast(Answer, answer)
+        if self.helpers is not None:
+            answer, said = self.helpers.ask(self, batch)
+            read = None if answer is None else self._read(answer)
+            if read is not None:
+                for message in said:
+                    messages.relay(message)
+                return read
         # Two threads of this process would only keep those that start from starting.
-        with self._one_here if self.helpers.n else nullcontext():
+        with self._one_here if self.helpers is not None and self.helpers.n else nullcontext():
             before = time.thread_time()
-            computed = self.here(batch)
+            computed = self._here(batch)
             self._cost = time.thread_time() - before
             return computed
-
-
-_doing: tuple[str, Callable[[Batch], Any] | None] = ("", None)
-"""In a process that helps: the name of a task, and what computes its batches."""
-_said: list[Any] = []
-_limits = ExitStack()
-
-
-def _begin(level: int) -> None:
-    """In a process that helps: what holds as long as it lives."""
-    die_with_parent()
-    Finalize(None, os._exit, (0,), exitpriority=100)  # there is nothing to clear up
-    _limits.enter_context(one_thread_each())
-    messages.LOGGER.propagate = False
-    messages.LOGGER.addHandler(messages.Forwarder(lambda sent: _said.append(sent["log"])))
-    messages.LOGGER.setLevel(level)
-
-
-def _is_there() -> None:
-    """What a process answers first."""
-
-
-def _compute(task: _Task, batch: Batch) -> tuple[list[Any], Any]:
-    """What was logged, and the answer; None for one that cannot be had."""
-    from harness.jobs.compute import opened  # which imports all kinds of jobs, and they this module
-
-    global _doing
-    try:
-        if _doing[0] != task.name:
-            _doing = task.name, None
-            with messages.silent():
-                jobs = [JobSpec.from_json(content) for content in task.jobs]
-                _doing = task.name, task.build(jobs, opened(task.session))
-        _said.clear()
-        with alone():
-            return _said, _doing[1](batch) if _doing[1] else None
-    except (Exception, SystemExit):
-        return [], None

@@ -29,10 +29,9 @@ class OpenSession:
     def __init__(self, registry: Registry, store: Store, data: Path, cache_bytes: int = 0) -> None:
         self.registry = registry
         self.store = store
-        self.spec: SessionSpec | None = None
-        """What other processes open the same session with, if they can."""
         self.data = data
-        self.helpers = Helpers()
+        self.helpers: Helpers | None = None
+        """What takes parts of passes off this process; None where nobody may."""
         self.changed: dict[str, str] = {}
         """By name of a plugin: its file, which has changed since the run began."""
         self.instances: dict[str, Instance] = {}
@@ -54,7 +53,6 @@ class OpenSession:
         refused = spec.refused
         registry = load_plugins(spec.without, files, why_not=lambda name: refused.get(name, ""))
         opened = cls(registry, Store(Path(spec.store)), Path(spec.data), spec.cache_bytes)
-        opened.spec = spec
         for plugin in registry.plugins:
             if spec.plugins.get(plugin.distribution, plugin.version) != plugin.version:
                 opened.changed[plugin.name] = plugin.distribution

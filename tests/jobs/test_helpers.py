@@ -1,22 +1,26 @@
 """Processes that help with a pass: the same results, whatever becomes of them."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from harness.hooks.loader import load_plugins
 from harness.jobs import helpers
 from harness.jobs.compute import compute
-from harness.jobs.finding import Answer
 from harness.jobs.session import OpenSession, versions
 from harness.jobs.spec import SessionSpec
 from harness.planning import planner
 from harness.planning.plan import Request, together
 from harness.store.store import Store
 from harness.store.stored import load_array
+from harness.system import threads
 
 NAMES = ("first", "second", "third")
 PLUGIN = """
 import os, sys
-from multiprocessing import parent_process
 
 import numpy as np
 
@@ -24,13 +28,13 @@ from harness import DatasetProbe, Estimate, Features, Finding, hookimpl
 
 
 def extract(images):
-    if parent_process() is not None:
+    if os.environ.get("HARNESS_CORES") == "1":  # in a helper
         {there}
     return images.mean(axis=(1, 2)).astype(np.float32)
 
 
 def measure(audit):
-    if parent_process() is not None:
+    if os.environ.get("HARNESS_CORES") == "1":  # in a helper
         {there}
     mean = float(audit.test.values["levels"].mean())
     return Finding(summary=f"the mean is {{mean}}", estimates=[Estimate(name="mean", value=mean)])
@@ -65,34 +69,38 @@ def computed(tmp_path, monkeypatch):
         request = Request(datasets=[dataset], models=(), probes=probes, data=tmp_path)
         plan = planner.build(registry, store, request)
         opened = OpenSession.open(session)
+        opened.helpers = helpers.Helpers(session)
         answers = []
         ask = opened.helpers.ask
 
-        def listened(task, batch):
-            answers.append(ask(task, batch))
-            return answers[-1]
+        def listened(work, batch):
+            answer, said = ask(work, batch)
+            answers.append(answer)
+            return answer, said
 
         monkeypatch.setattr(opened.helpers, "ask", listened)
-        if n:
-            opened.helpers.start(n * helpers.WORTH)
-            assert opened.helpers.n == n
-            wait_for(opened.helpers)
         try:
             for group in together(plan.to_do(store)):
+                if n and group[0].kind == "features" and not answers:
+                    opened.helpers.start(n * helpers.SECONDS_WORTH)
+                    assert opened.helpers.n == n
+                    wait_until(lambda: len(opened.helpers._free) == n)
                 assert [error for _, error in compute(group, opened)] == [None] * len(group)
         finally:
             opened.helpers.stop()
+        assert threads._LIMITS._passes == 0
         return stored(plan, store), [answer for answer in answers if answer is not None]
 
     return compute_all
 
 
-def wait_for(others):
-    """Until all processes are there."""
-    for _ in range(others.n):
-        assert others._free.acquire(timeout=60)
-    for _ in range(others.n):
-        others._free.release()
+def wait_until(condition):
+    """Until a condition holds, for a minute at most."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
 
 
 def stored(plan, store):
@@ -116,28 +124,67 @@ def alone(computed):
 
 
 def test_what_other_processes_compute_is_what_this_one_would(computed, alone):
-    found, answers = computed(2, "pass")
+    found, answers = computed(2, "print('in a helper', os.getpid())")
     assert found == alone
-    assert {type(answer) for answer in answers} == {list, Answer}  # of features and of probes
+    kinds = {tuple(answer) for answer in answers}
+    assert kinds == {("rows", "busy"), ("finding", "seconds")}
 
 
 @pytest.mark.parametrize(
     "there",
-    ["raise RuntimeError('not here')", "sys.exit('not here')", "return images[:0]"],
+    [
+        "raise RuntimeError('not here')",
+        "raise BaseException('not here')",
+        "sys.exit('not here')",
+        "return images[:0]",
+        "return 1 / 0 if os.fork() else 1 / 0",
+    ],
 )
 def test_what_fails_there_is_computed_here(computed, alone, there):
     assert computed(2, there)[0] == alone
 
 
-def test_processes_that_die_cost_nothing_but_time(computed, alone):
-    found, answers = computed(2, "os.kill(os.getpid(), 9)")
-    assert found == alone
-    assert not answers
+@pytest.mark.parametrize(
+    "there",
+    [
+        "os.kill(os.getpid(), 9)",
+        "os._exit(0)",
+        "os.closerange(3, 64)",
+        "[os.write(fd, bytes([10])) for fd in range(3, 64) if os.path.exists(f'/dev/fd/{{fd}}')]",
+    ],
+)
+def test_processes_that_are_lost_cost_nothing_but_time(computed, alone, there):
+    assert computed(2, there)[0] == alone
 
 
-def test_few_patches_and_one_core_get_no_help(monkeypatch):
-    others = helpers.Helpers()
-    others.start(0.9 * helpers.WORTH)
+def test_few_patches_and_one_core_get_no_help(monkeypatch, tmp_path):
+    others = helpers.Helpers(SessionSpec(str(tmp_path), str(tmp_path)))
+    others.start(0.9 * helpers.SECONDS_WORTH)
     monkeypatch.setattr(helpers, "cpu_count", lambda: 1)
-    others.start(100 * helpers.WORTH)
+    others.start(100 * helpers.SECONDS_WORTH)
     assert others.n == 0
+
+
+KILLED = """
+import sys, time
+from harness.jobs import helpers
+from harness.jobs.spec import SessionSpec
+
+helpers.cpu_count = lambda: 3
+others = helpers.Helpers(SessionSpec(sys.argv[1], sys.argv[1]))
+others.start(100 * helpers.SECONDS_WORTH)
+time.sleep(float(sys.argv[2]))
+print(*(one.child.process.pid for one in others._all), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("after", [0, 3])
+def test_nothing_stays_of_a_worker_that_is_killed(tmp_path, after):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(after)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        pids = process.stdout.readline().split()
+        process.kill()
+    assert len(pids) == 2
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids))

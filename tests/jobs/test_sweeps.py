@@ -10,7 +10,7 @@ from harness import Features, HarnessError, Model, Perturbation
 from harness.jobs import passes
 from harness.jobs import predict as predict_module
 from harness.jobs.conditions import CLEAN, Condition
-from harness.jobs.features import extract
+from harness.jobs.features import Extraction, extract
 from harness.jobs.fit import predict_all
 from harness.jobs.predict import Task, predict, predict_together
 from harness.store.store import Key, Store
@@ -107,7 +107,7 @@ def test_features_under_conditions_take_one_pass(tmp_path):
         (MEANS, Condition(ADD, 1)),
         (MEANS, Condition(ADD, 9)),
     ]
-    finishes = extract(wanted, split, tmp_path)
+    finishes = extract(Extraction(wanted, split), tmp_path)
     assert split.reads == once()
     for number, (features, condition) in enumerate(wanted):
         record, values = stored(finishes[number], tmp_path / f"result {number}", "values.npy")
@@ -128,11 +128,11 @@ def test_an_interrupted_pass_for_features_goes_on_where_it_was(tmp_path):
     good = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(ADD, 9))]
     wanted = [*good, (MEANS, Condition(BROKEN, 1))]
     with pytest.raises(KeyboardInterrupt):
-        extract(wanted, Stopping(), tmp_path)
+        extract(Extraction(wanted, Stopping()), tmp_path)
     with (tmp_path / "1.npy").open("ab") as file:
         file.write(b"half")  # killed in the middle of a write
     split = Counting()
-    finishes = extract(wanted, split, tmp_path)
+    finishes = extract(Extraction(wanted, split), tmp_path)
     assert set(split.reads) == {0, *range(128, N)}
     with pytest.raises(HarnessError, match="broken on purpose"):
         finishes[3](tmp_path)
@@ -154,7 +154,7 @@ def test_large_patches_are_read_a_few_at_a_time():
 def test_features_that_fail_cost_the_others_nothing(tmp_path):
     bad = Features(name="bad", extract=lambda images: np.full((len(images), 1), np.nan, np.float32))
     wanted = [(bad, CLEAN), (MEANS, Condition(BROKEN, 1)), (MEANS, CLEAN)]
-    first, second, third = extract(wanted, Counting(), tmp_path)
+    first, second, third = extract(Extraction(wanted, Counting()), tmp_path)
     with pytest.raises(Exception, match="'bad' are not one row of equally many finite numbers"):
         stored(first, tmp_path / "first", "values.npy")
     with pytest.raises(RuntimeError, match="broken on purpose"):
@@ -267,7 +267,7 @@ def test_features_and_perturbations_that_exit_cost_the_others_nothing(tmp_path):
         (MEANS, Condition(Perturbation(name="leaves", title="", levels=(1,), apply=leave), 1)),
         (MEANS, CLEAN),
     ]
-    *left, stays = extract(wanted, Counting(), tmp_path)
+    *left, stays = extract(Extraction(wanted, Counting()), tmp_path)
     for finish in left:
         with pytest.raises(SystemExit, match="no license"):
             finish(tmp_path)
@@ -280,7 +280,7 @@ def test_features_of_varying_width_are_refused(tmp_path):
     varying = Features(
         name="varying", extract=lambda images: np.zeros((len(images), next(widths)), np.float32)
     )
-    (finish,) = extract([(varying, CLEAN)], Counting(), tmp_path)
+    (finish,) = extract(Extraction([(varying, CLEAN)], Counting()), tmp_path)
     with pytest.raises(HarnessError, match="'varying' are not one row of equally many"):
         stored(finish, tmp_path / "result", "values.npy")
 
@@ -325,14 +325,14 @@ def test_a_pass_for_features_goes_on_from_what_proves_itself(name, damage, tmp_p
 
     wanted = [(MEANS, CLEAN), (BRIGHTEST, CLEAN), (MEANS, Condition(BROKEN, 1))]
     with pytest.raises(KeyboardInterrupt):
-        extract(wanted, Stopping(), tmp_path)
+        extract(Extraction(wanted, Stopping()), tmp_path)
     if damage is None:
         (tmp_path / name).unlink()
     else:
         how, share = damage
         (tmp_path / name).write_bytes(how((tmp_path / name).read_bytes(), share))
     split = Counting()
-    first, second, third = extract(wanted, split, tmp_path)
+    first, second, third = extract(Extraction(wanted, split), tmp_path)
     for number, (finish, features) in enumerate(((first, MEANS), (second, BRIGHTEST))):
         _, values = stored(finish, tmp_path / f"result {number}", "values.npy")
         assert (values == features.extract(split.images)).all()

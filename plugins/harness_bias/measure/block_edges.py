@@ -114,14 +114,13 @@ def quality_of_edges(
     edges = cache(lambda quality: _contrast(imitation.of(quality)))
     # Contrast falls as quality rises.
     place = bisect_left(LADDER, expected)
-    if not (
-        0 < place < len(LADDER) and edges(LADDER[place - 1]) > contrast >= edges(LADDER[place])
-    ):
-        place = bisect_left(LADDER, -contrast, key=lambda quality: -edges(quality))
+    between = 0 < place < len(LADDER)
+    if not (between and edges(LADDER[place - 1]) > contrast >= edges(LADDER[place])):
+        if contrast <= edges(LADDER[-1]):
+            return LADDER[-1]
+        place = bisect_left(LADDER[:-1], -contrast, key=lambda quality: -edges(quality))
     if place == 0:
         return LADDER[0]
-    if place == len(LADDER):
-        return LADDER[-1]
     worse, better = LADDER[place - 1], LADDER[place]
     stronger, weaker = edges(worse), edges(better)
     share = (stronger - contrast) / max(stronger - weaker, 1e-9)

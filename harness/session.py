@@ -97,7 +97,7 @@ class Session:
         self.plugins = [Path(path) for path in _several("plugins", plugins)]
         self.without = _several("without", without)
         if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
-            raise HarnessError(f"jobs: {jobs!r} is neither a whole number of at least 1 nor 'auto'")
+            raise HarnessError(f"jobs: {jobs!r} is not a whole number of at least 1, nor 'auto'")
         if not isinstance(job_cores, int) or job_cores < 1:
             raise HarnessError(f"job_cores: {job_cores!r} is not a whole number of at least 1")
         if not 0 < job_gpus < float("inf"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -310,8 +311,12 @@ def unchanged(what: str, *given: NDArray[Any]) -> Iterator[None]:
         raise Broken(what, fix)
 
 
-def scramble(seed: int) -> None:
-    """Give the global generators of random, numpy and, where it is loaded, torch another state."""
+def scramble() -> None:
+    """Give the global generators of random, numpy and, where it is loaded, torch another state.
+
+    One that they have not had: a test before may have left any that is fixed.
+    """
+    seed = secrets.randbits(32)
     random.seed(seed)
     np.random.seed(seed)
     if torch := sys.modules.get("torch"):

@@ -91,7 +91,7 @@ def fit(registry: Registry, task: dict[str, Any], folder: Path) -> dict[str, Any
     assert isinstance(inputs.test, Held)
     for name in task["modules"]:
         __import__(name)
-    scramble(int(time.time_ns() % 2**32))
+    scramble()
     (folder / "fit").mkdir()
     (folder / "saved").mkdir()
     classifier = bench.fit(model, folder=folder / "fit")

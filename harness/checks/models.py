@@ -211,7 +211,7 @@ def views(model: Model, bench: Bench) -> None:
 def same_seed(model: Model, bench: Bench) -> None:
     """A seed decides a fit, whatever state the generators of random, numpy and torch are in."""
     expected = logits_of(model, bench)
-    scramble(1)
+    scramble()
     compare(
         expected,
         predicted(bench.fit(model), test_inputs(model, bench).values, bench),

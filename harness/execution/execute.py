@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +57,10 @@ def execute(
                 remove_caches(store, claims)
 
 
+_Waiting = tuple[int, list[JobSpec]]
+"""A group that is not begun, and its place in the order, which no other has at that time."""
+
+
 @dataclass
 class _Group:
     """Jobs that are computed together, under way."""
@@ -95,8 +99,13 @@ class _Execution:
         """By the fits of clean predictions that failed: perturbed patches need not be tried."""
         self.retried: set[tuple[str, str]] = set()
         """Pairs of a job and an input that it found damaged: a second time, it is a failure."""
-        self.waiting: deque[list[JobSpec]] = deque()
-        """Groups that are not begun, each after all that its jobs need."""
+        self.waiting: list[_Waiting] = []
+        """A heap of groups that are not begun, in the order in which their turn comes."""
+        self.blocked: dict[str, list[_Waiting]] = {}
+        """Further groups, by the digest of an unfinished job that they need: nobody looks at them
+        until it ends."""
+        self.last = self.first = 0
+        """The last and the first place in that order."""
         self.running: dict[str, _Group] = {}
         """By digest of their first job."""
         self.unfinished: set[str] = set()
@@ -140,7 +149,7 @@ class _Execution:
         self.add(to_do)
         clean = bool(self.clean)
         try:
-            while self.waiting or self.running:
+            while self.waiting or self.blocked or self.running:
                 if clean and not self.clean and self.unfinished and not self.full:
                     clean = False
                     self.write_tables(when_clean)
@@ -148,7 +157,8 @@ class _Execution:
                 if event := self.executor.next(TICK):
                     self.take(event)
                 if self.full and not self.running:  # what comes next would be computed in vain
-                    self.skipped += sum(map(len, self.waiting))
+                    blocked = (group for groups in self.blocked.values() for group in groups)
+                    self.skipped += sum(len(group) for _, group in (*self.waiting, *blocked))
                     break
         except KeyboardInterrupt:
             self.failures["run"] = Failure("interrupted")
@@ -180,9 +190,13 @@ class _Execution:
         """Let jobs wait for their turn, before all others or after them."""
         groups = together(jobs)
         if first:
-            self.waiting.extendleft(reversed(groups))
+            self.first -= len(groups)
+            places = range(self.first, self.first + len(groups))
         else:
-            self.waiting.extend(groups)
+            places = range(self.last + 1, self.last + 1 + len(groups))
+            self.last += len(groups)
+        for place, group in zip(places, groups, strict=True):
+            heapq.heappush(self.waiting, (place, group))
         self.unfinished |= {job.key.digest for job in jobs}
         self.clean |= {job.key.digest for job in jobs if not is_late(job)}
         self.total += len(jobs)
@@ -191,6 +205,10 @@ class _Execution:
         """Begin as much as there is room for: whole groups, or parts where nothing else is left."""
         self.begin_groups(whole=True)
         if not self.running and self.elsewhere:
+            for groups in self.blocked.values():
+                self.waiting += groups
+            self.blocked.clear()
+            heapq.heapify(self.waiting)
             self.begin_groups(whole=False)
 
     def begin_groups(self, whole: bool) -> None:
@@ -198,15 +216,17 @@ class _Execution:
         look = time.monotonic() - self.looked > TICK
         if look:
             self.looked = time.monotonic()
-        waiting, self.waiting = self.waiting, deque()
-        while waiting and self.executor.has_room and not self.full:
-            group = waiting.popleft()
-            must_wait = [
-                job for job in group if any(need.digest in self.unfinished for need in job.needs)
+        later: list[_Waiting] = []
+        while self.waiting and self.executor.has_room and not self.full:
+            place, group = heapq.heappop(self.waiting)
+            needs = [
+                next((need.digest for need in job.needs if need.digest in self.unfinished), "")
+                for job in group
             ]
-            if must_wait and (whole or len(must_wait) == len(group)):
-                self.waiting.append(group)
+            if any(needs) and (whole or all(needs)):
+                self.blocked.setdefault(next(filter(None, needs)), []).append((place, group))
                 continue
+            must_wait = [job for job, need in zip(group, needs, strict=True) if need]
             waits = {job.key.digest for job in must_wait}
             mine, left = [], must_wait
             for job in group:
@@ -220,10 +240,11 @@ class _Execution:
                 else:
                     mine.append(job)
             if left:
-                self.waiting.append(left)
+                later.append((place, left))
             if mine:
                 self.submit(mine)
-        self.waiting.extend(waiting)
+        for waiting in later:
+            heapq.heappush(self.waiting, waiting)
         if self.elsewhere and not self.running:
             for who in sorted({*self.elsewhere.values()} - self.told_of):
                 log.info(f"Waiting for results that {who} is computing for the same store.")
@@ -358,6 +379,8 @@ class _Execution:
         """Nothing waits for a job any more."""
         digest = job.key.digest
         self.unfinished.discard(digest)
+        for waiting in self.blocked.pop(digest, ()):
+            heapq.heappush(self.waiting, waiting)
         self.clean.discard(digest)
         self.elsewhere.pop(digest, None)
         name = _claim(job)

@@ -143,3 +143,21 @@ def test_an_answer_without_a_reason_is_no_problem(tmp_path):
     found = problem(session, answer)
     assert (found.failure.why, found.disk_is_full, found.damaged) == ("full", True, "x")
     assert "T" in found.failure.details.read_text()
+
+
+def test_auto_is_a_process_for_each_gpu(toy):
+    output = toy(*RUN, "--no-probes", "--jobs", "auto", "-v", CUDA_VISIBLE_DEVICES="0,1,2")
+    assert len([line for line in output.splitlines() if "is started to compute" in line]) in (2, 3)
+    output = toy(
+        *RUN, "--no-probes", "--jobs", "auto", "-v", "--store", "b", CUDA_VISIBLE_DEVICES=""
+    )
+    assert len([line for line in output.splitlines() if "is started to compute" in line]) == 1
+    output = toy(*RUN, "--jobs", "many", code=2)
+    assert "argument --jobs: 'many' is not a whole number of at least 1" in output
+
+
+def test_parts_of_gpus(toy):
+    for wrong in ("0", "1.5", "-1", "all"):
+        output = toy(*RUN, f"--job-gpus={wrong}", code=2)
+        assert f"argument --job-gpus: '{wrong}' is not a number of GPUs above 0" in output
+    toy(*RUN, "--no-probes", "--job-gpus", "0.5", "--job-cores", "2")

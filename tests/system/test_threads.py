@@ -12,7 +12,7 @@ import pytest
 from harness.data.splits import stream
 from harness.execution.local import shares
 from harness.hooks.loader import load_plugins
-from harness.system.threads import one_thread_each
+from harness.system.threads import cpu_count, one_thread_each
 from harness.types.probes import DatasetProbe
 
 MANY = {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
@@ -258,3 +258,18 @@ def test_what_a_plugin_calls_in_a_worker_has_one_thread(toy, tmp_path, environme
     found = [json.loads(line) for line in seen.read_text().splitlines()]
     assert {where for where, _ in found} == {"extract", "apply"}
     assert {number for _, number in found} == {1}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"), [("1", 1), ("0", 1), ("100000", None), ("", None), ("two", None)]
+)
+def test_a_process_uses_no_more_cores_than_it_is_allowed(monkeypatch, allowed, expected):
+    there = cpu_count()
+    monkeypatch.setenv("HARNESS_CORES", allowed)
+    assert cpu_count() == (expected or there)
+
+
+def test_each_of_several_processes_is_told_its_share_of_cores(monkeypatch):
+    monkeypatch.setenv("HARNESS_CORES", "")
+    told = [int(environment["HARNESS_CORES"]) for _, environment in shares(2)]
+    assert told == [max(1, cpu_count() // 2)] * 2

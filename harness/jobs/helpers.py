@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.jobs.spec import JobSpec, SessionSpec
-from harness.system import messages
+from harness.system import messages, progress
 from harness.system.child import Child, NoAnswerError
 from harness.system.threads import CORES, ENVIRONMENT, cpu_count
 
@@ -133,7 +133,7 @@ class _Helper:
 
     def ask(self, command: str, given: dict[str, Any]) -> tuple[Any, list[Any]]:
         """What it answers, and what it logged. Raises NoAnswerError when it is gone."""
-        said = []
+        said: list[Any] = []
         try:
             self.child.ask([command, given])
         except (OSError, ValueError) as error:
@@ -145,10 +145,12 @@ class _Helper:
                 continue
             if answer is None:
                 raise NoAnswerError
-            if "log" in answer:
-                said.append(answer["log"])
-            else:
+            if "log" not in answer:
                 return answer.get("answer"), said
+            if answer["log"][0] == progress.log.name:  # how far it is; it is worth nothing later
+                messages.relay(answer["log"])
+            else:
+                said.append(answer["log"])
 
 
 class Shared(Generic[Answer]):

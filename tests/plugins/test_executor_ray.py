@@ -80,7 +80,7 @@ def workers(folder):
     return found
 
 
-def wait_until(condition, seconds=90.0):
+def wait_until(condition, seconds=240.0):
     """Until a condition holds; what it returned."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -112,21 +112,22 @@ def test_a_cluster_stores_the_same_bytes_as_this_machine(toy, cluster):
     assert set(board) <= set(output.splitlines())
 
 
-def test_a_fit_goes_on_from_its_checkpoint_where_its_node_dies(toy, cluster):
+def test_a_fit_goes_on_from_its_checkpoint_where_its_node_dies(toy, cluster, monkeypatch):
+    monkeypatch.setenv("TOY_SLOW_STEP", "0.5")
     many = cluster()
     asked = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     steps = ("--set", "toy-mean.steps=12")
     process = toy.start(*asked, *steps, *on(many))
-    toy.wait_for("step 3 of toy-mean", process)
+    wait_until(lambda: "step 3 of toy-mean" in toy.toy_log)
     above = set(parents(workers(toy.folder)[0]))
     nodes = many.worker_nodes
     (lost,) = [n for n in nodes if n.all_processes["raylet"][0].process.pid in above]
     many.remove_node(lost, allow_graceful=False)
-    output = "".join(process.communicate(timeout=120))
+    output = "".join(process.communicate(timeout=300))
     assert process.returncode == 0, output
     done = [int(line.split()[1]) for line in toy.toy_log if line.startswith("step ")]
-    assert sorted({*done}) in ([*range(12)], [n for n in range(12) if n != 4])
-    assert len(done) <= 13, "a step may be done twice, and no more"
+    assert sorted({*done}) == [*range(12)]
+    assert len(done) <= 13, "the step under way may be done twice, and no other"
 
 
 def test_a_job_that_kills_its_process_is_tried_three_times_and_costs_itself(toy, cluster):
@@ -146,7 +147,7 @@ def test_nodes_stop_when_the_driver_dies_and_the_same_command_goes_on(toy, clust
     asked = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     asked = (*asked, "--set", "toy-mean.steps=8", *on(many))
     process = toy.start(*asked)
-    toy.wait_for("step 2 of toy-mean", process)
+    wait_until(lambda: "step 2 of toy-mean" in toy.toy_log)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_until(lambda: not workers(toy.folder), 60)

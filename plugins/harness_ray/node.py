@@ -57,7 +57,6 @@ class Done:
     said: Sequence[tuple[str, int, str]]
     """What was logged: name of the logger, level, text."""
     node: str
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

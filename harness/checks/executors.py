@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.checks.bench import Bench
 from harness.checks.outcome import Broken
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnavailableError
 from harness.execution.executor_guard import Guarded
 from harness.jobs.session import versions
 from harness.jobs.spec import JobSpec, SessionSpec
@@ -57,6 +57,8 @@ def listing(executor: Executor, bench: Bench, data: str | None = None) -> tuple[
                     )
                 if event := started.next(TICK):
                     events.append(event)
+    except UnavailableError:
+        raise
     except HarnessError as error:
         what, _, _ = str(error).partition("; report it")
         raise Broken(what, "keep to harness.types.executors.Execution") from error.__cause__

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import HarnessError
+from harness import HarnessError, UnavailableError
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.store import failures
 from harness.store.failures import Failure
@@ -48,8 +48,8 @@ class Cluster:
 
     Of ``options.address``, else of ``$RAY_ADDRESS``, else one that is started on this machine and
     ends with the run. Ray places groups by the cores and GPUs that they ask for, and computes those
-    of a lost node elsewhere. Raises HarnessError when Ray is not installed, when there is no such
-    cluster, and when a node does not see the store or has other versions.
+    of a lost node elsewhere. Raises UnavailableError when Ray is not installed, and HarnessError
+    when there is no such cluster or a node does not see the store or has other versions.
     """
 
     def __init__(self, session: SessionSpec, options: ExecutorOptions) -> None:
@@ -257,7 +257,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise HarnessError(
+        raise UnavailableError(
             "executor ray: Ray is not installed; `pip install 'histo-harness[ray]'` here and on "
             "all nodes"
         ) from error

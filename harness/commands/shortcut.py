@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=[],
         metavar="X",
-        help="how much of it, as often as wanted (default: all doses of the fault)",
+        help="how much of it, as often as wanted (default: five of the doses of the fault)",
     )
     shared.data(parser)
     shared.results(parser)

@@ -165,25 +165,17 @@ def read(
 ) -> Iterator[Graded]:
     """What probes say of every dose in every draw.
 
-    Those that the fault is none of are asked about its largest dose alone. A fault is planted in a
-    patch once for each level, whatever label the patch is dealt.
+    A fault is planted in a patch once for each level, whatever label the patch is dealt.
     """
     base = patches.split
-    wanted: dict[float, dict[str, Features]] = {}
-    for dose in fault.doses:
-        for level in fault.levels(dose):
-            for probe in _asked_about(fault, dose, probes):
-                wanted.setdefault(float(level), {}).update({f.name: f for f in probe.features})
-    levels = sorted(wanted)
+    wanted = {features.name: features for probe in probes for features in probe.features}
+    levels = sorted({float(level) for dose in fault.doses for level in fault.levels(dose)})
     values: dict[float, dict[str, NDArray[np.float32]]] = {}
     for level in progress(levels, total=len(levels), label=f"{fault.name}, levels"):
         planted = Planted(base, fault, np.full(len(base.labels), level), base.labels)
-        values[level] = _extracted(planted, wanted[level])
+        values[level] = _extracted(planted, wanted)
     cells = [(dose, draw) for dose in fault.doses for draw in range(draws)]
     for dose, draw in progress(cells, total=len(cells), label=fault.name):
-        now = _asked_about(fault, dose, probes)
-        if not now:  # none of the probes that the fault is one of is there
-            continue
         of_level = np.array(fault.levels(dose), np.float64)
         n_classes = OF_SPLIT if fault.of_split else len(of_level)
         rng = np.random.default_rng(draw)
@@ -194,18 +186,11 @@ def read(
             for rows in (~is_test, is_test)
         )
         classes = tuple(f"class {number + 1}" for number in range(n_classes))
-        for probe, finding in asked(classes, train, test, now, only_verdict=True):
+        for probe, finding in asked(classes, train, test, probes, only_verdict=True):
             yield Graded(
                 *(fault.name, dose, draw, probe.name, finding.reading, finding.flag),
                 grade=finding.grade,
             )
-
-
-def _asked_about(
-    fault: PlantedFault, dose: float, probes: Sequence[DatasetProbe]
-) -> list[DatasetProbe]:
-    every = dose == fault.doses[-1] or not fault.raises
-    return [probe for probe in probes if every or probe.name in fault.raises]
 
 
 def _measured(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.jobs.planted import Graded, Judges
 from harness.statistics.intervals import wilson
@@ -144,14 +144,19 @@ def _false_flags(faults: Sequence[PlantedFault], names: Sequence[str], cells: Ce
 def _cross_talk(faults: Sequence[PlantedFault], names: Sequence[str], cells: Cells) -> Table:
     """Flags on faults that are another probe's."""
 
-    def others(name: str) -> list[PlantedFault]:
-        return [fault for fault in faults if fault.raises and name not in fault.raises]
+    def row(name: str) -> tuple[str | float | None, ...]:
+        others = [fault for fault in faults if fault.raises and name not in fault.raises]
+        largest = [replace(fault, doses=fault.doses[-1:]) for fault in others]
+        *pooled, _ = _pooled(largest, name, cells)
+        _, _, share, *_, which = _pooled(others, name, cells)
+        return (name, *pooled, share, which)
 
     return Table(
         name="cross-talk",
-        title="Cross-talk: flags on faults that are another probe's, at the largest dose, pooled",
-        headings=("probe", *POOLED, "most often on"),
-        rows=tuple((name, *_pooled(others(name), name, cells)) for name in names),
+        title="Cross-talk: flags on faults that are another probe's, at the largest dose, pooled; "
+        "and at all doses",
+        headings=("probe", *POOLED, "% at all doses", "most often on"),
+        rows=tuple(map(row, names)),
     )
 
 
@@ -161,14 +166,15 @@ POOLED = ("flags", "draws", "%", "from", "to", "undecided %")
 def _pooled(
     faults: Sequence[PlantedFault], name: str, cells: Cells
 ) -> tuple[str | float | None, ...]:
-    """The columns of ``POOLED``, and the fault on which a flag was raised most often."""
-    pairs = [(fault, cell) for fault in faults for cell in _asked(fault, name, cells)]
-    raised, draws = sum(c.raised for _, c in pairs), sum(c.draws for _, c in pairs)
+    """The columns of ``POOLED``, and the fault and dose on which a flag was raised most often."""
+    keys = [(f, dose, (f.name, dose, name)) for f in faults for dose in f.doses]
+    found = [(fault, dose, cells[key]) for fault, dose, key in keys if key in cells]
+    raised, draws = (sum(getattr(c, kind) for *_, c in found) for kind in ("raised", "draws"))
     if not draws:
         return (0, 0, *(None,) * (len(POOLED) - 2), "")
     low, high = wilson(raised, draws)
-    undecided = sum(cell.undecided for _, cell in pairs)
+    undecided = sum(cell.undecided for *_, cell in found)
     shares = (raised / draws, low, high, undecided / draws)
-    fault, worst = max(pairs, key=lambda pair: pair[1].share)
-    which = f"{fault.title}: {worst.raised} of {worst.draws}" if worst.raised else ""
+    fault, dose, worst = max(found, key=lambda one: (one[2].share, one[1] == one[0].doses[-1]))
+    which = f"{fault.title}, {given(dose)}: {worst.raised} of {worst.draws}" if worst.raised else ""
     return (raised, draws, *(f"{100 * share:.1f}" for share in shares), which)

@@ -18,17 +18,18 @@ from harness.text import numbers
 from harness_bias.audit import limits
 
 
-def _features(name: str, module: str) -> Features:
-    return Features(name=f"bias-{name}", extract=later(f"harness_bias.measure.{module}:extract"))
+def _features(name: str, module: str, version: int = 1) -> Features:
+    extract = later(f"harness_bias.measure.{module}:extract")
+    return Features(name=f"bias-{name}", extract=extract, version=version)
 
 
 COLOR = _features("color", "color")
-RANGE = _features("range", "dynamic_range")
+RANGE = _features("range", "dynamic_range", version=2)
 FINE = _features("fine", "fine")
 FRAME = _features("frame", "frame")
 PATTERN = _features("pattern", "pattern")
 RESAMPLING = _features("resampling", "resampling")
-LEVELS = _features("levels", "levels")
+LEVELS = _features("levels", "levels", version=2)
 RESIDUAL = _features("residual", "residual")
 COMPRESSION = _features("compression", "compression")
 LEAKAGE = _features("leakage", "leakage")
@@ -82,8 +83,9 @@ def _dataset_probes() -> list[DatasetProbe]:
         probe(
             "color",
             "Color: how much of the class it gives away, and a cast not explained by H&E stains",
-            *(COLOR, RANGE),
+            *(COLOR, RANGE, FRAME),
             plots=("color-signatures", "tint"),
+            version=4,
         ),
         probe(
             "compression",
@@ -110,6 +112,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
             *(RANGE, LEVELS, COLOR),
             plots=("dynamic-range",),
+            version=4,
         ),
         probe(
             "residual",
@@ -122,6 +125,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Leakage: duplicates and overlaps within and between the splits",
             *(LEAKAGE, KEYPOINTS),
             check=later("harness_bias.audit.leakage:check"),
+            version=4,
         ),
         probe(
             "shift",

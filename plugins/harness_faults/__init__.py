@@ -10,6 +10,21 @@ from harness import PlantedFault, hookimpl, later
 Levels = Callable[[float], tuple[float, ...]]
 TONE = ("tone", "dynamic-range")
 """Either name of the probe of tone, as far as it is there."""
+# Most doses are at most 1.5 times the one before: a limit of detection is known as closely, and
+# what is found at one dose but not at the next is seen.
+JPEG = (1, 2, 3, 4, 5, 7, 10, 15, 20, 25)
+MORE = (3, 5, 7, 10, 15, 20, 25, 30, 35, 40)
+TWICE = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50)
+LOSSES = (2, 3, 4, 5, 7, 10, 15, 20, 25, 30)
+WEAK_LOSSES = (1, 2, 3, 5, 7, 10, 15, 25, 35, 50)
+RATIOS = (1.5, 2, 2.5, 3, 4, 5, 7, 10, 14, 20)
+BLURS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.85, 1, 1.25, 1.5)
+ENLARGED = (0.02, 0.03, 0.05, 0.07, 0.11, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1)
+NOISES = (0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4)
+LEVELS = (1, 2, 3, 4, 5, 6, 8, 10, 12)
+FEW = (0.03, 0.05, 0.07)
+TENTHS = (0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4)
+SHARES = (0.05, *TENTHS, 0.5)
 ALIKE_GAMMAS = (
     *(0.8, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87, 0.885, 0.9, 0.92, 0.95),
     *(1.05, 1.1, 1.2),
@@ -90,37 +105,37 @@ def _compression() -> list[PlantedFault]:
     rows: list[Row] = [
         (
             *("jpeg", "JPEG of quality 95 or worse, grid anywhere", f"{points} from 95 down"),
-            *((1, 2, 5, 10, 25), "storage:jpeg", half(5)),
+            *(JPEG, "storage:jpeg", half(5)),
         ),
         (
             *("jpeg-aligned", "the same, grid at the corner", f"{points}, aligned grids"),
-            *((2, 5, 25), "storage:aligned_jpeg", half(5)),
+            *(JPEG, "storage:aligned_jpeg", half(5)),
         ),
         (
             *("jpeg-low", "JPEG of quality 80 or worse, grid anywhere", f"{points} from 80 down"),
-            *((2, 5, 10, 20), "storage:jpeg", half(20)),
+            *((1, 2, 3, 4, 5, 7, 10, 13, 16, 20), "storage:jpeg", half(20)),
         ),
         (
             *("jpeg-or-none", "JPEG against none", f"points of JPEG {below}"),
-            *((2, 5, 15, 30), "storage:jpeg", present),
+            *(LOSSES, "storage:jpeg", present),
         ),
         (
             *("jpeg-stained", "JPEG of 95 or worse, then stains changed at random"),
-            *(f"{points} from 95 down, stains changed since", (5, 10, 25)),
+            *(f"{points} from 95 down, stains changed since", JPEG),
             *("combined:jpeg_stained", half(5)),
         ),
         (
             *("jpeg-resized", "JPEG of 95 or worse, then shrunk to 0.9 and enlarged again"),
-            *(f"{points} from 95 down, resized since", (10, 25, 40)),
+            *(f"{points} from 95 down, resized since", MORE),
             *("combined:jpeg_resized", half(5)),
         ),
         (
             *("jpeg-twice", "JPEG of 95 or worse, then of 85 on another grid"),
-            *(f"{points} from 95 down, of 85 since", (20, 35, 50), "combined:jpeg_twice", half(5)),
+            *(f"{points} from 95 down, of 85 since", TWICE, "combined:jpeg_twice", half(5)),
         ),
         (
             *("jpeg-normalized", "JPEG of 95 or worse, then normalized as Macenko and others do"),
-            *(f"{points} from 95 down, normalized since", (10, 25, 40)),
+            *(f"{points} from 95 down, normalized since", MORE),
             *("combined:jpeg_normalized", half(5)),
         ),
         (
@@ -130,28 +145,28 @@ def _compression() -> list[PlantedFault]:
         ),
         (
             *("webp", "WebP of quality 95 or worse", "points between WebP qualities from 95 down"),
-            *((10, 20, 45), "storage:webp", half(5)),
+            *((2, 3, 5, 7, 10, 15, 20, 25, 35, 45), "storage:webp", half(5)),
         ),
         (
             *("webp-or-none", "WebP against none", f"points of WebP {below}"),
-            *((5, 25, 50), "storage:webp", present),
+            *(WEAK_LOSSES, "storage:webp", present),
         ),
         (
             *("avif-or-none", "AVIF against none", f"points of AVIF {below}"),
-            *((10, 25, 50), "storage:avif", present),
+            *(WEAK_LOSSES, "storage:avif", present),
         ),
         (
             *("jpeg2000", "JPEG 2000 (9/7) against none", "to 1 by JPEG 2000 (9/7) against none"),
-            *((5, 10, 20), "storage:jpeg2000", present),
+            *(RATIOS, "storage:jpeg2000", present),
         ),
         (
             *("jpeg2000-53", "JPEG 2000 (5/3) against none"),
-            *("to 1 by JPEG 2000 (5/3) against none", (5, 10, 20)),
+            *("to 1 by JPEG 2000 (5/3) against none", RATIOS),
             *("storage:jpeg2000_53", present),
         ),
         (
             *("jpeg-in-part", "JPEG of 85 in a part of one class"),
-            *("as the share of one class with JPEG of 85", (0.1, 0.2, 0.3, 0.5)),
+            *("as the share of one class with JPEG of 85", SHARES),
             *("combined:jpeg_in_part", one),
         ),
     ]
@@ -162,46 +177,48 @@ def _detail() -> list[PlantedFault]:
     """Faults of focus, scale and noise."""
     sharpness: list[Row] = [
         (
-            *("blur", "Gaussian blur", "px of Gaussian blur", (0.3, 0.4, 0.5, 0.7, 1, 1.5)),
+            *("blur", "Gaussian blur", "px of Gaussian blur", BLURS),
             *("storage:blurred", present),
         ),
         (
             *("enlarged", "enlarged, as from another resolution", "times larger, less 1"),
-            *((0.05, 0.11, 0.25, 1), "combined:enlarged", present),
+            *(ENLARGED, "combined:enlarged", present),
         ),
         (
             *("enlarged-lanczos", "enlarged by Lanczos' filter", "times larger by Lanczos, less 1"),
-            *((0.05, 0.1, 0.2, 0.4, 0.7), "combined:lanczos", present),
+            *(ENLARGED, "combined:lanczos", present),
         ),
         (
             *("resized", "shrunk and enlarged again", "of the size lost to resizing"),
-            *((0.1, 0.3, 0.5), "combined:resized", present),
+            *((0.03, 0.05, 0.07, *TENTHS, 0.5), "combined:resized", present),
         ),
         (
-            *("sharpened", "unsharp mask", "of unsharp mask", (0.25, 0.5, 1, 1.5)),
+            *("sharpened", "unsharp mask", "of unsharp mask"),
+            (0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1, 1.25, 1.5),
             *("storage:sharpened", present),
         ),
         (
-            *("median", "median filter", "px of median filter", (3, 5)),
+            *("median", "median filter", "px of median filter", (3, 5, 7, 9)),
             *("storage:despeckled", present),
         ),
         (
-            *("motion", "blur of a moving slide", "px of motion", (2, 3, 5, 9)),
+            *("motion", "blur of a moving slide", "px of motion", (2, 3, 4, 5, 6, 7, 8, 9)),
             *("storage:moved", present),
         ),
     ]
     noise: list[Row] = [
         (
-            *("noise", "noise in each channel", "gray levels of noise", (0.5, 1, 2, 4, 8)),
+            *("noise", "noise in each channel", "gray levels of noise", (*NOISES, 5.6, 8)),
             *("storage:noisy", present),
         ),
         (
             *("gray-noise", "noise alike in all channels", "gray levels of gray noise"),
-            *((1, 2, 4), "storage:gray_noise", present),
+            *(NOISES, "storage:gray_noise", present),
         ),
         (
             *("camera-pattern", "the fixed patterns of two cameras"),
-            *("% of brightness as a camera's fixed pattern", (0.1, 0.2, 0.3, 0.5, 1)),
+            "% of brightness as a camera's fixed pattern",
+            (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1),
             *("storage:camera", cameras),
         ),
     ]
@@ -216,47 +233,55 @@ def _color() -> list[PlantedFault]:
     color: list[Row] = [
         (
             *("cast", "red raised and blue lowered", "gray levels of color cast"),
-            *((1, 2, 3, 6, 12), "color:cast", present),
+            *((1, 2, 3, 4, 5, 6, 7, 8, 10, 12), "color:cast", present),
         ),
         (
             *("white-balance", "red brighter and blue darker", "of white balance"),
-            *((0.01, 0.02, 0.05), "color:white_balance", present),
+            (0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
+            *("color:white_balance", present),
         ),
     ]
     either: list[Row] = [
         (
-            *("saturation", "saturation", "of saturation", (0.1, 0.2, 0.3)),
+            *("saturation", "saturation", "of saturation", (*FEW, *TENTHS)),
             *("color:saturated", present),
         ),
         (
-            *("brightness", "brightness", "gray levels of brightness", (2, 3, 6, 12, 24)),
+            *("brightness", "brightness", "gray levels of brightness"),
+            (2, 4, 6, 8, 10, 12, 14, 16, 20, 24),
             *("color:brightened", around),
         ),
     ]
     stain: list[Row] = [
         (
             *("stain-strength", "strength of both stains", "of the strength of both stains"),
-            *((0.1, 0.2, 0.4), "color:restained", around),
+            *((*FEW, *TENTHS), "color:restained", around),
         ),
     ]
     tone: list[Row] = [
         (
-            *("gamma", "tone curve", "of log2 of gamma", (0.05, 0.1, 0.2, 0.4, 0.64)),
+            *("gamma", "tone curve", "of log2 of gamma"),
+            (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5, 0.64),
             *("color:gamma", around),
         ),
-        ("contrast", "contrast", "of contrast", (0.05, 0.1, 0.2), "color:contrast", present),
-        ("bits", "gray levels lost", "of 8 bits lost", (1, 2, 3), "color:quantized", present),
+        (
+            *("contrast", "contrast", "of contrast"),
+            (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.14, 0.2),
+            *("color:contrast", present),
+        ),
+        ("bits", "gray levels lost", "of 8 bits lost", (1, 2, 3, 4), "color:quantized", present),
         (
             *("palette", "palette of 256 colors", "palette of 256 colors", (1,)),
             *("color:palette", present),
         ),
         (
-            *("whites", "whites cut off", "gray levels cut off the whites", (10, 20, 35)),
+            *("whites", "whites cut off", "gray levels cut off the whites"),
+            (5, 7, 10, 13, 16, 20, 24, 28, 32, 35),
             *("color:capped", present),
         ),
         (
             *("inverted", "a part of one class inverted", "as the inverted share of one class"),
-            *((0.05, 0.1, 0.3), "color:inverted", one),
+            *(SHARES, "color:inverted", one),
         ),
     ]
     return [
@@ -269,14 +294,21 @@ def _color() -> list[PlantedFault]:
 
 def _frame() -> list[PlantedFault]:
     rows: list[Row] = [
-        ("border", "black border", "px of border", (1, 2, 4), "color:border", present),
-        ("mark", "mark in a corner", "px of a mark in a corner", (3, 6, 12), "color:mark", present),
         (
-            *("vignette", "light falls off toward the corners", "of the light lost in corners"),
-            *((0.05, 0.1, 0.2, 0.4), "color:vignette", present),
+            *("border", "black border", "px of border"),
+            *((1, 2, 3, 4, 5, 6, 7, 8), "color:border", present),
         ),
         (
-            *("watermark", "brighter stripe", "gray levels of a brighter stripe", (2, 4, 8, 16)),
+            *("mark", "mark in a corner", "px of a mark in a corner"),
+            *((2, 3, 4, 5, 6, 7, 8, 9, 10, 12), "color:mark", present),
+        ),
+        (
+            *("vignette", "light falls off toward the corners", "of the light lost in corners"),
+            *((*FEW, *TENTHS), "color:vignette", present),
+        ),
+        (
+            *("watermark", "brighter stripe", "gray levels of a brighter stripe"),
+            (1, 2, 3, 4, 5, 6, 8, 10, 12, 16),
             *("color:watermark", present),
         ),
     ]
@@ -286,13 +318,13 @@ def _frame() -> list[PlantedFault]:
 def _shift() -> list[PlantedFault]:
     """Faults of the test patches alone."""
     rows: list[tuple[str, str, str, tuple[float, ...], str]] = [
-        ("jpeg", "JPEG", "points of JPEG quality below 100", (5, 15, 30), "storage:jpeg"),
-        ("blur", "Gaussian blur", "px of Gaussian blur", (0.5, 1), "storage:blurred"),
-        ("noise", "noise", "gray levels of noise", (2, 4), "storage:noisy"),
-        ("cast", "color cast", "gray levels of color cast", (2, 6), "color:cast"),
-        ("brightness", "brightness", "gray levels of brightness", (3, 6), "color:brightened"),
-        ("stain", "stains stronger", "of stain strength", (0.1, 0.2), "color:restained"),
-        ("scale", "enlarged", "times larger, less 1", (0.11, 0.25), "combined:enlarged"),
+        ("jpeg", "JPEG", "points of JPEG quality below 100", LOSSES, "storage:jpeg"),
+        ("blur", "Gaussian blur", "px of Gaussian blur", BLURS, "storage:blurred"),
+        ("noise", "noise", "gray levels of noise", NOISES, "storage:noisy"),
+        ("cast", "color cast", "gray levels of color cast", LEVELS, "color:cast"),
+        ("brightness", "brightness", "gray levels of brightness", LEVELS, "color:brightened"),
+        ("stain", "stains stronger", "of stain strength", (*FEW, *TENTHS), "color:restained"),
+        ("scale", "enlarged", "times larger, less 1", ENLARGED, "combined:enlarged"),
     ]
     return [
         _fault(
@@ -310,15 +342,16 @@ def _controls() -> list[PlantedFault]:
         ("nothing", "nothing", "(nothing)", (0,), "color:brightened", alike),
         (
             *("alike-jpeg", "every patch JPEG", "points of JPEG quality below 100, all alike"),
-            *((10, 20, 30), "storage:jpeg", alike),
+            *((5, *ALIKE_LOSSES[1:], 40), "storage:jpeg", alike),
         ),
         (
             *("random-stain", "stains of every patch changed at random", "of stains, at random"),
-            *((0.05, 0.1, 0.2), "color:stain_jitter", alike),
+            *((*FEW, 0.1, 0.13, 0.16, 0.2), "color:stain_jitter", alike),
         ),
         (
             *("random-gamma", "tone curve of every patch drawn at random"),
-            *("of log2 of gamma, at random", (0.1, 0.3), "color:random_gamma", alike),
+            *("of log2 of gamma, at random", (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
+            *("color:random_gamma", alike),
         ),
         (
             *("alike-gamma", "every patch through the same tone curve", "gamma of every patch"),

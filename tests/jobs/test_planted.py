@@ -117,8 +117,7 @@ def test_probes_read_real_patches_with_a_fault(instance):
     judges = planted.judges(instance, probes, 90)
     readings = list(planted.read(FAULT, judges, probes, 2))
     assert [(r.dose, r.seed, r.probe) for r in readings] == [
-        *((4, draw, "noise") for draw in (0, 1)),
-        *((20, draw, name) for draw in (0, 1) for name in ("noise", "leakage")),
+        (dose, draw, name) for dose in (4, 20) for draw in (0, 1) for name in ("noise", "leakage")
     ]
     strong = [r for r in readings if r.dose == 20]
     assert [r.flag for r in strong if r.probe == "noise"] == [True, True]

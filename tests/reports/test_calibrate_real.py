@@ -126,5 +126,16 @@ def test_flags_where_nothing_is_wrong_are_pooled_over_controls():
     assert float(false[4]) < 10 < float(false[5])
     (cross,) = calibrate_real._cross_talk(faults, ["p"], cells).rows
     assert cross[:4] == ("p", 2, 10, "20.0")
-    assert cross[-1] == "other: 2 of 10"
+    assert cross[-2:] == ("20.0", "other, 1: 2 of 10")
     assert not np.isnan(float(cross[4]))
+
+
+def test_cross_talk_between_the_doses_is_named():
+    """A comb may show at a dose and be gone at a larger one."""
+    readings = {
+        "curve": [Graded("curve", d, 0, "p", 0.0, d == 2, "") for d in (1, 2, 3)],
+    }
+    cells = calibrate_real.counted(readings)
+    (cross,) = calibrate_real._cross_talk([fault("curve", (1, 2, 3), "q")], ["p"], cells).rows
+    assert cross[:4] == ("p", 0, 1, "0.0")
+    assert cross[-2:] == ("33.3", "curve, 2: 1 of 1")

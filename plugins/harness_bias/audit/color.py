@@ -11,12 +11,13 @@ from harness import Audit, Estimate, Finding, Table
 from harness.text.numbers import rounded
 from harness_bias.audit import dynamic_range
 from harness_bias.audit.enough import FEWEST, Opinion, looked, reason, settled
+from harness_bias.audit.frame import light_falls
 from harness_bias.audit.groups import DEALS, shuffled, weights
 from harness_bias.audit.predictability import by_class, compared, sentence, spread, surest
 from harness_bias.audit.verdict import grade
 from harness_bias.measure.color import COLUMNS, HISTOGRAM, MEANS
 
-FEATURES = "bias-color"
+FEATURES, FRAME = "bias-color", "bias-frame"
 SPREAD = 0.0085
 """Smallest tint that raises the flag, as a standard deviation over classes in natural optical
 density: about two gray levels of 255. Recompression of every patch alike moves the classes of
@@ -25,6 +26,10 @@ AT_WHITE = 0.006
 """The same of the tint that a patch would have where there is no stain. With a cast of 3 gray
 levels by class it is 0.008 in real patches. With stains made 0.8 to 1.2 times as strong, along
 vectors that are not quite their own, it is 0.003, and the spread of tint itself 0.02."""
+LIGHT = 0.0018
+"""Mean optical density that a patch gains for each gray level by which its corners are darker than
+its middle: plain patches of a gray of 200 that lose 5 to 40 % of the light there gain 0.0017 to
+0.0018."""
 RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 """Optical density of hematoxylin and eosin: Ruifrok and Johnston, Analytical and Quantitative
 Cytology and Histology 23, 2001."""
@@ -54,7 +59,10 @@ def measure(audit: Audit) -> Finding:
     classes by more than ``SPREAD``, and by more than ``AT_WHITE`` where there is no stain: a cast
     is there, too, while stronger stains change dense tissue alone. How strong both stains are is
     shown and does not count, as it may be tissue. Patches that were cut off or wrapped round have
-    no color that could be judged; that is the dynamic-range probe's business.
+    no color that could be judged; that is the dynamic-range probe's business. Nor is there a
+    verdict where light falls off differently toward the corners of classes, by as much as would
+    explain the cast: light that all channels lose is no mixture of the stains, and is the frame
+    probe's.
     """
     labels = audit.labels
     by_means, by_histogram = (
@@ -130,6 +138,9 @@ def measure(audit: Audit) -> Finding:
         text += f"; not judged: that takes {ENOUGH_CLASSES} classes with color"
     else:
         text += reason(opinion, seen, "with color")
+    if flag and max(far for far in spreads if far is not None) <= LIGHT * _light(audit):
+        flag = None
+        text += "; not judged: light falls off differently in classes, which may be the whole cast"
     if not judged.all():
         text += f"; {_left_out(audit, judged)}"
     text += f"; color as a whole, tissue's own too, {sentence(color)}"
@@ -141,6 +152,13 @@ def measure(audit: Audit) -> Finding:
         flag=flag,
         grade=grade(flag, counting),
         blind=BLIND,
+    )
+
+
+def _light(audit: Audit) -> float:
+    """How differently light falls off in classes, in gray levels, where it does most."""
+    return max(
+        light_falls(part.values[FRAME], part.labels, part.groups) for part in audit.parts.values()
     )
 
 

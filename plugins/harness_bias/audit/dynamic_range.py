@@ -40,6 +40,9 @@ overshoots."""
 NEGATIVE = 12.0
 """Mean gray levels by which green exceeds red and blue in a negative. Real patches reach 0.3, and
 98 % of their negatives exceed 12."""
+GLASS = 198.0
+"""Mean green from which a patch is glass behind a green filter: of real negatives that exceed
+``NEGATIVE``, 99 % reach 191 at most."""
 DIFFERENT = 0.85
 """Smallest difference between tone curves that counts, in octaves. Kinds of tissue differ by up to
 0.5, and by 0.8 where all patches went through JPEG of 70 or one curve."""
@@ -171,7 +174,7 @@ def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     lost |= (low >= LOW_CUT).any(axis=1)
     lost |= (high >= HALF_CUT).any(axis=1) | (high >= ALL_CUT).all(axis=1)
     red, green, blue = audit.stacked(COLOR, MEANS).T
-    lost |= green - np.maximum(red, blue) > NEGATIVE
+    lost |= (green - np.maximum(red, blue) > NEGATIVE) & (green < GLASS)
     by_channel = values[:, TONE].reshape(len(values), -1, len(CHANNELS)).max(axis=1)
     return lost, (by_channel > 0).all(axis=1)
 

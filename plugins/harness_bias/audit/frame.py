@@ -15,7 +15,7 @@ from harness_bias.audit.enough import FEWEST, looked, reason, settled, told
 from harness_bias.audit.groups import least_p, shuffled, weights
 from harness_bias.audit.predictability import Score, cross_validated
 from harness_bias.audit.verdict import grade
-from harness_bias.measure.frame import COLUMNS, KINDS
+from harness_bias.measure.frame import COLUMNS, FALL, KINDS
 
 FEATURES = "bias-frame"
 Floats = NDArray[np.float64]
@@ -113,6 +113,25 @@ def places(
         p = (1 + (largest >= ratio[column]).sum()) / (1 + len(largest))
         found.append(Place(COLUMNS[column], of_classes, float(means[:, column].std()), float(p)))
     return found
+
+
+def light_falls(
+    values: NDArray[np.float32], labels: NDArray[np.int64], groups: NDArray[np.int64] | None
+) -> float:
+    """How differently light falls off toward the corners of classes, in gray levels.
+
+    The standard deviation over classes of the mean of features (N, D); 0 where labels dealt at
+    random differ as much.
+    """
+    present, compact = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        return 0.0
+    fall = values[:, [FALL]]
+    weight = weights(compact, groups)
+    ratio, means = between(fall, compact, weight)
+    chance = np.array([between(fall, *deal)[0][0] for deal in shuffled(compact, groups)])
+    p = (1 + (chance >= ratio[0]).sum()) / (1 + len(chance))
+    return float(means[:, 0].std()) if p <= LUCK else 0.0
 
 
 def _even(values: NDArray[np.float32]) -> NDArray[np.float32]:

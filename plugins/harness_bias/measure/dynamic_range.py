@@ -51,6 +51,8 @@ be empty once in e^20."""
 HALF, MOST = 128, 170
 """Jumps of more than half and of most of the range. A MOST of 160 to 180 does as well; 200 misses
 overflow at steep edges."""
+STRAIGHT = 5
+"""Jumps side by side that are an edge of something laid over the patch."""
 BEFORE = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0]) / 4
 """Weights of a bin's neighbors for the mean of those before it."""
 FROM_CUBIC = np.array([1, -4, 6, -4, 1]) / 6
@@ -86,10 +88,9 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     Forensics and Security 5 (2010); the tests made of it here are our own.
     """
     features = np.zeros((len(images), len(COLUMNS)), np.float32)
-    textured = np.empty_like(images[:, 1:, 1:])
-    for row, image, chosen in zip(features, images, textured, strict=True):
-        across = cv2.absdiff(image[:, 1:], image[:, :-1])
-        down = cv2.absdiff(image[1:], image[:-1])
+    lively = np.empty_like(images[:, 1:, 1:])
+    for row, image, chosen in zip(features, images, lively, strict=True):
+        across, down = _differences(image)
         _textured(image, across, down, chosen)
         row[WRAPAROUND] = _wraparound(image, across, down)
         row[WHITE] = _white(image)
@@ -99,7 +100,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     features[:, CLIPPED_LOW] = _pile(counts) / pixels
     features[:, CLIPPED_HIGH] = _pile(counts[..., ::-1]) / pixels
     features[:, GAPS], features[:, ROUGH], features[:, COMB], wide = _smoothness(
-        counts, histograms(textured)
+        counts, histograms(lively)
     )
     features[:, WIDE] = wide.all(axis=1)
     features[:, CORRUPT] = [bool(_faults(row)) for row in features]
@@ -133,6 +134,20 @@ def _white(image: Pixels) -> float:
     """Share of pixels that are 255 in all channels."""
     white = cv2.inRange(image, (255,) * 3, (255,) * 3)
     return cv2.countNonZero(white) / white.size
+
+
+def textured(image: Pixels) -> Pixels:
+    """The values of a patch (H, W, 3) that differ from those to the left and above, 0 instead of
+    all others: uint8 (H - 1, W - 1, 3)."""
+    out = np.empty_like(image[1:, 1:])
+    _textured(image, *_differences(image), out)
+    return out
+
+
+def _differences(image: Pixels) -> tuple[Pixels, Pixels]:
+    """Between neighbors across and down: uint8 (H, W - 1, 3) and (H - 1, W, 3)."""
+    across = cv2.absdiff(image[:, 1:], image[:, :-1])
+    return np.asarray(across, np.uint8), np.asarray(cv2.absdiff(image[1:], image[:-1]), np.uint8)
 
 
 def _textured(image: Pixels, across: Pixels, down: Pixels, out: Pixels) -> None:
@@ -228,13 +243,20 @@ def _wraparound(image: Pixels, across: Pixels, down: Pixels) -> NDArray[np.float
         return 0.0
     wraps, pairs = _jumps(across, down)
     if wraps.any():
-        # An area that was blanked has a sharp edge, too.
+        # An area that was blanked has a sharp edge, too, and so has a mark: a straight one.
         blank = ((image == 0) | (image == 255)).all(axis=2)
-        across, down = across.copy(), down.copy()
-        across[blank[:, 1:] | blank[:, :-1]] = 0
-        down[blank[1:] | blank[:-1]] = 0
+        across = np.where(blank[:, 1:, None] | blank[:, :-1, None], np.uint8(0), across)
+        down = np.where(blank[1:, :, None] | blank[:-1, :, None], np.uint8(0), down)
+        across, down = _without_lines(across, (1, STRAIGHT)), _without_lines(down, (STRAIGHT, 1))
         wraps, _ = _jumps(across, down)
     return wraps / pairs
+
+
+def _without_lines(differences: Pixels, size: tuple[int, int]) -> Pixels:
+    """Differences (H, W, 3), 0 where those beyond ``MOST`` lie in a line: (width, height)."""
+    far = cv2.threshold(differences, MOST, 1, cv2.THRESH_BINARY)[1]
+    lines = cv2.morphologyEx(far, cv2.MORPH_OPEN, np.ones(size[::-1], np.uint8))
+    return np.where(lines > 0, np.uint8(0), differences)
 
 
 def _jumps(across: Pixels, down: Pixels) -> tuple[NDArray[np.float64], int]:

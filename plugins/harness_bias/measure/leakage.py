@@ -67,6 +67,8 @@ CHUNK = 256
 """Patches searched for at once: 110 MB among those of NCT-CRC-HE."""
 TEXTURE = 64
 """Side of the thumbnails whose texture is correlated."""
+RIM = 16
+"""This part of a side is left out of them all around: two patches in one frame are no copies."""
 
 ORIENTATIONS = (
     "none",
@@ -278,9 +280,12 @@ def _confirmed(
 def _texture(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A gray thumbnail (64, 64) without coarse structure, standardized to mean 0 and norm 1.
 
-    Coarse structure (a fold, a vein, uneven light) is what makes different patches look alike.
+    Coarse structure (a fold, a vein, uneven light) is what makes different patches look alike; so
+    does a frame, which is left out.
     """
-    gray = _thumbnail(image, TEXTURE)
+    rows, columns = (side // RIM for side in image.shape[:2])
+    inner = image[rows : len(image) - rows, columns : image.shape[1] - columns]
+    gray = _thumbnail(inner, TEXTURE)
     fine = gray - cv2.GaussianBlur(gray, (0, 0), TEXTURE / 16)
     fine -= fine.mean()
     return np.asarray(fine / max(float(np.linalg.norm(fine)), 1e-6), np.float32)

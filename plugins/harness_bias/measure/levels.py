@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness_bias.measure.color import histograms
+from harness_bias.measure.dynamic_range import textured
 
 STEPS = 15.9
 """Steps an octave of counts: 255 of them reach past the pixels of a patch of 256 by 256."""
@@ -17,8 +18,9 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Each number holds, for one value, how often it occurs in red, in green and in blue: three times
     8 bits, as a whole number below 2^24, which float32 holds exactly. ``octaves`` reads them.
+    Flat areas are left out, as JPEG makes blocks of one value of them; 0 counts what is left out.
     """
-    counts = histograms(images)
+    counts = histograms(np.stack([textured(image) for image in images]))
     size = images.shape[1] * images.shape[2]
     # As of a patch of 224 by 224, where there are more pixels, so that 8 bits suffice. Of a smaller
     # one they stay what they are: scaled up, a handful of pixels would look like a full histogram.

@@ -174,6 +174,14 @@ def test_sharp_edges_are_no_wraparound():
     assert not extract(squares)[:, WRAPAROUND].any()
 
 
+@pytest.mark.parametrize("side", [6, 12, 60])
+def test_a_mark_with_straight_edges_is_no_wraparound(tissue, side):
+    marked = tissue.copy()
+    marked[:, :side, 100 : 100 + side] = (20, 30, 90)
+    assert (np.abs(np.diff(marked.astype(int), axis=2)) > 170).any()
+    assert not extract(marked)[:, WRAPAROUND].any()
+
+
 def test_bright_is_not_clipped():
     rng = np.random.default_rng(0)
     bright = digitized(255 - np.abs(rng.gamma(3, 4, (4, 224, 224, 3))))

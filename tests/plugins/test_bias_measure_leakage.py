@@ -167,6 +167,14 @@ def test_empty_patches_with_the_same_light_are_not_duplicates():
     assert find({"test": measured(np.rint(noisy).astype(np.uint8))}) == []
 
 
+def test_patches_in_the_same_frame_are_not_duplicates(test):
+    framed = test.split.read(range(len(test.labels))).copy()
+    framed[:, :4], framed[:, -4:], framed[:, :, :4], framed[:, :, -4:] = 0, 0, 0, 0
+    assert find({"test": measured(framed)}) == []
+    pairs = find({"test": measured(np.concatenate([framed, recompressed(framed[20], 70)[None]]))})
+    assert [(pair.first.index, pair.second.index) for pair in pairs] == [(20, len(framed))]
+
+
 def test_equal_patches_of_one_color_are_blank():
     images = np.full((50, 32, 32, 3), 255, np.uint8)
     images[:20] = (10, 200, 30)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import harness_bias
+import harness_phantom
 from harness_bias.audit import color as color_probe
 from harness_bias.audit import dynamic_range
 from harness_bias.audit.curves import curves
@@ -15,7 +16,7 @@ from harness_bias.measure.levels import extract, octaves
 from harness_faults import color
 
 TONE = (harness_bias.RANGE, harness_bias.LEVELS, harness_bias.COLOR)
-COLOR = (harness_bias.COLOR, harness_bias.RANGE)
+COLOR = (harness_bias.COLOR, harness_bias.RANGE, harness_bias.FRAME)
 
 
 def gamma(exponent):
@@ -63,6 +64,31 @@ def test_a_curve_of_one_class_is_told(real, name):
     assert found.reading > max(sound.reading, dynamic_range.DIFFERENT)
 
 
+def test_plain_tissue_that_jpeg_made_flat_went_through_no_curve():
+    """At a quality of 40, a block of plain glass has one value, and few blocks have the next."""
+    phantom = harness_phantom.make(0)({"alike": 2.0}).train
+    patch = phantom.read(np.flatnonzero(phantom.labels == 1)[:1])
+    counts = histograms(patch)[0]
+    is_flat = (patch[:, 1:, 1:] == patch[:, :-1, 1:]) | (patch[:, 1:, 1:] == patch[:, 1:, :-1])
+    assert is_flat.mean() > 0.8
+    left = np.exp2(octaves(extract(patch))[0]) - 1
+    assert left[:, 200:].max() < counts[:, 200:].max() / 5
+
+
+def test_a_mark_or_a_green_filter_before_glass_is_neither_lost_nor_inverted(real):
+    labels = real.dealt(2)
+    assert tone(real, labels, (), ((color.mark, 12),))[0].flag is False
+    glass = np.full_like(real.patches, 225) - np.uint8([25, 0, 25])
+    audit = real.audit(labels, labels, (), (), features=TONE)
+    features = {one.name: one.extract(glass) for one in TONE}
+    object.__setattr__(audit.test, "values", features)
+    assert not dynamic_range.faults(audit)[0].any()
+    object.__setattr__(
+        audit.test, "values", {one.name: one.extract(255 - real.patches) for one in TONE}
+    )
+    assert dynamic_range.faults(audit)[0].mean() > 0.9
+
+
 @given(
     patch=arrays(np.uint8, st.tuples(st.just(1), *[st.integers(16, 80)] * 2, st.just(3))),
     level=st.integers(0, 255),
@@ -104,3 +130,13 @@ def test_a_cast_by_class_is_told_as_it_is_there_without_stain_too(real):
     assert finding.flag is True
     assert finding.reading > color_probe.SPREAD
     assert cast(real, (0, 0, 0, 0), color.cast).flag is False
+
+
+def test_light_that_falls_off_by_class_is_no_cast_and_hides_none(real):
+    finding = cast(real, (0, 0, 0.4, 0.4), color.vignette)
+    assert finding.flag is None
+    assert "light falls off differently in classes" in finding.summary
+    labels = real.dealt(4)
+    both = [((color.vignette, 0.05 * k), (color.cast, 6 * k - 9)) for k in range(4)]
+    hidden = color_probe.measure(real.audit(labels, labels, *both, features=COLOR))
+    assert hidden.flag is True

@@ -9,6 +9,7 @@ import pytest
 from harness import HarnessError
 from harness.data import planting
 from harness.hooks.registry import Datasets
+from harness.workflows import shortcutting
 
 ARGUMENTS = ("shortcut", "--dataset", "toy", "--model", "toy-mean", "--fault", "toy-tinted")
 STEM = "leaderboards/toy-shortcut-toy-tinted-of-toy-mean"
@@ -81,3 +82,15 @@ def test_levels_are_those_of_classes_in_turn():
 class Fake:
     def __init__(self, labels):
         self.labels = labels
+
+
+@pytest.mark.parametrize(
+    ("doses", "tried"),
+    [
+        ((1, 2, 3, 4, 5, 7, 10, 15, 20, 25), (1, 3, 5, 10, 25)),
+        ((1, 2, 3), (1, 2, 3)),
+        ((1,), (1,)),
+    ],
+)
+def test_models_are_trained_at_a_few_doses_from_the_smallest_to_the_largest(doses, tried):
+    assert shortcutting.some(doses) == tried

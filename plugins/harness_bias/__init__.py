@@ -93,18 +93,19 @@ def _dataset_probes() -> list[DatasetProbe]:
             *(COMPRESSION, FINE, RANGE),
             plots=("blockiness",),
             check=later("harness_bias.audit.compression:check"),
+            version=4,
         ),
         probe(
             "sharpness",
             "Sharpness and scale: blur, sharpening, enlargement",
             *(FINE, RANGE, RESAMPLING),
-            version=4,
+            version=5,
         ),
         probe(
             "noise",
             "Noise, and the fixed pattern of a camera",
             *(FINE, RANGE, PATTERN),
-            version=4,
+            version=5,
         ),
         probe("frame", "Frame and marks: whether a fixed place tells the class", FRAME),
         probe(
@@ -118,6 +119,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "residual",
             "Unexplained trace: what a small network finds in residuals of shuffled blocks",
             *(RESIDUAL, FINE, RANGE),
+            version=4,
         ),
         probe("metadata", "Names and metadata of files"),
         probe(

@@ -167,7 +167,10 @@ def moved(patch: Patch, pixels: float, rng: Rng) -> Patch:
     """Blur of a slide that moved along the rows by so many pixels."""
     if pixels <= 1:
         return patch
-    return rounded(ndimage.uniform_filter1d(patch.astype(np.float64), round(pixels), axis=1))
+    # Halves are rounded up: means of an even number of values would be even ones above all if they
+    # were rounded to even, which is a tone curve.
+    moved = ndimage.uniform_filter1d(patch.astype(np.float64), round(pixels), axis=1)
+    return rounded(np.floor(moved + 0.5))
 
 
 def rounded(values: NDArray[Any]) -> Patch:

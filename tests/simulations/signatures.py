@@ -67,15 +67,16 @@ def faults() -> Iterator[tuple[str, str, Change, Change]]:
     for fault, name in ((storage.webp, "WebP"), (storage.avif, "AVIF")):
         for loss in (25, 50):
             yield "compression", f"{name} of quality {100 - loss}", chain((fault, loss)), none
-        title = f"{name} of quality 50 against 90"
-        yield "compression", title, chain((fault, 50)), chain((fault, 10))
+        for worse, better in ((50, 10), (15, 5)):
+            title = f"{name} of quality {100 - worse} against {100 - better}"
+            yield "compression", title, chain((fault, worse)), chain((fault, better))
     for fault, wavelet in ((storage.jpeg2000, "9/7"), (storage.jpeg2000_53, "5/3")):
         for ratio in (10, 20):
             title = f"JPEG 2000 ({wavelet}) of {ratio}:1"
             yield "compression", title, chain((fault, ratio)), none
     for pixels in (3, 5, 9):
         yield "sharpness", f"motion of {pixels} px", chain((storage.moved, pixels)), none
-    for side in (3, 5):
+    for side in (3, 5, 7, 9):
         title = f"median of {side} by {side} px"
         yield "sharpness", title, chain((storage.despeckled, side)), none
     for share in (0.5, 0.7, 0.9):
@@ -85,6 +86,9 @@ def faults() -> Iterator[tuple[str, str, Change, Change]]:
         yield "sharpness", f"Gaussian blur of {sigma} px", chain((storage.blurred, sigma)), none
     for factor in (1.05, 1.11, 1.18, 1.25, 1.35, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.5, 3.0):
         yield "sharpness", f"enlarged {factor} times", chain((storage.enlarged, factor)), none
+    for factor in (1.1, 1.25, 1.5, 1.75, 2.0, 2.5):
+        title = f"enlarged {factor} times by Lanczos' filter"
+        yield "sharpness", title, chain((storage.lanczos, factor)), none
     for amount in (0.5, 1.5):
         title = f"unsharp mask of {amount}"
         yield "sharpness", title, chain((storage.sharpened, amount)), none
@@ -96,6 +100,7 @@ def faults() -> Iterator[tuple[str, str, Change, Change]]:
     for fault, level, title in (
         (color.quantized, 1, "7 of 8 bits"),
         (color.quantized, 2, "6 of 8 bits"),
+        (color.quantized, 4, "4 of 8 bits"),
         (color.palette, 1, "palette of 256 colors"),
         (color.capped, 20, "values capped at 235"),
         (color.capped, 35, "values capped at 220"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.execution.supervise import Worker
+from harness.hooks.loader import GROUP
 from harness.jobs.spec import JobSpec, SessionSpec
 from harness.store.store import Store
 from harness.system import child, messages
@@ -23,7 +24,8 @@ from harness.types.executors import Problem
 DATA = "HARNESS_NODE_DATA"
 """Where the datasets are on a node, if not where they are for the driver."""
 COMPARED = ("histo-harness", "numpy", "scipy", "scikit-learn", "torch", "timm")
-"""Packages whose versions results depend on, and which must be the same on all nodes."""
+"""Packages whose versions results depend on. They, and those that plugins come from, must be the
+same on all nodes."""
 
 
 class KilledError(Exception):
@@ -82,7 +84,8 @@ _kept = _Kept()
 
 def versions() -> dict[str, str]:
     """Versions of what results depend on, by package, as far as they are installed."""
-    found = {}
+    plugins = (point.dist for point in metadata.entry_points(group=GROUP))
+    found = {dist.name: dist.version for dist in plugins if dist is not None}
     for name in COMPARED:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

@@ -185,6 +185,15 @@ def test_what_a_node_sees(tmp_path):
     assert "No such file" in node.look(str(tmp_path), "other").problem
 
 
+def test_what_plugins_come_from_is_compared_too(tmp_path, monkeypatch):
+    info = tmp_path / "some_plugin-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-plugin\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[harness]\nsome = some_plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert node.versions()["some-plugin"] == "1.2"
+
+
 def test_no_cluster_at_an_address(toy):
     output = toy(*RUN, "--executor", "ray", "--address", "127.0.0.1:1", code=2)
     assert "executor ray: no cluster at 127.0.0.1:1 (" in output.splitlines()[-1]

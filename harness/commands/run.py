@@ -181,9 +181,10 @@ def _dry_run(
             print_table(*report.cells(dry_run.table(to_do, seconds)))
             fits = [job for job in to_do if job.kind == "fit"]
             known = [found for job in fits if (found := seconds(job)) is not None]
+            where = executor.where
     unknown = len(fits) - len(known)
     print_text(
-        f"{len(to_do)} results to compute"
+        f"{len(to_do)} results to compute, by {where}"
         + (f"; fitting takes about {duration(sum(known))} with one process" if known else "")
         + (f"; how long {unknown} of {len(fits)} fits take is not known" if unknown else "")
         + ". Nothing was computed."

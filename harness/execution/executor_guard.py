@@ -59,6 +59,11 @@ class Guarded:
         self._call(self.base.__exit__, kind, error, where)
 
     @property
+    def where(self) -> str:
+        """What computes."""
+        return one_line(str(self._call(lambda: self.base.where)))
+
+    @property
     def has_room(self) -> bool:
         """Whether one more group can be submitted."""
         return bool(self._call(lambda: self.base.has_room))

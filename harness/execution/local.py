@@ -57,6 +57,17 @@ class LocalProcesses:
         return self.workers[0].estimate(job)
 
     @property
+    def where(self) -> str:
+        """What computes: how many processes, with how many cores and GPUs each."""
+        n, devices = len(self.workers), gpus()
+        share = f"{max(1, cpu_count() // n)} of {cpu_count()} cores"
+        if devices:
+            share += f" and {'all GPUs' if n == 1 else 'a GPU'}"
+        return f"{n} process{'es' if n > 1 else ''} of this machine, with {share}" + (
+            " each" if n > 1 else ""
+        )
+
+    @property
     def has_room(self) -> bool:
         """Whether one more group can be computed at once."""
         return bool(self.idle)

@@ -51,6 +51,11 @@ class Watched:
         return self.executor.estimate(job)
 
     @property
+    def where(self) -> str:
+        """What computes."""
+        return self.executor.where
+
+    @property
     def has_room(self) -> bool:
         """Whether one more group can be computed at once."""
         return self.executor.has_room

@@ -461,6 +461,8 @@ def harness_executors() -> Iterable[Executor]:
             def __exit__(self, *error):
                 pass
 
+            where = "a new process of this machine for each group"
+
             @property
             def has_room(self):
                 return self.free > 0

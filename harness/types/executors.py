@@ -64,6 +64,10 @@ class Execution(Protocol):
         """End what is under way."""
 
     @property
+    def where(self) -> str:
+        """What computes, for ``harness run --dry-run``: "2 processes of this machine"."""
+
+    @property
     def has_room(self) -> bool:
         """Whether one more group can be submitted now."""
 

@@ -156,6 +156,20 @@ class Cluster:
             path.unlink(missing_ok=True)
 
     @property
+    def where(self) -> str:
+        """What computes: the nodes, and what Ray reserves on them for a group."""
+        nodes = []
+        for found in self._nodes():
+            has, name = found["Resources"], found["NodeName"] or found["NodeManagerAddress"]
+            if has.get("CPU"):
+                gpus = f", GPUs: {has['GPU']:g}" if has.get("GPU") else ""
+                nodes.append(f"{name} (cores: {has['CPU']:g}{gpus})")
+        group = f"cores: {self.options.cores}"
+        if self.ray.cluster_resources().get("GPU", 0):
+            group += f", and GPUs: {self.options.gpus:g} if it runs a network"
+        return f"Ray on {', '.join(sorted(nodes))}, of which a group of jobs takes {group}"
+
+    @property
     def has_room(self) -> bool:
         """Whether Ray ought to get one more group."""
         if self.options.jobs > 1:

@@ -389,6 +389,8 @@ class Here:
     def __exit__(self, *error):
         pass
 
+    where = "this process"
+
     @property
     def has_room(self):
         return not self.events

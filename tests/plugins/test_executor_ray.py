@@ -101,7 +101,12 @@ def stored(folder):
 
 def test_a_cluster_stores_the_same_bytes_as_this_machine(toy, cluster):
     asked = (*RUN, "--perturbation", "toy-noise", "--no-probes")
-    output = toy(*asked, "--store", "theirs", "-v", *on(cluster()))
+    many = cluster()
+    planned = toy(*asked, "--store", "theirs", "--dry-run", *on(many))
+    assert "results to compute, by Ray on " in planned
+    assert planned.count("(cores: 1)") == 2
+    assert "of which a group of jobs takes cores: 1" in planned
+    output = toy(*asked, "--store", "theirs", "-v", *on(many))
     assert "groups of jobs by node: " in output
     local = toy(*asked, "--store", "ours")
     theirs, ours = stored(toy.folder / "theirs"), stored(toy.folder / "ours")

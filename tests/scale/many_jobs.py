@@ -48,6 +48,8 @@ class Imagined:
     def __exit__(self, *_: object) -> None:
         pass
 
+    where = "imagined workers"
+
     @property
     def has_room(self) -> bool:
         return len(self.busy) < self.n

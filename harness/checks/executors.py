@@ -45,8 +45,9 @@ def listing(executor: Executor, bench: Bench, data: str | None = None) -> tuple[
     try:
         started = Guarded(executor.name, lambda: executor.start(session, ExecutorOptions()), store)
         with started:
-            if not started.where:
-                raise Broken("where is empty", "say what computes, in a few words")
+            where = getattr(started.base, "where", None)
+            if not isinstance(where, str) or not where:
+                raise Broken(f"where is {where!r}", "say what computes, in a few words")
             if not started.has_room:
                 raise Broken("has_room is false before any job", "say true until it is full")
             started.submit([job])

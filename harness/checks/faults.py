@@ -20,7 +20,7 @@ SEED = 7
 
 def levels(fault: PlantedFault) -> list[float]:
     """The levels of the smallest, a middle and the largest dose, each once."""
-    some = {fault.doses[0], fault.doses[len(fault.doses) // 2], fault.doses[-1]}
+    some = {fault.doses[i] for i in (0, len(fault.doses) // 2, -1) if fault.doses}
     return sorted({level for dose in some for level in fault.levels(dose)})
 
 

@@ -145,6 +145,7 @@ def _dry_run(
 
     Returns the exit code of a run that ends as it is planned.
     """
+    import os
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -156,7 +157,10 @@ def _dry_run(
     from harness.system.progress import duration
 
     warn_of_broken(registry)
-    with TemporaryDirectory(prefix="harness-") as empty:
+    # Beside the store, as nodes of a cluster must see it.
+    above = next(path for path in session.store_path.absolute().parents if path.exists())
+    beside = above if os.access(above, os.W_OK) else None
+    with TemporaryDirectory(prefix="harness-", dir=beside) as empty:
         is_store = (session.store_path / store_format.NAME).exists()
         store = Store(session.store_path if is_store else Path(empty))
         store.is_written = False

@@ -61,7 +61,7 @@ class Guarded:
     @property
     def where(self) -> str:
         """What computes."""
-        return one_line(str(self._call(lambda: self.base.where)))
+        return one_line(str(getattr(self.base, "where", "") or f"the executor {self.name}"))
 
     @property
     def has_room(self) -> bool:

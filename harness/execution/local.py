@@ -58,14 +58,10 @@ class LocalProcesses:
 
     @property
     def where(self) -> str:
-        """What computes: how many processes, with how many cores and GPUs each."""
-        n, devices = len(self.workers), gpus()
-        share = f"{max(1, cpu_count() // n)} of {cpu_count()} cores"
-        if devices:
-            share += f" and {'all GPUs' if n == 1 else 'a GPU'}"
-        return f"{n} process{'es' if n > 1 else ''} of this machine, with {share}" + (
-            " each" if n > 1 else ""
-        )
+        """What computes: how many processes, which share how many cores and GPUs."""
+        n, devices = len(self.workers), len(gpus())
+        has = f"cores: {cpu_count()}" + (f", GPUs: {devices}" if devices else "")
+        return f"{n} process{'es' if n > 1 else ''} of this machine ({has})"
 
     @property
     def has_room(self) -> bool:

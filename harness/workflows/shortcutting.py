@@ -43,7 +43,8 @@ class ShortcutRequest:
 
 def some(doses: tuple[float, ...]) -> tuple[float, ...]:
     """At most ``FEW`` of ascending doses, from the smallest to the largest."""
-    return tuple(doses[i] for i in np.unique(np.linspace(0, len(doses) - 1, FEW).astype(int)))
+    places = np.linspace(0, len(doses) - 1, FEW).astype(int)
+    return tuple(doses[i] for i in np.unique(places)) if doses else ()
 
 
 def request(

@@ -34,6 +34,10 @@ ALIKE_LOSSES = (0, 10, 15, 20, 25, 30)
 ALIKE_WHITES = (220, 230, 240, 245, 250, 255)
 
 
+VERSIONS = {"motion": 2, "chroma": 2, "palette": 2}
+"""Raised where what is planted, or which probes are asked about it, has changed."""
+
+
 def half(base: float = 0.0) -> Levels:
     """Two of four classes at a level, two others a dose above it."""
     return lambda dose: (base, base, base + dose, base + dose)
@@ -93,6 +97,7 @@ def _fault(
         plant=later(f"harness_faults.{function}"),
         raises=raises,
         of_split=levels is in_test,
+        version=VERSIONS.get(name, 1),
     )
 
 

@@ -596,7 +596,7 @@ def test_a_dry_run_says_what_would_be_computed_and_stores_nothing(toy):
     rows = [line.split() for line in output.splitlines()]
     assert ["toy", "toy-mean", "1", "1", "2"] in rows
     assert ["toy", "(toy-means", "features)", "2", "2"] in rows
-    assert "results to compute, by 1 process of this machine, with " in output
+    assert "results to compute, by 1 process of this machine (cores: " in output
     assert "how long 2 of 2 fits take is not known. Nothing was computed." in output
     assert list(toy.folder.iterdir()) == []
     toy(*arguments, "--no-probes")

@@ -28,6 +28,7 @@ from harness_bias.audit.predictability import (
 from harness_bias.measure import compression as compression_features
 from harness_bias.measure import dynamic_range as range_features
 from harness_bias.measure import fine as fine_features
+from harness_bias.measure import frame as frame_features
 from harness_bias.measure.color import COLUMNS
 
 PROBES = [p for p in load_plugins().probes.values() if isinstance(p, DatasetProbe)]
@@ -187,15 +188,19 @@ def stained(rng, n, offset):
 N_RANGE, N_COMPRESSION = len(range_features.COLUMNS), len(compression_features.COLUMNS)
 
 
-def colored(rng, labels, blue, lost=(), classes=4):
+def colored(rng, labels, blue, lost=(), classes=4, fall=0):
     """An audit of stained patches, two thirds for training, with a yellow filter of density
-    ``blue`` before each; those at the indices ``lost`` are cut off at 255."""
+    ``blue`` before each; those at the indices ``lost`` are cut off at 255, and light falls off
+    toward the corners by ``fall`` gray levels."""
     values = np.concatenate([stained(rng, 1, np.array([0, 0.05, b])) for b in blue])
     ranges = np.zeros((len(labels), N_RANGE), np.float32)
     ranges[list(lost), range_features.CLIPPED_HIGH.start] = 0.9
+    frames = np.zeros((len(labels), len(frame_features.COLUMNS)), np.float32)
+    frames[:, frame_features.FALL] = fall
     n = 2 * len(labels) // 3
     names = tuple("abcd"[:classes])
-    return made(labels[:n], labels[n:], names, bias_color=values, bias_range=ranges)
+    given = {"bias_color": values, "bias_range": ranges, "bias_frame": frames}
+    return made(labels[:n], labels[n:], names, **given)
 
 
 @pytest.mark.parametrize("where", ["both", "train", "test", "neither"])
@@ -210,6 +215,20 @@ def test_tint_is_what_no_mixture_of_two_stains_makes(where):
     # A yellow filter in front of one of four classes. The normal of the plane is nearly blue.
     expected = 0.1 * np.std([0, 1, 0, 0]) * (where != "neither")
     assert finding.reading == pytest.approx(expected, rel=0.2, abs=0.001)
+
+
+def test_a_cast_is_explained_by_light_that_falls_off_in_the_same_part_alone():
+    labels = np.arange(180) % 4
+    is_test = np.arange(180) >= 120
+    for cast, light, flag in (
+        (is_test, is_test, None),
+        (is_test, ~is_test, True),
+        (is_test, is_test & False, True),
+        (is_test | True, is_test, True),
+    ):
+        blue, fall = (which * size * (labels == 1) for which, size in ((cast, 0.1), (light, 80)))
+        finding = color.measure(colored(np.random.default_rng(3), labels, blue, fall=fall))
+        assert finding.flag is flag
 
 
 def test_tint_is_not_judged_where_color_is_lost_nor_of_few_classes():

@@ -1,5 +1,7 @@
 """Dynamic range: sound patches raise no alarm, planted and known faults are found and named."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -174,10 +176,11 @@ def test_sharp_edges_are_no_wraparound():
     assert not extract(squares)[:, WRAPAROUND].any()
 
 
-@pytest.mark.parametrize("side", [6, 12, 60])
+@pytest.mark.parametrize("side", [3, 4, 5, 6, 12, 60])
 def test_a_mark_with_straight_edges_is_no_wraparound(tissue, side):
     marked = tissue.copy()
-    marked[:, :side, 100 : 100 + side] = (20, 30, 90)
+    for patch, (top, left) in zip(marked, itertools.cycle(((0, 0), (0, 100), (50, 60)))):
+        patch[top : top + side, left : left + side] = (20, 30, 90)
     assert (np.abs(np.diff(marked.astype(int), axis=2)) > 170).any()
     assert not extract(marked)[:, WRAPAROUND].any()
 

@@ -99,7 +99,7 @@ def test_packed_histograms_come_back_within_two_percent(patch, level):
     packed = extract(patch)
     assert packed.shape == (1, 256)
     assert packed.dtype == np.float32
-    counts = histograms(textured(patch[0])[None])
+    counts = histograms(textured(patch))
     found = np.exp2(octaves(packed)) - 1
     assert found.shape == (1, 3, 256)
     # A step is 4.5 %, so that one count more than there are is at most 2.2 % off.
@@ -109,7 +109,7 @@ def test_packed_histograms_come_back_within_two_percent(patch, level):
 
 def test_histograms_of_large_patches_are_scaled_down():
     patch = np.random.default_rng(0).integers(0, 256, (1, 500, 600, 3), np.uint8)
-    lively = textured(patch[0])[None]
+    lively = textured(patch)
     found, counts = np.exp2(octaves(extract(patch))) - 1, histograms(lively) * (224 * 224 / 300_000)
     assert np.abs(np.log((1 + found) / (1 + counts))).max() <= 0.0225
 

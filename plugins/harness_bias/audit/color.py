@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,22 @@ OD = [COLUMNS.index(f"od_{channel}") for channel in "rgb"]
 PRODUCTS = [COLUMNS.index(f"od_{pair}") for pair in ("rr", "rg", "rb", "gg", "gb", "bb")]
 N = COLUMNS.index("od_n")
 HUE = [COLUMNS.index("hue_x"), COLUMNS.index("hue_y")]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a dataset, of which classes with enough patches that can be judged are compared."""
+
+    name: str
+    values: Mapping[str, NDArray[np.float32]]
+    """Features of all its patches."""
+    rows: NDArray[np.int64]
+    """The patches compared, among all of the dataset, (M,)."""
+    own: NDArray[np.int64]
+    """The same among those of the part."""
+    labels: NDArray[np.int64]
+    """Their classes, from 0 without gaps."""
+    groups: NDArray[np.int64] | None
 
 
 def measure(audit: Audit) -> Finding:
@@ -138,7 +155,7 @@ def measure(audit: Audit) -> Finding:
         text += f"; not judged: that takes {ENOUGH_CLASSES} classes with color"
     else:
         text += reason(opinion, seen, "with color")
-    if flag and max(far for far in spreads if far is not None) <= LIGHT * _light(audit):
+    if flag and _is_light(audit, tint, judged):
         flag = None
         text += "; not judged: light falls off differently in classes, which may be the whole cast"
     if not judged.all():
@@ -155,10 +172,13 @@ def measure(audit: Audit) -> Finding:
     )
 
 
-def _light(audit: Audit) -> float:
-    """How differently light falls off in classes, in gray levels, where it does most."""
-    return max(
-        light_falls(part.values[FRAME], part.labels, part.groups) for part in audit.parts.values()
+def _is_light(audit: Audit, tint: NDArray[np.float64], judged: NDArray[np.bool_]) -> bool:
+    """Whether light that falls off differently would explain the cast in each part that has one."""
+    far = [(part, _spread(tint[part.rows], part.labels)) for part in _compared(audit, judged)]
+    cast = [(part, spread) for part, spread in far if spread > SPREAD]
+    return bool(cast) and all(
+        spread <= LIGHT * light_falls(part.values[FRAME][part.own], part.labels, part.groups)
+        for part, spread in cast
     )
 
 
@@ -172,26 +192,34 @@ def _cast_p(
 
     What is compared is the variance over classes of their mean tint, outliers cut off.
     """
-    start = 0
-    for name, part in audit.parts.items():
-        rows = start + np.arange(len(part.labels))
-        start += len(rows)
-        rows = rows[judged[rows]]
-        counts = np.bincount(audit.labels[rows], minlength=len(audit.classes))
-        rows = rows[(counts >= FEWEST)[audit.labels[rows]]]
-        present, labels = np.unique(audit.labels[rows], return_inverse=True)
-        if len(present) < 2:
-            continue
-        own, far = tint[rows], []
-        for values in (own, at_white[rows]):
-            far.append(np.std([np.median(values[labels == k]) for k in range(len(present))]))
-        if far[0] <= SPREAD or far[1] <= AT_WHITE:
+    for part in _compared(audit, judged):
+        own, labels = tint[part.rows], part.labels
+        if _spread(own, labels) <= SPREAD or _spread(at_white[part.rows], labels) <= AT_WHITE:
             continue
         own = np.clip(own, *np.quantile(own, (0.05, 0.95)))
-        groups = None if audit.groups is None else audit.groups[rows]
-        deals = (_between(own, *deal) for deal in shuffled(labels, groups))
-        seen = _between(own, labels, weights(labels, groups))
-        yield name, (1 + sum(one >= seen for one in deals)) / (1 + DEALS)
+        deals = (_between(own, *deal) for deal in shuffled(labels, part.groups))
+        seen = _between(own, labels, weights(labels, part.groups))
+        yield part.name, (1 + sum(one >= seen for one in deals)) / (1 + DEALS)
+
+
+def _compared(audit: Audit, judged: NDArray[np.bool_]) -> Iterator[_Part]:
+    """The parts with two classes or more of which enough patches can be judged."""
+    start = 0
+    for name, part in audit.parts.items():
+        own = np.flatnonzero(judged[start : start + len(part.labels)])
+        counts = np.bincount(part.labels[own], minlength=len(audit.classes))
+        own = own[(counts >= FEWEST)[part.labels[own]]]
+        rows = start + own
+        start += len(part.labels)
+        present, labels = np.unique(part.labels[own], return_inverse=True)
+        if len(present) > 1:
+            groups = None if audit.groups is None else audit.groups[rows]
+            yield _Part(name, part.values, rows, own, labels, groups)
+
+
+def _spread(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Standard deviation over classes of their medians, of labels without gaps."""
+    return float(np.std([np.median(values[labels == k]) for k in range(labels.max() + 1)]))
 
 
 def _between(

@@ -165,7 +165,8 @@ def faults(audit: Audit) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Patches of which values are lost, and of which they were spread or squeezed, bool (N,) each.
 
     Lost: a part of a channel cut off at 0, half of one or a tenth of all three at 255, any wrapped
-    round, or more green than red and blue, as negatives of stained slides have. Spread or squeezed:
+    round, or more green than red and blue, as negatives of stained slides have, without being as
+    bright as glass behind a filter. Spread or squeezed:
     as gaps or spikes in the histograms of all three channels show.
     """
     values = audit.stacked(FEATURES, slice(0, len(COLUMNS)))

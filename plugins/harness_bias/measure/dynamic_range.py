@@ -51,8 +51,9 @@ be empty once in e^20."""
 HALF, MOST = 128, 170
 """Jumps of more than half and of most of the range. A MOST of 160 to 180 does as well; 200 misses
 overflow at steep edges."""
-STRAIGHT = 5
-"""Jumps side by side that are an edge of something laid over the patch."""
+STRAIGHT, FEWEST = 4, 13
+"""Jumps side by side that are an edge of something laid over the patch, and how many others there
+are at least where values wrap round: a mark of 3 pixels a side has 12."""
 BEFORE = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0]) / 4
 """Weights of a bin's neighbors for the mean of those before it."""
 FROM_CUBIC = np.array([1, -4, 6, -4, 1]) / 6
@@ -136,12 +137,13 @@ def _white(image: Pixels) -> float:
     return cv2.countNonZero(white) / white.size
 
 
-def textured(image: Pixels) -> Pixels:
-    """The values of a patch (H, W, 3) that differ from those to the left and above, 0 instead of
-    all others: uint8 (H - 1, W - 1, 3)."""
-    out = np.empty_like(image[1:, 1:])
-    _textured(image, *_differences(image), out)
-    return out
+def textured(images: Pixels) -> Pixels:
+    """The values of patches (B, H, W, 3) that differ from those to the left and above, 0 instead of
+    all others: uint8 (B, H - 1, W - 1, 3)."""
+    lively = np.empty_like(images[:, 1:, 1:])
+    for image, out in zip(images, lively, strict=True):
+        _textured(image, *_differences(image), out)
+    return lively
 
 
 def _differences(image: Pixels) -> tuple[Pixels, Pixels]:
@@ -253,9 +255,12 @@ def _wraparound(image: Pixels, across: Pixels, down: Pixels) -> NDArray[np.float
 
 
 def _without_lines(differences: Pixels, size: tuple[int, int]) -> Pixels:
-    """Differences (H, W, 3), 0 where those beyond ``MOST`` lie in a line: (width, height)."""
-    far = cv2.threshold(differences, MOST, 1, cv2.THRESH_BINARY)[1]
-    lines = cv2.morphologyEx(far, cv2.MORPH_OPEN, np.ones(size[::-1], np.uint8))
+    """Differences (H, W, 3), 0 where those beyond ``HALF`` lie in a line: (width, height)."""
+    far = cv2.threshold(differences, HALF, 1, cv2.THRESH_BINARY)[1]
+    straight = np.ones(size[::-1], np.uint8)
+    lines = cv2.morphologyEx(
+        far, cv2.MORPH_OPEN, straight, borderType=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0)
+    )
     return np.where(lines > 0, np.uint8(0), differences)
 
 
@@ -265,7 +270,7 @@ def _jumps(across: Pixels, down: Pixels) -> tuple[NDArray[np.float64], int]:
     farthest = _beyond(across, MOST) + _beyond(down, MOST)
     # Edges of tissue are blurred: the larger a jump, the rarer. Where values that change little
     # wrap round, most of the jumps that are shorter the other way round are by most of the range.
-    wraps = (farthest >= 10) & (farthest >= 2 * (far - farthest))
+    wraps = (farthest >= FEWEST) & (farthest >= 2 * (far - farthest))
     return np.where(wraps, farthest, 0), across[..., 0].size + down[..., 0].size
 
 

@@ -68,7 +68,7 @@ CHUNK = 256
 TEXTURE = 64
 """Side of the thumbnails whose texture is correlated."""
 RIM = 16
-"""This part of a side is left out of them all around: two patches in one frame are no copies."""
+"""One part in so many of a side is left out all around: two patches in one frame are no copies."""
 
 ORIENTATIONS = (
     "none",

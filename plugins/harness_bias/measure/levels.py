@@ -20,7 +20,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     8 bits, as a whole number below 2^24, which float32 holds exactly. ``octaves`` reads them.
     Flat areas are left out, as JPEG makes blocks of one value of them; 0 counts what is left out.
     """
-    counts = histograms(np.stack([textured(image) for image in images]))
+    counts = histograms(textured(images))
     size = images.shape[1] * images.shape[2]
     # As of a patch of 224 by 224, where there are more pixels, so that 8 bits suffice. Of a smaller
     # one they stay what they are: scaled up, a handful of pixels would look like a full histogram.

@@ -25,6 +25,7 @@ LOSSES = {
     ),
     "chroma": (((storage.chroma, 0),), ((storage.chroma, 2),)),
     "WebP": ((), ((storage.webp, 25),)),
+    "weak WebP": (((storage.webp, 5),), ((storage.webp, 15),)),
     "JPEG 2000": ((), ((storage.jpeg2000, 10),)),
 }
 ALIKE = {
@@ -127,6 +128,9 @@ def test_lossy_compression_is_told_and_is_neither_blur_nor_noise(real, name):
     [
         ("sharpness", storage.blurred, 0.7),
         ("sharpness", storage.enlarged, 1.11),
+        ("sharpness", storage.lanczos, 2.0),
+        ("sharpness", storage.despeckled, 9),
+        ("sharpness", storage.moved, 2),
         ("noise", storage.noisy, 2.0),
     ],
 )

@@ -94,6 +94,8 @@ def test_what_a_level_means():
     assert (first == again).all()
     assert first.std() == pytest.approx(2, rel=0.05)
     assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
+    odd = gray + np.arange(64, dtype=np.uint8)[:, None] % 2  # every second column one brighter
+    assert (storage.moved(odd, 2, rng)[:, 1:] == 101).all(), "halves are rounded up"
     alike = storage.gray_noise(gray, 3.0, rng)
     assert (alike == alike[..., :1]).all()
     assert not color.border(gray, 2, rng)[:2].any()

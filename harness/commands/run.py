@@ -158,8 +158,8 @@ def _dry_run(
 
     warn_of_broken(registry)
     # Beside the store, as nodes of a cluster must see it.
-    above = next(path for path in session.store_path.absolute().parents if path.exists())
-    beside = above if os.access(above, os.W_OK) else None
+    above = next((path for path in session.store_path.absolute().parents if path.is_dir()), None)
+    beside = above if above and os.access(above, os.W_OK) else None
     with TemporaryDirectory(prefix="harness-", dir=beside) as empty:
         is_store = (session.store_path / store_format.NAME).exists()
         store = Store(session.store_path if is_store else Path(empty))

@@ -61,7 +61,8 @@ class Guarded:
     @property
     def where(self) -> str:
         """What computes."""
-        return one_line(str(getattr(self.base, "where", "") or f"the executor {self.name}"))
+        said = self._call(lambda: getattr(self.base, "where", ""))
+        return one_line(str(said or f"the executor {self.name}"))
 
     @property
     def has_room(self) -> bool:

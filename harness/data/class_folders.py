@@ -47,6 +47,7 @@ def list_folder(folder: Path) -> Files:
     too large (``harness.data.files``).
     """
     sizes: dict[str, int] = {}
+    limit = files.most_bytes()
     try:
         for class_folder in sorted(folder.iterdir()):
             if class_folder.name.startswith("."):
@@ -62,18 +63,19 @@ def list_folder(folder: Path) -> Files:
                     f"{class_folder}: this class folder is empty; "
                     "unpack its patches there or remove the folder"
                 )
-            for entry in found:
-                file = class_folder / entry.name
-                name = f"{class_folder.name}/{entry.name}"
+            class_name = class_folder.name
+            for entry in found:  # of 100,000: no Path for each
+                name = f"{class_name}/{entry.name}"
                 if not name.isprintable():  # such as bytes that are no UTF-8
                     raise HarnessError(f"{folder}: the name {name!a} cannot be printed; rename it")
                 if entry.is_dir():
                     raise HarnessError(
-                        f"{file}: is a folder inside a class folder; put its images directly into "
-                        'the class folder, or list them with kind = "table"'
+                        f"{entry.path}: is a folder inside a class folder; put its images directly "
+                        'into the class folder, or list them with kind = "table"'
                     )
-                sizes[name] = files.check_file(file).st_size
-                files.check_size(file, sizes[name])
+                size = sizes[name] = files.check_file(entry.path).st_size
+                if size > limit:
+                    files.check_size(entry.path, size)
     except OSError as error:
         raise HarnessError(
             f"{error.filename or folder}: {error.strerror}; check the path given as data"
@@ -96,10 +98,11 @@ def read_file(folder: Path, name: str) -> bytes:
 def list_zip(path: Path) -> Files:
     """List the patches in a zip without unpacking it; names keep their last two parts.
 
-    Raises HarnessError as ``harness.data.zips.members`` does, for an empty class folder, for images
-    that lie at several depths, and for a file that is too large.
+    Raises HarnessError as ``opened`` and ``members`` of ``harness.data.zips`` do, for an empty
+    class folder, for images that lie at several depths, and for a file that is too large.
     """
-    found = zips.members(path)
+    archive = zips.opened(path)
+    found = zips.members(path, archive)
     # Patches lie deepest; what lies above them, beside the class folders, is not ours to read.
     depth = max((len(p) for p, info in found.items() if not zips.is_folder(info)), default=0)
     members = {"/".join(p[-2:]): info for p, info in found.items() if len(p) == depth > 1}
@@ -123,10 +126,12 @@ def list_zip(path: Path) -> Files:
             "make the zip again with its patches or without the folder"
         )
     sizes = {name: info.file_size for name, info in members.items()}
+    limit = files.most_bytes()
     for name, size in sizes.items():
-        files.check_size(f"{path}/{name}", size)
+        if size > limit:
+            files.check_size(f"{path}/{name}", size)
     _check_alike(path, sizes)
-    return Files(path, sizes, _Zip(path, members))
+    return Files(path, sizes, _Zip(path, members, archive))
 
 
 def _check_alike(origin: Path, names: Iterable[str]) -> None:
@@ -148,10 +153,15 @@ class _Zip:
     Each process opens the zip itself: one that several share has one position in all of them.
     """
 
-    def __init__(self, path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        members: Mapping[str, zipfile.ZipInfo],
+        archive: zipfile.ZipFile | None = None,
+    ) -> None:
         self.path = path
         self.members = members
-        self.archives: dict[int, zipfile.ZipFile] = {}
+        self.archives = {} if archive is None else {os.getpid(): archive}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Zip, (self.path, self.members)

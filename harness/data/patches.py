@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -114,7 +115,10 @@ class FileSplit:
             )
         self.names = sorted(numbers)
         self.labels = np.array([numbers[name] for name in self.names], np.int64)
-        bare = [str(PurePosixPath(name).with_suffix("")) for name in self.names]
+        if self.listed:  # names as somebody wrote them, such as a//b.png
+            bare = [str(PurePosixPath(name).with_suffix("")) for name in self.names]
+        else:
+            bare = [posixpath.splitext(name)[0] for name in self.names]
         own = bare if len(set(bare)) == len(bare) else self.names
         self.ids = [f"{prefix}/{name}" for name in own]
         if shape is None:
@@ -182,5 +186,5 @@ def _class_folders(files: Files, classes: Sequence[str]) -> dict[str, int]:
 
 def check_suffix(name: str) -> None:
     """Raise HarnessError when a file's name is not one of an image."""
-    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+    if posixpath.splitext(name)[1].lower() not in SUFFIXES:
         raise HarnessError(f"{name}: not an image file; remove it and run again")

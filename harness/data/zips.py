@@ -20,26 +20,32 @@ UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 1
 UNICODE_PATH = 0x7075
 
 
-def members(path: Path, wanted: str = "zip file") -> dict[tuple[str, ...], zipfile.ZipInfo]:
-    """The files and folders in a zip, by the parts of their names; hidden ones are left out.
+def opened(path: Path, wanted: str = "zip file") -> zipfile.ZipFile:
+    """A zip to read from. ``wanted`` is what errors call the file.
 
-    "/" and "\\" both separate the parts. ``wanted`` is what errors call the file. Raises
-    HarnessError naming it when it is not a whole zip, or one of several parts; when two members
-    have one name; when a name has ".." in it or cannot be printed; and for members that are
-    encrypted or not compressed by Deflate.
+    Raises HarnessError naming it when it is not a whole zip.
     """
     files.check_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
+        return zipfile.ZipFile(path)
     except DAMAGED_ZIP as error:
         raise _not_a_zip(path, error, wanted) from error
+
+
+def members(path: Path, archive: zipfile.ZipFile) -> dict[tuple[str, ...], zipfile.ZipInfo]:
+    """The files and folders in a zip, by the parts of their names; hidden ones are left out.
+
+    "/" and "\\" both separate the parts. Raises HarnessError naming the zip when it is one of
+    several parts; when two members have one name; when a name has ".." in it or cannot be printed;
+    and for members that are encrypted or not compressed by Deflate.
+    """
+    infos = archive.infolist()
     if any(info.volume for info in infos) or path.with_suffix(".z01").exists():
         raise HarnessError(f"{path}: {_SPLIT}")
     found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
     for info in infos:
         name = _name(info)
-        parts = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
+        parts = tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
         if not parts or any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
             continue
         _check(path, name, parts, info)
@@ -109,7 +115,7 @@ def _name(info: zipfile.ZipInfo) -> str:
     Yet some programs write UTF-8 all the same, or write it into a field of its own.
     """
     name = info.orig_filename
-    if info.flag_bits & UTF8_FLAG:
+    if info.flag_bits & UTF8_FLAG or (name.isascii() and not info.extra):
         return name
     raw = name.encode("cp437")
     place = 0

@@ -136,7 +136,8 @@ class NpzSplit:
             yield from iter(partial(file.read, CHUNK), b"")
 
     def _member(self, array: str) -> zipfile.ZipInfo:
-        members = zips.members(self.path, ".npz file")
+        with zips.opened(self.path, ".npz file") as archive:
+            members = zips.members(self.path, archive)
         if (f"{array}.npy",) not in members:
             raise HarnessError(f"{self.path}: has no array {array}; download the file again")
         return members[f"{array}.npy",]

@@ -16,6 +16,7 @@ from harness.commands import (
     compare,
     contrast,
     data,
+    fetch,
     leaderboard,
     new_plugin,
     plugins,
@@ -45,6 +46,6 @@ COMMANDS: tuple[Command, ...] = (
     *(run, leaderboard, compare, contrast),
     *(audit, calibrate, shortcut),
     *(list_, plugins, check, new_plugin),
-    *(results, store, data),
+    *(results, store, data, fetch),
 )
 """In the order of ``harness --help``."""

@@ -46,6 +46,30 @@ def test_an_empty_text_is_no_value(capsys, arguments, option):
     assert capsys.readouterr().err.endswith(f"error: argument {option}: must not be empty\n")
 
 
+def test_fetch_names_what_models_start_from(toy):
+    broken = toy.folder / "broken.py"
+    broken.write_text(
+        "from dataclasses import replace\n"
+        "from harness import hookimpl\n"
+        "import toy_harness\n"
+        "def bad(settings): raise KeyError('none')\n"
+        "@hookimpl\n"
+        "def harness_models():\n"
+        "    toy = next(m for m in toy_harness.harness_models() if m.name == 'toy-mean')\n"
+        "    return [replace(toy, name='bad-weights', features=None, initial_weights=bad)]\n"
+    )
+    printed = toy(
+        "fetch", "--model", "toy-mean", "--model", "bad-weights", "--plugin", str(broken), code=1
+    )
+    assert "toy-mean" in printed
+    assert "harness: failed: bad-weights: KeyError: 'none' (details in " in printed
+    for arguments in ((), ("--all", "--model", "toy-mean")):
+        assert "give either --all or --model" in last_line(toy, "fetch", *arguments)
+    assert "no chosen model has the setting 'nope'" in last_line(
+        toy, "fetch", "--model", "toy-mean", "--set", "nope=1"
+    )
+
+
 def test_an_empty_variable_is_as_none(toy):
     variables = ("HARNESS_DATA", "HARNESS_STORE", "HARNESS_PLUGINS", "HARNESS_TIME_LIMIT")
     toy(*RUN, **dict.fromkeys(variables, ""))

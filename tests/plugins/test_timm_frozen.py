@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,6 +342,26 @@ def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
         f"{TINY}-160-test",
         f"{TINY}-160-train",
     ]
+
+
+def test_weights_are_fetched_before_they_are_needed(command, hub):
+    models = (f"timm:{TINY}", f"timm:{TINY}+linear", "timm:hf_hub:somebody/pathology+knn")
+    named = [part for model in models for part in ("--model", model)]
+    printed = command("fetch", *named, "--model", "rgb-means", **hub)
+    lines = {line.split()[0]: line for line in printed.splitlines() if line}
+    for model in models:
+        assert "pretrained" in lines[model]
+        assert Path(lines[model].split()[-1]).is_file()
+        assert lines[model].split()[-1].startswith(hub["HF_HOME"])
+    assert lines["rgb-means"].split() == ["rgb-means", "none"]
+    offline = {**hub, "HF_HUB_OFFLINE": "1"}
+    assert command("fetch", *named, **offline).count("pretrained") == 3
+    # What cannot be had costs only itself: no random weights, and no weights of another name.
+    lacking = ("--model", "efficientnet-b0-avg", "--model", "timm:test_vit+linear")
+    printed = command("fetch", *named, *lacking, code=1, **offline)
+    assert printed.count("pretrained (") == 3
+    assert "harness: failed: efficientnet-b0-avg: " in printed
+    assert "harness: failed: timm:test_vit+linear: " in printed
 
 
 def test_what_a_repository_says_of_its_network(hub):

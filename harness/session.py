@@ -88,6 +88,7 @@ class Session:
         address: str = "",
         job_cores: int = 1,
         job_gpus: float = 1.0,
+        job_memory: float = 0.0,
         perturbed_cache: float = 8.0,
         trace_hooks: bool = False,
         quiet: bool = False,
@@ -102,12 +103,10 @@ class Session:
             raise HarnessError(f"job_cores: {job_cores!r} is not a whole number of at least 1")
         if not 0 < job_gpus < float("inf"):
             raise HarnessError(f"job_gpus: {job_gpus!r} is not a number of GPUs above 0")
+        _check_gigabytes("job_memory", job_memory)
+        _check_gigabytes("perturbed_cache", perturbed_cache)
         if time_limit is not None and not time_limit > 0:
             raise HarnessError(f"time_limit: {time_limit} is not a number of minutes above 0")
-        if not isinstance(perturbed_cache, int | float) or not 0 <= perturbed_cache < float("inf"):
-            raise HarnessError(
-                f"perturbed_cache: {perturbed_cache!r} is not a number of gigabytes, 0 or more"
-            )
         self.time_limit = time_limit
         self.perturbed_cache = perturbed_cache
         self.jobs = jobs
@@ -115,6 +114,7 @@ class Session:
         self.address = address
         self.job_cores = job_cores
         self.job_gpus = job_gpus
+        self.job_memory = job_memory
         self.trace_hooks = trace_hooks
         self.quiet = quiet
         self._instances: dict[str, Instance] = {}
@@ -409,7 +409,8 @@ class Session:
         wanted = jobs or self.jobs
         at_once = max(1, len(gpus())) if wanted == "auto" else wanted
         options = ExecutorOptions(
-            at_once, self.time_limit, self.address, self.job_cores, self.job_gpus
+            *(at_once, self.time_limit, self.address),
+            *(self.job_cores, self.job_gpus, self.job_memory),
         )
         if executors.plugin[chosen.name].name in registry.guests:
             return Guarded(chosen.name, lambda: chosen.start(spec, options), store)
@@ -457,6 +458,11 @@ def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if not chosen or min(chosen) < 0 or max(chosen) >= 2**32:
         raise HarnessError("seeds: give whole numbers from 0 to 4294967295, at least one")
     return chosen
+
+
+def _check_gigabytes(name: str, number: Any) -> None:
+    if not isinstance(number, int | float) or not 0 <= number < float("inf"):
+        raise HarnessError(f"{name}: {number!r} is not a number of gigabytes, 0 or more")
 
 
 def _check_numbers(design_effect: float, margin: float) -> None:

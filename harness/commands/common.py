@@ -50,6 +50,7 @@ def session_of(options: argparse.Namespace) -> Session:
         address=getattr(options, "address", None) or "",
         job_cores=getattr(options, "job_cores", 1),
         job_gpus=getattr(options, "job_gpus", 1.0),
+        job_memory=getattr(options, "job_memory", 0.0),
         perturbed_cache=getattr(options, "perturbed_cache", 0.0),
         trace_hooks=options.trace_hooks,
     )

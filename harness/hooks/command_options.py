@@ -226,6 +226,14 @@ def computing(parser: argparse.ArgumentParser, default: str = "1") -> None:
         help="GPUs that a cluster reserves for a group that runs a network, such as 0.5 for two on "
         "one (default: 1)",
     )
+    parser.add_argument(
+        "--job-memory",
+        type=gigabytes,
+        default=0.0,
+        metavar="GB",
+        help="memory that a cluster reserves for each group of jobs, so that no node gets more at "
+        "once than fit (default: 0, as many as it has cores)",
+    )
 
 
 def caching(parser: argparse.ArgumentParser) -> None:

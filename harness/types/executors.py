@@ -99,6 +99,8 @@ class ExecutorOptions:
     """``--job-cores``: what a cluster reserves for a group."""
     gpus: float = 1.0
     """``--job-gpus``: what a cluster with GPUs reserves for a group that runs a network."""
+    memory: float = 0.0
+    """``--job-memory``: gigabytes that a cluster reserves for a group; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,7 @@ class Cluster:
                 "--address, $RAY_ADDRESS and `ray status`, or leave out --executor ray"
             ) from error
         try:
+            self._check_resources()
             self._check_nodes()
             self.files = {path: Path(path).read_bytes() for path in self.session.plugins}
         except BaseException:
@@ -111,6 +112,24 @@ class Cluster:
     def _nodes(self) -> list[dict[str, Any]]:
         return [found for found in self.ray.nodes() if found["Alive"]]
 
+    def _check_resources(self) -> None:
+        """Raise HarnessError unless a node can compute a group; Ray would wait for one."""
+        nodes = [found["Resources"] for found in self._nodes()]
+        wanted = {"CPU": self.options.cores, "memory": self.options.memory * 1e9}
+        if any(has.get("GPU") for has in nodes):
+            wanted["GPU"] = self.options.gpus
+        if any(all(has.get(name, 0) >= n for name, n in wanted.items()) for has in nodes):
+            return
+        asked = f"--job-cores {self.options.cores}"
+        if "GPU" in wanted:
+            asked += f" --job-gpus {self.options.gpus:g}"
+        if self.options.memory:
+            asked += f" --job-memory {self.options.memory:g}"
+        raise HarnessError(
+            f"executor ray: no node has what a group of jobs is to get ({asked}); there is "
+            f"{self.where.partition(', of which')[0]}; ask for less"
+        )
+
     def _check_nodes(self) -> None:
         """Raise HarnessError unless all nodes see the store and have the versions of this one."""
         from ray.exceptions import RayError
@@ -120,14 +139,15 @@ class Cluster:
         path = self.store.root / token
         path.write_text(token, encoding="utf-8")
         look = self.ray.remote(node.look)
+        about = str(self.store.root), token, self.session.without
         asked = {}
         try:
             for found in self._nodes():
                 here = NodeAffinitySchedulingStrategy(found["NodeID"], soft=False)
                 options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": here}
-                answer = look.options(**options).remote(str(self.store.root), token)
+                answer = look.options(**options).remote(*about)
                 asked[answer] = found["NodeName"] or found["NodeManagerAddress"]
-            ours = node.versions()
+            ours = node.versions(self.session.without)
             for answer, name in asked.items():
                 try:
                     seen = self.ray.get(answer, timeout=ANSWER)
@@ -163,10 +183,13 @@ class Cluster:
             has, name = found["Resources"], found["NodeName"] or found["NodeManagerAddress"]
             if has.get("CPU"):
                 gpus = f", GPUs: {has['GPU']:g}" if has.get("GPU") else ""
-                nodes.append(f"{name} (cores: {has['CPU']:g}{gpus})")
+                memory = f", {has.get('memory', 0) / 1e9:.0f} GB" if self.options.memory else ""
+                nodes.append(f"{name} (cores: {has['CPU']:g}{gpus}{memory})")
         group = f"cores: {self.options.cores}"
         if self.ray.cluster_resources().get("GPU", 0):
             group += f", and GPUs: {self.options.gpus:g} if it runs a network"
+        if self.options.memory:
+            group += f", and {self.options.memory:g} GB"
         return f"Ray on {', '.join(sorted(nodes))}, of which a group of jobs takes {group}"
 
     @property
@@ -238,10 +261,12 @@ class Cluster:
 
     def _resources(self, group: Sequence[JobSpec]) -> dict[str, float]:
         """What Ray reserves for a group: cores, and a GPU for a network where there is one."""
-        cores = self.options.cores
+        wanted: dict[str, float] = {"num_cpus": self.options.cores}
         if self._has_gpu(group):
-            return {"num_cpus": cores, "num_gpus": self.options.gpus}
-        return {"num_cpus": cores}
+            wanted["num_gpus"] = self.options.gpus
+        if self.options.memory:
+            wanted["memory"] = int(self.options.memory * 1e9)
+        return wanted
 
     def _has_gpu(self, group: Sequence[JobSpec]) -> bool:
         network = any(job.network for job in group)

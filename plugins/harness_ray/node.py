@@ -82,17 +82,22 @@ class _Kept:
 _kept = _Kept()
 
 
-def versions() -> dict[str, str]:
-    """Versions of what results depend on, by package, as far as they are installed."""
-    plugins = (point.dist for point in metadata.entry_points(group=GROUP))
-    found = {dist.name: dist.version for dist in plugins if dist is not None}
+def versions(without: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of what results depend on, by package, as far as they are installed.
+
+    ``without`` are plugins that are switched off, by their names or those of their distributions.
+    """
+    found = {}
+    for point in metadata.entry_points(group=GROUP):
+        if point.dist is not None and not {point.name, point.dist.name} & set(without):
+            found[point.dist.name] = point.dist.version
     for name in COMPARED:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
 
 
-def look(store: str, token: str) -> Seen:
+def look(store: str, token: str, without: Sequence[str]) -> Seen:
     """What this node has installed, and whether it sees the file that the driver wrote."""
     node, problem = socket.gethostname(), ""
     path = Path(store, token)
@@ -101,7 +106,7 @@ def look(store: str, token: str) -> Seen:
             problem = f"{path} has another content there"
     except OSError as error:
         problem = f"{path}: {error.strerror}"
-    return Seen(node, versions(), problem)
+    return Seen(node, versions(without), problem)
 
 
 def compute(task: Task) -> Done:

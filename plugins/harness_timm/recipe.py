@@ -44,6 +44,9 @@ EXECUTION: Mapping[str, Option] = MappingProxyType(
         "weights": Option("hub", help="hub, random or the path of a .safetensors file"),
         "device": Option("auto", help="auto, cpu, cuda or cuda:N"),
         "workers": Option(0, ge=0, help="threads that read patches, 0 for one per core"),
+        "on_device": Option(
+            False, help="keep all decoded patches in the memory of the device while it trains"
+        ),
     }
 )
 
@@ -65,7 +68,8 @@ class Recipe:
     side, in pixels, that patches are resized to. ``precision`` is "float32" or "bfloat16"
     (autocast: weights stay float32); in float32, CUDA does convolutions in TF32, PyTorch's default.
     ``weights`` is "hub", "random" or the path of a .safetensors file. ``workers`` is the number of
-    reading threads, 0 for one per core.
+    reading threads, 0 for one per core. With ``on_device``, patches are decoded once and kept as
+    uint8 in the memory of the device, where they fit.
     """
 
     epochs: int
@@ -79,6 +83,7 @@ class Recipe:
     weights: str
     device: str
     workers: int
+    on_device: bool
 
     @classmethod
     def of(cls, settings: Mapping[str, Setting]) -> Recipe:

@@ -81,6 +81,10 @@ def fit(
             reason = reason.splitlines()[0]
             context.say(f"{context.folder / checkpoint.NAME}: {reason}; training starts over")
             training = _Training(network, recipe, architecture, weights, context.seed, device)
+        if recipe.on_device and training.standing.epoch < recipe.epochs:
+            for name, split in (("train", train), ("validation", validation)):
+                if split is not None:
+                    training.place(name, split, context)
         while training.standing.epoch < recipe.epochs:
             training.epoch(train, validation, context)
     standing = training.standing
@@ -122,6 +126,42 @@ class _Training:
         )
         self.standing = checkpoint.Standing()
         self.best: Tensors = {}
+        self.placed: dict[str, Tensor] = {}
+        """Patches that are kept on the device, uint8 (N, H, W, 3), by "train" and "validation"."""
+
+    def place(self, name: str, split: Split, context: FitContext) -> None:
+        """Decode all patches of a split into the memory of the device, if they fit."""
+        n = len(split.labels)
+        first = split.read(np.array([0]))
+        needed, free = n * first.nbytes, room(self.device)
+        if needed > free:
+            context.say(
+                f"on_device: {n:,} patches take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB may "
+                "be used; they are read anew in every epoch"
+            )
+            return
+        kept = torch.empty((n, *first.shape[1:]), dtype=torch.uint8, device=self.device)
+        batches = context.progress(
+            self._stream(split, np.arange(n), self.recipe.workers),
+            total=math.ceil(n / self.recipe.batch_size),
+            label=f"reading {name} patches",
+        )
+        for indices, images in batches:
+            kept[int(indices[0]) : int(indices[-1]) + 1] = images
+        self.placed[name] = kept
+
+    def _batches(
+        self, name: str, split: Split, order: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Indices and patches, batch by batch, read or from the device."""
+        kept = self.placed.get(name)
+        if kept is None:
+            yield from self._stream(split, order, self.recipe.workers)
+            return
+        everything = torch.from_numpy(order).to(self.device)
+        for start in range(0, len(order), self.recipe.batch_size):
+            part = slice(start, start + self.recipe.batch_size)
+            yield order[part], kept[everything[part]]
 
     def epoch(self, train: Split, validation: Split | None, context: FitContext) -> None:
         """Train for one epoch, look whether it is the best so far, and write a checkpoint."""
@@ -190,7 +230,7 @@ class _Training:
         labels = torch.tensor(train.labels).to(device)
         total = torch.zeros((), device=device)
         batches = context.progress(
-            self._stream(train, order, recipe.workers),
+            self._batches("train", train, order),
             total=math.ceil(len(order) / recipe.batch_size),
             label=label,
         )
@@ -208,7 +248,7 @@ class _Training:
         self.model.eval()
         order = np.arange(len(split.labels))
         batches = context.progress(
-            self._stream(split, order, self.recipe.workers),
+            self._batches("validation", split, order),
             total=math.ceil(len(order) / self.recipe.batch_size),
             label=f"epoch {number + 1} of {self.recipe.epochs}, selecting",
         )
@@ -248,6 +288,13 @@ def step(
     torch.autograd.backward(loss)
     optimizer.step()
     return loss.detach()
+
+
+def room(device: torch.device) -> int:
+    """Bytes of the memory of a device that patches may take; the network needs the rest."""
+    if device.type == "cuda":
+        return int(0.6 * torch.cuda.mem_get_info(device)[0])
+    return int(0.3 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 @contextmanager

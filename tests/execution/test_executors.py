@@ -160,4 +160,6 @@ def test_parts_of_gpus(toy):
     for wrong in ("0", "1.5", "-1", "all"):
         output = toy(*RUN, f"--job-gpus={wrong}", code=2)
         assert f"argument --job-gpus: '{wrong}' is not a number of GPUs above 0" in output
-    toy(*RUN, "--no-probes", "--job-gpus", "0.5", "--job-cores", "2")
+    output = toy(*RUN, "--job-memory", "-1", code=2)
+    assert "argument --job-memory: " in output
+    toy(*RUN, "--no-probes", "--job-gpus", "0.5", "--job-cores", "2", "--job-memory", "1.5")

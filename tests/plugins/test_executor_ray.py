@@ -182,12 +182,24 @@ def test_nodes_that_differ_are_named(toy, cluster, monkeypatch):
     assert "does not see the store /proc/self/cwd/runs (" in output.splitlines()[-1]
 
 
+def test_more_than_any_node_has_is_an_error(toy, cluster):
+    asked = on(cluster())
+    for more in (("--job-cores", "2"), ("--job-memory", "100000")):
+        output = toy(*RUN, "--no-probes", *asked, *more, code=2)
+        assert "no node has what a group of jobs is to get" in output
+        assert "ask for less" in output
+        assert more[0] in output
+    output = toy(*RUN, "--no-probes", *asked, "--job-memory", "0.1", "--dry-run")
+    assert "of which a group of jobs takes cores: 1, and 0.1 GB" in " ".join(output.split())
+    toy(*RUN, "--no-probes", *asked, "--job-memory", "0.1")
+
+
 def test_what_a_node_sees(tmp_path):
     (tmp_path / "token").write_text("token")
-    seen = node.look(str(tmp_path), "token")
+    seen = node.look(str(tmp_path), "token", ())
     assert not seen.problem
     assert seen.versions["histo-harness"]
-    assert "No such file" in node.look(str(tmp_path), "other").problem
+    assert "No such file" in node.look(str(tmp_path), "other", ()).problem
 
 
 def test_what_plugins_come_from_is_compared_too(tmp_path, monkeypatch):
@@ -197,6 +209,7 @@ def test_what_plugins_come_from_is_compared_too(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[harness]\nsome = some_plugin\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert node.versions()["some-plugin"] == "1.2"
+    assert "some-plugin" not in node.versions(["some-plugin"])
 
 
 def test_no_cluster_at_an_address(toy):

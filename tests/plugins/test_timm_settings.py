@@ -40,7 +40,12 @@ def test_two_models_with_the_published_defaults():
             "gamma": 0.75,
             "precision": "float32",
         }
-        assert dict(model.execution) == {"weights": "hub", "device": "auto", "workers": 0}
+        assert dict(model.execution) == {
+            "weights": "hub",
+            "device": "auto",
+            "workers": 0,
+            "on_device": False,
+        }
         # A demo may be shorter and smaller, and is otherwise the published recipe.
         assert set(model.demo_settings) <= {"epochs", "batch_size", "image_size"}
 

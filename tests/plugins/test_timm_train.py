@@ -139,13 +139,25 @@ def test_learns_what_tells_the_classes_apart(pool, tmp_path):
 
 def test_one_seed_one_result_whatever_the_reading_threads(reference, tmp_path):
     fitted, _ = reference
-    for name, settings in {"one": {"workers": 1}, "many": {"workers": 5}}.items():
+    for name, settings in {
+        "one": {"workers": 1},
+        "many": {"workers": 5},
+        "kept": {"on_device": True},
+    }.items():
         (tmp_path / name).mkdir()
         again = fit("avg", TRAIN, VALIDATION, context(tmp_path / name, **settings))
         assert same(again.state, fitted.state)
     (tmp_path / "other").mkdir()
     other = fit("avg", TRAIN, VALIDATION, context(tmp_path / "other", seed=1, epochs=1))
     assert not same(other.state, fitted.state)
+
+
+def test_patches_that_do_not_fit_on_the_device_are_read_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness_timm.train.room", lambda device: TRAIN.read([0]).nbytes)
+    said = []
+    given = replace(context(tmp_path, epochs=1, on_device=True), say=said.append)
+    fit("avg", TRAIN, VALIDATION, given)
+    assert sum("they are read anew in every epoch" in text for text in said) == 2
 
 
 def test_torchs_global_state_is_left_alone(tmp_path):

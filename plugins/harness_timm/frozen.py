@@ -102,7 +102,8 @@ def head(network: Network, kind: str, name: str, title: str) -> Model:
     """A classifier on frozen features: ``kind`` is "linear" or "knn".
 
     "linear" is logistic regression on standardized features; "knn" counts the nearest training
-    patches by cosine distance. How strongly to regularize, or how many neighbors to ask, is chosen
+    patches, weighted by the inverse of their distance. Features there have unit length, so that
+    the nearest are those of the least cosine distance. How strongly to regularize, or how many neighbors to ask, is chosen
     on the held-out part.
     """
     linear = kind == "linear"
@@ -123,6 +124,7 @@ def head(network: Network, kind: str, name: str, title: str) -> Model:
         device=lambda settings: accelerator(str(settings["device"])),
         requires=REQUIRES + ((network.package,) if network.package else ()),
         install=INSTALL,
+        version=1 if linear else 2,
     )
 
 
@@ -136,5 +138,11 @@ def _linear(settings: Mapping[str, Any], seed: int) -> Any:
 
 def _nearest(settings: Mapping[str, Any], seed: int) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
 
-    return KNeighborsClassifier(settings["n_neighbors"], metric="cosine", weights="distance")
+    # With metric="cosine", scikit-learn normalizes all training patches again for each batch, and
+    # holds their distances to it: gigabytes for NCT-CRC-HE.
+    return make_pipeline(
+        Normalizer(), KNeighborsClassifier(settings["n_neighbors"], weights="distance")
+    )

@@ -1,10 +1,11 @@
 """How the driver of a run behaves with very many jobs and workers; the jobs compute nothing.
 
-    python tests/scale/many_jobs.py --jobs 1000 10000 100000 --workers 1000
+    python tests/scale/many_jobs.py --jobs 1000 10000 100000 --workers 1000 --results 10000
 
 Half of the jobs are fits, the other half predictions, each of which needs a fit. A worker takes a
 drawn time for a job, which passes at once: what is measured is the driver's own time, with its real
-store and claims on disk.
+store and claims on disk. With ``--results``, the store's own operations are timed as well, on small
+results like those of fits and predictions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import resource
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from harness.execution.execute import execute
 from harness.hooks.loader import load_plugins
 from harness.jobs.spec import JobSpec
 from harness.planning.plan import Plan, together
+from harness.store.claims import Claims
 from harness.store.store import Key, Store
+from harness.store.stored import load_array
 from harness.types.executors import Event
 
 
@@ -113,13 +116,54 @@ def measure(n: int, workers: int) -> None:
     )
 
 
+def store_rates(n: int) -> None:
+    """Print how many operations a second a store does that gets n results in one folder a model."""
+    operations = ("claimed", "written", "found", "lacking", "read", "given up")
+    seconds = dict.fromkeys(operations, 0.0)
+    made = [Key("prediction", "d", f"m{i % 100}", {"fits": [str(i)]}) for i in range(2 * n)]
+    logits = np.zeros((100, 9), np.float32)
+    with tempfile.TemporaryDirectory() as folder, Claims(Path(folder)) as claims:
+        store = Store(Path(folder))
+
+        def write(key: Key) -> None:
+            with store.write(key) as (place, record):
+                np.save(place / "logits.npy", logits)
+                record["seconds"] = 0.0
+
+        def read(key: Key) -> None:
+            load_array(Store(Path(folder)).folder(key), "logits.npy")
+
+        work: dict[str, Callable[[Key], object]] = {
+            "claimed": lambda key: claims.take(key.digest),
+            "written": write,
+            "found": lambda key: key in store,
+            "lacking": lambda key: key in store,
+            "read": read,
+            "given up": lambda key: claims.give_up(key.digest),
+        }
+        for name, do in work.items():
+            started = time.perf_counter()
+            for key in made[n:] if name == "lacking" else made[:n]:
+                do(key)
+            seconds[name] = time.perf_counter() - started
+    rates = " ".join(f"{n / took:>9,.0f}" for took in seconds.values())
+    print(f"{n:>9,} {rates}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--workers", type=int, default=1_000)
+    parser.add_argument("--results", type=int, nargs="*", default=[])
     options = parser.parse_args()
     logging.getLogger("harness").setLevel(logging.ERROR)
     names = ("jobs", "made s", "to do s", "groups s", "run s", "jobs/s", "MB", "busy %")
     print("{:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>6}".format(*names))
     for n in options.jobs:
         measure(n, options.workers)
+    if options.results:
+        print("\nstore operations a second")
+        names = ("results", "claimed", "written", "found", "lacking", "read", "given up")
+        print(" ".join(f"{name:>9}" for name in names))
+    for n in options.results:
+        store_rates(n)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.data.views import four_views
     from harness.hooks.estimators import estimator_model
     from harness.hooks.hookspecs import hookimpl
+    from harness.hooks.neighbors import neighbors_model
     from harness.session import Session as Session
     from harness.statistics.estimates import Estimate
     from harness.types.commands import Command
@@ -90,13 +91,14 @@ __all__ = [
     "four_views",
     "hookimpl",
     "later",
+    "neighbors_model",
 ]
 
 MODULES = (
     *("types.datasets", "types.models", "types.perturbations", "types.published", "types.readers"),
     *("types.findings", "types.probes", "types.phantoms", "types.metrics", "types.options"),
     *("types.faults", "types.executors", "types.reports", "types.commands", "statistics.estimates"),
-    *("hooks.hookspecs", "hooks.estimators", "data.views", "session"),
+    *("hooks.hookspecs", "hooks.estimators", "hooks.neighbors", "data.views", "session"),
 )
 
 if not TYPE_CHECKING:

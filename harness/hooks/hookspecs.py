@@ -80,7 +80,8 @@ def harness_models() -> Iterable[Model | DerivedModel | ModelFamily]:
 
     Return a ``Model`` for what is fitted, a ``DerivedModel`` for a sum of stored logits, which
     costs nothing, and a ``ModelFamily`` for a family of models, each made when it is named as
-    ``FAMILY:REST``. A scikit-learn estimator becomes a Model by ``estimator_model``.
+    ``FAMILY:REST``. A scikit-learn estimator becomes a Model by ``estimator_model``, and
+    ``neighbors_model`` makes one of nearest neighbors.
 
     Example:
 

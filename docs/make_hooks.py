@@ -1,6 +1,6 @@
 """Write docs/hooks: a page for each hook, from its docstring and those of the types it returns.
 
-And tables of the keys of TOML files, in the pages about these.
+And tables of the keys of TOML files and of encoders, in the pages about these.
 
 python docs/make_hooks.py
 """
@@ -152,6 +152,41 @@ def tables() -> dict[Path, str]:
     return {path: re.sub(mark, filled, text) for path, text in texts.items()}
 
 
+def encoders() -> dict[Path, str]:
+    """The page about encoders, with the table of all that are known."""
+    from harness_timm.encoders import known
+
+    path = Path(__file__).with_name("encoders.md")
+    lines = [
+        "| name | repository | read as | numbers | million parameters | license | sources |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    notes = []
+    for name, one in known().items():
+        loaded = one.loader != "none"
+        read = one.pooling if loaded else "not loaded"
+        length = one.length(one.pooling) if loaded else one.width
+        gated = ", gated" if one.gated else ""
+        size = f"{one.parameters:g}" if one.parameters else ""
+        sources = "; ".join(f"{fact}: {where}" for fact, where in one.sources.items())
+        lines.append(
+            f"| `{name}` | {one.hub} | {read} | {length:,} | {size} | {one.license}{gated} | "
+            f"{sources} |"
+        )
+        said = [text for text in (one.how, one.disagreement, one.uncertain) if text]
+        if said:
+            notes.append(f"- `{name}`: {'; '.join(said)}.")
+    text = re.sub(
+        r"(?s)(<!-- encoders -->).*?(<!-- /encoders -->)",
+        lambda match: "\n".join(
+            [match[1], "", *lines, "", "What sources disagree on, or leave open:", "", *notes, "",
+             match[2]]
+        ),
+        path.read_text("utf-8"),
+    )  # fmt: skip
+    return {path: text}
+
+
 def _keys(rows: list[dict[str, str]]) -> str:
     lines = ["| key | meaning | must be | if left out |", "| --- | --- | --- | --- |"]
     for row in rows:
@@ -163,5 +198,5 @@ def _keys(rows: list[dict[str, str]]) -> str:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for path, text in (pages() | tables()).items():
+    for path, text in (pages() | tables() | encoders()).items():
         path.write_text(text, encoding="utf-8")

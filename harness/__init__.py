@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # that of ``typing`` takes its time, in which Ctrl-C is n
 if TYPE_CHECKING:
     from harness.data.views import four_views
     from harness.hooks.estimators import estimator_model
+    from harness.hooks.heads import HEADS, head_model
     from harness.hooks.hookspecs import hookimpl
     from harness.hooks.neighbors import neighbors_model
     from harness.session import Session as Session
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from harness.types.reports import Report
 
 __all__ = [
+    "HEADS",
     "Audit",
     "Classifier",
     "Column",
@@ -89,6 +91,7 @@ __all__ = [
     "UnavailableError",
     "estimator_model",
     "four_views",
+    "head_model",
     "hookimpl",
     "later",
     "neighbors_model",
@@ -98,7 +101,14 @@ MODULES = (
     *("types.datasets", "types.models", "types.perturbations", "types.published", "types.readers"),
     *("types.findings", "types.probes", "types.phantoms", "types.metrics", "types.options"),
     *("types.faults", "types.executors", "types.reports", "types.commands", "statistics.estimates"),
-    *("hooks.hookspecs", "hooks.estimators", "hooks.neighbors", "data.views", "session"),
+    *(
+        "hooks.hookspecs",
+        "hooks.estimators",
+        "hooks.neighbors",
+        "hooks.heads",
+        "data.views",
+        "session",
+    ),
 )
 
 if not TYPE_CHECKING:

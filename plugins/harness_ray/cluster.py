@@ -85,7 +85,8 @@ class Cluster:
             ) from error
         try:
             self._check_resources()
-            self._check_nodes()
+            if address:  # else all nodes are this machine
+                self._check_nodes()
             self.files = {path: Path(path).read_bytes() for path in self.session.plugins}
         except BaseException:
             self.ray.shutdown()

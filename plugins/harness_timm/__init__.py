@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import (
+    HEADS,
     Classifier,
     HarnessError,
     InitialWeights,
@@ -21,6 +22,7 @@ from harness import (
     hookimpl,
     later,
 )
+from harness_timm import encoders
 from harness_timm.frozen import head
 from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, canonical, look_up
 from harness_timm.recipe import (
@@ -34,8 +36,6 @@ from harness_timm.recipe import (
 )
 from harness_timm.weights import find, find_or_random
 
-HEADS = {"linear": "frozen; logistic regression", "knn": "frozen; nearest neighbors"}
-
 
 @hookimpl
 def harness_models() -> Iterable[Model | ModelFamily]:
@@ -46,19 +46,25 @@ def harness_models() -> Iterable[Model | ModelFamily]:
         yield trained(EFFICIENTNET_B0, f"efficientnet-b0-{pool}", title, pool, find_or_random)
     title = f"EfficientNet-B0 (ImageNet), {HEADS['linear']}"
     yield head(EFFICIENTNET_B0, "linear", "efficientnet-b0+linear", title)
-    for kind, told in HEADS.items():
-        title = f"EfficientNet-Lite0 (ImageNet), {told}"
+    for kind in ("linear", "knn"):
+        title = f"EfficientNet-Lite0 (ImageNet), {HEADS[kind]}"
         yield head(EFFICIENTNET_LITE0, kind, f"efficientnet-lite0+{kind}", title)
     yield ModelFamily(
         name="timm",
-        title="Any network of timm: fine-tuned, or frozen with +linear or +knn after its name",
+        title="Any network of timm: fine-tuned, or frozen with +linear, +knn or another head",
         make=make,
         example="timm:resnet18.a1_in1k+linear",
+    )
+    yield ModelFamily(
+        name=encoders.FAMILY,
+        title="Encoders of pathology, frozen, with +linear, +knn20 or another head",
+        make=encoders.make,
+        example="encoder:virchow2[cls]+linear",
     )
 
 
 def make(rest: str) -> Model:
-    """The model ``timm:<rest>``: the name of a network, with "+linear" or "+knn" a frozen one."""
+    """The model ``timm:<rest>``: the name of a network, with "+HEAD" of ``HEADS`` a frozen one."""
     name, plus, kind = rest.rpartition("+")
     if kind in HEADS:
         named = canonical(name)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness import Features, InitialWeights, Model, Setting, estimator_model, neighbors_model
+from harness import Features, InitialWeights, Model, Setting, head_model
 from harness_timm.networks import Network
 from harness_timm.recipe import (
     EXECUTION,
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness_timm.building import Architecture
-
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Inverse strengths of regularization to choose from."""
 
 _NETWORK = ThreadPoolExecutor(1)
 """Patches are read by several threads; the network itself uses all cores, or the one GPU. It runs
@@ -98,38 +95,21 @@ def _frozen(
 
 
 def head(network: Network, kind: str, name: str, title: str) -> Model:
-    """A classifier on frozen features: ``kind`` is "linear" or "knn".
-
-    "linear" is logistic regression on standardized features, its strength of regularization chosen
-    on the held-out part; "knn" is ``neighbors_model``.
-    """
-    about: dict[str, Any] = {
-        "name": name,
-        "title": title,
-        "features": partial(features, network),
-        "settings": {
+    """A classifier on frozen features: ``kind`` is one of ``harness.HEADS``."""
+    return head_model(
+        kind,
+        name=name,
+        title=title,
+        features=partial(features, network),
+        settings={
             "image_size": of_size(network.input_size),
             "precision": SETTINGS["precision"],
         },
-        "execution": {
+        execution={
             "weights": replace(EXECUTION["weights"], default=network.home),
             "device": EXECUTION["device"],
         },
-        "device": lambda settings: accelerator(str(settings["device"])),
-        "requires": REQUIRES + ((network.package,) if network.package else ()),
-        "install": INSTALL,
-    }
-    if kind == "knn":
-        return neighbors_model(version=2, **about)
-    return estimator_model(estimator=_linear, choices={"C": STRENGTHS}, **about)
-
-
-def _linear(settings: Mapping[str, Any], seed: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    # L-BFGS: no learning rate to choose, the same result each time, and a few hundred passes over
-    # 90,000 x 1,280 features take seconds. Newton's method would hold 11,520 x 11,520 numbers, and
-    # stochastic solvers use one core and stop short of the optimum.
-    return make_pipeline(StandardScaler(), LogisticRegression(C=settings["C"], max_iter=1000))
+        device=lambda settings: accelerator(str(settings["device"])),
+        requires=REQUIRES + ((network.package,) if network.package else ()),
+        install=INSTALL,
+    )

@@ -27,6 +27,9 @@ LONGEST = 300
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+FOLDER = "HARNESS_WEIGHTS"
+"""Variable of the environment with a folder that holds repositories as OWNER/NAME/FILE."""
+
 _AWAY: dict[str, str] = {}
 """Why a hub is out of reach, by its address: it is asked once, not for every dataset and seed."""
 
@@ -34,6 +37,7 @@ _AWAY: dict[str, str] = {}
 def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
     """The first of some files that a repository has; "@" and a revision may follow its name.
 
+    Looked for in the folder that ``$HARNESS_WEIGHTS`` names, then in the hub's cache, then on it.
     Raises HarnessError for what cannot be the name of a repository, a variable with no number and a
     disk that cannot be written to; and UnavailableError, within seconds, when none of the files can
     be had.
@@ -43,6 +47,10 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
     from huggingface_hub import constants, errors
 
     repo_id, _, revision = repo.partition("@")
+    if folder := os.environ.get(FOLDER):
+        there = [path for name in names if (path := Path(folder, repo_id, name)).is_file()]
+        if there:
+            return there[0]
     at: dict[str, Any] = {"revision": revision} if revision else {}
     try:
         for name in names:

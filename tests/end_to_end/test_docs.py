@@ -37,6 +37,11 @@ def test_the_tables_of_keys_are_up_to_date(path):
     assert "| `name` |" in text
 
 
+def test_the_table_of_encoders_is_up_to_date():
+    ((path, text),) = make_hooks.encoders().items()
+    assert path.read_text("utf-8") == text, "run python docs/make_hooks.py"
+
+
 def test_there_is_a_page_for_each_hook_and_for_nothing_else():
     assert {path.stem for path in (DOCS / "hooks").iterdir()} == set(HOOKS)
     index = (DOCS / "README.md").read_text()

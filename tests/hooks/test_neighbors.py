@@ -57,6 +57,23 @@ def test_logits_are_those_of_scikit_learn(tmp_path_factory, n, seed, number):
     np.testing.assert_allclose(fitted.logits(test.values[7:8])[0], found[7], atol=1e-5)
 
 
+def test_plain_votes_of_centered_features(tmp_path):
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import normalize
+
+    train, test = Rows(200, 1, 2.0), Rows(60, 2, 2.0)
+    fitted = fit(model(neighbors=(20,), centered=True, weighted=False), tmp_path, train)
+    mean = train.values.mean(axis=0)
+    known = KNeighborsClassifier(20).fit(normalize(train.values - mean), train.labels)
+    expected = known.predict_proba(normalize(test.values - mean))
+    np.testing.assert_allclose(
+        fitted.logits(test.values), np.log(np.clip(expected, 1e-6, 1)), atol=1e-5
+    )
+    fitted.save(tmp_path)
+    again = model().load(tmp_path, {})
+    assert np.array_equal(again.logits(test.values), fitted.logits(test.values))
+
+
 def test_the_number_is_chosen_on_held_out_patches(tmp_path):
     train, validation, said = Rows(300, 1, 3.0), Rows(200, 2, 3.0), []
     made = model(neighbors=(1, 5, 40))

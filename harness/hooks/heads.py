@@ -1,0 +1,134 @@
+"""Classifiers on frozen features, by name, as encoders are judged with: ``ENCODER+linear``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.hooks.estimators import estimator_model
+from harness.hooks.neighbors import neighbors_model
+from harness.types.models import Features, Model, Setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HEADS: Mapping[str, str] = {
+    "linear": "frozen; logistic regression",
+    "linear-uni": "frozen; logistic regression with the fixed penalty of UNI's notebook",
+    "knn": "frozen; nearest neighbors",
+    "knn20": "frozen; votes of 20 nearest neighbors, centered, as in UNI's notebook",
+    "simpleshot": "frozen; nearest class mean (SimpleShot)",
+}
+"""What each does, for titles."""
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Inverse strengths of regularization to choose from."""
+
+
+def head_model(
+    head: str,
+    *,
+    name: str,
+    title: str,
+    features: Features | Callable[[Mapping[str, Setting]], Features],
+    **more: Any,
+) -> Model:
+    """A Model of one of ``HEADS`` on features.
+
+    "linear" is logistic regression on standardized features, its strength of regularization chosen
+    on held-out patches. "knn" is ``neighbors_model``, the number of neighbors chosen on them too.
+    The others choose nothing: "linear-uni" is ``FixedPenalty``; "knn20" counts the votes of the 20
+    nearest training patches by the cosine of centered features; "simpleshot" takes the class whose
+    mean of centered features of unit length is nearest (Wang et al., arXiv:1911.04623). The last
+    three are what mahmoodlab/UNI's ``eval_patch_features`` computes. ``more`` are further fields of
+    Model, such as ``settings``.
+    """
+    about: dict[str, Any] = {"name": name, "title": title, "features": features, **more}
+    if head == "knn":
+        return neighbors_model(version=2, **about)
+    if head == "knn20":
+        return neighbors_model(neighbors=(20,), centered=True, weighted=False, **about)
+    if head == "simpleshot":
+        return estimator_model(estimator=_simpleshot, **about)
+    if head == "linear-uni":
+        trusted = (f"{__name__}.FixedPenalty",)
+        return estimator_model(estimator=_fixed_penalty, trusted=trusted, **about)
+    return estimator_model(estimator=_linear, choices={"C": STRENGTHS}, **about)
+
+
+def _linear(settings: Mapping[str, Any], seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    # L-BFGS: no learning rate to choose, the same result each time, and a few hundred passes over
+    # 90,000 x 1,280 features take seconds. Newton's method would hold 11,520 x 11,520 numbers, and
+    # stochastic solvers use one core and stop short of the optimum.
+    return make_pipeline(StandardScaler(), LogisticRegression(C=settings["C"], max_iter=1000))
+
+
+def _simpleshot(settings: Mapping[str, Any], seed: int) -> Any:
+    from sklearn.neighbors import NearestCentroid
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
+    return make_pipeline(StandardScaler(with_std=False), Normalizer(), NearestCentroid())
+
+
+def _fixed_penalty(settings: Mapping[str, Any], seed: int) -> Any:
+    return FixedPenalty()
+
+
+class FixedPenalty:
+    """Multinomial logistic regression as in mahmoodlab/UNI's ``eval_patch_features``.
+
+    It minimizes the mean cross-entropy plus 100 / (D * C) times half the norm, not squared, of the
+    weights (C, D), by L-BFGS from zero. Features are taken as they are. A scikit-learn classifier,
+    as far as ``estimator_model`` asks.
+    """
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """There is nothing to set."""
+        return {}
+
+    def set_params(self, **given: Any) -> FixedPenalty:
+        """There is nothing to set."""
+        return self
+
+    def fit(self, values: NDArray[np.float32], labels: NDArray[np.int64]) -> FixedPenalty:
+        """Fit features (N, D) and labels (N,)."""
+        import numpy as np
+        from scipy.optimize import minimize
+        from scipy.special import logsumexp
+
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        n, width, n_classes = len(values), values.shape[1], len(self.classes_)
+        penalty = 100 / (width * n_classes)
+        rows = np.arange(n)
+
+        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            weights, bias = flat[:-n_classes].reshape(n_classes, width), flat[-n_classes:]
+            logits = values @ weights.T.astype(values.dtype) + bias
+            total = logsumexp(logits, axis=1)
+            errors = np.exp(logits - total[:, None])
+            errors[rows, targets] -= 1
+            norm = float(np.linalg.norm(weights))
+            slope = (errors.T.astype(values.dtype) @ values).astype(np.float64) / n
+            slope += penalty / 2 * weights / (norm or 1.0)
+            mean = float((total - logits[rows, targets]).mean())
+            return mean + penalty / 2 * norm, np.r_[slope.ravel(), errors.mean(axis=0)]
+
+        start = np.zeros(n_classes * (width + 1))
+        options = {"maxiter": 1000, "gtol": 1e-7, "ftol": 1e-12}
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+        self.coef_ = found[:-n_classes].reshape(n_classes, width)
+        self.intercept_ = found[-n_classes:]
+        return self
+
+    def predict_proba(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities (B, C) of features (B, D)."""
+        import numpy as np
+        from scipy.special import softmax
+
+        logits = np.asarray(values, np.float64) @ self.coef_.T + self.intercept_
+        return np.asarray(softmax(logits, axis=1))

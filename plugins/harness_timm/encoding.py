@@ -1,0 +1,187 @@
+"""Embeddings of patches by an encoder of ``encoders.toml``."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+from harness import HarnessError, InitialWeights
+from harness_timm.arguments import resolved
+from harness_timm.building import Architecture, as_tensor, build, create, for_inference, run
+from harness_timm.encoders import Encoder
+from harness_timm.hub import cached_or_downloaded
+from harness_timm.loading import load_initial
+from harness_timm.recipe import torch_device
+
+_NETWORK = ThreadPoolExecutor(1)
+"""The network runs in one thread of its own, as OpenMP keeps a thread a core ready for each thread
+that calls it."""
+
+
+class Pooled(nn.Module):
+    """A network and what is read of it: a batch (B, 3, S, S) to embeddings (B, D)."""
+
+    def __init__(self, model: nn.Module, pooling: str, prefix: int) -> None:
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+        self.prefix = prefix
+        """Tokens before those of patches: the class token and registers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings of normalized patches."""
+        answer: Any
+        if hasattr(self.model, "forward_features"):  # timm's
+            if self.pooling == "pooled":
+                answer = self.model(x)
+                return answer
+            tokens = self.model.forward_features(x)
+        else:
+            answer = self.model(pixel_values=x)
+            if self.pooling == "projected":
+                return answer.image_embeds
+            tokens = answer.last_hidden_state
+        return pooled(tokens, self.pooling, self.prefix)
+
+
+def pooled(tokens: Tensor, pooling: str, prefix: int) -> Tensor:
+    """Embeddings (B, D) of tokens (B, T, W), of which the first ``prefix`` are of no patch."""
+    cls, mean = tokens[:, 0], tokens[:, prefix:].mean(dim=1)
+    return {"cls": cls, "mean": mean, "cls+mean": torch.cat([cls, mean], dim=1)}[pooling]
+
+
+def extract(
+    encoder: Encoder,
+    pooling: str,
+    weights: InitialWeights,
+    precision: str,
+    device: str,
+    images: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    """Embeddings, float32 (B, D), of uint8 RGB patches (B, H, W, 3)."""
+
+    def answer() -> NDArray[np.float32]:
+        model, architecture, where = _loaded(encoder, pooling, weights, precision, device)
+        return run(model, architecture, where, resized(images, encoder))
+
+    return _NETWORK.submit(answer).result()
+
+
+def resized(images: NDArray[np.uint8], encoder: Encoder) -> NDArray[np.uint8]:
+    """Patches brought to the encoder's size, uint8 (B, S, S, 3), as torchvision does it."""
+    size = [encoder.size, encoder.size]
+    if list(images.shape[1:3]) == size:
+        return images
+    mode = InterpolationMode(encoder.interpolation)
+    small = resize(as_tensor(images).permute(0, 3, 1, 2), size, mode, antialias=True)
+    return small.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@cache
+def _loaded(
+    encoder: Encoder, pooling: str, weights: InitialWeights, precision: str, device: str
+) -> tuple[nn.Module, Architecture, torch.device]:
+    """The network with its weights, how to feed it, and where it is."""
+    where = torch_device(device)
+    architecture = Architecture.of(
+        encoder.network, pool="", classes=0, image_size=encoder.size, precision=precision
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for random weights
+        if encoder.loader == "timm":
+            model = build(architecture)
+            load_initial(model, weights, architecture)
+            model = for_inference(model)
+            prefix = getattr(model, "num_prefix_tokens", 1)
+        else:
+            model = of_transformers(encoder, weights)
+            prefix = 1 + getattr(model.config, "num_register_tokens", 0)
+    return Pooled(model, pooling, prefix).eval().to(where), architecture, where
+
+
+def of_transformers(encoder: Encoder, weights: InitialWeights) -> nn.Module:
+    """A network of transformers with its weights. Raises HarnessError when they do not fit.
+
+    Its configuration is that beside the weights: of the hub, or for a file of the user's, in the
+    folder of that file. Random weights take the configuration of ``encoders.toml``.
+    """
+    if weights.path is None:
+        return bare(encoder, {**encoder.config})
+    beside = weights.path.with_name("config.json")
+    if not beside.is_file():
+        beside = cached_or_downloaded(encoder.network.repo, ("config.json",))
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        model = bare(encoder, content.get("vision_config", content) | _projection(content))
+        state = _read(weights)
+        names = set(model.state_dict())
+        found = {name: value for key, value in state.items() if (name := _own(key, names))}
+        lacking = sorted(names - set(found))
+        if lacking:
+            raise ValueError(f"it has no {', '.join(lacking[:3])}")
+        model.load_state_dict(found)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise HarnessError(
+            f"{weights.path}: cannot be loaded into {encoder.title} ({reason}); get it again, or "
+            "give the weights of another file with --set weights=PATH"
+        ) from error
+    return model
+
+
+def bare(encoder: Encoder, config: dict[str, Any]) -> nn.Module:
+    """A network of transformers with random weights."""
+    import transformers
+
+    kind = getattr(transformers, encoder.architecture)
+    model: nn.Module = kind(kind.config_class(**config), **encoder.arguments)
+    return model
+
+
+def bare_of_timm(encoder: Encoder) -> nn.Module:
+    """A network of timm with random weights."""
+    arguments = {key: resolved(value) for key, value in encoder.arguments.items()}
+    return create(encoder.architecture, num_classes=0, **arguments)
+
+
+def _projection(content: dict[str, Any]) -> dict[str, Any]:
+    """Of a model of images and texts, the length of what both are projected to."""
+    length = content.get("projection_dim")
+    return {"projection_dim": length} if "vision_config" in content and length else {}
+
+
+def _own(key: str, names: set[str]) -> str:
+    """The name in the network of a tensor in a file, which may have a prefix; "" if none."""
+    while key:
+        if key in names:
+            return key
+        key = key.partition(".")[2]
+    return ""
+
+
+def _read(weights: InitialWeights) -> dict[str, Tensor]:
+    assert weights.path is not None
+    if weights.path.suffix == ".safetensors":
+        return dict(load_file(weights.path))
+    from pickle import UnpicklingError
+
+    try:
+        state = torch.load(weights.path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise HarnessError(
+            f"{weights.path}: holds more than tensors, and reading it would run code of others; "
+            "save its state dict with safetensors.torch.save_file where it can be trusted, and "
+            "name that file with --set weights=PATH"
+        ) from error
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}

@@ -1,0 +1,378 @@
+"""Encoders of pathology by name: what is known of each, and that it is built, fed and read so."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+
+from safetensors.torch import save, save_file  # noqa: E402
+from timm.layers import SwiGLUPacked  # noqa: E402
+
+import harness_nct_crc  # noqa: E402
+from harness import HEADS, HarnessError, UnavailableError  # noqa: E402
+from harness_timm import encoders  # noqa: E402
+from harness_timm.encoders import Encoder, known, make  # noqa: E402
+
+LOADED = [name for name, encoder in known().items() if encoder.loader != "none"]
+TOKENS = {"uni": 197, "virchow2": 261, "h-optimus-0": 261}
+
+
+@pytest.fixture(scope="module")
+def patches():
+    """Four real patches, uint8 (4, 224, 224, 3)."""
+    split = harness_nct_crc.open_split(harness_nct_crc.SAMPLE, harness_nct_crc.TEST)
+    return split.read(np.linspace(0, len(split.labels) - 1, 4).astype(int))
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_each_has_its_published_size_and_length(name):
+    encoder = known()[name]
+    if encoder.loader == "transformers":
+        pytest.importorskip("transformers")
+    from harness_timm.encoding import Pooled, bare, bare_of_timm
+
+    with torch.device("meta"):
+        if encoder.loader == "timm":
+            model = bare_of_timm(encoder)
+            prefix = getattr(model, "num_prefix_tokens", 1)
+        else:
+            model, prefix = bare(encoder, {**encoder.config}), 1
+        millions = sum(p.numel() for p in model.parameters()) / 1e6
+        if encoder.parameters:  # published with two or three digits; some count the head as well
+            assert millions == pytest.approx(encoder.parameters, rel=0.02)
+        images = torch.zeros(2, 3, encoder.size, encoder.size)
+        for pooling in encoder.poolings:
+            found = Pooled(model, pooling, prefix)(images)
+            assert found.shape == (2, encoder.length(pooling))
+
+
+def test_what_is_known_of_each_has_a_source():
+    for encoder in known().values():
+        assert encoder.sources.get("pooling") or encoder.uncertain, encoder.name
+        for fact in ("license", "parameters"):
+            assert not getattr(encoder, fact) or fact in encoder.sources or encoder.uncertain
+        assert encoder.loader in ("timm", "transformers", "none")
+        assert (encoder.loader == "none") == bool(encoder.how)
+
+
+def test_names():
+    assert make("virchow2+linear").name == "encoder:virchow2+linear"
+    assert make("virchow2[cls+mean]+linear").name == "encoder:virchow2+linear"
+    assert make("virchow2[cls]+knn20").name == "encoder:virchow2[cls]+knn20"
+    random = make("virchow2[random]+knn")
+    assert random.name == "encoder:virchow2[random]+knn"
+    assert random.execution["weights"] == "random"
+    assert "random weights" in random.title
+    assert "Virchow2 (cls+mean)" in make("virchow2+linear").title
+    for head in HEADS:
+        assert make(f"uni+{head}").name == f"encoder:uni+{head}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("virchow3+linear", "did you mean"),
+        ("virchow2", "end it with one of +linear"),
+        ("virchow2+svm", "end it with one of +linear"),
+        ("virchow2[max]+linear", "one of cls+mean, cls, mean; or random"),
+        ("virchow2[cls,mean]+linear", "in brackets"),
+        ("virchow2[]+linear", "in brackets"),
+        ("plip[cls]+linear", "one of projected; or random"),
+        ("[cls]+linear", "write encoder:NAME+HEAD"),
+        ("virchow2]+linear", "write encoder:NAME+HEAD"),
+    ],
+)
+def test_names_that_mean_nothing(name, said):
+    with pytest.raises(HarnessError) as caught:
+        make(name)
+    assert said in str(caught.value)
+
+
+def test_what_is_not_loaded_says_how_it_can_be_had():
+    with pytest.raises(UnavailableError, match="its own package `musk`"):
+        make("musk+linear")
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with these files, by "OWNER/NAME/FILE"."""
+
+    def __init__(self, files, *arguments):
+        self.files = files
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        content = self.files.get(self.path.lstrip("/").replace("/resolve/main/", "/"))
+        if content is None:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """Serves files as a hub does."""
+    from huggingface_hub import constants
+
+    servers = []
+
+    def start(files):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, files))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def tiny(name: str, **changed) -> Encoder:
+    """An encoder of the registry at a small width; all else as it is there."""
+    encoder = known()[name]
+    hub = f"tiny/{name}"
+    if encoder.loader == "timm":
+        small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+        return replace(encoder, hub=hub, width=32, arguments={**encoder.arguments, **small})
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    small |= {"intermediate_size": 64} if "intermediate_size" in encoder.config else {}
+    small |= {"projection_dim": 16} if encoder.pooling == "projected" else {}
+    width = 16 if encoder.pooling == "projected" else 32
+    return replace(encoder, hub=hub, width=width, config={**encoder.config, **small})
+
+
+def embedded(encoder, pooling, images, weights="hub"):
+    settings = {"precision": "float32", "device": "cpu", "weights": weights}
+    found = encoders.features(encoder, pooling, settings)
+    return found, found.extract(images)
+
+
+def normalized(images, mean, std):
+    x = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
+    return (x - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def test_virchow2_as_its_card_says(serve, patches):
+    encoder = tiny("virchow2")
+    torch.manual_seed(1)
+    model = timm.create_model(
+        "vit_huge_patch14_224", img_size=224, init_values=1e-5, num_classes=0, mlp_ratio=5.3375,
+        global_pool="", reg_tokens=4, mlp_layer=SwiGLUPacked, act_layer=torch.nn.SiLU,
+        embed_dim=32, depth=2, num_heads=2,
+    ).eval()  # fmt: skip
+    noisy(model)
+    serve({"tiny/virchow2/model.safetensors": save(model.state_dict())})
+    with torch.inference_mode():
+        output = model(normalized(patches, *IMAGENET))
+    assert output.shape == (4, 261, 32)
+    expected = torch.cat([output[:, 0], output[:, 5:].mean(1)], dim=-1).numpy()
+    about, found = embedded(encoder, "cls+mean", patches)
+    assert found.shape == (4, 64)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    assert about.weights.label == "pretrained (tiny/virchow2)"
+    other, cls = embedded(encoder, "cls", patches)
+    np.testing.assert_allclose(cls, output[:, 0].numpy(), rtol=1e-6, atol=1e-6)
+    assert other.name != about.name  # which is part of the key
+
+
+def test_uni2_h_and_h_optimus_as_their_cards_say(serve, patches):
+    torch.manual_seed(2)
+    uni2 = timm.create_model(
+        "vit_giant_patch14_224", img_size=224, patch_size=14, depth=2, num_heads=2,
+        init_values=1e-5, embed_dim=32, mlp_ratio=5.33334, num_classes=0, no_embed_class=True,
+        mlp_layer=SwiGLUPacked, act_layer=torch.nn.SiLU, reg_tokens=8, dynamic_img_size=True,
+    ).eval()  # fmt: skip
+    optimus = timm.create_model(
+        "vit_giant_patch14_reg4_dinov2", img_size=224, init_values=1e-5, num_classes=0,
+        dynamic_img_size=False, embed_dim=32, depth=2, num_heads=2,
+    ).eval()  # fmt: skip
+    for model in (uni2, optimus):
+        noisy(model)
+    serve(
+        {
+            "tiny/uni2-h/model.safetensors": save(uni2.state_dict()),
+            "tiny/h-optimus-0/model.safetensors": save(optimus.state_dict()),
+        }
+    )
+    mean = (0.707223, 0.578729, 0.703617)
+    std = (0.211883, 0.230117, 0.177517)
+    with torch.inference_mode():
+        expected = uni2(normalized(patches, *IMAGENET)).numpy()
+        also = optimus(normalized(patches, mean, std)).numpy()
+    np.testing.assert_allclose(
+        embedded(tiny("uni2-h"), "cls", patches)[1], expected, rtol=1e-6, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        embedded(tiny("h-optimus-0"), "cls", patches)[1], also, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_midnight_and_plip_as_their_cards_say(serve, patches):
+    transformers = pytest.importorskip("transformers")
+    midnight, plip = tiny("midnight-12k"), tiny("plip")
+    torch.manual_seed(3)
+    config = transformers.Dinov2Config(**midnight.config)
+    model = transformers.Dinov2Model(config).eval()
+    noisy(model)
+    both = transformers.CLIPModel(
+        transformers.CLIPConfig(
+            vision_config={k: v for k, v in plip.config.items() if k != "projection_dim"},
+            text_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+            projection_dim=16,
+        )
+    ).eval()
+    noisy(both)
+    state = {name: value.contiguous() for name, value in both.state_dict().items()}
+    serve(
+        {
+            "tiny/midnight-12k/config.json": config.to_json_string().encode(),
+            "tiny/midnight-12k/model.safetensors": save(model.state_dict()),
+            "tiny/plip/config.json": both.config.to_json_string().encode(),
+            "tiny/plip/model.safetensors": save(state),
+        }
+    )
+    with torch.inference_mode():
+        half = (0.5, 0.5, 0.5)
+        tokens = model(pixel_values=normalized(patches, half, half)).last_hidden_state
+        expected = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=-1).numpy()
+        x = normalized(patches, plip.mean, plip.std)
+        answer = both.get_image_features(pixel_values=x)
+        projected = getattr(answer, "pooler_output", answer).numpy()
+    np.testing.assert_allclose(
+        embedded(midnight, "cls+mean", patches)[1], expected, rtol=1e-6, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        embedded(plip, "projected", patches)[1], projected, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_weights_of_another_network_are_named(serve, patches, tmp_path):
+    pytest.importorskip("transformers")
+    encoder = replace(tiny("midnight-12k"), hub="tiny/wrong")
+    content = save({"other": torch.zeros(3)})
+    config = json.dumps({**encoder.config}).encode()
+    serve({f"{encoder.hub}/config.json": config, f"{encoder.hub}/model.safetensors": content})
+    with pytest.raises(HarnessError, match=r"cannot be loaded into Midnight-12k .* it has no "):
+        embedded(encoder, "cls", patches)
+    path = tmp_path / "mine.safetensors"
+    save_file({"other": torch.zeros(3)}, path)
+    with pytest.raises(HarnessError, match=r"mine\.safetensors: cannot be loaded into"):
+        embedded(tiny("virchow2"), "cls", patches, str(path))
+
+
+def test_a_folder_of_repositories_is_looked_in_first(tmp_path, monkeypatch, patches):
+    transformers = pytest.importorskip("transformers")
+    encoder = replace(tiny("midnight-12k"), hub="tiny/local")
+    config = transformers.Dinov2Config(**encoder.config)
+    torch.manual_seed(4)
+    model = transformers.Dinov2Model(config).eval()
+    place = tmp_path / "tiny" / "local"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(config.to_json_string())
+    save_file(model.state_dict(), place / "model.safetensors")
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    about, found = embedded(encoder, "mean", patches)
+    assert about.weights.path == place / "model.safetensors"
+    with torch.inference_mode():
+        half = (0.5, 0.5, 0.5)
+        tokens = model(pixel_values=normalized(patches, half, half)).last_hidden_state
+    np.testing.assert_allclose(found, tokens[:, 1:].mean(1).numpy(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+def test_a_pickle_is_read_only_if_it_holds_tensors_alone(tmp_path, monkeypatch, patches, harmless):
+    encoder = replace(tiny("phikon"), hub=f"tiny/pickle{harmless}")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(**encoder.config)
+    model = transformers.ViTModel(config, add_pooling_layer=False)
+    place = tmp_path / encoder.hub
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(config.to_json_string())
+    more = {} if harmless else {"optimizer": Opened(tmp_path / "ran")}
+    torch.save({**model.state_dict(), **more}, place / "pytorch_model.bin")
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    if harmless:
+        assert embedded(encoder, "cls", patches)[1].shape == (4, 32)
+    else:
+        with pytest.raises(HarnessError, match="reading it would run code of others; save its"):
+            embedded(encoder, "cls", patches)
+    assert not (tmp_path / "ran").exists()
+
+
+class Opened:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_random_weights_are_the_same_each_time(patches):
+    encoder = tiny("virchow2")
+    about, found = embedded(encoder, "cls", patches, "random")
+    assert about.weights.label == "random initialization"
+    from harness_timm import encoding
+
+    encoding._loaded.cache_clear()
+    assert np.array_equal(embedded(encoder, "cls", patches, "random")[1], found)
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_patches_of_another_size_are_resized_as_pillow_does(patches):
+    from PIL import Image
+
+    from harness_timm.encoding import resized
+
+    encoder = known()["uni"]
+    small = np.ascontiguousarray(patches[:, :150, :150])
+    found = resized(small, encoder)
+    assert found.shape == (4, 224, 224, 3)
+    for image, other in zip(small, found, strict=True):
+        expected = np.asarray(Image.fromarray(image).resize((224, 224), Image.Resampling.BICUBIC))
+        apart = np.abs(expected.astype(int) - other)
+        assert apart.max() <= 2
+        assert (apart <= 1).mean() > 0.999
+    assert resized(patches, encoder) is patches
+
+
+def noisy(model):
+    """Let no parameter have the value that it is built with."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))

@@ -69,8 +69,9 @@ def _fit(
     from threadpoolctl import threadpool_limits
 
     rows = train.read(np.arange(len(train.labels)))
-    mean = rows.mean(axis=0, dtype=np.float64) if centered else np.zeros(rows.shape[1])
-    mean = mean.astype(np.float32)
+    mean = np.zeros(rows.shape[1], np.float32)
+    if centered:
+        mean += rows.mean(axis=0, dtype=np.float64)
     _to_unit_length(rows, mean)
     able = sorted({min(number, len(rows)) for number in neighbors})
     fitted = Nearest(rows, np.array(train.labels), mean, len(context.classes), able[-1], weighted)

@@ -41,18 +41,19 @@ class Pooled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings of normalized patches."""
-        answer: Any
-        if hasattr(self.model, "forward_features"):  # timm's
-            if self.pooling == "pooled":
-                answer = self.model(x)
-                return answer
-            tokens = self.model.forward_features(x)
+        model: Any = self.model
+        embedding: Tensor
+        if self.pooling == "pooled":
+            embedding = model(x)
+        elif self.pooling == "projected":
+            embedding = model(pixel_values=x).image_embeds
         else:
-            answer = self.model(pixel_values=x)
-            if self.pooling == "projected":
-                return answer.image_embeds
-            tokens = answer.last_hidden_state
-        return pooled(tokens, self.pooling, self.prefix)
+            timms = hasattr(model, "forward_features")
+            tokens = (
+                model.forward_features(x) if timms else model(pixel_values=x).last_hidden_state
+            )
+            embedding = pooled(tokens, self.pooling, self.prefix)
+        return embedding
 
 
 def pooled(tokens: Tensor, pooling: str, prefix: int) -> Tensor:
@@ -85,7 +86,7 @@ def resized(images: NDArray[np.uint8], encoder: Encoder) -> NDArray[np.uint8]:
         return images
     mode = InterpolationMode(encoder.interpolation)
     small = resize(as_tensor(images).permute(0, 3, 1, 2), size, mode, antialias=True)
-    return small.permute(0, 2, 3, 1).contiguous().numpy()
+    return np.asarray(small.permute(0, 2, 3, 1).contiguous().numpy())
 
 
 @cache

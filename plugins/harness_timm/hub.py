@@ -48,9 +48,9 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
 
     repo_id, _, revision = repo.partition("@")
     if folder := os.environ.get(FOLDER):
-        there = [path for name in names if (path := Path(folder, repo_id, name)).is_file()]
-        if there:
-            return there[0]
+        for name in names:
+            if Path(folder, repo_id, name).is_file():
+                return Path(folder, repo_id, name)
     at: dict[str, Any] = {"revision": revision} if revision else {}
     try:
         for name in names:

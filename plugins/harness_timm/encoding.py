@@ -49,9 +49,7 @@ class Pooled(nn.Module):
             embedding = model(pixel_values=x).image_embeds
         else:
             timms = hasattr(model, "forward_features")
-            tokens = (
-                model.forward_features(x) if timms else model(pixel_values=x).last_hidden_state
-            )
+            tokens = model.forward_features(x) if timms else model(pixel_values=x).last_hidden_state
             embedding = pooled(tokens, self.pooling, self.prefix)
         return embedding
 

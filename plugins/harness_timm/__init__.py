@@ -18,6 +18,7 @@ from harness import (
     InitialWeights,
     Model,
     ModelFamily,
+    Reader,
     Setting,
     hookimpl,
     later,
@@ -60,6 +61,17 @@ def harness_models() -> Iterable[Model | ModelFamily]:
         title="Encoders of pathology, frozen, with +linear, +knn20 or another head",
         make=encoders.make,
         example="encoder:virchow2[cls]+linear",
+    )
+
+
+@hookimpl
+def harness_readers() -> Iterable[Reader]:
+    """The kind of TOML file that describes an encoder."""
+    yield Reader(
+        name="torch-encoder",
+        title="An encoder of pathology",
+        read=later("harness_timm.described:read"),
+        keys=later("harness_timm.described:keys"),
     )
 
 

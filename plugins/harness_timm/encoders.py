@@ -49,8 +49,6 @@ class Encoder:
     """timm, transformers, or none where neither can load it without code of others."""
     hub: str
     """Repository on the Hugging Face hub."""
-    width: int
-    """Length of a token, or of what a network without tokens gives."""
     size: int
     """Side, in pixels, that patches are resized to where they have another."""
     interpolation: str
@@ -60,6 +58,10 @@ class Encoder:
     """Of red, green and blue in 0..1."""
     pooling: str
     """The default: one of ``TOKENS``, or pooled or projected, what the network itself gives."""
+    width: int = 0
+    """Length of a token, or of what a network without tokens gives; 0 where that is not known."""
+    file: str = ""
+    """Path of its weights, if they are not on the hub."""
     revision: str = ""
     """Commit of the repository; "" for the newest."""
     architecture: str = ""
@@ -106,9 +108,17 @@ class Encoder:
         return self.width * (2 if pooling == "cls+mean" else 1)
 
 
-@cache
+ADDED: dict[str, Encoder] = {}
+"""By name, those that TOML files of users describe."""
+
+
 def known() -> dict[str, Encoder]:
-    """All encoders of ``encoders.toml`` by name."""
+    """All encoders by name: those of ``encoders.toml``, and those of files of users."""
+    return {**_own(), **ADDED}
+
+
+@cache
+def _own() -> dict[str, Encoder]:
     content = read_toml(FILE)
     found = {}
     for entry in content["encoder"]:
@@ -139,7 +149,9 @@ def make(rest: str) -> Model:
         features=partial(features, encoder, pooling),
         settings={"precision": SETTINGS["precision"]},
         execution={
-            "weights": replace(EXECUTION["weights"], default=RANDOM if random else "hub"),
+            "weights": replace(
+                EXECUTION["weights"], default=RANDOM if random else encoder.file or "hub"
+            ),
             "device": EXECUTION["device"],
         },
         device=lambda settings: accelerator(str(settings["device"])),

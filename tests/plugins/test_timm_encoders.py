@@ -376,3 +376,53 @@ def noisy(model):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+MINE = """
+kind = "torch-encoder"
+name = "mine"
+architecture = "test_vit"
+weights = "mine.safetensors"
+size = 160
+pooling = "cls+mean"
+"""
+
+
+def test_an_encoder_of_ones_own_with_each_head(command):
+    torch.manual_seed(5)
+    model = timm.create_model("test_vit", num_classes=0)
+    save_file(model.state_dict(), command.folder / "mine.safetensors")
+    (command.folder / "mine.toml").write_text(MINE)
+    named = [part for head in HEADS for part in ("--model", f"encoder:mine+{head}")]
+    named += ["--model", "encoder:mine[cls]+simpleshot"]
+    run = ("run", "--dataset", "nct-crc-he-sample", "--no-probes", "--plugin", "mine.toml")
+    command(*run, *named)
+    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
+    assert set(rows) == set(named[1::2])
+    for name, row in rows.items():
+        assert row["accuracy"] > 0.15, name  # of nine classes, with random weights
+        assert row["initial_weights"] == "file mine.safetensors"
+    # Features are shared by all heads, and each pooling has its own.
+    kept = {path.parent.name for path in (command.folder / "runs/features/_shared").glob("*/*")}
+    assert kept == {f"mine-{p}-{part}" for p in ("cls+mean", "cls") for part in ("train", "test")}
+    listed = command("list", "models", "--plugin", "mine.toml")
+    assert "encoder:mine+linear" in listed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('name = "mine"', 'name = "uni"'), "the harness has an encoder of that name"),
+        (("mine.safetensors", "other.safetensors"), "there is no such .safetensors file"),
+        (('weights = "mine.safetensors"', ""), "give either hub or weights"),
+        (("cls+mean", "max"), "pooling = 'max': must be"),
+        (("size = 160", "size = 160\nmean = [123.0, 116.0, 103.0]"), "mean and std cannot be used"),
+        (("architecture", "network"), "there is no key 'network'"),
+    ],
+)
+def test_descriptions_that_are_wrong(command, change, said):
+    save_file({"a": torch.zeros(1)}, command.folder / "mine.safetensors")
+    (command.folder / "mine.toml").write_text(MINE.replace(*change))
+    output = command("list", "models", "--strict", "--plugin", "mine.toml", code=3)
+    assert said in output

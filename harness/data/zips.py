@@ -43,10 +43,17 @@ def members(path: Path, archive: zipfile.ZipFile) -> dict[tuple[str, ...], zipfi
     if any(info.volume for info in infos) or path.with_suffix(".z01").exists():
         raise HarnessError(f"{path}: {_SPLIT}")
     found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
-    for info in infos:
+    above: dict[str, tuple[str, ...]] = {"": ()}
+    hidden: set[str] = set()
+    for info in infos:  # of 100,000, whose folders are few
         name = _name(info)
-        parts = tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
-        if not parts or any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
+        folder, _, last = name.replace("\\", "/").rstrip("/").rpartition("/")
+        if folder not in above:
+            above[folder] = tuple(part for part in folder.split("/") if part not in ("", "."))
+            if any(map(_is_hidden, above[folder])):
+                hidden.add(folder)
+        parts = above[folder] if last in ("", ".") else (*above[folder], last)
+        if not parts or folder in hidden or _is_hidden(last):
             continue
         _check(path, name, parts, info)
         if parts in found and not (is_folder(info) and is_folder(found[parts])):
@@ -55,6 +62,10 @@ def members(path: Path, archive: zipfile.ZipFile) -> dict[tuple[str, ...], zipfi
             )
         found[parts] = info
     return found
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith((".", "__MACOSX")) and part not in (".", "..")
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:

@@ -70,12 +70,18 @@ class Seen:
     problem: str = ""
 
 
+AT_ONCE = 2
+"""Processes kept for each process of Ray, for models of two plugins in turn: to start another takes
+seconds. On a GPU one, as each holds memory there."""
+
+
 @dataclass
 class _Kept:
-    """The process that computes, which stays for the next task of this process of Ray."""
+    """The processes that compute, which stay for the next tasks of this process of Ray."""
 
     about: object = None
-    worker: Worker | None = None
+    workers: list[Worker] = field(default_factory=list)
+    """The one that was used last is the last."""
     said: list[tuple[str, int, str]] = field(default_factory=list)
 
 
@@ -115,9 +121,9 @@ def compute(task: Task) -> Done:
     Raises KilledError when that process was killed. What an earlier try has stored is not computed
     again.
     """
-    worker = _worker(task)
-    _kept.said.clear()
     jobs = [JobSpec.from_json(content) for content in task.jobs]
+    worker = _worker(task, jobs[0])
+    _kept.said.clear()
     stored = [job for job in jobs if job.key in worker.store]
     problems: dict[str, Problem | None] = {job.key.digest: None for job in stored}
     left = [job for job in jobs if job.key.digest not in problems]
@@ -133,18 +139,25 @@ def compute(task: Task) -> Done:
 
 def estimate(task: Task) -> float | None:
     """Seconds that a fit takes on this node."""
-    return _worker(task).estimate(JobSpec.from_json(task.jobs[0]))
+    job = JobSpec.from_json(task.jobs[0])
+    return _worker(task, job).estimate(job)
 
 
-def _worker(task: Task) -> Worker:
-    """The process for a task: that of the task before, if it may use the same cores and GPU."""
+def _worker(task: Task, job: JobSpec) -> Worker:
+    """The process for a task: one of those before, if it may use the same cores and GPU."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if task.gpu else ""
     about = (repr(sorted(task.session.items())), task.folder, task.cores, task.minutes, visible)
-    if _kept.worker is None or _kept.about != about:
-        if _kept.worker is not None:
-            _kept.worker.stop(politely=True)
+    if _kept.about != about:
+        for one in _kept.workers:
+            one.stop(politely=True)
+        _kept.workers.clear()
         with contextlib.suppress(OSError):  # a node that has no such folder
             os.chdir(task.folder)
+        _kept.about = about
+    worker = min(reversed(_kept.workers), key=lambda one: one.cost(job), default=None)
+    if worker is None or worker.cost(job) > 1:
+        if len(_kept.workers) >= (1 if task.gpu else AT_ONCE):
+            _kept.workers.pop(0).stop(politely=True)
         session = _here(task)
         environment = {
             **dict.fromkeys(ENVIRONMENT, str(task.cores)),
@@ -152,9 +165,11 @@ def _worker(task: Task) -> Worker:
             "CUDA_VISIBLE_DEVICES": visible,
         }
         store = Store(Path(session.store))
-        _kept.worker = Worker(session, store, task.minutes, environment=environment, bars=False)
-        _kept.about = about
-    return _kept.worker
+        worker = Worker(session, store, task.minutes, environment=environment, bars=False)
+    else:
+        _kept.workers.remove(worker)
+    _kept.workers.append(worker)
+    return worker
 
 
 def _here(task: Task) -> SessionSpec:

@@ -40,7 +40,8 @@ OURS = "histo-harness"
 NEEDED = ("local", "board")
 """Those of them without which nothing is computed or written: the name of their distribution does
 not switch them off, their own does."""
-NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9+._:-]*(\[[a-z0-9+,_-]+\][a-z0-9+._:-]*)?")
+"""Of a contribution; a variant may stand in brackets, as in encoder:virchow[cls]+knn20."""
 
 
 def load_plugins(

@@ -20,8 +20,8 @@ Three = Annotated[list[Number], MustBe("three numbers, of red, green and blue in
 class EncoderKeys(Keys):
     """What a TOML file of an encoder may say."""
 
-    name: Annotated[str, MustBe("a name of letters, digits, dots, dashes and underscores")] = Field(
-        pattern=r"^[\w.-]+$", description="the model is then encoder:NAME+HEAD"
+    name: Annotated[str, MustBe("lower-case letters, digits and . _ -")] = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model is then encoder:NAME+HEAD"
     )
     title: Text | None = Field(None, description="for tables; by default, the name")
     loader: Literal["timm", "transformers"] = Field(

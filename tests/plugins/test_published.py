@@ -52,4 +52,4 @@ def test_deepcmorph_without_test_time_augmentation_is_the_reference():
 
 def test_no_result_is_there_twice():
     keys = [(r.name, r.trained_on, r.perturbation, r.level) for r in RESULTS]
-    assert len(set(keys)) == len(keys) == 74
+    assert len(set(keys)) == len(keys) == 91

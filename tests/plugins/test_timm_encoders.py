@@ -426,3 +426,13 @@ def test_descriptions_that_are_wrong(command, change, said):
     (command.folder / "mine.toml").write_text(MINE.replace(*change))
     output = command("list", "models", "--strict", "--plugin", "mine.toml", code=3)
     assert said in output
+
+
+def test_published_rows_name_encoders_that_there_are():
+    from harness.hooks.loader import load_plugins
+
+    names = {result.model for result, _ in load_plugins().published}
+    named = [name.removeprefix("encoder:") for name in names if name.startswith("encoder:")]
+    assert len(named) == 9
+    for rest in named:
+        assert make(rest).name == f"encoder:{rest}"

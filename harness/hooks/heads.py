@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.hooks.estimators import estimator_model
@@ -48,11 +49,10 @@ def head_model(
         return neighbors_model(version=2, **about)
     if head == "knn20":
         return neighbors_model(neighbors=(20,), centered=True, weighted=False, **about)
-    if head == "simpleshot":
-        return estimator_model(estimator=_simpleshot, **about)
-    if head == "linear-uni":
-        trusted = (f"{__name__}.FixedPenalty",)
-        return estimator_model(estimator=_fixed_penalty, trusted=trusted, **about)
+    for name, kind in (("simpleshot", NearestMean), ("linear-uni", FixedPenalty)):
+        if head == name:
+            made, trusted = partial(_made, kind), (f"{__name__}.{kind.__name__}",)
+            return estimator_model(estimator=made, trusted=trusted, **about)
     return estimator_model(estimator=_linear, choices={"C": STRENGTHS}, **about)
 
 
@@ -67,33 +67,64 @@ def _linear(settings: Mapping[str, Any], seed: int) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=settings["C"], max_iter=1000))
 
 
-def _simpleshot(settings: Mapping[str, Any], seed: int) -> Any:
-    from sklearn.neighbors import NearestCentroid
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import Normalizer, StandardScaler
-
-    return make_pipeline(StandardScaler(with_std=False), Normalizer(), NearestCentroid())
+def _made(kind: Callable[[], Any], settings: Mapping[str, Any], seed: int) -> Any:
+    return kind()
 
 
-def _fixed_penalty(settings: Mapping[str, Any], seed: int) -> Any:
-    return FixedPenalty()
-
-
-class FixedPenalty:
-    """Multinomial logistic regression as in mahmoodlab/UNI's ``eval_patch_features``.
-
-    It minimizes the mean cross-entropy plus 100 / (D * C) times half the norm, not squared, of the
-    weights (C, D), by L-BFGS from zero. Features are taken as they are. A scikit-learn classifier,
-    as far as ``estimator_model`` asks.
-    """
+class _WithoutSettings:
+    """What ``estimator_model`` asks of a scikit-learn estimator that has nothing to set."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """There is nothing to set."""
         return {}
 
-    def set_params(self, **given: Any) -> FixedPenalty:
+    def set_params(self, **given: Any) -> _WithoutSettings:
         """There is nothing to set."""
         return self
+
+
+class NearestMean(_WithoutSettings):
+    """The class whose mean is nearest: SimpleShot (Wang et al., arXiv:1911.04623).
+
+    Features are centered by the mean of those for training and scaled to unit length, and then
+    averaged by class. Scores are negative distances.
+    """
+
+    def fit(self, values: NDArray[np.float32], labels: NDArray[np.int64]) -> NearestMean:
+        """Fit features (N, D) and labels (N,)."""
+        import numpy as np
+
+        self.classes_ = np.unique(labels)
+        self.mean_ = np.asarray(values, np.float64).mean(axis=0)
+        unit = self._unit(values)
+        self.means_ = np.stack([unit[labels == label].mean(axis=0) for label in self.classes_])
+        return self
+
+    def decision_function(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (B, C) of features (B, D)."""
+        import numpy as np
+
+        apart = self._unit(values)[:, None] - self.means_
+        return np.asarray(-np.linalg.norm(apart, axis=2))
+
+    def predict(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Labels (B,) of features (B, D)."""
+        return self.classes_[self.decision_function(values).argmax(axis=1)]
+
+    def _unit(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        import numpy as np
+
+        centered = np.asarray(values, np.float64) - self.mean_
+        lengths = np.linalg.norm(centered, axis=1, keepdims=True)
+        return np.asarray(centered / np.where(lengths > 0, lengths, 1))
+
+
+class FixedPenalty(_WithoutSettings):
+    """Multinomial logistic regression as in mahmoodlab/UNI's ``eval_patch_features``.
+
+    It minimizes the mean cross-entropy plus 100 / (D * C) times half the norm, not squared, of the
+    weights (C, D), by L-BFGS from zero. Features are taken as they are.
+    """
 
     def fit(self, values: NDArray[np.float32], labels: NDArray[np.int64]) -> FixedPenalty:
         """Fit features (N, D) and labels (N,)."""

@@ -109,7 +109,9 @@ class NearestMean(_WithoutSettings):
 
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Labels (B,) of features (B, D)."""
-        return self.classes_[self.decision_function(values).argmax(axis=1)]
+        import numpy as np
+
+        return np.asarray(self.classes_[self.decision_function(values).argmax(axis=1)])
 
     def _unit(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         import numpy as np

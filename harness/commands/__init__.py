@@ -16,6 +16,7 @@ from harness.commands import (
     compare,
     contrast,
     data,
+    export,
     fetch,
     leaderboard,
     new_plugin,
@@ -46,6 +47,6 @@ COMMANDS: tuple[Command, ...] = (
     *(run, leaderboard, compare, contrast),
     *(audit, calibrate, shortcut),
     *(list_, plugins, check, new_plugin),
-    *(results, store, data, fetch),
+    *(results, export, store, data, fetch),
 )
 """In the order of ``harness --help``."""

@@ -52,6 +52,21 @@ def predictions_of(
 
 
 def _run_of(store: Store, dataset: str, model: str, seed: int | None, registry: Registry) -> Run:
+    by_seed = runs_of(store, dataset, model, registry)
+    chosen = by_seed.get(min(by_seed) if seed is None else seed)
+    if chosen is None:
+        raise HarnessError(
+            f"{model} was not run with the seed {seed}; there is "
+            + ", ".join(map(str, sorted(by_seed)))
+        )
+    return chosen
+
+
+def runs_of(store: Store, dataset: str, model: str, registry: Registry) -> dict[int, Run]:
+    """The runs of a model on a dataset by their seeds; of a digest, the one that it names.
+
+    Raises HarnessError when there is none, and when the model was run in several ways.
+    """
     every = predictions.runs(store, dataset, registry.perturbations)
     ways = [
         runs
@@ -70,13 +85,7 @@ def _run_of(store: Store, dataset: str, model: str, seed: int | None, registry: 
     for run in ways[0]:
         if run.record["digest"] == model:
             by_seed = {run.record["seed"]: run}
-    chosen = by_seed.get(min(by_seed) if seed is None else seed)
-    if chosen is None:
-        raise HarnessError(
-            f"{model} was not run with the seed {seed}; there is "
-            + ", ".join(map(str, sorted(by_seed)))
-        )
-    return chosen
+    return by_seed
 
 
 def patches_of(

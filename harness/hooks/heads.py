@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.hooks.estimators import estimator_model
-from harness.hooks.neighbors import neighbors_model
+from harness.hooks.neighbors import ROWS, neighbors_model
 from harness.types.models import Features, Model, Setting
 
 if TYPE_CHECKING:
@@ -94,10 +94,13 @@ class NearestMean(_WithoutSettings):
         """Fit features (N, D) and labels (N,)."""
         import numpy as np
 
-        self.classes_ = np.unique(labels)
-        self.mean_ = np.asarray(values, np.float64).mean(axis=0)
-        unit = self._unit(values)
-        self.means_ = np.stack([unit[labels == label].mean(axis=0) for label in self.classes_])
+        self.classes_, counts = np.unique(labels, return_counts=True)
+        self.mean_ = values.mean(axis=0, dtype=np.float64)
+        sums = np.zeros((len(self.classes_), values.shape[1]))
+        for start in range(0, len(values), ROWS):  # float64 of all may take gigabytes
+            part = slice(start, start + ROWS)
+            np.add.at(sums, np.searchsorted(self.classes_, labels[part]), self._unit(values[part]))
+        self.means_ = sums / counts[:, None]
         return self
 
     def decision_function(self, values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -165,7 +165,8 @@ def fit(
     with alone():
         handed = None if validation is None else HandedSplit(validation)
         classifier = spec.model.fit(HandedSplit(train), handed, context)
-    if spec.model.trained_on and spec.model.classes not in (None, spec.dataset.classes):
+    others = spec.model.classes not in (None, spec.dataset.classes)
+    if spec.model.trained_on and others and spec.model.given is None:
         _check_order(spec.model, classifier, train, context)
     classifier.save(folder)
     if validation is not None and spec.selected_on != "test":

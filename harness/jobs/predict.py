@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.handover import frozen, own
+from harness.data.handover import HandedSplit, frozen, own
 from harness.data.splits import stream
 from harness.errors import HarnessError
 from harness.hooks import settings as model_settings
@@ -167,7 +167,11 @@ def predict_together(
     for work in works:
         if work.task.model.features is not None:
             work.from_features()
-    patches = [work for work in works if work.task.model.features is None]
+        elif work.task.model.given is not None:
+            work.from_given(test)
+    patches = [
+        work for work in works if work.task.model.features is None and work.task.model.given is None
+    ]
     for together in _passes(patches):
         _from_patches(together, test)
     if len(works) == 1 and works[0].stopped:  # what there is of the pass is kept for another try
@@ -360,6 +364,22 @@ class _Prediction:
                     chosen = indices[start : start + 4096]
                     self.answer([number], chosen, split.read(chosen))
             self.seconds += time.monotonic() - started
+
+    def from_given(self, test: Split) -> None:
+        """Take predictions that were brought along; they are by patch and have no folds."""
+        if not self.load(0):
+            return
+        classifier: Any = self.classifier
+        assert self.kind is not None
+        n, n_classes = self.logits.shape[1:]
+        handed = HandedSplit(test)
+        for number, (condition, _) in enumerate(self.task.wanted):
+            about = condition.as_dict()
+            try:
+                rows = classifier.predictions(handed, about["perturbation"], about["level"])
+                self.logits[number] = as_stored(self.name, self.kind, rows, n, n_classes)
+            except (Exception, SystemExit) as error:
+                self.errors[number] = error
 
     def take(
         self,

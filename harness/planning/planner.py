@@ -75,7 +75,8 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                         planner.predict(model, CLEAN)
                     if planner is first and model.name in request.perturbed:
                         for condition in planner.conditions():
-                            planner.predict(model, condition)
+                            if is_given(model, condition):
+                                planner.predict(model, condition)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
@@ -89,6 +90,13 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
             plan.findings[dataset.name, probe.name] = first.ask(probe)
     plan.warnings = list(dict.fromkeys(plan.warnings))
     return plan
+
+
+def is_given(model: Model | DerivedModel, condition: Condition) -> bool:
+    """Whether a model can be asked under a condition: predictions that were brought may lack it."""
+    if isinstance(model, DerivedModel) or model.given is None or condition.perturbation is None:
+        return True
+    return (condition.perturbation.name, condition.level) in model.given.conditions
 
 
 @dataclass(frozen=True)
@@ -239,6 +247,8 @@ class _DatasetPlanner:
                 f"{self.dataset.name} are {', '.join(self.dataset.classes)}"
                 + classes.spelling(model.classes, self.dataset.classes)
             )
+        if model.given is not None:
+            self.check_given(model, condition)
         if model.name not in self.fitted:
             self.fitted[model.name] = self.fit_folds(model)
         fitted = self.fitted[model.name]
@@ -285,6 +295,21 @@ class _DatasetPlanner:
                 guests=guests,
             )
         )
+
+    def check_given(self, model: Model, condition: Condition) -> None:
+        """Raise UnavailableError for predictions that were not brought along."""
+        assert model.given is not None
+        if self.dataset.name != model.given.dataset:
+            raise UnavailableError(
+                f"{model.name} has predictions for {model.given.dataset}, not for "
+                f"{self.dataset.name}"
+            )
+        if condition.view != "identity":
+            raise UnavailableError(
+                f"{model.name} has predictions for patches as they are, not for flipped ones"
+            )
+        if not is_given(model, condition):
+            raise UnavailableError(f"{model.name} has no predictions under {condition}")
 
     def group(self, *parts: Any) -> str:
         """The name of jobs that one pass over the patches computes."""

@@ -96,6 +96,16 @@ class Classifier(Protocol):
         """Write everything that ``Model.load`` needs into an existing, empty folder."""
 
 
+@dataclass(frozen=True)
+class Given:
+    """What predictions were brought along, in the place of a model that predicts."""
+
+    dataset: str
+    """Name of the dataset whose test patches they are for."""
+    conditions: tuple[tuple[str, float], ...] = ()
+    """Perturbations and levels under which there are some, besides those of clean patches."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """A classifier to fit.
@@ -141,6 +151,11 @@ class Model:
     selected_on: str = "unknown"
     """For a pretrained classifier: the split that its authors chose the checkpoint on, if known:
     "none", "held-out", "validation" or "test"."""
+    given: Given | None = None
+    """For a pretrained classifier that is not there itself, only what it predicted. What ``fit``
+    and ``load`` return then has ``predictions(split, perturbation, level)`` in the place of
+    ``logits``: of all test patches, (N, C), in the order of the split's ids and the dataset's
+    classes; "clean" and None where they are as they were."""
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""
     estimate: Callable[[int, Mapping[str, Setting]], float] | None = None

@@ -1,6 +1,8 @@
 """Datasets described by a TOML file: class folders, a table of paths and labels, or Parquet files.
 
 harness run --plugin mine.toml --dataset mine
+
+And predictions in a file, as a model of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from harness import Reader, hookimpl, later
 
 @hookimpl
 def harness_readers() -> list[Reader]:
-    """The kinds "folder", "table" and "parquet"."""
+    """The kinds "folder", "table", "parquet" and "predictions"."""
     return [
         Reader(
             name="folder",
@@ -29,5 +31,11 @@ def harness_readers() -> list[Reader]:
             title="Dataset of images in Parquet files, as Hugging Face saves them",
             read=later("harness_files.parquet:read"),
             keys=later("harness_files.parquet:keys"),
+        ),
+        Reader(
+            name="predictions",
+            title="What a model predicted elsewhere, in a CSV or Parquet file",
+            read=later("harness_files.predictions:read"),
+            keys=later("harness_files.predictions:keys"),
         ),
     ]

@@ -281,6 +281,7 @@ class Cluster:
             cores=self.options.cores,
             gpu=self._has_gpu(group),
             minutes=self.options.minutes,
+            kept=1 if self.options.memory or self._has_gpu(group) else node.AT_ONCE,
             level=messages.LOGGER.getEffectiveLevel(),
             jobs=[job.as_json() for job in group],
         )

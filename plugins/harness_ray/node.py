@@ -45,6 +45,8 @@ class Task:
     cores: int
     gpu: bool
     minutes: float | None
+    kept: int
+    """Processes that may stay for later tasks."""
     level: int
     """Of the messages that the driver wants."""
     jobs: Sequence[Mapping[str, Any]] = ()
@@ -72,7 +74,7 @@ class Seen:
 
 AT_ONCE = 2
 """Processes kept for each process of Ray, for models of two plugins in turn: to start another takes
-seconds. On a GPU one, as each holds memory there."""
+seconds. One on a GPU, where each holds memory, and where memory is reserved for one."""
 
 
 @dataclass
@@ -156,7 +158,7 @@ def _worker(task: Task, job: JobSpec) -> Worker:
         _kept.about = about
     worker = min(reversed(_kept.workers), key=lambda one: one.cost(job), default=None)
     if worker is None or worker.cost(job) > 1:
-        if len(_kept.workers) >= (1 if task.gpu else AT_ONCE):
+        if len(_kept.workers) >= task.kept:
             _kept.workers.pop(0).stop(politely=True)
         session = _here(task)
         environment = {

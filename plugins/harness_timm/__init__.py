@@ -67,6 +67,7 @@ def harness_models() -> Iterable[Model | ModelFamily]:
 @hookimpl
 def harness_readers() -> Iterable[Reader]:
     """The kind of TOML file that describes an encoder."""
+    encoders.ADDED.clear()  # files are read after this, anew each time that plugins are loaded
     yield Reader(
         name="torch-encoder",
         title="An encoder of pathology",

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness import HarnessError, Model
 from harness.data.normalization import misfit
 from harness.hooks.toml_keys import Arguments, Keys, MustBe, Number, Text, checked
-from harness_timm.encoders import ADDED, Encoder, known, make
+from harness_timm.encoders import ADDED, Encoder, known
 from harness_timm.networks import IMAGENET_MEAN, IMAGENET_STD
 
 Three = Annotated[list[Number], MustBe("three numbers, of red, green and blue in 0..1")]
@@ -81,7 +81,7 @@ def keys() -> type[EncoderKeys]:
 
 
 def read(path: Path, content: Mapping[str, Any] | EncoderKeys) -> Sequence[Model]:
-    """The encoder with a linear head, listed; with other heads it is known by name."""
+    """Make an encoder known by its name. Raises HarnessError naming what is wrong."""
     said = checked(path, content, EncoderKeys)
     if said.name in known() and said.name not in ADDED:
         raise HarnessError(f"{path}: name = {said.name!r}: the harness has an encoder of that name")
@@ -96,6 +96,12 @@ def read(path: Path, content: Mapping[str, Any] | EncoderKeys) -> Sequence[Model
             raise HarnessError(
                 f"{path}: weights = {said.weights!r}: there is no such .safetensors file"
             )
+    if "num_classes" in said.arguments:
+        raise HarnessError(f"{path}: arguments.num_classes is the harness's to say; leave it out")
+    if said.pooling == {"timm": "projected", "transformers": "pooled"}[said.loader]:
+        raise HarnessError(
+            f"{path}: pooling = {said.pooling!r}: {said.loader} has no such; say another"
+        )
     ADDED[said.name] = Encoder(
         name=said.name,
         title=said.title or said.name,
@@ -113,4 +119,4 @@ def read(path: Path, content: Mapping[str, Any] | EncoderKeys) -> Sequence[Model
         pooling=said.pooling,
         license=said.license,
     )
-    return [make(f"{said.name}+linear")]
+    return []  # with whatever head, it is of the family of the plugin that has all encoders

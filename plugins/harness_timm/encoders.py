@@ -5,6 +5,7 @@ What is known of each is in ``encoders.toml``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from harness import (
     HEADS,
     Features,
     HarnessError,
+    InitialWeights,
     Model,
     Setting,
     UnavailableError,
@@ -25,6 +27,7 @@ from harness import (
 )
 from harness.hooks.toml_files import read_toml
 from harness.text.names import suggest
+from harness_timm.hub import cached_or_downloaded
 from harness_timm.networks import Network
 from harness_timm.recipe import EXECUTION, REQUIRES, SETTINGS, accelerator
 from harness_timm.weights import find
@@ -109,7 +112,9 @@ class Encoder:
 
 
 ADDED: dict[str, Encoder] = {}
-"""By name, those that TOML files of users describe."""
+"""By name, those that TOML files of users describe, as the plugins were last loaded."""
+DESCRIBES = ("loader", "architecture", "arguments", "size", "interpolation", "mean", "std")
+"""Fields of an encoder that its embeddings depend on."""
 
 
 def known() -> dict[str, Encoder]:
@@ -182,17 +187,54 @@ def _parsed(rest: str) -> tuple[Encoder, str, bool, str]:
 
 
 def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) -> Features:
-    """Embeddings of patches. Raises UnavailableError when the weights cannot be had."""
+    """Embeddings of patches. Raises UnavailableError when the weights cannot be had.
+
+    The digest of the weights, which is part of every key, is also of how the network is built and
+    fed: its description, and for transformers the configuration beside the weights.
+    """
     precision, device = str(settings["precision"]), str(settings["device"])
     weights = find(encoder.network, str(settings["weights"]))
+    config = _config(encoder, weights)
+    described = {name: getattr(encoder, name) for name in DESCRIBES}
+    text = json.dumps([weights.digest, described, config], sort_keys=True)
+    weights = replace(weights, digest=hashlib.sha256(text.encode()).hexdigest())
     named = f"{encoder.name}-{pooling}"
     if precision != "float32":
         named += f"-{precision}"
     return Features(
         name=named,
         extract=partial(
-            later("harness_timm.encoding:extract"), encoder, pooling, weights, precision, device
+            *(later("harness_timm.encoding:extract"), encoder, pooling, weights, config),
+            *(precision, device),
         ),
         weights=weights,
         device=partial(accelerator, device),
     )
+
+
+def _config(encoder: Encoder, weights: InitialWeights) -> str:
+    """The configuration of a network of transformers, as JSON; "" for others.
+
+    It is the one beside the weights, or in their repository; random weights take the one of the
+    encoder's description. Raises HarnessError where it cannot be read, UnavailableError where it
+    cannot be had.
+    """
+    if encoder.loader != "transformers":
+        return ""
+    if weights.path is None:
+        return json.dumps(dict(encoder.config), sort_keys=True)
+    path = weights.path.with_name("config.json")
+    if not path.is_file():
+        if not encoder.hub:
+            raise HarnessError(
+                f"{weights.path}: needs config.json beside it, which says how the network of "
+                "transformers is built; put it there"
+            )
+        path = cached_or_downloaded(encoder.network.repo, ("config.json",))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: cannot be read as JSON ({error}); get it again") from error
+    if not isinstance(content, dict):
+        raise HarnessError(f"{path}: is no configuration of transformers; get it again")
+    return json.dumps(content, sort_keys=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
@@ -20,8 +19,7 @@ from harness import HarnessError, InitialWeights
 from harness_timm.arguments import resolved
 from harness_timm.building import Architecture, as_tensor, build, create, for_inference, run
 from harness_timm.encoders import Encoder
-from harness_timm.hub import cached_or_downloaded
-from harness_timm.loading import load_initial
+from harness_timm.loading import TROUBLE, load_initial
 from harness_timm.recipe import torch_device
 
 _NETWORK = ThreadPoolExecutor(1)
@@ -55,7 +53,20 @@ class Pooled(nn.Module):
 
 
 def pooled(tokens: Tensor, pooling: str, prefix: int) -> Tensor:
-    """Embeddings (B, D) of tokens (B, T, W), of which the first ``prefix`` are of no patch."""
+    """Embeddings (B, D) of tokens (B, T, W), of which the first ``prefix`` are of no patch.
+
+    Raises HarnessError for what has no such tokens.
+    """
+    if tokens.ndim != 3:
+        raise HarnessError(
+            f"the network gives no tokens but an array {tuple(tokens.shape)}, of which {pooling} "
+            'cannot be read; say pooling = "pooled" in its description'
+        )
+    if not prefix and pooling != "mean":
+        raise HarnessError(
+            f"the network has no class token, so {pooling} cannot be read; say pooling = "
+            '"mean" or "pooled" in its description'
+        )
     cls, mean = tokens[:, 0], tokens[:, prefix:].mean(dim=1)
     return {"cls": cls, "mean": mean, "cls+mean": torch.cat([cls, mean], dim=1)}[pooling]
 
@@ -64,6 +75,7 @@ def extract(
     encoder: Encoder,
     pooling: str,
     weights: InitialWeights,
+    config: str,
     precision: str,
     device: str,
     images: NDArray[np.uint8],
@@ -71,8 +83,9 @@ def extract(
     """Embeddings, float32 (B, D), of uint8 RGB patches (B, H, W, 3)."""
 
     def answer() -> NDArray[np.float32]:
-        model, architecture, where = _loaded(encoder, pooling, weights, precision, device)
-        return run(model, architecture, where, resized(images, encoder))
+        model, prefix, architecture, where = _loaded(encoder, weights, config, precision, device)
+        reading = Pooled(model, pooling, prefix).eval()
+        return run(reading, architecture, where, resized(images, encoder))
 
     return _NETWORK.submit(answer).result()
 
@@ -87,56 +100,70 @@ def resized(images: NDArray[np.uint8], encoder: Encoder) -> NDArray[np.uint8]:
     return np.asarray(small.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-@cache
+@lru_cache(maxsize=1)  # the largest take gigabytes
 def _loaded(
-    encoder: Encoder, pooling: str, weights: InitialWeights, precision: str, device: str
-) -> tuple[nn.Module, Architecture, torch.device]:
-    """The network with its weights, how to feed it, and where it is."""
+    encoder: Encoder, weights: InitialWeights, config: str, precision: str, device: str
+) -> tuple[nn.Module, int, Architecture, torch.device]:
+    """The network with its weights, how many tokens are of no patch, how to feed it, and where it
+    is."""
     where = torch_device(device)
     architecture = Architecture.of(
         encoder.network, pool="", classes=0, image_size=encoder.size, precision=precision
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(0)  # for random weights
+        model: nn.Module
+        try:
+            if encoder.loader == "timm":
+                model = build(architecture)
+            else:
+                model = bare(encoder, _of_images(json.loads(config)))
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise HarnessError(
+                f"{encoder.title}: {encoder.loader} cannot build {encoder.architecture} "
+                f"({reason}); correct architecture and arguments, or upgrade it"
+            ) from error
         if encoder.loader == "timm":
-            model = build(architecture)
             load_initial(model, weights, architecture)
             model = for_inference(model)
-            prefix = getattr(model, "num_prefix_tokens", 1)
+            prefix = int(getattr(model, "num_prefix_tokens", 1))
         else:
-            model = of_transformers(encoder, weights)
-            prefix = 1 + getattr(model.config, "num_register_tokens", 0)
-    return Pooled(model, pooling, prefix).eval().to(where), architecture, where
+            _load(model, encoder, weights)
+            prefix = 1 + int(getattr(model.config, "num_register_tokens", 0))
+    return model.eval().to(where), prefix, architecture, where
 
 
-def of_transformers(encoder: Encoder, weights: InitialWeights) -> nn.Module:
-    """A network of transformers with its weights. Raises HarnessError when they do not fit.
+def _of_images(content: dict[str, Any]) -> dict[str, Any]:
+    """Of the configuration of a model of images and texts, that of images; others as they are."""
+    length = content.get("projection_dim")
+    if "vision_config" not in content:
+        return content
+    return {**content["vision_config"], **({"projection_dim": length} if length else {})}
 
-    Its configuration is that beside the weights: of the hub, or for a file of the user's, in the
-    folder of that file. Random weights take the configuration of ``encoders.toml``.
-    """
+
+def _load(model: nn.Module, encoder: Encoder, weights: InitialWeights) -> None:
+    """Load weights into a network of transformers. Raises HarnessError when they do not fit."""
     if weights.path is None:
-        return bare(encoder, {**encoder.config})
-    beside = weights.path.with_name("config.json")
-    if not beside.is_file():
-        beside = cached_or_downloaded(encoder.network.repo, ("config.json",))
+        return
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        model = bare(encoder, content.get("vision_config", content) | _projection(content))
-        state = _read(weights)
+        found: dict[str, Tensor] = {}
         names = set(model.state_dict())
-        found = {name: value for key, value in state.items() if (name := _own(key, names))}
-        lacking = sorted(names - set(found))
-        if lacking:
+        for key, value in _read(weights).items():
+            name = _own(key, names)
+            if name in found:
+                raise ValueError(f"it holds {name} twice, as of two networks, such as {key}")
+            if name:
+                found[name] = value
+        if lacking := sorted(names - set(found)):
             raise ValueError(f"it has no {', '.join(lacking[:3])}")
         model.load_state_dict(found)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except TROUBLE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise HarnessError(
             f"{weights.path}: cannot be loaded into {encoder.title} ({reason}); get it again, or "
             "give the weights of another file with --set weights=PATH"
         ) from error
-    return model
 
 
 def bare(encoder: Encoder, config: dict[str, Any]) -> nn.Module:
@@ -152,12 +179,6 @@ def bare_of_timm(encoder: Encoder) -> nn.Module:
     """A network of timm with random weights."""
     arguments = {key: resolved(value) for key, value in encoder.arguments.items()}
     return create(encoder.architecture, num_classes=0, **arguments)
-
-
-def _projection(content: dict[str, Any]) -> dict[str, Any]:
-    """Of a model of images and texts, the length of what both are projected to."""
-    length = content.get("projection_dim")
-    return {"projection_dim": length} if "vision_config" in content and length else {}
 
 
 def _own(key: str, names: set[str]) -> str:

@@ -48,6 +48,8 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
 
     repo_id, _, revision = repo.partition("@")
     if folder := os.environ.get(FOLDER):
+        if not Path(folder).is_dir():
+            raise HarnessError(f"${FOLDER}={folder}: no such folder; correct it or unset it")
         for name in names:
             if Path(folder, repo_id, name).is_file():
                 return Path(folder, repo_id, name)

@@ -58,9 +58,13 @@ def test_each_has_its_published_size_and_length(name):
 
 def test_what_is_known_of_each_has_a_source():
     for encoder in known().values():
-        assert encoder.sources.get("pooling") or encoder.uncertain, encoder.name
-        for fact in ("license", "parameters"):
-            assert not getattr(encoder, fact) or fact in encoder.sources or encoder.uncertain
+        facts = {"pooling"} | {f for f in ("license", "parameters") if getattr(encoder, f)}
+        if encoder.loader != "none":
+            facts |= {"normalization"} | ({"arguments"} if encoder.arguments else set())
+        open_ones = facts - encoder.sources.keys()
+        words = {"normalization": "mean", "arguments": "arguments"}
+        for fact in open_ones:  # which then is said
+            assert words[fact] in encoder.uncertain, (encoder.name, fact)
         assert encoder.loader in ("timm", "transformers", "none")
         assert (encoder.loader == "none") == bool(encoder.how)
 
@@ -404,10 +408,16 @@ def test_an_encoder_of_ones_own_with_each_head(command):
         assert row["accuracy"] > 0.15, name  # of nine classes, with random weights
         assert row["initial_weights"] == "file mine.safetensors"
     # Features are shared by all heads, and each pooling has its own.
-    kept = {path.parent.name for path in (command.folder / "runs/features/_shared").glob("*/*")}
-    assert kept == {f"mine-{p}-{part}" for p in ("cls+mean", "cls") for part in ("train", "test")}
-    listed = command("list", "models", "--plugin", "mine.toml")
-    assert "encoder:mine+linear" in listed
+    kept = sorted(path.parent.name for path in (command.folder / "runs/features").glob("*/*/*"))
+    names = [f"mine-{p}-{part}" for p in ("cls", "cls+mean") for part in ("test", "train")]
+    assert kept == sorted(names)
+    # Fed otherwise, it is another: nothing of the first is taken for it.
+    (command.folder / "mine.toml").write_text(f"{MINE}mean = [0.7, 0.5, 0.7]\n")
+    command(*run, "--model", "encoder:mine+simpleshot")
+    kept = [path.parent.name for path in (command.folder / "runs/features").glob("*/*/*")]
+    assert kept.count("mine-cls+mean-test") == 2
+    fits = [path.parent.name for path in (command.folder / "runs/fit").glob("*/*/*")]
+    assert fits.count("encoder:mine+simpleshot") == 2 * fits.count("encoder:mine+knn20")
 
 
 @pytest.mark.parametrize(
@@ -436,3 +446,89 @@ def test_published_rows_name_encoders_that_there_are():
     assert len(named) == 9
     for rest in named:
         assert make(rest).name == f"encoder:{rest}"
+
+
+def test_weights_and_configuration_are_fetched_for_a_run_without_internet(
+    serve, monkeypatch, patches
+):
+    transformers = pytest.importorskip("transformers")
+    from huggingface_hub import constants
+
+    encoder = replace(tiny("midnight-12k"), hub="tiny/fetched")
+    config = transformers.Dinov2Config(**encoder.config)
+    model = transformers.Dinov2Model(config)
+    files = {
+        "tiny/fetched/config.json": config.to_json_string().encode(),
+        "tiny/fetched/model.safetensors": save(model.state_dict()),
+    }
+    serve(files)
+    settings = {"precision": "float32", "device": "cpu", "weights": "hub"}
+    encoders.features(encoder, "cls", settings)  # as harness fetch asks
+    files.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert embedded(encoder, "cls", patches)[1].shape == (4, 32)
+
+
+def test_how_a_network_is_built_and_fed_is_in_the_key(tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    settings = {"precision": "float32", "device": "cpu", "weights": "random"}
+    first = tiny("uni")
+    others = [
+        replace(first, mean=(0.5, 0.5, 0.5)),
+        replace(first, interpolation="bilinear"),
+        replace(first, arguments={**first.arguments, "depth": 3}),
+    ]
+    found = {encoders.features(one, "cls", settings).weights.digest for one in (first, *others)}
+    assert len(found) == 4
+    place = tmp_path / "tiny" / "config"
+    place.mkdir(parents=True)
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    encoder = replace(tiny("midnight-12k"), hub="tiny/config")
+    model = transformers.Dinov2Model(transformers.Dinov2Config(**encoder.config))
+    save_file(model.state_dict(), place / "model.safetensors")
+    digests = set()
+    for act in ("gelu", "relu"):
+        config = transformers.Dinov2Config(**encoder.config, hidden_act=act)
+        (place / "config.json").write_text(config.to_json_string())
+        asked = {**settings, "weights": "hub"}
+        digests.add(encoders.features(encoder, "cls", asked).weights.digest)
+    assert len(digests) == 2
+    (place / "config.json").write_text("[1]")
+    with pytest.raises(HarnessError, match="is no configuration of transformers"):
+        encoders.features(encoder, "cls", asked)
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path / "nowhere"))
+    with pytest.raises(HarnessError, match=r"HARNESS_WEIGHTS=.*nowhere: no such folder"):
+        encoders.features(replace(encoder, hub="tiny/other"), "cls", asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "pooling", "said"),
+    [
+        ({"arguments": {"class_token": False, "global_pool": "avg"}}, "cls", "has no class token"),
+        ({"architecture": "test_resnet", "arguments": {}}, "cls", "gives no tokens but an array"),
+        ({"architecture": "no_such"}, "cls", "timm cannot build no_such"),
+        ({"arguments": {"depths": 3}}, "cls", "timm cannot build"),
+    ],
+)
+def test_what_cannot_be_read_so_is_said(patches, change, pooling, said):
+    small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    if "architecture" not in change:
+        change = {"arguments": {**small, **change["arguments"]}}
+    encoder = replace(tiny("uni"), **change)
+    with pytest.raises(HarnessError, match=said):
+        embedded(encoder, pooling, patches, "random")
+
+
+def test_a_file_of_two_networks_is_refused(tmp_path, monkeypatch, patches):
+    transformers = pytest.importorskip("transformers")
+    encoder = replace(tiny("midnight-12k"), hub="tiny/two")
+    config = transformers.Dinov2Config(**encoder.config)
+    state = transformers.Dinov2Model(config).state_dict()
+    both = {f"{who}.{k}": v.clone() for who in ("teacher", "student") for k, v in state.items()}
+    place = tmp_path / "tiny" / "two"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(config.to_json_string())
+    save_file(both, place / "model.safetensors")
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    with pytest.raises(HarnessError, match="twice, as of two networks"):
+        embedded(encoder, "cls", patches)

@@ -1,0 +1,399 @@
+"""``kind = "predictions"``: what a model predicted elsewhere, in a CSV or Parquet file.
+
+    kind = "predictions"
+    name = "mine"
+    file = "mine.csv"                   # or .parquet
+    dataset = "nct-crc-he"              # whose test patches these are
+    trained_on = "NCT-CRC-HE-100K"      # or "unknown"
+
+A row a patch, in the columns that ``harness export predictions`` writes: ``id``; for each class
+``logit_CLASS``, ``probability_CLASS`` or ``score_CLASS``, or instead ``predicted``, the name of the
+class; and where there are several, ``seed``, ``perturbation`` and ``level``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness import (
+    FitContext,
+    Given,
+    HarnessError,
+    InitialWeights,
+    Model,
+    Outputs,
+    Setting,
+    Split,
+    UnavailableError,
+)
+from harness.data import files
+from harness.data.class_folders import SUFFIXES
+from harness.hooks.toml_keys import Keys, MustBe, Text, checked
+from harness.text.names import suggest
+
+if TYPE_CHECKING:
+    import pandas
+
+CLEAN = "clean"
+KINDS: dict[str, Outputs] = {"logit": "logits", "probability": "probabilities", "score": "scores"}
+"""What begins the names of the columns of classes, and what it means."""
+PREDICTED = "predicted"
+ABOUT = ("id", "seed", "perturbation", "level")
+DIGEST = 64
+"""Hexadecimal digits of a SHA-256."""
+
+
+class PredictionsKeys(Keys):
+    """What a TOML file of predictions may say."""
+
+    name: Annotated[Text, MustBe("the name of the model")] = Field(description="of the model")
+    title: Text | None = Field(None, description="for tables; by default, the name")
+    file: Annotated[Text, MustBe("the path of a .csv or .parquet file")] = Field(
+        description="the predictions, relative to this file"
+    )
+    dataset: Text = Field(description="whose test patches they are for")
+    trained_on: Annotated[Text, MustBe('the name of the training data, or "unknown"')] = Field(
+        description="as published results call it"
+    )
+    selected_on: Literal["none", "held-out", "validation", "test", "unknown"] = Field(
+        "unknown", description="the split that chose the checkpoint"
+    )
+    id: Text = Field("id", description="the column of ids")
+
+
+def keys() -> type[PredictionsKeys]:
+    """The class of its keys."""
+    return PredictionsKeys
+
+
+def read(path: Path, content: Mapping[str, Any] | PredictionsKeys) -> Sequence[Model]:
+    """The model that a file describes. Raises HarnessError naming what is wrong."""
+    said = checked(path, content, PredictionsKeys)
+    file = path.parent / said.file
+    table = load(file, said.id)
+    return [
+        Model(
+            name=said.name,
+            title=said.title or said.name,
+            fit=partial(_fit, file, said.id),
+            load=_load,
+            trained_on=said.trained_on,
+            selected_on=said.selected_on,
+            outputs=table.outputs,
+            given=Given(said.dataset, tuple(sorted(table.conditions))),
+            initial_weights=lambda settings: InitialWeights(
+                label=f"predictions of {file.name}", digest=_digest(file), path=file
+            ),
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What is in a file. Rows are those of patches, seeds and conditions."""
+
+    path: Path
+    ids: Sequence[str]
+    seeds: NDArray[np.int64] | None
+    perturbations: Sequence[str]
+    levels: NDArray[np.float64]
+    """NaN where there is none."""
+    classes: Sequence[str]
+    values: NDArray[np.float32]
+    """(rows, classes)."""
+    outputs: Outputs
+
+    @property
+    def conditions(self) -> set[tuple[str, float]]:
+        """Perturbations with levels."""
+        found = zip(self.perturbations, self.levels.tolist(), strict=True)
+        return {(name, level) for name, level in found if name != CLEAN}
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(files.read_bytes(file)).hexdigest()
+
+
+def load(file: Path, id_column: str) -> Predicted:
+    """What a CSV or Parquet file holds, read once while it does not change. Raises HarnessError."""
+    status = files.check_file(file)
+    return _loaded(file, id_column, (status.st_size, status.st_mtime_ns))
+
+
+@cache
+def _loaded(file: Path, id_column: str, state: tuple[int, int]) -> Predicted:
+    frame = _table(file, id_column)
+    names = list(map(str, frame.columns))
+    if id_column not in names:
+        raise HarnessError(
+            f"{file}: has no column {id_column!r}, but {', '.join(names[:8])}; say which one holds "
+            "the ids with id = ... in its description"
+        )
+    classes, values, outputs = _values(file, frame, names, id_column)
+    if frame[id_column].isna().any():
+        row = int(frame[id_column].isna().to_numpy().argmax()) + 2
+        raise HarnessError(f"{file}, line {row}: has no id; remove the line")
+    n = len(frame)
+    return Predicted(
+        path=file,
+        ids=[str(id_).strip() for id_ in frame[id_column]],
+        seeds=_numbers(file, frame, "seed").astype(np.int64) if "seed" in names else None,
+        perturbations=(
+            [CLEAN if text != text or not text else str(text) for text in frame["perturbation"]]
+            if "perturbation" in names
+            else [CLEAN] * n
+        ),
+        levels=(
+            _numbers(file, frame, "level", may_lack=True)
+            if "level" in names
+            else np.full(n, np.nan)
+        ),
+        classes=classes,
+        values=values,
+        outputs=outputs,
+    )
+
+
+def _table(file: Path, id_column: str) -> pandas.DataFrame:
+    """A table as pandas reads it: ids and names are texts."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise UnavailableError(
+            f"{file}: predictions need pandas: pip install 'histo-harness[pandas]'"
+        ) from error
+    text = {id_column: str, PREDICTED: str, "perturbation": str}
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pd.read_parquet(file)
+        if file.suffix.lower() == ".csv":
+            return pd.read_csv(file, dtype=text, skipinitialspace=True)
+    except ImportError as error:
+        raise UnavailableError(
+            f"{file}: Parquet needs pyarrow: pip install 'histo-harness[parquet]'"
+        ) from error
+    except (ValueError, OSError, UnicodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HarnessError(f"{file}: cannot be read as a table ({reason}); correct it") from error
+    raise HarnessError(f"{file}: must end in .csv or .parquet")
+
+
+def _values(
+    file: Path, frame: pandas.DataFrame, names: Sequence[str], id_column: str
+) -> tuple[Sequence[str], NDArray[np.float32], Outputs]:
+    """Classes, values (rows, classes), and what they are."""
+    by_kind = {
+        kind: [name for name in names if name.startswith(f"{kind}_") and name != id_column]
+        for kind in KINDS
+    }
+    there = [kind for kind, columns in by_kind.items() if columns]
+    if len(there) > 1:
+        raise HarnessError(
+            f"{file}: has columns of {' and of '.join(there)}; keep those of one of them"
+        )
+    if there:
+        columns = by_kind[there[0]]
+        found = [_numbers(file, frame, name) for name in columns]
+        classes = [name.partition("_")[2] for name in columns]
+        return classes, np.stack(found, axis=1).astype(np.float32), KINDS[there[0]]
+    if PREDICTED not in names:
+        raise HarnessError(
+            f"{file}: has no columns logit_CLASS, probability_CLASS or score_CLASS, nor "
+            f"{PREDICTED!r}; rename its columns"
+        )
+    called = [str(name).strip() for name in frame[PREDICTED]]
+    classes = sorted(set(called))
+    places = np.array([classes.index(name) for name in called])
+    return classes, np.eye(len(classes), dtype=np.float32)[places], "scores"
+
+
+def _numbers(
+    file: Path, frame: pandas.DataFrame, column: str, may_lack: bool = False
+) -> NDArray[np.float64]:
+    import pandas as pd
+
+    values: NDArray[np.float64] = np.asarray(
+        pd.to_numeric(frame[column], errors="coerce"), np.float64
+    )
+    wrong = ~np.isfinite(values)
+    if may_lack:
+        wrong &= frame[column].notna().to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise HarnessError(
+            f"{file}, line {row + 2}, column {column}: {frame[column].iloc[row]!r} is no finite "
+            "number; correct it"
+        )
+    return values
+
+
+def _fit(
+    file: Path, id_column: str, train: Split, validation: Split | None, context: FitContext
+) -> Any:
+    return Brought(load(file, id_column), context.seed, context.classes)
+
+
+def _load(folder: Path, settings: Mapping[str, Setting]) -> Any:
+    with np.load(folder / "predictions.npz") as stored:
+        levels = stored["levels"]
+        found = Predicted(
+            path=Path(str(stored["path"])),
+            ids=stored["ids"].tolist(),
+            seeds=stored["seeds"] if stored["seeds"].size else None,
+            perturbations=stored["perturbations"].tolist(),
+            levels=levels,
+            classes=stored["names"].tolist(),
+            values=stored["values"],
+            outputs=str(stored["outputs"]),  # type: ignore[arg-type]
+        )
+        return Brought(found, int(stored["seed"]), tuple(stored["classes"].tolist()))
+
+
+class Brought:
+    """Predictions in the place of a classifier; see ``Model.given``."""
+
+    def __init__(self, table: Predicted, seed: int, classes: Sequence[str]) -> None:
+        self.table = table
+        self.seed = seed
+        self.classes = tuple(classes)
+        unknown = [name for name in table.classes if name not in classes]
+        lacking = [name for name in classes if name not in table.classes]
+        if unknown:
+            raise HarnessError(
+                f"{table.path}: has predictions of {unknown[0]!r}, which is no class of the "
+                f"dataset; {suggest(unknown[0], classes)}"
+            )
+        if lacking and not self._is_labels:
+            raise HarnessError(f"{table.path}: has no column for the class {lacking[0]}; add it")
+
+    @property
+    def _is_labels(self) -> bool:
+        """Whether only the class that is called is known."""
+        values = self.table.values
+        return self.table.outputs == "scores" and bool(((values == 0) | (values == 1)).all())
+
+    def logits(self, inputs: Any) -> NDArray[np.float32]:
+        """There is none: only predictions are known."""
+        raise HarnessError(f"{self.table.path}: has predictions, and no model that predicts")
+
+    def predictions(
+        self, split: Split, perturbation: str, level: float | None
+    ) -> NDArray[np.float32]:
+        """What was predicted for all patches of a split, (N, C). Raises HarnessError."""
+        table = self.table
+        rows = np.array([name == perturbation for name in table.perturbations])
+        if level is not None:
+            rows &= table.levels == level
+        if table.seeds is not None:
+            there = sorted(set(table.seeds[rows].tolist()))
+            if len(there) > 1 or (there and self.seed in there):
+                if self.seed not in there:
+                    known = ", ".join(map(str, there))
+                    raise HarnessError(
+                        f"{table.path}: has no predictions of the seed {self.seed}; there is "
+                        f"{known}; name one with --seed"
+                    )
+                rows &= table.seeds == self.seed
+        chosen = np.flatnonzero(rows)
+        order = self._order(split, [table.ids[row] for row in chosen.tolist()])
+        values = np.zeros((len(order), len(self.classes)), np.float32)
+        for place, name in enumerate(table.classes):
+            values[:, self.classes.index(name)] = table.values[chosen[order], place]
+        return values
+
+    def _order(self, split: Split, ids: Sequence[str]) -> NDArray[np.int64]:
+        """For each patch of a split its place among ids. Raises HarnessError."""
+        path = self.table.path
+        place = _places(split, ids, path)
+        unknown = [id_ for id_, at in zip(ids, place, strict=True) if at is None]
+        if unknown:
+            raise HarnessError(
+                f"{path}: {len(unknown):,} of {len(ids):,} ids are of no test patch, such as "
+                f"{unknown[0]!r}; a patch is called {split.ids[0]!r}; correct them"
+            )
+        times = Counter(place)
+        double = [at for at, count in times.items() if count > 1 and at is not None]
+        if double:
+            raise HarnessError(
+                f"{path}: {len(double):,} test patches are there twice, such as "
+                f"{split.ids[double[0]]!r}; keep one line of each, or tell runs apart by a column "
+                "seed"
+            )
+        lacking = [at for at in range(len(split.labels)) if at not in times]
+        if lacking:
+            raise HarnessError(
+                f"{path}: {len(lacking):,} of {len(split.labels):,} test patches are not in it, "
+                f"such as {split.ids[lacking[0]]!r}; add them"
+            )
+        order = np.empty(len(place), np.int64)
+        order[np.array(place, np.int64)] = np.arange(len(place))
+        return order
+
+    def save(self, folder: Path) -> None:
+        """Write ``predictions.npz``."""
+        table = self.table
+        np.savez_compressed(
+            folder / "predictions.npz",
+            path=str(table.path),
+            ids=np.array(table.ids, dtype=str),
+            seeds=np.empty(0, np.int64) if table.seeds is None else table.seeds,
+            perturbations=np.array(table.perturbations, dtype=str),
+            levels=table.levels,
+            names=np.array(table.classes, dtype=str),
+            values=table.values,
+            outputs=table.outputs,
+            seed=self.seed,
+            classes=np.array(self.classes, dtype=str),
+        )
+
+
+def _places(split: Split, ids: Sequence[str], path: Path) -> list[int | None]:
+    """Which patch each id means: its id or the end of it, with or without suffix, or the SHA-256 of
+    its pixels. None where it means none; raises HarnessError where it means several."""
+    if ids and all(len(id_) == DIGEST and _is_hexadecimal(id_) for id_ in ids):
+        by_pixels = {
+            hashlib.sha256(np.ascontiguousarray(split.read([at])).tobytes()).hexdigest(): at
+            for at in range(len(split.labels))
+        }
+        return [by_pixels.get(id_.lower()) for id_ in ids]
+    by_end: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for at, id_ in enumerate(split.ids):
+        parts = _parts(id_)
+        for length in range(1, len(parts) + 1):
+            by_end[parts[-length:]].append(at)
+    found: list[int | None] = []
+    for id_ in ids:
+        parts = _parts(id_)
+        # Folders above may be others here, but not the last one, such as that of the class.
+        starts = range(max(1, len(parts) - 1))
+        ends = (by_end.get(parts[start:], []) for start in starts)
+        meant = next((places for places in ends if places), [])
+        if len(meant) > 1:
+            named = " and ".join(repr(split.ids[at]) for at in meant[:2])
+            raise HarnessError(
+                f"{path}: the id {id_!r} may mean {named}; write the folder before it as well"
+            )
+        found.append(meant[0] if meant else None)
+    return found
+
+
+def _parts(id_: str) -> tuple[str, ...]:
+    """The parts of an id, the last without the suffix of an image."""
+    name = PurePosixPath(id_.replace("\\", "/"))
+    if name.suffix.lower() in SUFFIXES:
+        name = name.with_suffix("")
+    return tuple(part for part in name.parts if part not in ("/", "."))
+
+
+def _is_hexadecimal(text: str) -> bool:
+    return set(text.lower()) <= set("0123456789abcdef")

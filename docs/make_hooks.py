@@ -182,7 +182,7 @@ def encoders() -> dict[Path, str]:
             [match[1], "", *lines, "", "What sources disagree on, or leave open:", "", *notes, "",
              match[2]]
         ),
-        path.read_text("utf-8"),
+        tables()[path],
     )  # fmt: skip
     return {path: text}
 

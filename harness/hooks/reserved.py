@@ -2,7 +2,7 @@
 
 COMMANDS = (
     *("run", "audit", "calibrate", "list", "plugins", "check", "new-plugin", "leaderboard"),
-    *("results", "store", "compare", "contrast", "shortcut", "data"),
+    *("results", "store", "compare", "contrast", "shortcut", "data", "fetch", "export"),
 )
 """The commands of the harness itself."""
 COLUMN_SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")

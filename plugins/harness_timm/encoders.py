@@ -204,8 +204,13 @@ def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) ->
     return Features(
         name=named,
         extract=partial(
-            *(later("harness_timm.encoding:extract"), encoder, pooling, weights, config),
-            *(precision, device),
+            later("harness_timm.encoding:extract"),
+            encoder,
+            pooling,
+            weights,
+            config,
+            precision,
+            device,
         ),
         weights=weights,
         device=partial(accelerator, device),

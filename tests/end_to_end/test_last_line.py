@@ -72,7 +72,7 @@ def test_the_cause_is_named_for_every_kind_of_name(toy, arguments, what):
 def test_a_kind_of_file_whose_reader_is_switched_off(toy):
     (toy.folder / "mine.toml").write_text('kind = "folder"\ntrain = "a"\ntest = "b"\n')
     said = last_line(toy, "run", "--dataset", "mine", "--plugin", "mine.toml", "--without", "files")
-    assert "kind = 'folder', which must be one of torch-checkpoint; " in said
+    assert "kind = 'folder', which must be one of torch-checkpoint, torch-encoder; " in said
     assert said.endswith(f"{OFF}bias, files")
 
 

@@ -22,7 +22,7 @@ from harness.hooks import hookspecs
 from harness.hooks.toml_keys import table
 
 FOLDER = Path(__file__).with_name("hooks")
-KEYS_IN = ("datasets.md", "deepcmorph.md", "encoders.md")
+KEYS_IN = ("datasets.md", "deepcmorph.md", "encoders.md", "predictions.md")
 """Pages with tables of keys."""
 
 
@@ -143,7 +143,7 @@ def tables() -> dict[Path, str]:
         rows = table(readers["folder" if kind == "common" else kind].keys())
         if kind == "common":
             rows = [row for row in rows if row["key"] in common]
-        elif not kind.startswith("torch-"):
+        elif kind in ("folder", "table", "parquet"):
             rows = [row for row in rows if row["key"] not in common]
         return f"{match[1]}\n\n{_keys(rows)}\n\n<!-- /keys -->"
 

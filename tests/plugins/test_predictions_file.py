@@ -96,6 +96,7 @@ def test_only_the_class_that_is_called(exported):
     assert found["mine"]["brier"] is None  # scores are no probabilities
 
 
+@pytest.mark.once
 def test_for_another_dataset_and_flipped_there_are_none(exported):
     output = exported("run", "--dataset", "kather-2016", "--plugin", "mine.toml", "--model", "mine",
                       "--no-probes", code=2)  # fmt: skip
@@ -112,6 +113,7 @@ def renamed(rows, **names):
     ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

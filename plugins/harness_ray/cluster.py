@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import socket
 from collections import Counter, deque
@@ -83,6 +84,7 @@ class Cluster:
                 f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); check "
                 "--address, $RAY_ADDRESS and `ray status`, or leave out --executor ray"
             ) from error
+        _quiet()
         try:
             self._check_resources()
             if address:  # else all nodes are this machine
@@ -285,6 +287,27 @@ class Cluster:
             level=messages.LOGGER.getEffectiveLevel(),
             jobs=[job.as_json() for job in group],
         )
+
+
+def _quiet() -> None:
+    """Let what Ray prints of lost nodes, pages of it to standard output, be messages of ours.
+
+    Ray has no option for it. Where it is printed otherwise one day, it is as before.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private import worker
+
+        if worker.print_to_stdstream is not _said:
+            worker.print_to_stdstream = _said
+
+
+def _said(data: Any, ignore_prefix: bool = False) -> None:
+    """Log what Ray has to say: a line for a node that is gone, all else for whoever debugs."""
+    for text in map(str, data.get("lines", ())):
+        if dead := re.search(r"node name: (\S+) has been marked dead", text):
+            log.warning(f"node {dead[1]} is gone; what it was computing is computed elsewhere")
+        elif first := text.strip().partition("\n")[0]:
+            log.debug(f"Ray: {first[:300]}")
 
 
 def _check_listens(address: str) -> None:

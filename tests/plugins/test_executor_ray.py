@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -130,6 +131,10 @@ def test_a_fit_goes_on_from_its_checkpoint_where_its_node_dies(toy, cluster, mon
     many.remove_node(lost, allow_graceful=False)
     output = "".join(process.communicate(timeout=300))
     assert process.returncode == 0, output
+    assert re.search(
+        r"WARNING: node \S+ is gone; what it was computing is computed elsewhere", output
+    )
+    assert "raylet" not in output
     done = [int(line.split()[1]) for line in toy.toy_log if line.startswith("step ")]
     assert sorted({*done}) == [*range(12)]
     assert len(done) <= 13, "the step under way may be done twice, and no other"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -16,15 +15,11 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from harness import HarnessError, InitialWeights
-from harness_timm.arguments import resolved
-from harness_timm.building import Architecture, as_tensor, build, create, for_inference, run
+from harness_timm.building import Architecture, as_tensor, build, for_inference, run
 from harness_timm.encoders import Encoder
+from harness_timm.frozen import NETWORK
 from harness_timm.loading import TROUBLE, load_initial
 from harness_timm.recipe import torch_device
-
-_NETWORK = ThreadPoolExecutor(1)
-"""The network runs in one thread of its own, as OpenMP keeps a thread a core ready for each thread
-that calls it."""
 
 
 class Pooled(nn.Module):
@@ -87,7 +82,7 @@ def extract(
         reading = Pooled(model, pooling, prefix).eval()
         return run(reading, architecture, where, resized(images, encoder))
 
-    return _NETWORK.submit(answer).result()
+    return NETWORK.submit(answer).result()
 
 
 def resized(images: NDArray[np.uint8], encoder: Encoder) -> NDArray[np.uint8]:
@@ -173,12 +168,6 @@ def bare(encoder: Encoder, config: dict[str, Any]) -> nn.Module:
     kind = getattr(transformers, encoder.architecture)
     model: nn.Module = kind(kind.config_class(**config), **encoder.arguments)
     return model
-
-
-def bare_of_timm(encoder: Encoder) -> nn.Module:
-    """A network of timm with random weights."""
-    arguments = {key: resolved(value) for key, value in encoder.arguments.items()}
-    return create(encoder.architecture, num_classes=0, **arguments)
 
 
 def _own(key: str, names: set[str]) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness_timm.building import Architecture
 
-_NETWORK = ThreadPoolExecutor(1)
+NETWORK = ThreadPoolExecutor(1)
 """Patches are read by several threads; the network itself uses all cores, or the one GPU. It runs
 in one thread of its own, as OpenMP keeps a thread a core ready for each thread that calls it."""
 
@@ -70,7 +70,7 @@ def _extract(
     def answer() -> NDArray[np.float32]:
         return run(*_frozen(network, weights, image_size, precision, device), images)
 
-    return _NETWORK.submit(answer).result()
+    return NETWORK.submit(answer).result()
 
 
 @cache

@@ -39,11 +39,16 @@ def test_each_has_its_published_size_and_length(name):
     encoder = known()[name]
     if encoder.loader == "transformers":
         pytest.importorskip("transformers")
-    from harness_timm.encoding import Pooled, bare, bare_of_timm
+    from harness_timm.building import Architecture, build
+    from harness_timm.encoding import Pooled, bare
+
+    as_built = Architecture.of(
+        encoder.network, pool="", classes=0, image_size=encoder.size, precision="float32"
+    )
 
     with torch.device("meta"):
         if encoder.loader == "timm":
-            model = bare_of_timm(encoder)
+            model = build(as_built)
             prefix = getattr(model, "num_prefix_tokens", 1)
         else:
             model, prefix = bare(encoder, {**encoder.config}), 1

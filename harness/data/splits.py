@@ -118,13 +118,16 @@ def ahead(
     indices: NDArray[np.int64],
     batch_size: int,
     threads: int | None = None,
+    most: int | None = None,
 ) -> Generator[tuple[NDArray[np.int64], Result]]:
     """Do work on batches of patches, several threads ahead of the consumer.
 
-    Yields (indices, what ``work(indices)`` returned) in order. At most threads + 2 batches are in
-    memory at a time. Until it ends, BLAS and OpenCV have one thread, as has OpenMP in the threads.
+    Yields (indices, what ``work(indices)`` returned) in order. At most ``most`` batches, or
+    threads + 2 if None, are in memory at a time. Until it ends, BLAS and OpenCV have one thread, as
+    has OpenMP in the threads.
     """
     threads = threads or cpu_count()
+    most = most or threads + 2
 
     with one_thread_each() as limits:
         pool = ThreadPoolExecutor(threads)
@@ -142,7 +145,7 @@ def ahead(
                     wait([future for _, future in pending])
                     limits.complete()
                 pending.append((batch, pool.submit(limited, batch)))
-                if len(pending) > threads + 1:
+                if len(pending) >= most:
                     done, future = pending.popleft()
                     yield done, future.result()
             while pending:

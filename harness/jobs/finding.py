@@ -35,13 +35,20 @@ if TYPE_CHECKING:
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
     """What probes find in a dataset. Inputs are features, named "PART: NAME".
 
-    Probes are asked in their order, several at once where processes help.
+    One at a time is asked in this process, others meanwhile in helpers. Those with threads of their
+    own come first and are asked here, as a helper has one core.
     """
     asking = Asking(specs, session)
     helpers = session.helpers if len(specs) > 1 else None
     shared = Shared(specs, helpers, asking, lambda answer: Answer(**answer))
-    # One at a time in this process: probes may have threads of their own.
-    answers = ahead(shared, np.arange(len(specs)), 1, threads=1 + (helpers.n if helpers else 0))
+    threaded = np.array([session.probe(spec.key.name).threaded for spec in specs])
+    order = np.argsort(~threaded, kind="stable")
+
+    def asked(batch: NDArray[np.int64]) -> Answer | BaseException:
+        return (asking if threaded[batch[0]] else shared)(batch)
+
+    threads = 1 + (helpers.n if helpers else 0)
+    answers = ahead(asked, order, 1, threads=threads, most=len(specs))
     found: dict[int, Answer | BaseException] = {}
 
     def finish(number: int) -> Finish:
@@ -49,7 +56,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
             while number not in found:
                 batch, answer = next(answers)
                 found[int(batch[0])] = answer
-                if int(batch[0]) == len(specs) - 1:
+                if batch[0] == order[-1]:
                     answers.close()
             answer = found.pop(number)
             if isinstance(answer, BaseException):

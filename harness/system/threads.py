@@ -11,13 +11,17 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.system.modules import loaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LOADED_FIRST = ("scipy.linalg", "cv2")
 """Libraries with threads of their own that most passes use. A limit holds only for what is loaded,
@@ -129,3 +133,16 @@ def cpu_count() -> int:
         there = os.cpu_count() or 1
     allowed = os.environ.get(CORES, "")
     return min(there, max(1, int(allowed))) if allowed.isdecimal() else there
+
+
+def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What ``work`` makes of each item, in order, in as many threads as there are cores.
+
+    It pays where the work is in numpy, OpenCV or files. All items are taken at once, and results
+    are kept until they are asked for.
+    """
+    with (
+        one_thread_each() as limits,
+        ThreadPoolExecutor(cpu_count(), initializer=limits.here) as pool,
+    ):
+        yield from pool.map(work, items)

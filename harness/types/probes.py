@@ -116,6 +116,9 @@ class DatasetProbe:
     not judge it in ``harness calibrate --real``."""
     limits: str = ""
     """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
+    threaded: bool = False
+    """Whether ``measure`` has threads of its own, such as ``harness.system.threads.on_all_cores``:
+    it is asked before the others then, where all cores may be used."""
     version: int = 1
     """Raise it when the finding changes, so that stored ones are not read back."""
 

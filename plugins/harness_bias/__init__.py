@@ -127,6 +127,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Leakage: duplicates and overlaps within and between the splits",
             *(LEAKAGE, KEYPOINTS),
             check=later("harness_bias.audit.leakage:check"),
+            threaded=True,
             version=4,
         ),
         probe(

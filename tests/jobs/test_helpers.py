@@ -52,7 +52,9 @@ def measure(audit):
 def harness_probes():
     levels = Features(name="levels", version=1, extract=extract)
     return [
-        DatasetProbe(name=name, title=name, features=(levels,), measure=measure)
+        DatasetProbe(
+            name=name, title=name, features=(levels,), measure=measure, threaded={threaded}
+        )
         for name in ("first", "second", "third")
     ]
 """
@@ -67,9 +69,9 @@ def computed(tmp_path, monkeypatch):
     """
     monkeypatch.setattr(helpers, "cpu_count", lambda: 3)
 
-    def compute_all(n, there):
+    def compute_all(n, there, threaded=False):
         plugin = tmp_path / "mine.py"
-        plugin.write_text(PLUGIN.format(there=there))
+        plugin.write_text(PLUGIN.format(there=there, threaded=threaded))
         registry, store = load_plugins([], [plugin]), Store(tmp_path / f"runs-{n}")
         session = SessionSpec(str(store.root), str(tmp_path), versions(registry))
         probes = [registry.probes.find(name) for name in NAMES]
@@ -136,6 +138,12 @@ def test_what_other_processes_compute_is_what_this_one_would(computed, alone):
     assert found == alone
     kinds = {tuple(answer) for answer in answers}
     assert kinds == {("rows", "busy"), ("finding", "seconds")}
+
+
+def test_probes_with_threads_of_their_own_are_asked_where_all_cores_may_be_used(computed, alone):
+    found, answers = computed(2, "pass", threaded=True)
+    assert found == alone
+    assert {tuple(answer) for answer in answers} == {("rows", "busy")}
 
 
 @pytest.mark.parametrize(

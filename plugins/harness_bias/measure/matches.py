@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.system.threads import cpu_count, one_thread_each
+from harness.system.threads import on_all_cores
 from harness_bias.measure.keypoints import ANGLES, FREQUENCIES, Keypoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-T = TypeVar("T")
 
 MIRROR = np.array([-1 if u % 2 else 1 for u, _ in FREQUENCIES], np.float32)
 """Signs that the coefficients of a keypoint change by in a mirror: seen along its gradient, left
@@ -110,8 +107,9 @@ def _matches(keypoints: Keypoints, progress: Callable[..., Any]) -> NDArray[np.i
                 found.append(compared(rows[start : start + CHUNK], mirrored, cell))
         return np.unique(np.concatenate(found))
 
-    found = _threaded(search, range(len(centers)), progress, "overlaps: search")
-    return np.unique(np.concatenate(found))
+    n = len(centers)
+    found = progress(on_all_cores(search, range(n)), total=n, label="overlaps: search")
+    return np.unique(np.concatenate(list(found)))
 
 
 def _centers(vectors: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -139,20 +137,9 @@ def _cells(
         return np.split(order, np.searchsorted(cells[order], np.arange(1, len(centers))))
 
     starts = range(0, len(vectors), CHUNK)
-    found = _threaded(nearest, starts, progress, "overlaps: cells")
-    first, second = np.concatenate(found, axis=1)
+    found = progress(on_all_cores(nearest, starts), total=len(starts), label="overlaps: cells")
+    first, second = np.concatenate(list(found), axis=1)
     return members(first), members(second)
-
-
-def _threaded(
-    work: Callable[[int], T], items: range, progress: Callable[..., Any], label: str
-) -> list[T]:
-    """What work makes of each item, on all cores."""
-    with (
-        one_thread_each() as limits,
-        ThreadPoolExecutor(cpu_count(), initializer=limits.here) as pool,
-    ):
-        return list(progress(pool.map(work, items), total=len(items), label=label))
 
 
 def _alike(keypoints: Keypoints, found: NDArray[np.int64]) -> Candidates:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.analysis.compare_published import ComparedCounts
     from harness.analysis.contrast import Contrast
     from harness.analysis.leaderboard import Board
+    from harness.analysis.transfer import Transfer
     from harness.hooks.registry import Registry
     from harness.jobs.dataset import Instance
     from harness.reports.shown import Patches, PatchPredictions
@@ -331,6 +332,46 @@ class Session:
         if not found.compared:
             why = "; ".join(f"{label}: {text}" for label, text in found.failed.items())
             raise HarnessError(f"contrast: nothing to compare: {why}")
+        return found
+
+    @_quietly
+    def transfer(
+        self,
+        home: str,
+        cohorts: Sequence[str],
+        models: Sequence[str],
+        *,
+        seeds: Sequence[int] = (0,),
+        settings: Mapping[str, Setting] | None = None,
+        protocol: Literal["held-out", "published"] = "held-out",
+    ) -> Transfer:
+        """Test models that are fitted on one dataset on others, on the classes that both have.
+
+        Such as ``nct-crc-he`` and ``["starc-9"]``. Baselines, such as color histograms, join the
+        models. Computes what the store lacks; what failed is in ``failed``. Raises HarnessError
+        when a cohort shares no class with the dataset, or when no model could be tested.
+        """
+        from harness.workflows import transferring
+
+        _check_protocol(protocol)
+        registry = self.registry
+        request = transferring.request(
+            registry,
+            self.data,
+            self.time_limit,
+            home,
+            _several("cohorts", cohorts, least=1),
+            models=_several("models", models, least=1),
+            seeds=_seeds(seeds),
+            assigned=_assigned(settings),
+            protocol=protocol,
+        )
+        store = self._store()
+        executor = self.executor(store, registry)
+        found, failures = transferring.compute(request, registry, store, executor)
+        if found is None or not any(cohort.models for cohort in found.cohorts):
+            why = "; ".join(f"{label}: {failure}" for label, failure in failures.items())
+            raise HarnessError(f"transfer: no model was tested: {why}")
         return found
 
     def predictions(

@@ -25,6 +25,7 @@ from harness.commands import (
     run,
     shortcut,
     store,
+    transfer,
 )
 from harness.commands import list as list_
 
@@ -45,7 +46,7 @@ class Command(Protocol):
 
 COMMANDS: tuple[Command, ...] = (
     *(run, leaderboard, compare, contrast),
-    *(audit, calibrate, shortcut),
+    *(audit, calibrate, shortcut, transfer),
     *(list_, plugins, check, new_plugin),
     *(results, export, store, data, fetch),
 )

@@ -134,8 +134,9 @@ class Datasets(Offers[Dataset]):
 
     def find(self, name: str) -> Dataset:
         """The dataset with this name: one that a plugin lists, a pair of
-        ``harness.data.pairing``, or one with a fault of ``harness.data.planting``."""
-        from harness.data import pairing, planting
+        ``harness.data.pairing``, one with a fault of ``harness.data.planting``, or a cohort of
+        ``harness.data.cohorts``."""
+        from harness.data import cohorts, pairing, planting
 
         if name not in self and (made := pairing.made_of(name, super().find)):
             self[name] = made
@@ -143,6 +144,10 @@ class Datasets(Offers[Dataset]):
         if name not in self and (made := planting.made_of(name, super().find, self.faults.find)):
             self[name] = made
             self.plugin[name] = self.plugin[planting.base(name)]
+        if name not in self and (halves := cohorts.halves(name, self)):
+            home, cohort = map(super().find, halves)
+            self[name] = cohorts.made_of(home, cohort, self.values())
+            self.plugin[name] = self.plugin[halves[1]]
         return super().find(name)
 
 

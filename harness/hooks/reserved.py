@@ -2,7 +2,8 @@
 
 COMMANDS = (
     *("run", "audit", "calibrate", "list", "plugins", "check", "new-plugin", "leaderboard"),
-    *("results", "store", "compare", "contrast", "shortcut", "data", "fetch", "export"),
+    *("results", "store", "compare", "contrast", "shortcut", "transfer", "data"),
+    *("fetch", "export"),
 )
 """The commands of the harness itself."""
 COLUMN_SETS = ("default", "figures", "calibration", "published", "seeds", "run", "probes", "all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import get_args
 
@@ -23,6 +24,13 @@ def dataset(item: Dataset) -> None:
     texts = all(isinstance(name, str) for name in item.classes)
     if not texts or len(set(item.classes)) < max(len(item.classes), 2):
         raise ValueError(f"{item.name}: classes must be two or more different names")
+    if unknown := [name for name in item.counterparts if name not in item.classes]:
+        raise ValueError(
+            f"{item.name}: counterparts names {unknown[0]!r}, which is none of its classes "
+            f"({', '.join(item.classes)})"
+        )
+    if not 0 <= item.micrometers < math.inf:
+        raise ValueError(f"{item.name}: micrometers must be 0, or the width of a pixel")
 
 
 def model(item: Model | DerivedModel) -> None:

@@ -22,8 +22,16 @@ from harness.analysis.compare import Compared
 from harness.analysis.compare_published import ComparedCounts
 from harness.analysis.contrast import Contrast
 from harness.analysis.leaderboard import Board
+from harness.analysis.transfer import Transfer
 from harness.hooks.guard import contained
-from harness.reports import compare_published_text, compare_text, contrast_text, drawing, formats
+from harness.reports import (
+    compare_published_text,
+    compare_text,
+    contrast_text,
+    drawing,
+    formats,
+    transfer_text,
+)
 from harness.reports.report import cells, show, simple, summary
 from harness.text.markup import visible
 from harness.types.findings import Table
@@ -120,6 +128,26 @@ def html_of_contrast(found: Contrast) -> str:
     ]
     about = _paragraph(contrast_text.about(found))
     return _joined(_heading(" against ".join(found.titles)), about, *tables, *_lost(found.failed))
+
+
+def text_of_transfer(found: Transfer) -> str:
+    """What ``harness transfer`` prints."""
+    tables = [f"{t.title}\n\n{simple(t)}" for t in transfer_text.tables(found)]
+    cohorts = [transfer_text.of_cohort(found, cohort) for cohort in found.cohorts]
+    return "\n\n".join([*tables, *cohorts, transfer_text.about(found)])
+
+
+def html_of_transfer(found: Transfer) -> str:
+    """What was done, what the cohorts are, and the tables."""
+    tables = [
+        part
+        for table in transfer_text.tables(found)
+        for part in (_heading(table.title), _of(table))
+    ]
+    said = [transfer_text.about(found)]
+    said += [transfer_text.of_cohort(found, cohort) for cohort in found.cohorts]
+    title = f"{found.home.name} on cohorts of other origin"
+    return _joined(_heading(title), *map(_paragraph, said), *tables, *_lost(found.failed))
 
 
 def text_of_audit(audit: DatasetAudit) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class Dataset:
     """Left out of ``--all``; used only when named."""
     license: str = ""
     source: str = ""
+    counterparts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What other datasets call some of its classes, such as NOR: NORM, and "" for a class that has
+    no counterpart although another dataset has one of its name. Models that are fitted on another
+    dataset are tested on these, and on classes of the same name (``harness transfer``)."""
+    counterparts_source: str = ""
+    """Who maps the classes so, and what is uncertain about it."""
+    micrometers: float = 0.0
+    """Width of a pixel in micrometers; 0 if not known. Patches are brought to the scale of those
+    that a model was fitted on."""
 
 
 @dataclass(frozen=True, kw_only=True)

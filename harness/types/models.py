@@ -164,6 +164,9 @@ class Model:
     """Name of the accelerator that these settings run on; "" when it is the CPU."""
     hint: str = ""
     """How to shorten a fit, e.g. "--set epochs=5"."""
+    baseline: bool = False
+    """Whether it sees no structure of tissue, such as a histogram of colors. Such models are tested
+    on cohorts along with others (``harness transfer``)."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable."""
     install: str = ""

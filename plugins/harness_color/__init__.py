@@ -56,6 +56,7 @@ def harness_models() -> list[Model]:
             # The paper names no size; this is scikit-learn's default.
             settings={"trees": Option(100, ge=1, help="trees of the forest")},
             estimate=lambda n, settings: n * int(settings["trees"]) * 4e-6,
+            baseline=True,
         )
 
     return [

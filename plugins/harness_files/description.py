@@ -12,6 +12,7 @@ from pydantic import Field
 from harness import Dataset, HarnessError, Split, Splits
 from harness.data.classes import check_spelling, missing_label
 from harness.hooks.toml_keys import Keys, MustBe, Names, checked
+from harness.text.names import suggest
 
 PARTS = ("train", "validation", "test")
 LARGEST = 10_000
@@ -41,6 +42,14 @@ class CommonKeys(Keys):
         MustBe(f"a number of pixels from 1 to {LARGEST}, or [height, width]"),
     ] = Field(None, description="brings patches of several sizes to one")
     folds: int | None = Field(None, ge=2, le=100, description="of cross-validation; 5 by default")
+    map: dict[str, str] = Field(
+        default_factory=dict,
+        description='what others call some of its classes, such as { NOR = "NORM" }, and "" for one '
+        "that they do not have: for harness transfer",
+    )
+    micrometers_per_pixel: float = Field(
+        0.0, ge=0, description="width of a pixel, to bring patches to the scale of others"
+    )
 
 
 class Description:
@@ -125,6 +134,10 @@ class Description:
                 f"the patches are of {len(classes)} classes, where at least two are needed"
             )
         content = self.content
+        if unknown := [name for name in content["map"] if classes and name not in classes]:
+            raise self.error(
+                f"map names {unknown[0]!r}, which is no class; {suggest(unknown[0], classes)}"
+            )
 
         def load_if_there(_: Path) -> Splits:
             if missing:
@@ -143,6 +156,8 @@ class Description:
                 demo=content["demo"],
                 license=content["license"],
                 source=content["source"],
+                counterparts=content["map"] if classes else {},
+                micrometers=content["micrometers_per_pixel"],
             )
         ]
 

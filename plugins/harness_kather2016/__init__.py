@@ -13,6 +13,15 @@ from pathlib import Path
 from harness import Dataset, RemoteFile, Splits, hookimpl, later
 
 CLASSES = ("TUMOR", "STROMA", "COMPLEX", "LYMPHO", "DEBRIS", "MUCOSA", "ADIPOSE", "EMPTY")
+COUNTERPARTS = {
+    "TUMOR": "TUM",
+    "STROMA": "STR",
+    "LYMPHO": "LYM",
+    "DEBRIS": "DEB",
+    "MUCOSA": "NORM",
+    "ADIPOSE": "ADI",
+    "EMPTY": "BACK",
+}
 FOLDERS = tuple(f"{number:02}_{name}" for number, name in enumerate(CLASSES, 1))
 NAME = "Kather_texture_2016_image_tiles_5000"
 PATCHES_A_CLASS = 625
@@ -82,5 +91,12 @@ def harness_datasets() -> list[Dataset]:
                 "Kather et al., Collection of textures in colorectal cancer histology, Zenodo "
                 "record 53169; Scientific Reports 2016."
             ),
+            counterparts=COUNTERPARTS,
+            counterparts_source=(
+                "the seven common classes of Abbet et al., Medical Image Analysis 2022, "
+                "doi:10.1016/j.media.2022.102473; COMPLEX has no counterpart, and whether STROMA "
+                "holds muscle and DEBRIS mucus was not verified"
+            ),
+            micrometers=0.495,
         )
     ]

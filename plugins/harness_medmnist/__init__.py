@@ -95,6 +95,7 @@ def harness_datasets() -> list[Dataset]:
                 "Yang et al., MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D "
                 "biomedical image classification, Scientific Data 2023, Zenodo record 10519652."
             ),
+            micrometers=0.5 * 224 / pixels,
         )
         for pixels in MD5
     ]

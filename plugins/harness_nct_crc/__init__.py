@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CLASSES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 TRAIN, TRAIN_RAW, TEST = "NCT-CRC-HE-100K", "NCT-CRC-HE-100K-NONORM", "CRC-VAL-HE-7K"
+MICROMETERS = 0.5
+"""Width of a pixel."""
 TRAIN_PATCHES = 100_000
 TEST_COUNTS = (1338, 847, 339, 634, 1035, 592, 741, 421, 1233)
 """Patches a class in the whole CRC-VAL-HE-7K, as the published confusion matrices count them."""
@@ -156,6 +158,7 @@ def harness_datasets() -> list[Dataset]:
             trained_on=train,
             license=LICENSE,
             source=SOURCE,
+            micrometers=MICROMETERS,
         )
 
     return [
@@ -169,6 +172,7 @@ def harness_datasets() -> list[Dataset]:
             demo=True,
             license=LICENSE,
             source=SOURCE,
+            micrometers=MICROMETERS,
         ),
         full("nct-crc-he", "NCT-CRC-HE-100K to CRC-VAL-HE-7K", TRAIN),
         full(

@@ -1,0 +1,225 @@
+"""Transfers as tables and text for a person, and as a page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.transfer import FIGURES, Cohort, Transfer, Transferred
+from harness.reports.report import render, write_page
+from harness.statistics.estimates import Estimate
+from harness.text.markup import inline, visible
+from harness.text.numbers import percent, points
+from harness.types.findings import Table
+
+SCHEMA = 1
+LONGEST = 200
+"""Characters of a file's name, which some systems limit to 255 bytes."""
+TITLES = {"balanced_accuracy": "balanced accuracy", "accuracy": "accuracy"}
+
+
+def tables(found: Transfer) -> list[Table]:
+    """For each cohort accuracies at home and away, and recall by class; and what foretells it."""
+    made = []
+    for cohort in found.cohorts:
+        if cohort.models:
+            made += [_accuracies(found, cohort), _recalls(found, cohort)]
+    if any(of.rho for of in found.foretold):
+        made.append(_foretold(found))
+    return made
+
+
+def _accuracies(found: Transfer, cohort: Cohort) -> Table:
+    probes = [figure for figure in found.headings if figure in found.figures]
+
+    def cells(model: Transferred) -> tuple[str, ...]:
+        home, away = model.home.figures, model.away.figures
+        by_probe = (found.figures[figure].get(model.model) for figure in probes)
+        return (
+            model.model + (" (baseline)" if model.baseline else ""),
+            *(
+                text
+                for name in FIGURES
+                for text in (
+                    percent(home[name].value),
+                    percent(away[name].value),
+                    _points(model.drops[name]),
+                )
+            ),
+            percent(model.away.elsewhere),
+            *("" if known is None else f"{100 * known.value:.1f}" for known in by_probe),
+        )
+
+    ordered = sorted(
+        cohort.models.values(), key=lambda model: -model.away.figures[FIGURES[0]].value
+    )
+    return Table(
+        name=f"{cohort.dataset.name}-accuracy",
+        title=f"{found.home.name} to {cohort.dataset.name}: {len(cohort.mapped)} shared classes",
+        headings=(
+            "model",
+            *("balanced % home", "away", "drop (95 %)", "accuracy % home", "accuracy away"),
+            *("accuracy drop (95 %)", "called another class %"),
+            *(f"{found.headings[figure]} (home)" for figure in probes),
+        ),
+        rows=tuple(cells(model) for model in ordered),
+    )
+
+
+def _recalls(found: Transfer, cohort: Cohort) -> Table:
+    own = {at_home: name for name, at_home in cohort.mapped.items()}
+    names = [name for name in found.home.classes if name in own]
+
+    def cell(model: Transferred, name: str) -> str:
+        if name not in model.home.recall or name not in model.away.recall:
+            return ""
+        ends = (percent(side.recall[name].value, 1) for side in (model.home, model.away))
+        return f"{' to '.join(ends)}: {_points(model.falls[name])}"
+
+    return Table(
+        name=f"{cohort.dataset.name}-recall",
+        title=f"{found.home.name} to {cohort.dataset.name}: recall % by class, and its drop (95 %)",
+        headings=("class", "in the cohort", *cohort.models),
+        rows=tuple(
+            (name, own[name], *(cell(model, name) for model in cohort.models.values()))
+            for name in names
+        ),
+    )
+
+
+def _foretold(found: Transfer) -> Table:
+    headings = {**TITLES, **found.headings}
+    return Table(
+        name="foretold",
+        title="Does a figure at home foretell the drop of balanced accuracy?",
+        headings=("cohort", "figure at home", "models", "rank correlation with the drop (95 %)"),
+        rows=tuple(
+            (
+                of.cohort,
+                headings[of.figure],
+                of.n_models,
+                "too few models" if of.rho is None else _correlation(of.rho),
+            )
+            for of in found.foretold
+        ),
+    )
+
+
+def _points(gap: Estimate) -> str:
+    return f"{points(gap.value)} ({points(gap.low or 0)} to {points(gap.high or 0)})"
+
+
+def _correlation(rho: Estimate) -> str:
+    return f"{rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})"
+
+
+def about(found: Transfer, name: Callable[[str], str] = visible) -> str:
+    """What was done, for the page and the terminal. ``name`` escapes the names of datasets."""
+    home = name(found.home.name)
+    fitted = f"Each model is fitted once on {home} and tested there and on each cohort"
+    if found.folds:
+        fitted = (
+            f"Each model is cross-validated on {home} over {found.folds} folds; another fit, on "
+            "all its patches, is tested on each cohort"
+        )
+    return (
+        f"{fitted}, on patches of the classes that both have. Its prediction may be any class that "
+        "it knows; one that the two do not share is wrong. A drop is the figure at home minus that "
+        "away, with the 95 % interval of two independent sets of patches. Balanced accuracy is the "
+        "mean recall of the shared classes, so it does not depend on how many patches there are of "
+        "each. Baselines see no structure of tissue: how far they fall, color alone explains."
+    )
+
+
+def of_cohort(found: Transfer, cohort: Cohort, name: Callable[[str], str] = visible) -> str:
+    """What the patches of a cohort are, and how its classes are mapped."""
+    dataset, truth = cohort.dataset, cohort.truth
+    mapped = ", ".join(
+        own if own == at_home else f"{own} as {at_home}" for own, at_home in cohort.mapped.items()
+    )
+    left = [own for own in dataset.classes if own not in cohort.mapped]
+    text = (
+        f"{name(dataset.name)}: {name(dataset.title)}, {len(truth.labels):,} patches; "
+        f"{cohort.n_home:,} at home. Classes: {name(mapped)}."
+    )
+    if left:
+        text += f" Left out: {name(', '.join(left))}."
+    if truth.described["shortfall"]:
+        text += f" {name(truth.described['shortfall'])}."
+    if dataset.counterparts_source:
+        text += f" The map of classes is from: {name(dataset.counterparts_source)}."
+    if cohort.scale != 1:
+        text += (
+            f" Its patches have {dataset.micrometers:g} µm a pixel and were made "
+            f"{cohort.scale:.3g} times as large, as those at home have {found.home.micrometers:g}; "
+            "they are cut, or continued by their mirror images, to the shape of those at home."
+        )
+    elif not (dataset.micrometers and found.home.micrometers):
+        text += " Not all scales are known; no patch was brought to another."
+    else:
+        text += " Its scale is that at home."
+    return text
+
+
+def write(found: Transfer, folder: Path) -> list[Path]:
+    """Write ``<home>-to-<cohorts>.md`` and ``.json``."""
+    name = f"{found.home.name}-to-{'-and-'.join(c.dataset.name for c in found.cohorts)}"
+    if len(name) > LONGEST:
+        name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    page = [f"# {inline(found.home.name)} on cohorts of other origin", about(found, inline)]
+    page += [of_cohort(found, cohort, inline) for cohort in found.cohorts]
+    for table in tables(found):
+        page += [f"## {inline(table.title)}", render(table, "github")]
+    return write_page(folder / f"{name}.md", page, as_json(found))
+
+
+def as_json(found: Transfer) -> dict[str, Any]:
+    """All figures, for programs."""
+    return {
+        "schema": SCHEMA,
+        "home": found.home.name,
+        "cohorts": {
+            cohort.dataset.name: {
+                "classes": dict(cohort.mapped),
+                "n_home": cohort.n_home,
+                "n_away": len(cohort.truth.labels),
+                "scale": cohort.scale,
+                "models": {model: _model(of) for model, of in cohort.models.items()},
+            }
+            for cohort in found.cohorts
+        },
+        "foretold": [
+            {
+                "cohort": of.cohort,
+                "figure": of.figure,
+                "models": of.n_models,
+                **_ends("rho", of.rho),
+            }
+            for of in found.foretold
+        ],
+        "failed": dict(found.failed),
+    }
+
+
+def _model(of: Transferred) -> dict[str, Any]:
+    said: dict[str, Any] = {"baseline": of.baseline, "seeds": list(of.seeds)}
+    for figure in FIGURES:
+        said |= _ends(f"{figure}_home", of.home.figures[figure])
+        said |= _ends(f"{figure}_away", of.away.figures[figure])
+        said |= _ends(f"{figure}_drop", of.drops[figure])
+    recalls = {
+        name: {
+            **_ends("home", of.home.recall[name]),
+            **_ends("away", of.away.recall[name]),
+            **_ends("drop", fall),
+        }
+        for name, fall in of.falls.items()
+    }
+    return {**said, "called_another_class": of.away.elsewhere, "recall": recalls}
+
+
+def _ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    ends = (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

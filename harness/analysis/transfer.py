@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from harness.store.predictions import GroundTruth, Run
 from harness.store.store import Store
 from harness.types.datasets import Dataset
 from harness.types.probes import ModelProbe
+from harness.types.published import PublishedResult
 
 FIGURES = ("balanced_accuracy", "accuracy")
 """What is compared; the first does not depend on how many patches there are of each class."""
@@ -82,6 +83,8 @@ class Cohort:
     scale: float
     """By what factor its patches were made larger."""
     models: Mapping[str, Transferred]
+    published: tuple[PublishedResult, ...] = ()
+    """Of models that were fitted on the same patches, on its whole test set."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def transfer(
     baselines: Mapping[str, bool],
     board: Board,
     probes: Sequence[ModelProbe],
+    published: Sequence[PublishedResult] = (),
 ) -> Transfer:
     """What was planned and computed, at home and away.
 
@@ -193,8 +197,26 @@ def transfer(
                     figures.setdefault(column.estimate, {})[model] = known[column.estimate]
     at_home = predictions.ground_truth(store, home.name)
     found = [_cohort(store, plan, home, at_home, cohort, baselines) for cohort in away]
-    there = tuple(cohort for cohort in found if cohort is not None)
+    there = tuple(
+        replace(cohort, published=_published(home, cohort.dataset, published))
+        for cohort in found
+        if cohort is not None
+    )
     return Transfer(home, at_home.described["folds"], there, figures, headings)
+
+
+def _published(
+    home: Dataset, cohort: Dataset, known: Sequence[PublishedResult]
+) -> tuple[PublishedResult, ...]:
+    """Published results on a cohort of models that were fitted on the patches at home."""
+    wanted = (cohort.test_set, home.trained_on)
+    return tuple(
+        result
+        for result in known
+        if all(wanted)
+        and (result.test_set, result.trained_on) == wanted
+        and result.perturbation == "clean"
+    )
 
 
 def _cohort(

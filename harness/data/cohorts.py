@@ -57,8 +57,8 @@ def made_of(home: Dataset, cohort: Dataset, known: Collection[Dataset]) -> Datas
 
 
 def words(known: Collection[Dataset]) -> set[str]:
-    """What classes of datasets are called by others."""
-    return {word for dataset in known for word in _words(dataset) if word}
+    """All classes of datasets: what others may be mapped to."""
+    return {name for dataset in known for name in dataset.classes}
 
 
 def _words(dataset: Dataset) -> list[str]:
@@ -153,6 +153,7 @@ def _away(home: Dataset, cohort: Dataset, known: Collection[str]) -> Dataset:
         load=load,
         missing=lambda folder: home.missing(folder) or cohort.missing(folder),
         trained_on=home.trained_on,
+        test_set=cohort.test_set,
         demo=home.demo,
         on_request=True,
         license=" and ".join(dict.fromkeys(filter(None, (home.license, cohort.license)))),

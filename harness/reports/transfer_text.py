@@ -26,6 +26,8 @@ def tables(found: Transfer) -> list[Table]:
     for cohort in found.cohorts:
         if cohort.models:
             made += [_accuracies(found, cohort), _recalls(found, cohort)]
+        if cohort.published:
+            made.append(_published(cohort))
     if any(of.rho for of in found.foretold):
         made.append(_foretold(found))
     return made
@@ -85,6 +87,24 @@ def _recalls(found: Transfer, cohort: Cohort) -> Table:
         rows=tuple(
             (name, own[name], *(cell(model, name) for model in cohort.models.values()))
             for name in names
+        ),
+    )
+
+
+def _published(cohort: Cohort) -> Table:
+    return Table(
+        name=f"{cohort.dataset.name}-published",
+        title=f"Published on {cohort.dataset.test_set}, for reference only",
+        headings=("model", "trained on", "accuracy %", "read", "source"),
+        rows=tuple(
+            (
+                result.title,
+                result.trained_on,
+                "" if result.accuracy is None else percent(result.accuracy),
+                "in the source" if result.checked == "source" else "second-hand",
+                result.source,
+            )
+            for result in cohort.published
         ),
     )
 

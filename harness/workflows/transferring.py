@@ -102,5 +102,6 @@ def compute(
         {model.name: is_baseline(model) for model in asked.run.models},
         running.board(store, asked.home.name, registry),
         choose.model_probes(registry, ()),
+        [result for result, _ in registry.published],
     )
     return replace(found, failed={n: str(why) for n, why in failures.items()}), failures

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import Dataset, Splits, hookimpl
+from harness import Dataset, PublishedResult, Splits, hookimpl
 from harness.hooks.toml_files import read_toml
 
-COHORTS = Path(__file__).with_name("cohorts.toml")
+COHORTS, PUBLISHED = (Path(__file__).with_name(f"{name}.toml") for name in ("cohorts", "published"))
 FOLDS = 5
 
 
@@ -43,6 +43,13 @@ def missing(folder: str, get: str, data: Path) -> str:
 def harness_datasets() -> list[Dataset]:
     """Every entry of ``cohorts.toml``."""
     return [_dataset(**entry) for entry in read_toml(COHORTS)["cohort"]]
+
+
+@hookimpl
+def harness_published_results() -> list[PublishedResult]:
+    """Every entry of ``published.toml``."""
+    content = read_toml(PUBLISHED)
+    return [PublishedResult(**content["common"], **entry) for entry in content["result"]]
 
 
 def _dataset(*, folder: str, get: str, classes: list[str], **about: Any) -> Dataset:

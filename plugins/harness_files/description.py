@@ -44,7 +44,7 @@ class CommonKeys(Keys):
     folds: int | None = Field(None, ge=2, le=100, description="of cross-validation; 5 by default")
     map: dict[str, str] = Field(
         default_factory=dict,
-        description='what others call some of its classes, such as { NOR = "NORM" }, and "" for one '
+        description='what others call some classes, such as { NOR = "NORM" }, and "" for one '
         "that they do not have: for harness transfer",
     )
     micrometers_per_pixel: float = Field(

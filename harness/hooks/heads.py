@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.hooks.adamw import adamw_model
 from harness.hooks.estimators import estimator_model
 from harness.hooks.neighbors import ROWS, neighbors_model
 from harness.types.models import Features, Model, Setting
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 HEADS: Mapping[str, str] = {
     "linear": "frozen; logistic regression",
+    "linear-eva": "frozen; linear layer trained as eva does (AdamW)",
     "linear-uni": "frozen; logistic regression with the fixed penalty of UNI's notebook",
     "knn": "frozen; nearest neighbors",
     "knn20": "frozen; votes of 20 nearest neighbors, centered, as in UNI's notebook",
@@ -38,13 +40,16 @@ def head_model(
 
     "linear" is logistic regression on standardized features, its strength of regularization chosen
     on held-out patches. "knn" is ``neighbors_model``, the number of neighbors chosen on them too.
-    The others choose nothing: "linear-uni" is ``FixedPenalty``; "knn20" counts the votes of the 20
+    "linear-eva" is ``adamw_model``, which keeps the best state on them. The others choose nothing:
+    "linear-uni" is ``FixedPenalty``; "knn20" counts the votes of the 20
     nearest training patches by the cosine of centered features; "simpleshot" takes the class whose
     mean of centered features of unit length is nearest (Wang et al., arXiv:1911.04623). The last
     three are what mahmoodlab/UNI's ``eval_patch_features`` computes. ``more`` are further fields of
     Model, such as ``settings``.
     """
     about: dict[str, Any] = {"name": name, "title": title, "features": features, **more}
+    if head == "linear-eva":
+        return adamw_model(**about)
     if head == "knn":
         return neighbors_model(version=2, **about)
     if head == "knn20":

@@ -293,8 +293,8 @@ def test_published_results_are_compared_by_their_counts(toy):
     assert re.search(r"DEB +\S+ +\S+ to \S+ +\d", output)
     output = toy("compare", "published:deepcmorph", "published:deepcmorph+flips")
     assert "They cannot be told apart in accuracy" in output
-    output = toy("compare", "published:uni2-h-eva", "published:deepcmorph")
-    assert re.search(r"balanced accuracy +0.9650 +0.9559 *$", output, re.MULTILINE)
+    output = toy("compare", "published:virchow2-eva", "published:deepcmorph")
+    assert re.search(r"balanced accuracy +0.9670 +0.9559 *$", output, re.MULTILINE)
     output = toy("compare", "published:deepcmorf", "published:deepcmorph", code=2)
     assert "did you mean deepcmorph" in output
     toy("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")

@@ -45,7 +45,33 @@ def test_each_head_learns_and_answers_alike_when_read_back(head, tmp_path):
 def test_which_heads_choose_on_held_out_patches():
     features = Features(name="eight", extract=lambda images: images)
     made = {h: head_model(h, name="m", title="M", features=features) for h in HEADS}
-    assert {head for head, model in made.items() if model.selects} == {"linear", "knn"}
+    choosing = {head for head, model in made.items() if model.selects}
+    assert choosing == {"linear", "linear-eva", "knn"}
+
+
+def test_evas_head_keeps_the_best_of_what_it_saw(tmp_path):
+    made = head_model("linear-eva", name="m", title="M", features=Features(name="f", extract=len))
+    train, validation = Rows(600, 1, 3.0), Rows(90, 2, 3.0)
+    seen = []
+    context = FitContext(
+        seed=3,
+        classes=CLASSES,
+        settings={"steps": 4000},
+        folder=tmp_path,
+        after_epoch=lambda number, fitted, score: seen.append((number, fitted, score)),
+    )
+    fitted = made.fit(train, validation, context)
+    assert [number for number, _, _ in seen] == list(range(100)), "as often as is worth it"
+    scores = [score for _, _, score in seen]
+    for _, then, score in seen:
+        right = then.logits(validation.values).argmax(axis=1) == validation.labels
+        by_class = [right[validation.labels == label].mean() for label in range(3)]
+        assert score == pytest.approx(np.mean(by_class))
+    best = seen[int(np.argmax(scores))][1]
+    assert np.array_equal(fitted.logits(train.values), best.logits(train.values))
+    assert scores[0] < max(scores)
+    again = made.fit(train, validation, context)
+    assert np.array_equal(fitted.weight, again.weight)
 
 
 def test_simpleshot_is_the_nearest_mean_of_centered_unit_features():

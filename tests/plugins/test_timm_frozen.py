@@ -409,7 +409,7 @@ def test_a_repository_that_is_of_no_use_says_why(command, hub):
         ("resnet81", "has no such model; did you mean"),
         ("resnet18.no_such_tag", "has no such model"),
         ("hf_hub:nobody", "write timm:hf_hub:OWNER/NAME"),
-        ("resnet18+svm", r"there is no \+svm; use \+linear or \+linear-uni"),
+        ("resnet18+svm", r"there is no \+svm; use \+linear or \+linear-eva or \+linear-uni"),
         ("resnet18,drop_rate", "write timm:resnet18,ARGUMENT=VALUE"),
     ],
 )

@@ -34,6 +34,9 @@ NETWORK = ThreadPoolExecutor(1)
 """Patches are read by several threads; the network itself uses all cores, or the one GPU. It runs
 in one thread of its own, as OpenMP keeps a thread a core ready for each thread that calls it."""
 
+OWN = ("image_size", "precision", "weights", "device")
+"""Settings that features depend on; a head may have others."""
+
 
 def features(network: Network, settings: Mapping[str, Setting]) -> Features:
     """The pooled output of a frozen network before its last layer.
@@ -41,7 +44,7 @@ def features(network: Network, settings: Mapping[str, Setting]) -> Features:
     Raises UnavailableError when its weights cannot be had: features of random weights are
     extracted only if asked for, with ``weights=random``.
     """
-    recipe = Recipe.of(settings)
+    recipe = Recipe.of({name: settings[name] for name in OWN if name in settings})
     weights = find(network, recipe.weights)
     named = f"{network.name}-{recipe.image_size}"
     if recipe.precision != "float32":

@@ -27,7 +27,7 @@ import harness_timm  # noqa: E402
 from harness import FitContext, HarnessError, InitialWeights, UnavailableError  # noqa: E402
 from harness_nct_crc import CLASSES, SAMPLE, TRAIN, load  # noqa: E402
 from harness_timm.building import Architecture, build  # noqa: E402
-from harness_timm.frozen import features  # noqa: E402
+from harness_timm.frozen import features, head  # noqa: E402
 from harness_timm.loading import load_initial  # noqa: E402
 from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, look_up  # noqa: E402
 from harness_timm.weights import find  # noqa: E402
@@ -148,6 +148,14 @@ def test_what_goes_into_the_key_of_features():
     assert features(EFFICIENTNET_LITE0, {**SETTINGS, "precision": "bfloat16"}).name != one.name
     random = features(EFFICIENTNET_LITE0, {**SETTINGS, "weights": "random"})
     assert random.weights.digest == "random"
+
+
+def test_settings_of_a_head_are_not_those_of_its_features():
+    model = head(EFFICIENTNET_LITE0, "linear-eva", "m", "M")
+    assert {"steps", "image_size"} <= set(model.settings)
+    settings = {**model.settings, **model.execution}
+    found = model.features_with({**settings, "steps": 7})
+    assert found.weights == model.features_with(settings).weights
 
 
 def test_a_wrong_setting_is_named():

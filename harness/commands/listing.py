@@ -83,6 +83,8 @@ def about_model(registry: Registry, name: str) -> str:
             member if view == "identity" else f"{member} ({view})" for member, view in found.terms
         )
         lines.append(f"sum of the logits of {terms}")
+    elif found.about:
+        lines += ["", *found.about]
     return "\n".join(lines)
 
 

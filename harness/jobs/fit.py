@@ -190,7 +190,9 @@ def _check_order(model: Model, classifier: Classifier, train: Split, context: Fi
     folder = context.folder / "reversed"
     folder.mkdir(exist_ok=True)
     opposite = replace(context, classes=context.classes[::-1], folder=folder)
-    inputs = frozen(train.read(np.arange(min(4, len(train.labels)))))
+    inputs = train.read(np.arange(min(4, len(train.labels))))
+    used = model.features_with(context.settings)
+    inputs = frozen(inputs if used is None else used.extract(inputs))
     values = np.array(classifier.logits(inputs))
     expected = np.asarray(model.fit(train, None, opposite).logits(inputs))[:, ::-1]
     if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-2, atol=1e-2):

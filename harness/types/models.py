@@ -164,6 +164,9 @@ class Model:
     """Name of the accelerator that these settings run on; "" when it is the CPU."""
     hint: str = ""
     """How to shorten a fit, e.g. "--set epochs=5"."""
+    about: tuple[str, ...] = ()
+    """What there is to know besides, a sentence each, such as a license or where sources differ:
+    for ``harness list --model``."""
     baseline: bool = False
     """Whether it sees no structure of tissue, such as a histogram of colors. Such models are tested
     on cohorts along with others (``harness transfer``)."""

@@ -37,6 +37,8 @@ FAMILY = "encoder"
 TOKENS = ("cls", "mean", "cls+mean")
 """Poolings of a network that gives tokens: the class token, the mean of the tokens of patches, or
 one after the other. Registers are left out."""
+ZERO_SHOT = "zero-shot"
+"""In the place of a head: patches are compared with texts (``harness_timm.zero_shot``)."""
 RANDOM = "random"
 """In the place of a pooling or after it: random weights, as a floor."""
 TRANSFORMERS = "pip install 'histo-harness[torch,encoders]'"
@@ -82,6 +84,10 @@ class Encoder:
     """Where sources differ, and what the harness does."""
     uncertain: str = ""
     """What none of the sources settles."""
+    texts: str = ""
+    """For one of images and texts: the class of its text tower in transformers."""
+    trained_on: str = ""
+    """Of such a one: the images with texts that it was trained on."""
     how: str = ""
     """How one that is not loaded here can be had."""
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -105,6 +111,21 @@ class Encoder:
             std=self.std,
             repo=f"{self.hub}@{self.revision}" if self.revision else self.hub,
         )
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What there is to know of it, a sentence each."""
+        where = f"{self.hub}, commit {self.revision}" if self.revision else self.hub
+        said = [
+            f"Weights: {where}" + ("; its terms must be accepted first." if self.gated else "."),
+            f"License: {self.license}." if self.license else "License: not known here.",
+        ]
+        if self.disagreement:
+            taken = f"By default the harness takes {self.pooling}."
+            said.append(f"Sources differ: {self.disagreement}. {taken}")
+        if self.uncertain:
+            said.append(f"Not certain: {self.uncertain}.")
+        return tuple(said)
 
     def length(self, pooling: str) -> int:
         """Of an embedding."""
@@ -137,6 +158,11 @@ def _own() -> dict[str, Encoder]:
 def make(rest: str) -> Model:
     """The model ``encoder:<rest>``: NAME+HEAD, NAME[POOLING]+HEAD or NAME[POOLING,random]+HEAD."""
     encoder, pooling, random, head = _parsed(rest)
+    if head == ZERO_SHOT:
+        if random or pooling != encoder.pooling:
+            raise HarnessError(f"{FAMILY}:{rest}: +{ZERO_SHOT} takes nothing in brackets")
+        made: Model = later("harness_timm.zero_shot:model")(encoder)
+        return made
     if encoder.loader == "none":
         raise UnavailableError(
             f"{FAMILY}:{encoder.name}: the harness does not load {encoder.title} ({encoder.how}); "
@@ -151,6 +177,7 @@ def make(rest: str) -> Model:
         head,
         name=f"{FAMILY}:{encoder.name}{bracket}+{head}",
         title=f"{encoder.title} ({pooling}), {weights}{HEADS[head]}",
+        about=encoder.about,
         features=partial(features, encoder, pooling),
         settings={"precision": SETTINGS["precision"]},
         execution={
@@ -174,8 +201,8 @@ def _parsed(rest: str) -> tuple[Encoder, str, bool, str]:
     if name not in known():
         raise HarnessError(f"{FAMILY}:{rest}: no encoder {name!r}; {suggest(name, known())}")
     encoder = known()[name]
-    if head not in HEADS:
-        heads = ", ".join(f"+{one}" for one in HEADS)
+    if head not in (*HEADS, ZERO_SHOT):
+        heads = ", ".join(f"+{one}" for one in (*HEADS, *[ZERO_SHOT] * bool(encoder.texts)))
         raise HarnessError(f"{FAMILY}:{rest}: end it with one of {heads}")
     words = [] if chosen is None else [word.strip() for word in chosen.split(",")]
     random = RANDOM in words
@@ -194,7 +221,7 @@ def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) ->
     """
     precision, device = str(settings["precision"]), str(settings["device"])
     weights = find(encoder.network, str(settings["weights"]))
-    config = _config(encoder, weights)
+    config = configuration(encoder, weights)
     described = {name: getattr(encoder, name) for name in DESCRIBES}
     text = json.dumps([weights.digest, described, config], sort_keys=True)
     weights = replace(weights, digest=hashlib.sha256(text.encode()).hexdigest())
@@ -217,7 +244,7 @@ def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) ->
     )
 
 
-def _config(encoder: Encoder, weights: InitialWeights) -> str:
+def configuration(encoder: Encoder, weights: InitialWeights) -> str:
     """The configuration of a network of transformers, as JSON; "" for others.
 
     It is the one beside the weights, or in their repository; random weights take the one of the

@@ -124,7 +124,7 @@ def _loaded(
             model = for_inference(model)
             prefix = int(getattr(model, "num_prefix_tokens", 1))
         else:
-            _load(model, encoder, weights)
+            set_weights(model, encoder, weights)
             prefix = 1 + int(getattr(model.config, "num_register_tokens", 0))
     return model.eval().to(where), prefix, architecture, where
 
@@ -137,14 +137,14 @@ def _of_images(content: dict[str, Any]) -> dict[str, Any]:
     return {**content["vision_config"], **({"projection_dim": length} if length else {})}
 
 
-def _load(model: nn.Module, encoder: Encoder, weights: InitialWeights) -> None:
+def set_weights(model: nn.Module, encoder: Encoder, weights: InitialWeights) -> None:
     """Load weights into a network of transformers. Raises HarnessError when they do not fit."""
     if weights.path is None:
         return
     try:
         found: dict[str, Tensor] = {}
         names = set(model.state_dict())
-        for key, value in _read(weights).items():
+        for key, value in read_weights(weights).items():
             name = _own(key, names)
             if name in found:
                 raise ValueError(f"it holds {name} twice, as of two networks, such as {key}")
@@ -179,7 +179,8 @@ def _own(key: str, names: set[str]) -> str:
     return ""
 
 
-def _read(weights: InitialWeights) -> dict[str, Tensor]:
+def read_weights(weights: InitialWeights) -> dict[str, Tensor]:
+    """Tensors of a file by their names. Raises HarnessError for a pickle that holds more."""
     assert weights.path is not None
     if weights.path.suffix == ".safetensors":
         return dict(load_file(weights.path))

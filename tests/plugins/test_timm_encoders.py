@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import threading
 from dataclasses import replace
 from functools import partial
@@ -110,6 +111,15 @@ def test_names_that_mean_nothing(name, said):
 def test_what_is_not_loaded_says_how_it_can_be_had():
     with pytest.raises(UnavailableError, match="its own package `musk`"):
         make("musk+linear")
+
+
+def test_what_its_page_says_of_a_model(command):
+    output = command("list", "--model", "encoder:virchow2+linear")
+    assert "Weights: paige-ai/Virchow2; its terms must be accepted first." in output
+    assert "License: CC-BY-NC-ND-4.0." in output
+    assert re.search(r"Sources differ: .*eva takes CLS alone.* takes cls\+mean\.", output)
+    for encoder in known().values():
+        assert all(said.endswith(".") and ".." not in said for said in encoder.about), encoder.name
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -448,7 +458,7 @@ def test_published_rows_name_encoders_that_there_are():
 
     names = {result.model for result, _ in load_plugins().published}
     named = [name.removeprefix("encoder:") for name in names if name.startswith("encoder:")]
-    assert len(named) == 9
+    assert len(named) == 21
     for rest in named:
         assert make(rest).name == f"encoder:{rest}"
 

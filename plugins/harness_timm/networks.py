@@ -82,6 +82,12 @@ def look_up(name: str) -> Network:
         raise HarnessError(f"timm:{name} needs timm: pip install 'histo-harness[torch]'") from error
     given = parse(listed, name) if comma else {}
     network = _on_hub(name) if name.startswith(HUB) else _of_timm(name)
+    if json.loads(network.arguments).get("global_pool") == "" and not given.get("global_pool"):
+        raise HarnessError(
+            f"timm:{name}: its configuration gives tokens and does not say how they become one "
+            f"embedding; say it, as in timm:{name},global_pool=token for the class token or "
+            f"global_pool=avg,fc_norm=False for the mean of the others{_by_name(network.repo)}"
+        )
     if not comma:
         return network
     network = replace(
@@ -93,6 +99,14 @@ def look_up(name: str) -> Network:
         size = _side(given["img_size"], name)
         network = replace(network, input_size=size, fixed_size=True)
     return network
+
+
+def _by_name(repo: str) -> str:
+    """What to say about a repository of which the pooling of its card is known."""
+    from harness_timm.encoders import FAMILY, known
+
+    names = [encoder.name for encoder in known().values() if encoder.hub == repo]
+    return f", or name {FAMILY}:{names[0]}, which pools as its card says" if names else ""
 
 
 def canonical(name: str) -> str:
@@ -140,11 +154,11 @@ def _on_hub(name: str) -> Network:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         architecture = str(content["architecture"])
         configuration = {**content.get("pretrained_cfg", content), "hf_hub_id": repo}
-        # The number of classes is ours to say, and without pooling there is no vector.
+        # The number of classes is ours to say.
         arguments = {
             key: value
             for key, value in (content.get("model_args") or {}).items()
-            if key != "num_classes" and (key, value) != ("global_pool", "") and value is not None
+            if key != "num_classes" and value is not None
         }
         network = _described(name, architecture, configuration, arguments)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -375,12 +375,28 @@ def test_weights_are_fetched_before_they_are_needed(command, hub):
 def test_what_a_repository_says_of_its_network(hub):
     names = [f"hf_hub:somebody/{name}" for name in ARGUMENTS]
     lines = ask(hub, *names, "hf-hub:somebody/classes,init_values=1e-5")
-    assert lines[:6] == ["(2, 64)"] * 6
+    assert [lines[at] for at in (0, 1, 4, 5)] == ["(2, 64)"] * 4
+    for line in lines[2:4]:
+        assert "does not say how they become one embedding; say it, as in" in line
     for line in lines[6:8]:
         assert "cannot build it" in line
         assert "change its arguments" in line
     for line in lines[8:]:
         assert "ls1.gamma" in line  # they were trained without
+    tokens = "hf_hub:somebody/tokens"
+    pooled = ask(hub, f"{tokens},global_pool=token", f"{tokens},global_pool=avg,fc_norm=False")
+    assert pooled == ["(2, 64)"] * 4
+
+
+def test_a_known_encoder_is_named_where_its_pooling_is_not_said(tmp_path, monkeypatch):
+    folder = tmp_path / "paige-ai" / "Virchow2"
+    folder.mkdir(parents=True)
+    content = {"architecture": "vit_huge_patch14_224", "model_args": {"global_pool": ""}}
+    (folder / "config.json").write_text(json.dumps(content))
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    look_up.cache_clear()
+    with pytest.raises(HarnessError, match="or name encoder:virchow2, which pools as its card"):
+        look_up("hf_hub:paige-ai/Virchow2")
 
 
 USELESS = {

@@ -134,8 +134,8 @@ def tables() -> dict[Path, str]:
 
     readers = load_plugins().readers
     folder = Path(__file__).parent
-    common = {row["key"] for row in table(readers["folder"].keys())}
-    common &= {row["key"] for row in table(readers["parquet"].keys())}
+    of_parquet = table(readers["parquet"].keys())  # in which a key may mean something else
+    common = {row["key"] for row in table(readers["folder"].keys()) if row in of_parquet}
     common -= {"train", "validation", "test"}
 
     def filled(match: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from pydantic import Field
 from harness import Dataset, HarnessError, Split, Splits
 from harness.data.classes import check_spelling, missing_label
 from harness.hooks.toml_keys import Keys, MustBe, Names, checked
-from harness.text.names import suggest
+from harness.text.names import folded, quoted, suggest
 
 PARTS = ("train", "validation", "test")
 LARGEST = 10_000
@@ -164,25 +165,32 @@ class Description:
     def splits(
         self,
         parts: Mapping[str, Split],
-        groups: Sequence[str] | None = None,
+        groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
         train_shortfall: str = "",
         shortfall: str = "",
         warnings: tuple[str, ...] = (),
-        train_groups: Sequence[str] | None = None,
     ) -> Splits:
         """Splits of train, test and perhaps validation, or of "all" to cross-validate.
 
-        ``groups`` are those of the test patches, ``train_groups`` those of the training patches;
-        ``train_shortfall`` is what the others lack, and ``shortfall`` what the test patches lack.
-        ``warnings`` are said before the run.
+        ``groups`` has the group of each patch of each part, if they are known;
+        ``train_shortfall`` is what training and validation patches lack, and ``shortfall`` what the
+        test patches lack. ``warnings`` are said before the run.
         """
-        if "all" in parts:
+        tested = "all" if "all" in parts else "test"
+        of_test = groups.get(tested)
+        if of_test is not None and 1 < len(of_test) == len(set(of_test)):
+            warnings += (
+                f"each of the {len(of_test):,} test patches is a group of its own, as if none were "
+                f"known; if several are of one patient or slide, intervals are too narrow: correct "
+                f"the groups of {self.path}",
+            )
+        if tested == "all":
             folds = self.content.get("folds", 5)
             return Splits(
                 train=None,
                 test=parts["all"],
                 folds=folds,
-                groups=groups,
+                groups=of_test,
                 shortfall=shortfall,
                 warnings=warnings,
             )
@@ -190,9 +198,29 @@ class Description:
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts["test"],
-            groups=groups,
-            train_groups=train_groups,
+            groups=of_test,
+            train_groups=groups.get("train"),
             shortfall=shortfall,
-            train_shortfall=train_shortfall,
+            train_shortfall=", ".join(filter(None, (train_shortfall, *_shared(groups)))),
             warnings=warnings,
         )
+
+
+def _shared(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """How many test groups are also in other parts, or may be under another spelling."""
+    of_test = set(groups.get("test", ()))
+    shared = []
+    for part in ("train", "validation"):
+        others = set(groups.get(part, ()))
+        both = of_test & others
+        if both:
+            shared.append(f"{len(both):,} of {len(of_test):,} test groups are also in {part}")
+        near = {folded(name): name for name in sorted(others - both)}
+        for name in sorted(of_test - both):
+            if meant := near.get(folded(name)):
+                shared.append(
+                    f"the test group {quoted(name, [meant])} may be {quoted(meant, [name])} in "
+                    f"{part}"
+                )
+                break
+    return shared

@@ -1,11 +1,13 @@
-"""``kind = "folder"``: class folders, in a folder or a zip.
+r"""``kind = "folder"``: class folders, in a folder or a zip.
 
     kind = "folder"
     train = "patches/train"   # with one folder a class in it; or a zip of these
     validation = "patches/val"  # optional
     test = "patches/test"
+    group = 'patient(\d+)'     # optional: what the name of a file says of the patient or slide
+    # group_table = "patients.csv"  # or a table with the columns path and group
 
-Instead of these three, ``folder = "patches"`` is cross-validated over ``folds`` (5) folds.
+Instead of the three, ``folder = "patches"`` is cross-validated over ``folds`` (5) folds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from pydantic import Field
 
 from harness import Dataset, Splits
 from harness.data.patches import Files, FileSplit, list_files
+from harness.hooks.toml_keys import Text
+from harness_files import groups
 from harness_files.description import PARTS, CommonKeys, Description
 
 
@@ -28,6 +32,12 @@ class FolderKeys(CommonKeys):
     train: str | None = Field(None, description="a folder, or a zip, with a folder for each class")
     validation: str | None = Field(None, description="the same, of patches to select on")
     test: str | None = Field(None, description="the same, of test patches")
+    group: Text | None = Field(
+        None, description="a regular expression that finds the patient or slide in a file's name"
+    )
+    group_table: Text | None = Field(
+        None, description="a .csv or .tsv file with columns path and group, instead of group"
+    )
 
 
 def keys() -> type[FolderKeys]:
@@ -45,7 +55,13 @@ def read(path: Path, content: Mapping[str, Any] | FolderKeys) -> list[Dataset]:
         for part in ("folder", *PARTS)
         if part in said
     }
-    absent = [str(place) for place in places.values() if not place.exists()]
+    if "group" in said:
+        if "group_table" in said:
+            raise description.error("give either group or group_table, not both")
+        groups.check_pattern(description)
+    needed = [*places.values()]
+    needed += [description.beside(said["group_table"])] if "group_table" in said else []
+    absent = [str(place) for place in needed if not place.exists()]
     missing = f"no {' and no '.join(absent)}; correct the paths in {path}" if absent else ""
     files: dict[str, Files] = {}
     classes = description.classes
@@ -60,7 +76,7 @@ def read(path: Path, content: Mapping[str, Any] | FolderKeys) -> list[Dataset]:
         )
 
     def load() -> Splits:
-        splits = {}
+        splits: dict[str, FileSplit] = {}
         shape = description.shape
         for part, found in files.items():
             splits[part] = FileSplit(
@@ -72,6 +88,11 @@ def read(path: Path, content: Mapping[str, Any] | FolderKeys) -> list[Dataset]:
                 advice=description.resizing,
             )
             shape = splits[part].shape
+        names = {part: split.names for part, split in splits.items()}
+        if "group" in said:
+            return description.splits(splits, groups.by_pattern(description, names))
+        if "group_table" in said:
+            return description.splits(splits, groups.by_table(description, places, names))
         return description.splits(splits)
 
     return description.dataset(classes, load, missing)

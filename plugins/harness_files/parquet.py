@@ -6,6 +6,8 @@
     test = "data/test-*.parquet"
     image = "image"                      # names of columns (these are the defaults)
     label = "label"
+    id = "patch"                         # optional: what patches are called
+    group = "patient"                    # optional: the patient or slide of each
 
 Instead of these three, ``files = "data/*.parquet"`` is cross-validated.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -32,6 +35,7 @@ from harness.data import files
 from harness.data.classes import missing_label
 from harness.data.copies import make_once
 from harness.data.patches import DECODED, decode
+from harness.hooks.toml_keys import Text
 from harness.system.progress import progress
 from harness.text.names import alike, folded, quoted
 from harness_files import shards
@@ -60,6 +64,10 @@ class ParquetKeys(CommonKeys):
     test: str | None = Field(None, description="the same, of test patches")
     image: str = Field("image", description="column of the images")
     label: str = Field("label", description="column of the classes")
+    id: Text | None = Field(
+        None, description="column of the names of patches; by default, they are numbered"
+    )
+    group: Text | None = Field(None, description="column of the patients or slides, if any")
 
 
 def keys() -> type[ParquetKeys]:
@@ -97,8 +105,18 @@ def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
         _check_labels(found, labels, columns[1])
         classes, numbers = _classes(description, found, labels, columns[1])
 
+    def texts(key: str) -> dict[str, list[str]] | None:
+        """The values of the column that ``key`` names, for each part."""
+        if key not in said:
+            return None
+        return {
+            part: [value for file in paths for value in _texts(file, said[key], key)]
+            for part, paths in found.items()
+        }
+
     def load() -> Splits:
         splits: dict[str, ParquetSplit] = {}
+        ids = texts("id")
         shape = description.shape
         for part, paths in found.items():
             splits[part] = ParquetSplit(
@@ -109,10 +127,12 @@ def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
                 part,
                 resize=description.shape is not None,
                 resizing=description.resizing,
+                ids=None if ids is None else ids[part],
             )
             shape = splits[part].shape
         return description.splits(
             splits,
+            texts("group") or {},
             shortfall="".join(
                 f"test patches of {left_out[p]}" for p in ("all", "test") if p in left_out
             ),
@@ -132,7 +152,8 @@ class ParquetSplit:
 
     Parquet can only read many rows at a time, so when the first patch is read, the column of images
     is written into ``<copy>-<digest>.arrow``, a file of Arrow that is memory-mapped. ``resizing``
-    is what to do about a patch of another shape.
+    is what to do about a patch of another shape. ``ids`` are the patches' names in place of their
+    numbers. Raises HarnessError when two patches have one.
     """
 
     def __init__(
@@ -144,6 +165,7 @@ class ParquetSplit:
         prefix: str,
         resize: bool,
         resizing: str,
+        ids: Sequence[str] | None = None,
     ) -> None:
         self.paths = list(labels)
         self.starts = np.cumsum([0, *map(len, labels.values())])
@@ -151,7 +173,11 @@ class ParquetSplit:
         self.labels = np.concatenate(list(labels.values()))
         self.resize = resize
         self.resizing = resizing
-        self.ids = [f"{prefix}/{number:07}" for number in range(len(self.labels))]
+        if ids is None:
+            self.ids = [f"{prefix}/{number:07}" for number in range(len(self.labels))]
+        else:
+            self._check_different(ids)
+            self.ids = [f"{prefix}/{id_}" for id_ in ids]
         digest = hashlib.sha256(column.encode())
         for path in self.paths:
             digest.update(f"{path.name}\n".encode() + shards.digest(path))
@@ -162,7 +188,9 @@ class ParquetSplit:
             shape = (first.shape[0], first.shape[1])
         self.shape = shape
         resized = str(shape) if resize else ""
-        content = f"{source} decoded {DECODED}".encode() + self.labels.tobytes() + resized.encode()
+        named = "" if ids is None else "\n".join(["", *ids])
+        content = f"{source} decoded {DECODED}".encode() + self.labels.tobytes()
+        content += resized.encode() + named.encode()
         self.fingerprint = hashlib.sha256(content).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -245,6 +273,18 @@ class ParquetSplit:
         data: bytes = next(islice(rows, index - self.starts[file], None)).as_py()
         return data
 
+    def _check_different(self, ids: Sequence[str]) -> None:
+        """Raise HarnessError when an id is there twice."""
+        times = Counter(ids)
+        if twice := [id_ for id_, count in times.items() if count > 1]:
+            one = ids.index(twice[0])
+            other = ids.index(twice[0], one + 1)
+            raise HarnessError(
+                f"{self._where(one)} and {self._where(other)}: both have the id {twice[0]!r}; "
+                f"{len(twice):,} of {len(times):,} ids are there more than once: give each patch "
+                "its own, or leave id = ... out"
+            )
+
     def _file(self, index: int) -> int:
         return int(np.searchsorted(self.starts, index, "right")) - 1
 
@@ -312,6 +352,28 @@ def _labels(path: Path, image: str, label: str) -> list[Any]:
     return labels
 
 
+def _texts(path: Path, column: str, key: str) -> list[str]:
+    """The values of a column of ids or groups in all rows, as texts without blanks around them.
+
+    Raises HarnessError for a column of anything but texts and whole numbers, and for empty values.
+    """
+    with _reading(path) as file:
+        _check_column(path, file.schema_arrow, column, key)
+        values = file.read(columns=[column]).column(0).to_pylist()
+    texts = ["" if value is None else str(value).strip() for value in values]
+    if empty := [row for row, text in enumerate(texts) if not text]:
+        raise HarnessError(
+            f"{path}: {len(empty):,} of {len(texts):,} rows have no {key} in the column "
+            f"{column!r}, such as row {empty[0]}; fill them in, or leave these rows out"
+        )
+    for row, text in enumerate(texts):
+        if not text.isprintable():
+            raise HarnessError(
+                f"{path}, row {row}: the {key} {text!a} cannot be printed; correct it"
+            )
+    return texts
+
+
 def _check_labels(
     found: Mapping[str, Sequence[Path]], labels: Mapping[Path, Sequence[Any]], column: str
 ) -> None:
@@ -331,12 +393,7 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
     """Check that both columns are there, and of types that can be read."""
     from pyarrow import types
 
-    for column, key in ((image, "image"), (label, "label")):
-        if column not in schema.names:
-            raise HarnessError(
-                f"{path}: has no column {column!r}, but {', '.join(schema.names)}; say which one "
-                f"it is with {key} = ..."
-            )
+    _check_there(path, schema, image, "image")
     kind = schema.field(image).type
     if types.is_struct(kind):
         kind = next((field.type for field in kind if field.name == "bytes"), kind)
@@ -345,13 +402,29 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
             f"{path}: the column {image!r} is {kind} where image files as bytes are expected; say "
             "which one it is with image = ..."
         )
-    kind = schema.field(label).type
+    _check_column(path, schema, label, "label")
+
+
+def _check_there(path: Path, schema: Any, column: str, key: str) -> None:
+    if column not in schema.names:
+        raise HarnessError(
+            f"{path}: has no column {column!r}, but {', '.join(schema.names)}; say which one "
+            f"it is with {key} = ..."
+        )
+
+
+def _check_column(path: Path, schema: Any, column: str, key: str) -> None:
+    """Check that a column is there and holds whole numbers or strings."""
+    from pyarrow import types
+
+    _check_there(path, schema, column, key)
+    kind = schema.field(column).type
     if types.is_dictionary(kind):
         kind = kind.value_type
     if not (types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
         raise HarnessError(
-            f"{path}: the column {label!r} is {kind} where whole numbers or strings are expected; "
-            "say which one it is with label = ..."
+            f"{path}: the column {column!r} is {kind} where whole numbers or strings are expected; "
+            f"say which one it is with {key} = ..."
         )
 
 

@@ -101,7 +101,7 @@ def _rows(description: Description, folder: Path, table: Path) -> list[Row]:
         found = _of_toml(description)
         columns = {column for _, values in found for column in values}
     else:
-        found, header = _of_csv(table)
+        found, header = of_csv(table)
         columns = set(header)
     for key, column in named.items():
         wanted = key in REQUIRED or key in description.content
@@ -144,8 +144,11 @@ def _rows(description: Description, folder: Path, table: Path) -> list[Row]:
     return rows
 
 
-def _of_csv(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """For each line where it stands and its cells by column, and the columns."""
+def of_csv(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """For each line where it stands and its cells by column, and the columns.
+
+    Raises HarnessError for what is no table of cells separated by commas, or by tabs in a .tsv.
+    """
     content = files.read_bytes(table)
     files.check_text(table, content[: files.HEAD], "a table")
     try:
@@ -247,25 +250,10 @@ def _load(
             shape = splits[part].shape
     if rows[0].group is None:
         return description.splits(splits)
-    tested = "all" if "all" in parts else "test"
-    groups = [parts[tested][name].group or "" for name in splits[tested].names]
-    shared = []
-    for part in ("train", "validation"):
-        others = {row.group or "" for row in parts.get(part, {}).values()}
-        both = set(groups) & others
-        if both:
-            shared.append(f"{len(both):,} of {len(set(groups)):,} test groups are also in {part}")
-        near = {folded(name): name for name in sorted(others - both)}
-        for name in sorted(set(groups) - both):
-            if meant := near.get(folded(name)):
-                shared.append(
-                    f"the test group {quoted(name, [meant])} may be {quoted(meant, [name])} in "
-                    f"{part}"
-                )
-                break
-    train = (
-        [parts["train"][name].group or "" for name in splits["train"].names]
-        if "train" in splits
-        else None
+    return description.splits(
+        splits,
+        groups={
+            part: [parts[part][name].group or "" for name in split.names]
+            for part, split in splits.items()
+        },
     )
-    return description.splits(splits, groups, ", ".join(shared), train_groups=train)

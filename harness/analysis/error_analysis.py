@@ -4,6 +4,7 @@ models know when they are wrong."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.analysis.rows import Entry
 from harness.data import comparability
 from harness.statistics import calibration, reliability
 from harness.statistics.estimates import Estimate
+from harness.statistics.intervals import mean_of_groups
 from harness.statistics.metrics import probabilities
 from harness.store import predictions
 from harness.store.predictions import Run
@@ -24,10 +26,49 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 IN_A_BIN = 25
 """Patches of a bin that make a point of the reliability diagram worth drawing."""
 
+OF_A_GROUP = 10
+"""Patches that a group must have to be called the worst: the accuracy of fewer is mostly chance."""
+
 Risks = tuple[Estimate, list[Estimate]]
 """Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
 Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
 """Of each model its name, x and y."""
+
+
+@dataclass(frozen=True)
+class ByGroup:
+    """Accuracy of a model in the groups of the test patches, of which each counts alike."""
+
+    mean: Estimate
+    median: float
+    worst: tuple[str, float, int] | None
+    """Name, accuracy and patches of the group with the least accuracy, of those with at least
+    ``OF_A_GROUP`` patches; None if there are none."""
+
+
+def group_sizes(board: Board) -> NDArray[np.int64] | None:
+    """Number of test patches of each group, (G,); None where groups are not known."""
+    groups = board.truth.groups
+    return None if groups is None else np.bincount(groups)
+
+
+def by_group(board: Board, entry: Entry) -> ByGroup | None:
+    """Accuracy of the first training of a model by group; None where groups are not known.
+
+    The interval of the mean says how it varies from one sample of groups to another.
+    """
+    groups, sizes = board.truth.groups, group_sizes(board)
+    if groups is None or sizes is None:
+        return None
+    accuracy = np.bincount(groups, entry.right[0]) / sizes
+    mean = mean_of_groups("mean_by_group", accuracy, sizes, board.sampling.design_effect)
+    large = np.flatnonzero(sizes >= OF_A_GROUP)
+    worst = None
+    if len(large):
+        # Of those that are equally bad, the one with most patches.
+        number = min(large.tolist(), key=lambda group: (accuracy[group], -sizes[group]))
+        worst = board.truth.group_names[number], float(accuracy[number]), int(sizes[number])
+    return ByGroup(mean, float(np.median(accuracy)), worst)
 
 
 def risks(board: Board) -> dict[str, Risks]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import error_analysis, reproduction
-from harness.analysis.error_analysis import COVERAGES, Curves, Risks
+from harness.analysis.error_analysis import COVERAGES, OF_A_GROUP, ByGroup, Curves, Risks
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import drawing
@@ -36,6 +36,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         return []
     name = f"{board.dataset['name']}-errors"
     hard = error_analysis.nobody_right(board)
+    sizes = error_analysis.group_sizes(board)
     lines = [
         f"# {inline(board.dataset['name'])}: errors",
         "From the logits stored for clean test patches, of the first training of each model.",
@@ -59,6 +60,8 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         written += [path] if shown else []
     risks = error_analysis.risks(board)
     lines += [*_risks(risks), *_without_confidence(board)]
+    by_group = {entry.name: error_analysis.by_group(board, entry) for entry in board.entries}
+    lines += _by_group(board, by_group)
     for entry in board.entries:
         lines += [f"## {inline(entry.name)}", *_model(board, entry)]
     for result, names in error_analysis.published(board):
@@ -69,6 +72,8 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "schema": SCHEMA,
         "dataset": board.dataset["name"],
         "digest": board.dataset["digest"],
+        "groups": None if sizes is None else len(sizes),
+        "groups_with_few_patches": None if sizes is None else int((sizes < OF_A_GROUP).sum()),
         "wrong_in_every_model": hard,
         "models": [
             {
@@ -78,6 +83,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
                     np.array(entry.found[0].confusion), board.truth.classes
                 ),
                 **error_analysis.confidence(board, entry.runs[0], risks.get(entry.name)),
+                "by_group": _group_fields(by_group[entry.name]),
                 "against_published": [
                     {
                         "class": one.name,
@@ -113,6 +119,52 @@ def _risks(risks: Mapping[str, Risks]) -> list[str]:
         "coverages (area under the risk-coverage curve), and at some; with 95 % intervals.",
         render(Table(name="risk", title="", headings=headings, rows=rows)),
     ]
+
+
+def _by_group(board: Board, found: Mapping[str, ByGroup | None]) -> list[str]:
+    """The section about groups; nothing where they are not known."""
+    sizes = error_analysis.group_sizes(board)
+    if sizes is None:
+        return []
+    few = int((sizes < OF_A_GROUP).sum())
+    rows = []
+    for model, one in found.items():
+        assert one is not None
+        worst = ("", "", "")
+        if one.worst:
+            name, accuracy, n = one.worst
+            worst = (percent(accuracy, 1), name, f"{n:,}")
+        rows.append((model, _interval(one.mean), percent(one.median, 1), *worst))
+    headings = ("model", "mean % (95 %)", "median %", "worst %", "worst group", "its patches")
+    lines = [
+        "## Accuracy by group",
+        f"The {board.truth.labels.size:,} test patches are of {len(sizes):,} groups (patients or "
+        f"slides), {sizes.min():,} to {sizes.max():,} of each. Here each group counts alike; in "
+        "the leaderboard each patch does. The interval is that of another sample of groups.",
+    ]
+    if few:
+        lines.append(
+            f"{few:,} of {len(sizes):,} groups have fewer than {OF_A_GROUP} patches: they count in "
+            "mean and median, and none of them is called the worst, as their accuracy is mostly "
+            "chance."
+        )
+    return [*lines, render(Table(name="groups", title="", headings=headings, rows=tuple(rows)))]
+
+
+def _group_fields(found: ByGroup | None) -> dict[str, Any] | None:
+    """The same of one model, for JSON."""
+    if found is None:
+        return None
+    name, accuracy, n = found.worst or (None, None, None)
+    return {
+        "mean_accuracy": found.mean.value,
+        "mean_accuracy_low": found.mean.low,
+        "mean_accuracy_high": found.mean.high,
+        "median_accuracy": found.median,
+        "worst_group": name,
+        "worst_accuracy": accuracy,
+        "worst_n": n,
+    }
 
 
 def _hard(board: Board, hard: Sequence[dict[str, Any]]) -> list[str]:

@@ -189,6 +189,22 @@ def mean_of_shares(
     return linearized(name, mean, moves, labels, sampling, more=more)
 
 
+def mean_of_groups(
+    name: str, shares: Floats, sizes: NDArray[np.int64], design_effect: float = 1.0
+) -> Estimate:
+    """Mean over groups of a share from 0 to 1 of each, (G,), so that each group counts alike.
+
+    The interval is over samples of groups: from how they differ, and, as few groups may not show
+    it, one patch of a group of median size; ``sizes`` are numbers of patches, (G,).
+    """
+    n, mean = len(shares), float(shares.mean())
+    groups = np.arange(n)
+    sampling = Sampling(groups=groups, design_effect=design_effect)
+    one_patch = 1 / (n * float(np.median(sizes)))
+    moves = (shares - mean) / n
+    return linearized(name, mean, moves, np.zeros_like(groups), sampling, one_patch=one_patch)
+
+
 def linearized(
     name: str,
     value: float,

@@ -49,6 +49,8 @@ class GroundTruth:
     """Number of the fit that predicts each patch, 0 without folds."""
     groups: NDArray[np.int64] | None
     """Number of the patient or slide of each patch, from 0 without gaps; None if not known."""
+    group_names: Sequence[str] = ()
+    """The name behind each number."""
 
     @property
     def dataset(self) -> str:
@@ -69,15 +71,17 @@ def trained_on(record: Record, described: Record) -> str:
 def ground_truth(store: Store, dataset: str) -> GroundTruth:
     """The test patches that stored predictions are about. Raises DamagedError."""
     folder = store.current(dataset)
-    groups = None
+    groups, group_names = None, np.array([], str)
     if has(folder, "groups.json"):
-        groups = np.unique(load_json(folder, "groups.json"), return_inverse=True)[1]
+        stored = load_json(folder, "groups.json")
+        group_names, groups = np.unique(stored, return_inverse=True)
     return GroundTruth(
         described=verify(folder),
         labels=frozen(load_array(folder, "labels.npy")),
         folds=frozen(load_array(folder, "folds.npy")),
         ids=tuple(load_json(folder, "ids.json")),
         groups=groups,
+        group_names=tuple(map(str, group_names)),
     )
 
 

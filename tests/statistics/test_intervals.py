@@ -170,6 +170,31 @@ def test_few_groups_are_covered_too(n_groups):
     assert 0.9 < np.mean(held) < 0.99
 
 
+@pytest.mark.parametrize(("n_groups", "easy"), [(5, (9, 1)), (10, (29, 1)), (40, (4, 2))])
+def test_the_mean_of_groups_of_unequal_size_is_covered(n_groups, easy):
+    rng = np.random.default_rng(10)
+    truth, held, wide = easy[0] / sum(easy), [], []
+    for _ in range(400):
+        sizes = 1 + rng.geometric(1 / 40, n_groups)
+        shares = rng.binomial(sizes, rng.beta(*easy, n_groups)) / sizes
+        found = intervals.mean_of_groups("mean", shares, sizes)
+        assert found.value == pytest.approx(shares.mean())
+        held.append(found.low <= truth <= found.high)
+        wide.append(found.high - found.low)
+        more = intervals.mean_of_groups("mean", shares, sizes, design_effect=2.0)
+        assert more.low <= found.low <= found.value <= found.high <= more.high
+    assert 0.93 < np.mean(held) < 0.995
+    spread = np.sqrt(truth * (1 - truth) / (sum(easy) + 1) / n_groups)
+    assert np.mean(wide) < 10 * spread
+
+
+def test_one_group_and_groups_that_are_all_right():
+    one = intervals.mean_of_groups("mean", np.array([0.9]), np.array([50]))
+    assert (one.low, one.high) == (0, 1)
+    few, many = (intervals.mean_of_groups("mean", np.ones(n), np.full(n, 20)) for n in (5, 50))
+    assert few.low < many.low < 1 == few.high == many.high
+
+
 def test_a_perfect_model_on_few_groups_is_not_taken_for_sure():
     labels, groups = np.arange(400) % 4, np.arange(400) // 80
     logits = 9 * np.eye(4, dtype=np.float32)[labels]

@@ -140,7 +140,8 @@ def _by_group(board: Board, found: Mapping[str, ByGroup | None]) -> list[str]:
         "## Accuracy by group",
         f"The {board.truth.labels.size:,} test patches are of {len(sizes):,} groups (patients or "
         f"slides), {sizes.min():,} to {sizes.max():,} of each. Here each group counts alike; in "
-        "the leaderboard each patch does. The interval is that of another sample of groups.",
+        "the leaderboard each patch does. The interval is that of another sample of groups. The "
+        "worst of many groups is low by chance, too.",
     ]
     if few:
         lines.append(

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 import harness_kather2016
 from harness import HarnessError
 from harness.hooks.loader import load_plugins
+from harness.testing import contract
 from harness_files import groups
 
 KATHER = Path(__file__).parents[1] / "fixtures" / "kather-2016"
 ZIP = KATHER / "Kather_texture_2016_image_tiles_5000.zip"
 SLIDES = r"CRC-Prim-HE-\d+|^shaik"
+test_contract = contract("slides", plugin_file=KATHER / "slides.toml")
+
 FEW = ("--model", "rgb-means", "--set", "trees=3", "--no-probes")
 
 

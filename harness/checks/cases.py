@@ -209,7 +209,7 @@ def features_of(bench: Bench, about: Any) -> list[Features]:
             features = about.features_with(bench.settings(about))
         except Exception:  # its promises tell
             return []
-        return [] if features is None else [features]
+        return [] if features is None or features.brought else [features]
     if isinstance(about, Perturbation):
         return [] if about.learns is None else [about.learns]
     return list(about.features)

@@ -42,7 +42,7 @@ def first_fit(model: Model, bench: Bench) -> tuple[Classifier, int, int]:
     Reads in other processes are not counted.
     """
     if model.given is not None:
-        raise Skipped("has predictions of certain patches alone")
+        raise Skipped("is about certain patches alone")
 
     def make() -> tuple[Classifier, int, int]:
         if lack := lacks(bench.registry, model.name):

@@ -47,8 +47,8 @@ def model(item: Model | DerivedModel) -> None:
         for value in (option.default, item.demo_settings.get(name, option.default)):
             if not option.allows(value):
                 raise ValueError(f"{item.name}: {name} = {value!r} is not {option.allowed}")
-    if item.given is not None and (not item.trained_on or item.features is not None):
-        raise ValueError(f"{item.name}: given needs trained_on, and no features")
+    if item.given is not None and bool(item.trained_on) == (item.features is not None):
+        raise ValueError(f"{item.name}: given needs either trained_on or features")
     if not callable(item.outputs) and item.outputs not in get_args(Outputs):
         kinds = ", ".join(get_args(Outputs))
         raise ValueError(f"{item.name}: outputs = {item.outputs!r} must be one of {kinds}")

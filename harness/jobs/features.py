@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.handover import own
+from harness.data.handover import HandedSplit, own
 from harness.data.splits import Concat, Subset, ahead
 from harness.jobs.conditions import Condition
 from harness.jobs.helpers import Shared
@@ -39,17 +40,39 @@ MANY = 512
 
 
 def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> list[Finish]:
-    """Features of a part of a dataset under conditions, in one pass over its patches."""
+    """Features of a part of a dataset under conditions, in one pass over its patches.
+
+    For those that were brought along no patch is read.
+    """
     instance, name = session.instance(specs[0]), specs[0].part
-    work = extraction(specs, session)
-    networks = any(features.device for features, _ in work.wanted)  # bring threads of their own
-    shared = None if networks else Shared(specs, session.helpers, work, work.read)
-    finishes = extract(work, workspace, shared)
+    wanted = [session.features(spec) for spec in specs]
+    finishes: dict[str, Finish] = {}
+    extracted = []
+    for spec, features in zip(specs, wanted, strict=True):
+        if features.brought is None:
+            extracted.append(spec)
+        else:
+            finishes[spec.key.digest] = partial(_bring, features, instance.part(name), name)
+    if extracted:
+        work = extraction(extracted, session)
+        networks = any(features.device for features, _ in work.wanted)  # have their own threads
+        shared = None if networks else Shared(extracted, session.helpers, work, work.read)
+        found = zip(extracted, extract(work, workspace, shared), strict=True)
+        finishes |= {spec.key.digest: finish for spec, finish in found}
     about = {"dataset": specs[0].about, "patches": {name: instance.sample(name)}}
     return [
-        _described(finish, features, about)
-        for finish, (features, _) in zip(finishes, work.wanted, strict=True)
+        _described(finishes[spec.key.digest], features, about)
+        for spec, features in zip(specs, wanted, strict=True)
     ]
+
+
+def _bring(features: Features, split: Split, part: str, folder: Path) -> Record:
+    """Store features that were computed elsewhere."""
+    assert features.brought is not None
+    started = time.monotonic()
+    rows = features.brought(HandedSplit(split), part)
+    np.save(folder / "values.npy", checked_features(features.name, rows, split.ids))
+    return {"n": len(split.ids), "seconds": time.monotonic() - started}
 
 
 def helping(specs: Sequence[JobSpec], session: OpenSession) -> Callable[[NDArray[np.int64]], Any]:

@@ -93,7 +93,7 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
 
 
 def is_given(model: Model | DerivedModel, condition: Condition) -> bool:
-    """Whether a model can be asked under a condition: predictions that were brought may lack it."""
+    """Whether a model can be asked under a condition, which what was brought along may lack."""
     if isinstance(model, DerivedModel) or model.given is None or condition.perturbation is None:
         return True
     return (condition.perturbation.name, condition.level) in model.given.conditions
@@ -297,19 +297,19 @@ class _DatasetPlanner:
         )
 
     def check_given(self, model: Model, condition: Condition) -> None:
-        """Raise UnavailableError for predictions that were not brought along."""
+        """Raise UnavailableError for predictions or embeddings that were not brought along."""
         assert model.given is not None
+        what = "predictions" if model.features is None else "embeddings"
         if self.dataset.name != model.given.dataset:
             raise UnavailableError(
-                f"{model.name} has predictions for {model.given.dataset}, not for "
-                f"{self.dataset.name}"
+                f"{model.name} has {what} for {model.given.dataset}, not for {self.dataset.name}"
             )
         if condition.view != "identity":
             raise UnavailableError(
-                f"{model.name} has predictions for patches as they are, not for flipped ones"
+                f"{model.name} has {what} for patches as they are, not for flipped ones"
             )
         if not is_given(model, condition):
-            raise UnavailableError(f"{model.name} has no predictions under {condition}")
+            raise UnavailableError(f"{model.name} has no {what} under {condition}")
 
     def group(self, *parts: Any) -> str:
         """The name of jobs that one pass over the patches computes."""

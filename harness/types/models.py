@@ -45,6 +45,10 @@ class Features:
     """Of the network that extracts them; their digest enters the key."""
     device: Callable[[], str] | None = None
     """Name of the accelerator that extracts them; "" when it is the CPU."""
+    brought: Callable[[Split, str], NDArray[np.float32]] | None = None
+    """Of features that were computed elsewhere: finds those of all patches of a split, (N, D), in
+    the order of its ids, of the part "train", "validation" or "test". It is asked in the place of
+    ``extract``; ``Model.given`` says which dataset they are for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +102,11 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What predictions were brought along, in the place of a model that predicts."""
+    """What was brought along: predictions in the place of a model that predicts, or embeddings in
+    the place of what extracts them."""
 
     dataset: str
-    """Name of the dataset whose test patches they are for."""
+    """Name of the dataset whose patches they are of."""
     conditions: tuple[tuple[str, float], ...] = ()
     """Perturbations and levels under which there are some, besides those of clean patches."""
 
@@ -155,7 +160,8 @@ class Model:
     """For a pretrained classifier that is not there itself, only what it predicted. What ``fit``
     and ``load`` return then has ``predictions(split, perturbation, level)`` in the place of
     ``logits``: of all test patches, (N, C), in the order of the split's ids and the dataset's
-    classes; "clean" and None where they are as they were."""
+    classes; "clean" and None where they are as they were. For a model whose ``features`` are
+    ``brought``: which dataset they are for."""
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""
     estimate: Callable[[int, Mapping[str, Setting]], float] | None = None

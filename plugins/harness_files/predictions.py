@@ -14,11 +14,10 @@ class; and where there are several, ``seed``, ``perturbation`` and ``level``.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -34,12 +33,11 @@ from harness import (
     Outputs,
     Setting,
     Split,
-    UnavailableError,
 )
 from harness.data import files
-from harness.data.class_folders import SUFFIXES
 from harness.hooks.toml_keys import Keys, MustBe, Text, checked
 from harness.text.names import suggest
+from harness_files import by_id
 
 if TYPE_CHECKING:
     import pandas
@@ -49,8 +47,8 @@ KINDS: dict[str, Outputs] = {"logit": "logits", "probability": "probabilities", 
 """What begins the names of the columns of classes, and what it means."""
 PREDICTED = "predicted"
 ABOUT = ("id", "seed", "perturbation", "level")
-DIGEST = 64
-"""Hexadecimal digits of a SHA-256."""
+SEVERAL = ", or tell runs apart by a column seed"
+"""What to do about predictions of a patch that is there twice."""
 
 
 class PredictionsKeys(Keys):
@@ -132,7 +130,7 @@ def load(file: Path, id_column: str) -> Predicted:
 
 @cache
 def _loaded(file: Path, id_column: str, state: tuple[int, int]) -> Predicted:
-    frame = _table(file, id_column)
+    frame = by_id.table(file, id_column, PREDICTED, "perturbation")
     names = list(map(str, frame.columns))
     if id_column not in names:
         raise HarnessError(
@@ -140,13 +138,11 @@ def _loaded(file: Path, id_column: str, state: tuple[int, int]) -> Predicted:
             "the ids with id = ... in its description"
         )
     classes, values, outputs = _values(file, frame, names, id_column)
-    if frame[id_column].isna().any():
-        row = int(frame[id_column].isna().to_numpy().argmax()) + 2
-        raise HarnessError(f"{file}, line {row}: has no id; remove the line")
+    ids = by_id.ids_in(file, frame, id_column)
     n = len(frame)
     return Predicted(
         path=file,
-        ids=[str(id_).strip() for id_ in frame[id_column]],
+        ids=ids,
         seeds=_numbers(file, frame, "seed").astype(np.int64) if "seed" in names else None,
         perturbations=(
             [CLEAN if text != text or not text else str(text) for text in frame["perturbation"]]
@@ -162,30 +158,6 @@ def _loaded(file: Path, id_column: str, state: tuple[int, int]) -> Predicted:
         values=values,
         outputs=outputs,
     )
-
-
-def _table(file: Path, id_column: str) -> pandas.DataFrame:
-    """A table as pandas reads it: ids and names are texts."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise UnavailableError(
-            f"{file}: predictions need pandas: pip install 'histo-harness[pandas]'"
-        ) from error
-    text = {id_column: str, PREDICTED: str, "perturbation": str}
-    try:
-        if file.suffix.lower() == ".parquet":
-            return pd.read_parquet(file)
-        if file.suffix.lower() == ".csv":
-            return pd.read_csv(file, dtype=text, skipinitialspace=True)
-    except ImportError as error:
-        raise UnavailableError(
-            f"{file}: Parquet needs pyarrow: pip install 'histo-harness[parquet]'"
-        ) from error
-    except (ValueError, OSError, UnicodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HarnessError(f"{file}: cannot be read as a table ({reason}); correct it") from error
-    raise HarnessError(f"{file}: must end in .csv or .parquet")
 
 
 def _values(
@@ -305,39 +277,12 @@ class Brought:
                     )
                 rows &= table.seeds == self.seed
         chosen = np.flatnonzero(rows)
-        order = self._order(split, [table.ids[row] for row in chosen.tolist()])
+        ids = [table.ids[row] for row in chosen.tolist()]
+        order = by_id.order(split, ids, table.path, several=SEVERAL)
         values = np.zeros((len(order), len(self.classes)), np.float32)
         for place, name in enumerate(table.classes):
             values[:, self.classes.index(name)] = table.values[chosen[order], place]
         return values
-
-    def _order(self, split: Split, ids: Sequence[str]) -> NDArray[np.int64]:
-        """For each patch of a split its place among ids. Raises HarnessError."""
-        path = self.table.path
-        place = _places(split, ids, path)
-        unknown = [id_ for id_, at in zip(ids, place, strict=True) if at is None]
-        if unknown:
-            raise HarnessError(
-                f"{path}: {len(unknown):,} of {len(ids):,} ids are of no test patch, such as "
-                f"{unknown[0]!r}; a patch is called {split.ids[0]!r}; correct them"
-            )
-        times = Counter(place)
-        double = [at for at, count in times.items() if count > 1 and at is not None]
-        if double:
-            raise HarnessError(
-                f"{path}: {len(double):,} test patches are there twice, such as "
-                f"{split.ids[double[0]]!r}; keep one line of each, or tell runs apart by a column "
-                "seed"
-            )
-        lacking = [at for at in range(len(split.labels)) if at not in times]
-        if lacking:
-            raise HarnessError(
-                f"{path}: {len(lacking):,} of {len(split.labels):,} test patches are not in it, "
-                f"such as {split.ids[lacking[0]]!r}; add them"
-            )
-        order = np.empty(len(place), np.int64)
-        order[np.array(place, np.int64)] = np.arange(len(place))
-        return order
 
     def save(self, folder: Path) -> None:
         """Write ``predictions.npz``."""
@@ -355,45 +300,3 @@ class Brought:
             seed=self.seed,
             classes=np.array(self.classes, dtype=str),
         )
-
-
-def _places(split: Split, ids: Sequence[str], path: Path) -> list[int | None]:
-    """Which patch each id means: its id or the end of it, with or without suffix, or the SHA-256 of
-    its pixels. None where it means none; raises HarnessError where it means several."""
-    if ids and all(len(id_) == DIGEST and _is_hexadecimal(id_) for id_ in ids):
-        by_pixels = {
-            hashlib.sha256(np.ascontiguousarray(split.read([at])).tobytes()).hexdigest(): at
-            for at in range(len(split.labels))
-        }
-        return [by_pixels.get(id_.lower()) for id_ in ids]
-    by_end: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for at, id_ in enumerate(split.ids):
-        parts = _parts(id_)
-        for length in range(1, len(parts) + 1):
-            by_end[parts[-length:]].append(at)
-    found: list[int | None] = []
-    for id_ in ids:
-        parts = _parts(id_)
-        # Folders above may be others here, but not the last one, such as that of the class.
-        starts = range(max(1, len(parts) - 1))
-        ends = (by_end.get(parts[start:], []) for start in starts)
-        meant = next((places for places in ends if places), [])
-        if len(meant) > 1:
-            named = " and ".join(repr(split.ids[at]) for at in meant[:2])
-            raise HarnessError(
-                f"{path}: the id {id_!r} may mean {named}; write the folder before it as well"
-            )
-        found.append(meant[0] if meant else None)
-    return found
-
-
-def _parts(id_: str) -> tuple[str, ...]:
-    """The parts of an id, the last without the suffix of an image."""
-    name = PurePosixPath(id_.replace("\\", "/"))
-    if name.suffix.lower() in SUFFIXES:
-        name = name.with_suffix("")
-    return tuple(part for part in name.parts if part not in ("/", "."))
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return set(text.lower()) <= set("0123456789abcdef")

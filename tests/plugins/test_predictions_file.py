@@ -11,7 +11,8 @@ pytest.importorskip("pandas")
 
 import harness_nct_crc
 from harness import HarnessError
-from harness_files.predictions import Brought, _places, load
+from harness_files.by_id import places
+from harness_files.predictions import Brought, load
 
 SAMPLE = "nct-crc-he-sample"
 MINE = f"""
@@ -147,18 +148,18 @@ def test_ids_may_be_names_of_files_or_digests_of_pixels(test_split, tmp_path):
         [f"C:\\data\\{id_.split('/', 1)[1]}.TIF".replace("/", "\\") for id_ in ids],
         [hashlib.sha256(test_split.read([i])[0].tobytes()).hexdigest() for i in range(n)],
     ):
-        assert _places(test_split, spelled, tmp_path) == list(range(n))
+        assert places(test_split, spelled, tmp_path) == list(range(n))
     # The folder of the class is part of a name, where it is said.
     name = ids[0].rpartition("/")[2]
-    assert _places(test_split, [f"TUM/{name}", f"ADI/{name}"], tmp_path) == [None, 0]
+    assert places(test_split, [f"TUM/{name}", f"ADI/{name}"], tmp_path) == [None, 0]
 
     class Alike:
         ids = ("test/ADI/1", "test/TUM/1", "test/TUM/2")
         labels = np.zeros(3, np.int64)
 
-    assert _places(Alike(), ["TUM/1.png", "2"], tmp_path) == [1, 2]
+    assert places(Alike(), ["TUM/1.png", "2"], tmp_path) == [1, 2]
     with pytest.raises(HarnessError, match="'1' may mean 'test/ADI/1' and 'test/TUM/1'"):
-        _places(Alike(), ["1"], tmp_path)
+        places(Alike(), ["1"], tmp_path)
 
 
 def test_seeds_and_levels_are_told_apart(tmp_path):

@@ -1,4 +1,4 @@
-"""``harness export predictions``."""
+"""``harness export predictions`` and ``harness export embeddings``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import csv
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.commands.common import existing_store, exit_code, registry_of
+from harness.commands.common import data_folder, existing_store, exit_code, registry_of
 from harness.errors import HarnessError, UnavailableError
 from harness.hooks import command_options as shared
 
 if TYPE_CHECKING:
-    from harness.workflows.exporting import Exported
+    from harness.workflows.exporting import Embedded, Exported
 
 log = logging.getLogger(__name__)
 NAME = "export"
-HELP = "write what models predicted as CSV or Parquet"
+HELP = "write what models predicted, or what encoders computed, for other programs"
+T = TypeVar("T")
+MANIFEST = "manifest.csv"
+"""Beside arrays of numpy, in the layout of croma: what their rows are."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +41,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.store(one)
     shared.plugins(one)
     shared.messages(one)
+    about = "write the features that encoders computed of all patches of a dataset"
+    other = shared.parser_of(commands, "embeddings", about)
+    other.set_defaults(subcommand=embeddings)
+    other.add_argument("dataset", metavar="DATASET")
+    other.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a model that was run, with its head or without, or the digest of a result",
+    )
+    other.add_argument(
+        "--to",
+        type=shared.folder,
+        default=Path("embeddings"),
+        metavar="DIR",
+        help="folder to write DIR/PART/ENCODER.FORMAT into (default: embeddings)",
+    )
+    other.add_argument(
+        "--format",
+        choices=[suffix.removeprefix(".") for suffix in ARRAY_WRITERS],
+        default="npz",
+        help="npz (default); npy, with manifest.csv beside it, as croma reads them; h5, with the "
+        "array features, as TRIDENT writes it; or parquet",
+    )
+    shared.data(other)
+    shared.store(other)
+    shared.plugins(other)
+    shared.messages(other)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,15 +88,48 @@ def predictions(options: argparse.Namespace) -> int:
     found = export(
         existing_store(options), options.dataset, options.model, registry, options.perturbed
     )
-    draft = options.file.with_name(f".{options.file.name}.part")
-    try:
-        write(found, draft)
-        draft.replace(options.file)
-    finally:
-        draft.unlink(missing_ok=True)
+    _whole(write, found, options.file)
     n = len(found.ids) * len(found.parts)
     log.info(f"Wrote {options.file}: {n:,} predictions, {len(found.parts)} for each patch")
     return exit_code(options, registry)
+
+
+def embeddings(options: argparse.Namespace) -> int:
+    """Write what encoders computed."""
+    from harness.jobs.dataset import load
+    from harness.planning import choose
+    from harness.workflows import exporting
+
+    suffix = f".{options.format}"
+    store, registry = existing_store(options), registry_of(options)
+    data = data_folder(options)
+    (dataset,) = choose.datasets(registry, [options.dataset], data)
+    instance = load(dataset, data, registry.described_by(dataset.name), store)
+    beside: dict[Path, str] = {}
+    for found in exporting.embeddings(store, instance, options.models, registry):
+        folder = options.to / found.part
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{found.name}{suffix}"
+        _whole(ARRAY_WRITERS[suffix], found, file)
+        n, width = found.values.shape
+        log.info(f"Wrote {file}: {n:,} embeddings of {width:,} numbers")
+        if suffix == ".npy":
+            _whole(_manifest, found, folder / MANIFEST)
+            known = "" if found.groups is None else ", group_id is the patient or slide"
+            beside[folder / MANIFEST] = known or ", group_id is the id, as groups are not known"
+    for file, known in beside.items():
+        log.info(f"Wrote {file}: what each row is{known}")
+    return exit_code(options, registry)
+
+
+def _whole(write: Callable[[T, Path], None], found: T, file: Path) -> None:
+    """Write a file whole or not at all."""
+    draft = file.with_name(f".{file.name}.part")
+    try:
+        write(found, draft)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _csv(found: Exported, path: Path) -> None:
@@ -98,4 +162,67 @@ def _parquet(found: Exported, path: Path) -> None:
     pq.write_table(pa.table(arrays, schema=schema), path)
 
 
+def _about(found: Embedded) -> dict[str, list[str]]:
+    """What is known of each patch, by name of an array."""
+    about = {"ids": list(found.ids), "labels": list(found.labels)}
+    return about if found.groups is None else {**about, "groups": list(found.groups)}
+
+
+def _npz(found: Embedded, path: Path) -> None:
+    import numpy as np
+
+    about: dict[str, Any] = {n: np.array(texts, dtype=str) for n, texts in _about(found).items()}
+    with path.open("wb") as file:
+        np.savez(file, embeddings=found.values, **about)
+
+
+def _npy(found: Embedded, path: Path) -> None:
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(file, found.values)
+
+
+def _manifest(found: Embedded, path: Path) -> None:
+    groups = found.ids if found.groups is None else found.groups
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sample_id", "image_path", "label", "group_id"])
+        writer.writerows(zip(found.ids, found.ids, found.labels, groups, strict=True))
+
+
+def _h5(found: Embedded, path: Path) -> None:
+    try:
+        import h5py
+    except ImportError as error:
+        raise UnavailableError(
+            "export: .h5 needs h5py: pip install 'histo-harness[h5]'; or leave out --format"
+        ) from error
+    with h5py.File(path, "w") as file:
+        file["features"] = found.values
+        for name, texts in _about(found).items():
+            file[name] = texts
+
+
+def _parquet_of_embeddings(found: Embedded, path: Path) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UnavailableError(
+            "export: Parquet needs pyarrow: pip install 'histo-harness[parquet]'; or leave out "
+            "--format"
+        ) from error
+    columns = {name.removesuffix("s"): pa.array(texts) for name, texts in _about(found).items()}
+    flat = pa.array(found.values.ravel())
+    columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, found.values.shape[1])
+    pq.write_table(pa.table(columns), path)
+
+
 WRITERS: dict[str, Callable[[Exported, Path], None]] = {".csv": _csv, ".parquet": _parquet}
+ARRAY_WRITERS: dict[str, Callable[[Embedded, Path], None]] = {
+    ".npz": _npz,
+    ".npy": _npy,
+    ".h5": _h5,
+    ".parquet": _parquet_of_embeddings,
+}

@@ -2,7 +2,8 @@
 
 harness run --plugin mine.toml --dataset mine
 
-And predictions in a file, as a model of their own.
+And what was computed elsewhere: predictions in a file, as a model of their own, and embeddings, as
+a model for each head on them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from harness import Reader, hookimpl, later
 
 @hookimpl
 def harness_readers() -> list[Reader]:
-    """The kinds "folder", "table", "parquet" and "predictions"."""
+    """The kinds "folder", "table", "parquet", "predictions" and "embeddings"."""
     return [
         Reader(
             name="folder",
@@ -37,5 +38,11 @@ def harness_readers() -> list[Reader]:
             title="What a model predicted elsewhere, in a CSV or Parquet file",
             read=later("harness_files.predictions:read"),
             keys=later("harness_files.predictions:keys"),
+        ),
+        Reader(
+            name="embeddings",
+            title="What an encoder made of patches elsewhere, in .npz, .npy, .h5 or tables",
+            read=later("harness_files.embeddings:read"),
+            keys=later("harness_files.embeddings:keys"),
         ),
     ]

@@ -22,7 +22,7 @@ from harness.hooks import hookspecs
 from harness.hooks.toml_keys import table
 
 FOLDER = Path(__file__).with_name("hooks")
-KEYS_IN = ("datasets.md", "deepcmorph.md", "encoders.md", "predictions.md")
+KEYS_IN = ("datasets.md", "deepcmorph.md", "embeddings.md", "encoders.md", "predictions.md")
 """Pages with tables of keys."""
 
 

@@ -41,7 +41,7 @@ def table(file: Path, *texts: str) -> pandas.DataFrame:
         raise UnavailableError(
             f"{file}: Parquet needs pyarrow: pip install 'histo-harness[parquet]'"
         ) from error
-    except (ValueError, OSError, UnicodeError) as error:
+    except (ValueError, OSError, KeyError) as error:  # the last, of damaged metadata
         reason = " ".join(str(error).split())[:200]
         raise HarnessError(f"{file}: cannot be read as a table ({reason}); correct it") from error
     raise HarnessError(f"{file}: must end in .csv or .parquet")

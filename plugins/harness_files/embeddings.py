@@ -228,11 +228,12 @@ def _checked(file: Path, ids: Sequence[str], values: NDArray[Any]) -> NDArray[np
         raise HarnessError(
             f"{file}: has {len(ids):,} ids for {len(values):,} embeddings; save one for each"
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rows = values.astype(np.float32, copy=False)
+        finite, filled = np.isfinite(rows).all(axis=1), rows.any(axis=1)
     for wrong, what in (
-        (~np.isfinite(rows).all(axis=1), "have a number that is missing or not finite"),
-        (~rows.any(axis=1), "are all zeros"),
+        (~finite, "have a number that is missing or not finite"),
+        (~filled, "are all zeros"),
     ):
         if wrong.any():
             raise HarnessError(
@@ -311,10 +312,14 @@ def _one_of(file: Path, there: Sequence[str]) -> str:
     found = [name for name in ARRAYS if name in there]
     if len(found) != 1 or IDS not in there:
         raise HarnessError(
-            f"{file}: has the arrays {', '.join(sorted(there)[:8]) or 'none'}; save the ids of the "
+            f"{file}: has the arrays {_listed(sorted(there))}; save the ids of the "
             f"patches as {IDS!r} and the embeddings as {' or '.join(map(repr, ARRAYS))}"
         )
     return found[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:8])) or "none"
 
 
 def _texts(file: Path, ids: NDArray[Any]) -> list[str]:
@@ -332,7 +337,7 @@ def _table(file: Path) -> Rows:
     names = list(map(str, frame.columns))
     if ID not in names:
         raise HarnessError(
-            f"{file}: has no column {ID!r}, but {', '.join(names[:8])}; name that of the ids so"
+            f"{file}: has no column {ID!r}, but {_listed(names)}; name that of the ids so"
         )
     frame.columns = names  # type: ignore[assignment,unused-ignore]
     ids = by_id.ids_in(file, frame, ID)
@@ -371,19 +376,19 @@ def _columns(file: Path, frame: pandas.DataFrame, names: Sequence[str]) -> NDArr
         if match := re.fullmatch(r"(.*?)([0-9]{1,9})", name):
             found[match[1]][int(match[2])] = name
     if len(found) != 1:
-        which = ", ".join(next(iter(columns.values())) for columns in found.values())
+        which = [next(iter(columns.values())) for columns in found.values()] or names
         raise HarnessError(
             f"{file}: needs a column {LIST!r} of lists, or columns that are called alike and "
             f"numbered, such as f0, f1, f2, and no others with a number at the end; there is "
-            f"{which or ', '.join(names[:8])}"
+            f"{_listed(which)}"
         )
     ((before, columns),) = found.items()
     first = min(columns)
     gap = next((n for n in range(first, first + len(columns)) if n not in columns), None)
     if first > 1 or gap is not None:
         raise HarnessError(
-            f"{file}: has {len(columns):,} columns {columns[first]}, ..., but no "
-            f"{before}{0 if gap is None else gap}; number them from 0 or 1 without gaps"
+            f"{file}: has {len(columns):,} columns, from {columns[first]!r}, but no "
+            f"{f'{before}{gap or 0}'!r}; number them from 0 or 1 without gaps"
         )
     values = np.empty((len(frame), len(columns)), np.float32)
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""What models predicted, as a table for other programs."""
+"""What models predicted and encoders computed, for other programs."""
 
 import csv
 
@@ -63,3 +63,74 @@ def test_what_cannot_be_exported_is_said(toy):
         assert said in output.splitlines()[-1]
         assert "Traceback" not in output
     assert not list(toy.folder.glob("*p.csv*"))
+
+
+def test_embeddings_are_those_of_the_store_in_each_format(toy):
+    pq, h5py = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("h5py")
+    toy("run", "--dataset", "toy", "--model", "toy-features", "--no-probes")
+    for form in ("npz", "npy", "h5", "parquet"):
+        output = toy("export", "embeddings", "toy", "toy-features", "--to", "e", "--format", form)
+        assert f"Wrote e/train/toy-means.{form}: " in output
+        said = "e/test/manifest.csv: what each row is, group_id is the id, as groups are not known"
+        assert (said in output) == (form == "npy")
+    for part in ("train", "test"):
+        folder = toy.folder / "e" / part
+        (stored,) = (toy.folder / "runs/features/_shared").glob(f"toy-means-{part}/*/values.npy")
+        values = np.load(stored)
+        with np.load(folder / "toy-means.npz") as found:
+            arrays = dict(found)
+        assert np.array_equal(arrays["embeddings"], values)
+        ids, labels = arrays["ids"].tolist(), arrays["labels"].tolist()
+        assert ids == [f"{part}/{number}" for number in range(len(values))]
+        assert labels[:4] == ["red", "green", "blue", "red"]
+        assert np.array_equal(np.load(folder / "toy-means.npy"), values)
+        manifest = rows_of(folder / "manifest.csv")
+        assert [row["sample_id"] for row in manifest] == ids
+        assert [row["label"] for row in manifest] == labels
+        assert len({row["group_id"] for row in manifest}) == len(ids)
+        assert all(row["image_path"] for row in manifest)
+        with h5py.File(folder / "toy-means.h5") as file:
+            assert set(file) == {"features", "ids", "labels"}
+            assert file["features"].dtype == np.float32
+            assert np.array_equal(file["features"][:], values)
+            assert file["ids"].asstr()[:].tolist() == ids
+        table = pq.read_table(folder / "toy-means.parquet").to_pydict()
+        assert (table["id"], table["label"]) == (ids, labels)
+        assert np.array_equal(np.array(table["embedding"], np.float32), values)
+
+
+def test_groups_are_exported_where_they_are_known(toy):
+    toy("run", "--dataset", "toy-groups", "--model", "toy-features", "--no-probes")
+    for form in ("npz", "npy"):
+        output = toy("export", "embeddings", "toy-groups", "toy-features", "--format", form)
+    assert "embeddings/test/manifest.csv: what each row is, group_id is the patient" in output
+    with np.load(toy.folder / "embeddings/test/toy-means.npz") as found:
+        groups = found["groups"].tolist()
+    manifest = rows_of(toy.folder / "embeddings/test/manifest.csv")
+    assert [row["group_id"] for row in manifest] == groups
+    assert 1 < len(set(groups)) < len(groups)
+
+
+def test_embeddings_that_cannot_be_exported_are_said(toy, tmp_path):
+    models = ("--model", "toy-mean", "--model", "toy-features")
+    toy("run", "--dataset", "toy", *models, "--no-probes")
+    for arguments, said in (
+        (("toy", "toy-mean"), "toy-mean reads patches and no features, so there are none to write"),
+        (("toy", "other"), "no predictions of other for toy are stored; "),
+        (("other", "toy-mean"), "no dataset named 'other'"),
+        (("toy", "toy-features", "--store", "nowhere"), "--store nowhere: no store there"),
+        (("toy", "toy-features", "--to", "toy.log"), "toy.log is a file, not a folder"),
+        (("toy", "toy-features", "--format", "pt"), "invalid choice: 'pt'"),
+    ):
+        output = toy("export", "embeddings", *arguments, code=2)
+        assert said in output
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/h5py.py").write_text("raise ImportError('not here')")
+    toy.path.append(tmp_path / "site")
+    output = toy("export", "embeddings", "toy", "toy-features", "--format", "h5", code=2)
+    assert ".h5 needs h5py: pip install 'histo-harness[h5]'; or leave out --format" in output
+    for path in (toy.folder / "runs/features/_shared").glob("toy-means-train/*/values.npy"):
+        path.unlink()
+    output = toy("export", "embeddings", "toy", "toy-features", code=2)
+    assert "the features of toy-features are gone or damaged; remove its results with" in output
+    assert not list(toy.folder.glob("embeddings/*/*"))

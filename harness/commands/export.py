@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=shared.folder,
         default=Path("embeddings"),
         metavar="DIR",
-        help="folder to write DIR/PART/ENCODER.FORMAT into (default: embeddings)",
+        help="folder to write DIR/DATASET/PART/ENCODER.FORMAT into (default: embeddings)",
     )
     other.add_argument(
         "--format",
@@ -107,26 +107,32 @@ def embeddings(options: argparse.Namespace) -> int:
     instance = load(dataset, data, registry.described_by(dataset.name), store)
     beside: dict[Path, str] = {}
     for found in exporting.embeddings(store, instance, options.models, registry):
-        folder = options.to / found.part
+        folder = options.to / dataset.name / found.part
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{found.name}{suffix}"
-        _whole(ARRAY_WRITERS[suffix], found, file)
-        n, width = found.values.shape
-        log.info(f"Wrote {file}: {n:,} embeddings of {width:,} numbers")
         if suffix == ".npy":
             _whole(_manifest, found, folder / MANIFEST)
             known = "" if found.groups is None else ", group_id is the patient or slide"
             beside[folder / MANIFEST] = known or ", group_id is the id, as groups are not known"
+        _whole(ARRAY_WRITERS[suffix], found, file)
+        n, width = found.values.shape
+        log.info(f"Wrote {file}: {n:,} embeddings of {width:,} numbers")
     for file, known in beside.items():
         log.info(f"Wrote {file}: what each row is{known}")
     return exit_code(options, registry)
 
 
 def _whole(write: Callable[[T, Path], None], found: T, file: Path) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Raises HarnessError for a list of patches, which stands for
+    all arrays beside it, if there is another one."""
     draft = file.with_name(f".{file.name}.part")
     try:
         write(found, draft)
+        if file.name == MANIFEST and file.exists() and file.read_bytes() != draft.read_bytes():
+            raise HarnessError(
+                f"{file}: is of other patches, and so are the arrays beside it; remove the folder, "
+                "or name another with --to"
+            )
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)

@@ -70,11 +70,13 @@ def test_embeddings_are_those_of_the_store_in_each_format(toy):
     toy("run", "--dataset", "toy", "--model", "toy-features", "--no-probes")
     for form in ("npz", "npy", "h5", "parquet"):
         output = toy("export", "embeddings", "toy", "toy-features", "--to", "e", "--format", form)
-        assert f"Wrote e/train/toy-means.{form}: " in output
-        said = "e/test/manifest.csv: what each row is, group_id is the id, as groups are not known"
+        assert f"Wrote e/toy/train/toy-means.{form}: " in output
+        said = (
+            "e/toy/test/manifest.csv: what each row is, group_id is the id, as groups are not known"
+        )
         assert (said in output) == (form == "npy")
     for part in ("train", "test"):
-        folder = toy.folder / "e" / part
+        folder = toy.folder / "e/toy" / part
         (stored,) = (toy.folder / "runs/features/_shared").glob(f"toy-means-{part}/*/values.npy")
         values = np.load(stored)
         with np.load(folder / "toy-means.npz") as found:
@@ -103,12 +105,20 @@ def test_groups_are_exported_where_they_are_known(toy):
     toy("run", "--dataset", "toy-groups", "--model", "toy-features", "--no-probes")
     for form in ("npz", "npy"):
         output = toy("export", "embeddings", "toy-groups", "toy-features", "--format", form)
-    assert "embeddings/test/manifest.csv: what each row is, group_id is the patient" in output
-    with np.load(toy.folder / "embeddings/test/toy-means.npz") as found:
+    assert (
+        "embeddings/toy-groups/test/manifest.csv: what each row is, group_id is the patient"
+        in output
+    )
+    with np.load(toy.folder / "embeddings/toy-groups/test/toy-means.npz") as found:
         groups = found["groups"].tolist()
-    manifest = rows_of(toy.folder / "embeddings/test/manifest.csv")
+    manifest = rows_of(toy.folder / "embeddings/toy-groups/test/manifest.csv")
     assert [row["group_id"] for row in manifest] == groups
     assert 1 < len(set(groups)) < len(groups)
+    # It says what all arrays beside it are about, so another is not written over it.
+    path = toy.folder / "embeddings/toy-groups/test/manifest.csv"
+    path.write_text(path.read_text().replace("test/0,", "test/zero,"))
+    again = ("export", "embeddings", "toy-groups", "toy-features", "--format", "npy")
+    assert "manifest.csv: is of other patches, and so are the arrays" in toy(*again, code=2)
 
 
 def test_embeddings_that_cannot_be_exported_are_said(toy, tmp_path):
@@ -133,4 +143,4 @@ def test_embeddings_that_cannot_be_exported_are_said(toy, tmp_path):
         path.unlink()
     output = toy("export", "embeddings", "toy", "toy-features", code=2)
     assert "the features of toy-features are gone or damaged; remove its results with" in output
-    assert not list(toy.folder.glob("embeddings/*/*"))
+    assert not list(toy.folder.glob("embeddings/*/*/*"))

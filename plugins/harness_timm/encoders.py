@@ -166,7 +166,7 @@ def make(rest: str) -> Model:
     if encoder.loader == "none":
         raise UnavailableError(
             f"{FAMILY}:{encoder.name}: the harness does not load {encoder.title} ({encoder.how}); "
-            "extract its embeddings there"
+            'extract its embeddings there and bring them with kind = "embeddings"'
         )
     chosen = [pooling] if pooling != encoder.pooling else []
     chosen += [RANDOM] if random else []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.analysis.compare import Compared
     from harness.analysis.compare_published import ComparedCounts
     from harness.analysis.contrast import Contrast
+    from harness.analysis.few_shot import FewShot
     from harness.analysis.leaderboard import Board
     from harness.analysis.transfer import Transfer
     from harness.hooks.registry import Registry
@@ -372,6 +373,52 @@ class Session:
         if found is None or not any(cohort.models for cohort in found.cohorts):
             why = "; ".join(f"{label}: {failure}" for label, failure in failures.items())
             raise HarnessError(f"transfer: no model was tested: {why}")
+        return found
+
+    @_quietly
+    def few_shot(
+        self,
+        dataset: str,
+        models: Sequence[str],
+        *,
+        heads: Sequence[str] = ("simpleshot",),
+        episodes: int = 100,
+        seed: int = 0,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> FewShot:
+        """How well models do with 1 to 32 labeled patches of each class, on frozen features.
+
+        Extracts the features that the store lacks; what failed is in ``failed``. ``heads`` are
+        fitted in each episode, "simpleshot", "linear" or "linear-uni", whatever the models' own
+        are. Raises HarnessError when something that is named is not known, not here or has no
+        features, when a class has no patch to draw, and when nothing at all could be computed.
+        """
+        from harness.hooks.command_options import MOST_EPISODES
+        from harness.workflows import few_shot, running
+
+        if not isinstance(episodes, int) or not 2 <= episodes <= MOST_EPISODES:
+            raise HarnessError(
+                f"episodes: {episodes!r} is not a whole number from 2 to {MOST_EPISODES:,}"
+            )
+        registry = self.registry
+        request = few_shot.request(
+            registry,
+            self.data,
+            self.time_limit,
+            dataset,
+            models=_several("models", models, least=1),
+            heads=_several("heads", heads),
+            episodes=episodes,
+            seed=_seeds([seed])[0],
+            assigned=_assigned(settings),
+        )
+        store = self._store()
+        executor = self.executor(store, registry)
+        found, failures = few_shot.compute(request, registry, store, executor)
+        if found is None:
+            failed = running.as_text(failures)
+            why = "; ".join(f"{label}: {text}" for label, text in failed.items())
+            raise HarnessError(f"few-shot: nothing was computed: {why}")
         return found
 
     def predictions(

@@ -18,6 +18,7 @@ from harness.commands import (
     data,
     export,
     fetch,
+    few_shot,
     leaderboard,
     new_plugin,
     plugins,
@@ -46,7 +47,7 @@ class Command(Protocol):
 
 COMMANDS: tuple[Command, ...] = (
     *(run, leaderboard, compare, contrast),
-    *(audit, calibrate, shortcut, transfer),
+    *(audit, calibrate, shortcut, transfer, few_shot),
     *(list_, plugins, check, new_plugin),
     *(results, export, store, data, fetch),
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MESSAGES = ("-q", "--quiet", "-v", "--verbose", "--traceback")
 """Options that may stand before the name of a command."""
+MOST_EPISODES = 10_000
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
@@ -330,6 +331,15 @@ def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def episodes(text: str) -> int:
+    """A number of few-shot episodes."""
+    if not text.isdecimal() or not 2 <= int(text) <= MOST_EPISODES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 2 to {MOST_EPISODES:,}"
+        )
     return int(text)
 
 

@@ -68,6 +68,7 @@ def estimator_model(
         fit=partial(_fit, estimator, columns, choices or {}),
         load=partial(_load, columns, tuple(trusted)),
         features=features,
+        columns=columns,
         selects=bool(choices),
         **{"outputs": _outputs, **more},
     )

@@ -2,7 +2,7 @@
 
 COMMANDS = (
     *("run", "audit", "calibrate", "list", "plugins", "check", "new-plugin", "leaderboard"),
-    *("results", "store", "compare", "contrast", "shortcut", "transfer", "data"),
+    *("results", "store", "compare", "contrast", "shortcut", "transfer", "few-shot", "data"),
     *("fetch", "export"),
 )
 """The commands of the harness itself."""

@@ -6,11 +6,12 @@ of one sweep are computed together. ``harness.planning.planner`` makes the plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.jobs.dataset import Instance
 from harness.jobs.fit import EPOCHS, HELD_OUT
 from harness.jobs.spec import JobSpec
 from harness.store.failures import Failure
@@ -35,6 +36,8 @@ class Request:
     """Under which the models named in ``perturbed`` also predict."""
     perturbed: Collection[str] = ()
     probes: Sequence[DatasetProbe] = ()
+    features_of: Sequence[Model] = ()
+    """Models of which only the features are wanted, of the patches to fit on and to test."""
     data: Path = Path("data")
     seeds: Sequence[int] = (0,)
     """Each model is trained with each. Perturbed patches are predicted with the first alone."""
@@ -47,6 +50,18 @@ class Request:
     """How long listing a dataset may take."""
 
 
+@dataclass(frozen=True)
+class PlannedFeatures:
+    """The features of a model on a dataset, wanted for their own sake."""
+
+    instance: Instance
+    settings: Mapping[str, Setting]
+    weights: str
+    """Label of the weights of the network that extracts them, "none" without."""
+    keys: Mapping[str, Key]
+    """By part of the dataset."""
+
+
 @dataclass
 class Plan:
     """Jobs by digest, each after those it needs; and what there is to say about them."""
@@ -57,6 +72,8 @@ class Plan:
     """The dataset results that this plan is about."""
     findings: dict[tuple[str, str], Key] = field(default_factory=dict)
     """By dataset and probe."""
+    features: dict[tuple[str, str], PlannedFeatures] = field(default_factory=dict)
+    """By dataset and model, of those of which only these are wanted."""
     failures: dict[str, Failure] = field(default_factory=dict)
     """What could not be planned, and why."""
     unavailable: dict[str, Failure] = field(default_factory=dict)
@@ -77,10 +94,13 @@ class Plan:
         clean patches come before those of perturbed ones. ``seconds`` estimates how long a job
         takes.
         """
+        features = {key.digest for found in self.features.values() for key in found.keys.values()}
         results = [
             job
-            for job in self.jobs.values()
-            if job.key.kind in WANTED or (job.key.kind == "fit" and _is_damaged(job.key, store))
+            for digest, job in self.jobs.items()
+            if job.key.kind in WANTED
+            or digest in features
+            or (job.key.kind == "fit" and _is_damaged(job.key, store))
         ]
         branches = [(job, self.lacking(job, store)) for job in results]
         estimates = {job.key.digest: seconds(job) or 0.0 for _, b in branches for job in b.values()}

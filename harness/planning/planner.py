@@ -25,7 +25,7 @@ from harness.jobs.fit import weights_of
 from harness.jobs.spec import FeaturesSpec, JobSpec
 from harness.jobs.sums import SUM_VERSION
 from harness.planning import choose
-from harness.planning.plan import Plan, Request
+from harness.planning.plan import Plan, PlannedFeatures, Request
 from harness.store.failures import keep_error
 from harness.store.keys import SHARED
 from harness.store.store import Key, Store
@@ -51,7 +51,7 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
             ):
                 described_by = registry.described_by(dataset.name)
                 instance = load(dataset, request.data, described_by, store)
-            if request.models and instance.unfit:
+            if (request.models or request.features_of) and instance.unfit:
                 raise instance.unfit
             planners = [
                 _DatasetPlanner(registry, store, request, plan, instance, seed)
@@ -86,6 +86,15 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
                     if isinstance(error, UnavailableError):
                         found = plan.unavailable
                     found[f"{dataset.name}: {model.name}"] = replace(failure, model=about)
+        for wanted in request.features_of:
+            try:
+                with limited(request.minutes), contained():
+                    plan.features[dataset.name, wanted.name] = first.features_of(wanted)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                name = f"plan-features-{dataset.name}-{wanted.name}"
+                plan.failures[f"{dataset.name}: {wanted.name}"] = keep_error(store, name, error)
         for probe in request.probes:
             plan.findings[dataset.name, probe.name] = first.ask(probe)
     plan.warnings = list(dict.fromkeys(plan.warnings))
@@ -345,6 +354,28 @@ class _DatasetPlanner:
                 group=self.group("sum", model.name, self.seed, clean),
                 title=name + ("" if clean else " of perturbed patches"),
             )
+        )
+
+    def features_of(self, model: Model) -> PlannedFeatures:
+        """Plan the features of a model, of the patches that fits read and of the test patches."""
+        resolved = settings.resolve(
+            model, self.dataset.demo, self.request.given.get(model.name, {})
+        )
+        used = model.features_with(resolved)
+        if used is None:
+            raise HarnessError(f"{model.name} has no features with these settings")
+        if used.weights and used.weights.warning:
+            self.plan.warnings.append(used.weights.warning)
+        source = FeaturesSpec("model", model.name, used.name)
+        owner = self.registry.models.plugin[model.name]
+        return PlannedFeatures(
+            instance=self.instance,
+            settings=dict(resolved),
+            weights=used.weights.label if used.weights else "none",
+            keys={
+                part: self.features(source, owner, used, part, CLEAN, resolved)
+                for part in dict.fromkeys((*self.instance.fitted_on(), "test"))
+            },
         )
 
     def fit_folds(self, model: Model) -> _Fitted:

@@ -21,6 +21,7 @@ from harness.analysis.audits import DatasetAudit
 from harness.analysis.compare import Compared
 from harness.analysis.compare_published import ComparedCounts
 from harness.analysis.contrast import Contrast
+from harness.analysis.few_shot import FewShot
 from harness.analysis.leaderboard import Board
 from harness.analysis.transfer import Transfer
 from harness.hooks.guard import contained
@@ -29,6 +30,7 @@ from harness.reports import (
     compare_text,
     contrast_text,
     drawing,
+    few_shot_text,
     formats,
     transfer_text,
 )
@@ -148,6 +150,34 @@ def html_of_transfer(found: Transfer) -> str:
     said += [transfer_text.of_cohort(found, cohort) for cohort in found.cohorts]
     title = f"{found.home.name} on cohorts of other origin"
     return _joined(_heading(title), *map(_paragraph, said), *tables, *_lost(found.failed))
+
+
+def text_of_few_shot(found: FewShot) -> str:
+    """What ``harness few-shot`` prints."""
+    tables = [f"{t.title}\n\n{simple(t)}" for t in few_shot_text.tables(found)]
+    return "\n\n".join([*tables, *few_shot_text.about(found)])
+
+
+def html_of_few_shot(found: FewShot) -> str:
+    """The tables and the picture; what was done is folded."""
+    tables = [
+        part
+        for table in few_shot_text.tables(found)
+        for part in (_heading(table.title), _of(table))
+    ]
+    return _joined(
+        _heading(f"{found.title}: few-shot curves"),
+        *tables,
+        _picture("few-shot curves", partial(few_shot_text.draw, found)),
+        _folded("How to read this", *map(_paragraph, few_shot_text.about(found))),
+        *_lost(found.failed),
+    )
+
+
+def plot_of_few_shot(found: FewShot) -> Any:
+    """The curves as a matplotlib figure."""
+    with drawing.clean():
+        return few_shot_text.draw(found)
 
 
 def text_of_audit(audit: DatasetAudit) -> str:

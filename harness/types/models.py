@@ -142,6 +142,9 @@ class Model:
     features: Features | Callable[[Mapping[str, Setting]], Features] | None = None
     """What it is fitted on instead of patches, or a function that finds it, within seconds, from
     the settings."""
+    columns: slice | Sequence[int] | None = None
+    """Of its ``features``, those that it looks at; None for all. Its ``fit`` and its classifiers
+    are given all of them; few-shot curves are of these."""
     trained_on: str = ""
     """For a pretrained classifier, whose ``fit`` reads no patch: the data its authors fitted it
     on, as published results call them, or "unknown"."""

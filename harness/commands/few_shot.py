@@ -23,6 +23,8 @@ from harness.hooks import command_options as shared
 
 NAME = "few-shot"
 HELP = "how well models do with 1 to 32 labeled patches of each class, on their frozen features"
+ORDER = ("2", "8", "4", "16")
+"""Numbers of patches that are left out first where they do not fit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             for table in few_shot_text.tables(found):
                 print(f"\n{table.title}\n")
-                print_table(*report.cells(table))
+                print_table(*report.cells(table), order=ORDER)
             for text in few_shot_text.about(found):
                 print_text(text)
         try:

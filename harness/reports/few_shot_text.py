@@ -47,8 +47,8 @@ def tables(found: FewShot) -> list[Table]:
     return [
         Table(
             name=f"balanced-{head}",
-            title="Balanced accuracy % by labeled patches of each class, and the middle 95 % of "
-            f"episodes: {TITLES[head]}",
+            title=f"{TITLES[head]}: balanced accuracy % by labeled patches of each class (middle "
+            "95 % of episodes)",
             headings=("model", *map(str, found.sizes)),
             rows=tuple(
                 (source.name, *(_cell(point) for point in found.curve(source.name, head)))
@@ -151,6 +151,8 @@ def draw(found: FewShot) -> Figure:
                 marker=MARKERS[number % len(MARKERS)],
                 linestyle=STYLES[number // len(COLORS) % len(STYLES)],
                 label=drawing.label(source.name),
+                clip_on=False,
+                zorder=3,
             )
             lower, upper = ([100 * end for end in ends] for ends in (lows, highs))
             axes.fill_between(sizes, lower, upper, color=color, alpha=0.15, linewidth=0)
@@ -172,7 +174,7 @@ def draw(found: FewShot) -> Figure:
     picture.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
-        loc="outside right upper",
+        loc="outside right center",
         frameon=False,
         title="mean, and in the band\nthe middle 95 % of episodes",
         alignment="left",

@@ -270,7 +270,7 @@ def test_a_session_returns_curves_that_show_themselves(found):
     assert found.sizes == (1, 2, 4, 8)
     assert found.failed == {}
     assert repr(found) == f"<few-shot curves on {SAMPLE}: rgb-means, color-histogram>"
-    assert "Balanced accuracy % by labeled patches" in str(found)
+    assert "SimpleShot: balanced accuracy % by labeled patches" in str(found)
     shown = found._repr_html_()
     assert "color-histogram" in shown
     assert "data:image/png;base64," in shown

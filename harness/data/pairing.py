@@ -29,6 +29,11 @@ def base(name: str) -> str:
     return name.partition(COMMON)[0].partition(MATCHED)[0]
 
 
+def partner(name: str) -> str:
+    """Of a pair, the name of the other dataset."""
+    return name.partition(COMMON)[2] or name.partition(MATCHED)[2]
+
+
 def made_of(name: str, find: Callable[[str], Dataset]) -> Dataset | None:
     """The dataset with the name of a pair; None for other names."""
     for between in (COMMON, MATCHED):

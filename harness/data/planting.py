@@ -100,6 +100,12 @@ def base(name: str) -> str:
     return match[1] if match else name
 
 
+def fault_of(name: str) -> str:
+    """Of a dataset with a fault, the name of the fault; "" for one without."""
+    match = NAME.fullmatch(name)
+    return match[2] if match else ""
+
+
 def made_of(
     name: str, find: Callable[[str], Dataset], fault: Callable[[str], PlantedFault]
 ) -> Dataset | None:

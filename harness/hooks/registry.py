@@ -131,6 +131,8 @@ class Datasets(Offers[Dataset]):
     def __init__(self) -> None:
         super().__init__("dataset")
         self.faults: Offers[PlantedFault] = Offers("fault")
+        self.second: dict[str, Plugin] = {}
+        """Of datasets that are made of two things, the plugin of the other one."""
 
     def find(self, name: str) -> Dataset:
         """The dataset with this name: one that a plugin lists, a pair of
@@ -141,13 +143,15 @@ class Datasets(Offers[Dataset]):
         if name not in self and (made := pairing.made_of(name, super().find)):
             self[name] = made
             self.plugin[name] = self.plugin[pairing.base(name)]
+            self.second[name] = self.plugin[pairing.partner(name)]
         if name not in self and (made := planting.made_of(name, super().find, self.faults.find)):
             self[name] = made
             self.plugin[name] = self.plugin[planting.base(name)]
+            self.second[name] = self.faults.plugin[planting.fault_of(name)]
         if name not in self and (halves := cohorts.halves(name, self)):
             home, cohort = map(super().find, halves)
             self[name] = cohorts.made_of(home, cohort, self.values())
-            self.plugin[name] = self.plugin[halves[1]]
+            self.plugin[name], self.second[name] = self.plugin[halves[1]], self.plugin[halves[0]]
         return super().find(name)
 
 

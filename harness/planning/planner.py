@@ -149,9 +149,9 @@ class _DatasetPlanner:
         return Key(kind, self.dataset.name, name, data)
 
     def guests(self, *plugins: Plugin | None) -> tuple[str, ...]:
-        """Those of some plugins, and of the dataset's, that are not built in."""
-        own = self.registry.datasets.plugin.get(self.dataset.name)
-        return self.registry.guests_of(own, *plugins)
+        """Those of some plugins, and of the dataset's, or both of its, that are not built in."""
+        known, name = self.registry.datasets, self.dataset.name
+        return self.registry.guests_of(known.plugin.get(name), known.second.get(name), *plugins)
 
     def plan_dataset(self) -> None:
         """Plan what is stored of the dataset, and say what there is to say about it."""

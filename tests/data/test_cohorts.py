@@ -208,3 +208,26 @@ def test_what_the_built_in_cohorts_share_with_nct_crc_he():
     assert cohorts.scale(home, found.find("pathmnist-28")) == 8
     assert cohorts.scale(home, found.find("kather-2016")) == 1
     assert cohorts.scale(home, found.find("crc-tp")) == 1, "its scale is not known"
+
+
+MINE = """
+from harness import Dataset, hookimpl
+
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="mine", title="Mine", classes=("ADI", "TUM"), load=None)]
+"""
+
+
+def test_what_is_made_of_two_runs_the_code_of_both(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    registry = load_plugins([], [tmp_path / "mine.py"])
+    found = registry.datasets
+    (mine,) = registry.guests_of(found.plugin["mine"])
+    for name in (
+        *("mine-to-nct-crc-he", "nct-crc-he-to-mine", "nct-crc-he-common-with-mine"),
+        *("mine-matched-to-nct-crc-he", "mine-planted-with-jpeg-at-50"),
+    ):
+        found.find(name)
+        assert registry.guests_of(found.plugin[name], found.second[name]) == (mine,), name

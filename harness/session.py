@@ -344,7 +344,6 @@ class Session:
         *,
         seeds: Sequence[int] = (0,),
         settings: Mapping[str, Setting] | None = None,
-        protocol: Literal["held-out", "published"] = "held-out",
     ) -> Transfer:
         """Test models that are fitted on one dataset on others, on the classes that both have.
 
@@ -354,7 +353,6 @@ class Session:
         """
         from harness.workflows import transferring
 
-        _check_protocol(protocol)
         registry = self.registry
         request = transferring.request(
             registry,
@@ -365,7 +363,6 @@ class Session:
             models=_several("models", models, least=1),
             seeds=_seeds(seeds),
             assigned=_assigned(settings),
-            protocol=protocol,
         )
         store = self._store()
         executor = self.executor(store, registry)

@@ -15,7 +15,7 @@ from harness.analysis.dataframes import of_rows
 from harness.data.splits import Subset
 from harness.errors import HarnessError
 from harness.hooks import settings
-from harness.hooks.heads import HEADS, FixedPenalty, standardized_logistic
+from harness.hooks.heads import ENDINGS, FixedPenalty, standardized_logistic
 from harness.jobs.dataset import Instance
 from harness.jobs.features import load_features, with_features
 from harness.planning.plan import PlannedFeatures
@@ -239,7 +239,7 @@ def curves(models: Sequence[Model], planned: Mapping[str, PlannedFeatures]) -> d
 
 def _without_head(model: Model) -> str:
     name, _, head = model.name.rpartition("+")
-    return name if name and head in HEADS else model.name
+    return name if name and head in ENDINGS else model.name
 
 
 def _columns(model: Model) -> slice | Sequence[int]:

@@ -89,13 +89,16 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Foretold:
-    """Whether a figure that models have at home foretells how far they fall on a cohort."""
+    """Whether a figure that models have at home foretells how they do on a cohort."""
 
     cohort: str
     figure: str
     n_models: int
-    rho: Estimate | None
-    """Spearman's rank correlation with the drop; None for too few models."""
+    drop: Estimate | None
+    """Spearman's rank correlation with the drop; None for too few models, and for balanced accuracy
+    itself: it is a part of the drop, and correlates with it where it foretells nothing."""
+    away: Estimate | None
+    """The same with balanced accuracy away."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Transfer:
     home: Dataset
     folds: int
     """Folds that it is cross-validated over at home; 0 where it has test patches of its own."""
+    grouped: bool
+    """Whether patients or slides of its test patches are known."""
     cohorts: tuple[Cohort, ...]
     figures: Mapping[str, Mapping[str, Estimate]]
     """What probes found at home, by their figure and the model."""
@@ -118,16 +123,17 @@ class Transfer:
         """For each cohort and figure at home, balanced accuracy first: the rank correlation."""
         found = []
         for cohort in self.cohorts:
-            drops = {name: model.drops[FIGURES[0]].value for name, model in cohort.models.items()}
             at_home = {
                 name: model.home.figures[FIGURES[0]] for name, model in cohort.models.items()
             }
             for figure, known in {FIGURES[0]: at_home, **self.figures}.items():
-                names = [name for name in drops if name in known]
-                one = np.array([known[name].value for name in names])
-                other = np.array([drops[name] for name in names])
-                rho = spearman(figure, one, other)
-                found.append(Foretold(cohort.dataset.name, figure, len(names), rho))
+                models = [model for name, model in cohort.models.items() if name in known]
+                values = np.array([known[model.model].value for model in models])
+                drops = np.array([model.drops[FIGURES[0]].value for model in models])
+                away = np.array([model.away.figures[FIGURES[0]].value for model in models])
+                of_drop = None if figure == FIGURES[0] else spearman(figure, values, drops)
+                of_away = spearman(figure, values, away)
+                found.append(Foretold(cohort.dataset.name, figure, len(models), of_drop, of_away))
         return found
 
     def to_dataframe(self) -> Any:
@@ -202,7 +208,9 @@ def transfer(
         for cohort in found
         if cohort is not None
     )
-    return Transfer(home, at_home.described["folds"], there, figures, headings)
+    return Transfer(
+        home, at_home.described["folds"], at_home.groups is not None, there, figures, headings
+    )
 
 
 def _published(

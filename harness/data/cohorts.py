@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,10 @@ VERSION = 1
 """Raised when the same patches are brought to another scale or shape."""
 SAME_SCALE = 0.05
 """Scales that differ by less are the same: to interpolate takes more off a patch than that."""
+MOST = 16.0
+"""By what factor patches may become larger or smaller."""
+SAME_NAMES = 0.2
+"""Share of the patches of a cohort that must have known names before anything is said."""
 DESCRIBED = "counterparts (in a TOML file: map)"
 
 
@@ -39,12 +43,12 @@ def name(home: str, cohort: str) -> str:
     return f"{home}{TO}{cohort}"
 
 
-def halves(name: str, known: Collection[str]) -> tuple[str, str] | None:
+def halves(name: str, known: Callable[[str], bool]) -> tuple[str, str] | None:
     """The two known datasets that the name of a cohort is made of; None for other names."""
     parts = name.split(TO)
     for at in range(1, len(parts)):
         home, cohort = TO.join(parts[:at]), TO.join(parts[at:])
-        if home in known and cohort in known:
+        if home and cohort and known(home) and known(cohort):
             return home, cohort
     return None
 
@@ -105,6 +109,13 @@ def check(home: Dataset, cohort: Dataset, known: Collection[str]) -> None:
                     f"dataset {dataset.name}: {own} is mapped to {word}, which is a class of no "
                     f"dataset; {suggest(word, other.classes)}; correct its {DESCRIBED}"
                 )
+    factor = scale(home, cohort)
+    if not 1 / MOST <= factor <= MOST:
+        raise HarnessError(
+            f"{cohort.name} has {cohort.micrometers:g} micrometers a pixel and {home.name} "
+            f"{home.micrometers:g}: patches would become {factor:.3g} times as large; correct "
+            "micrometers (in a TOML file: micrometers_per_pixel)"
+        )
     if not shared(home, cohort):
         raise HarnessError(
             f"{cohort.name} shares no class with {home.name}: it has {', '.join(cohort.classes)}, "
@@ -132,9 +143,12 @@ def _away(home: Dataset, cohort: Dataset, known: Collection[str]) -> Dataset:
         fitted = patches.train
         factor = scale(home, cohort)
         shape = None
-        if factor != 1 and fitted is not None:
+        if home.micrometers and cohort.micrometers and fitted is not None:
             height, width = fitted.read([0]).shape[1:3]
             shape = (int(height), int(width))
+        warnings = at_home.warnings + away.warnings
+        if fitted is not None:
+            warnings += _same_names(fitted, away.test, cohort.name, name(home.name, cohort.name))
         left = len(labels) - len(chosen)
         lost = f"{left:,} of {len(labels):,} patches have no class of {home.name}" if left else ""
         return replace(
@@ -143,7 +157,7 @@ def _away(home: Dataset, cohort: Dataset, known: Collection[str]) -> Dataset:
             groups=None if away.groups is None else [away.groups[i] for i in chosen.tolist()],
             shortfall=", ".join(filter(None, (lost, away.shortfall))),
             test_identity=away.test_identity,
-            warnings=tuple(dict.fromkeys(at_home.warnings + away.warnings)),
+            warnings=tuple(dict.fromkeys(warnings)),
         )
 
     return Dataset(
@@ -159,6 +173,24 @@ def _away(home: Dataset, cohort: Dataset, known: Collection[str]) -> Dataset:
         license=" and ".join(dict.fromkeys(filter(None, (home.license, cohort.license)))),
         source=" ".join(dict.fromkeys(filter(None, (home.source, cohort.source)))),
     )
+
+
+def _same_names(fitted: Split, tested: Split, cohort: str, made: str) -> tuple[str, ...]:
+    """A warning where many patches of a cohort are called as some that models are fitted on."""
+    known = {_end(id_) for id_ in fitted.ids}
+    same = sum(_end(id_) in known for id_ in tested.ids)
+    if same < SAME_NAMES * len(tested.ids):
+        return ()
+    return (
+        f"{same:,} of {len(tested.ids):,} patches of {cohort} have names of patches that models "
+        "are fitted on; if they are the same, what is measured is not how models do elsewhere: "
+        f"look with `harness audit --dataset {made}`",
+    )
+
+
+def _end(id_: str) -> str:
+    """The name of a patch and of the folder that it is in."""
+    return "/".join(id_.split("/")[-2:])
 
 
 def fitted_on(splits: Splits) -> Splits:
@@ -237,8 +269,11 @@ def brought(patch: NDArray[np.uint8], factor: float, shape: Sequence[int]) -> ND
     """A patch (H, W, 3) made larger by a factor, then cut or mirrored to a shape (H, W)."""
     import cv2
 
-    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(patch, None, fx=factor, fy=factor, interpolation=interpolation)
+    scaled = patch
+    if factor != 1:
+        size = [max(1, round(side * factor)) for side in patch.shape[1::-1]]
+        interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        scaled = np.asarray(cv2.resize(patch, size, interpolation=interpolation), np.uint8)
     places = [_middle(have, want) for have, want in zip(scaled.shape, shape, strict=False)]
     return np.asarray(scaled[np.ix_(*places)], np.uint8)
 

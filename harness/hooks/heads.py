@@ -24,6 +24,8 @@ HEADS: Mapping[str, str] = {
     "simpleshot": "frozen; nearest class mean (SimpleShot)",
 }
 """What each does, for titles."""
+ENDINGS = (*HEADS, "zero-shot")
+"""What may follow the + in the name of a model on frozen features."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths of regularization to choose from."""
 

@@ -138,21 +138,34 @@ class Datasets(Offers[Dataset]):
         """The dataset with this name: one that a plugin lists, a pair of
         ``harness.data.pairing``, one with a fault of ``harness.data.planting``, or a cohort of
         ``harness.data.cohorts``."""
+        if name not in self:
+            self._make(name)
+        return super().find(name)
+
+    def _make(self, name: str) -> None:
+        """Make a dataset of others, if its name says so; these may be made of others, too."""
         from harness.data import cohorts, pairing, planting
 
-        if name not in self and (made := pairing.made_of(name, super().find)):
+        if made := pairing.made_of(name, self.find):
             self[name] = made
             self.plugin[name] = self.plugin[pairing.base(name)]
             self.second[name] = self.plugin[pairing.partner(name)]
-        if name not in self and (made := planting.made_of(name, super().find, self.faults.find)):
+        elif made := planting.made_of(name, self.find, self.faults.find):
             self[name] = made
             self.plugin[name] = self.plugin[planting.base(name)]
             self.second[name] = self.faults.plugin[planting.fault_of(name)]
-        if name not in self and (halves := cohorts.halves(name, self)):
-            home, cohort = map(super().find, halves)
+        elif halves := cohorts.halves(name, self._knows):
+            home, cohort = map(self.find, halves)
             self[name] = cohorts.made_of(home, cohort, self.values())
             self.plugin[name], self.second[name] = self.plugin[halves[1]], self.plugin[halves[0]]
-        return super().find(name)
+
+    def _knows(self, name: str) -> bool:
+        """Whether there is a dataset of this name, or one can be made."""
+        try:
+            self.find(name)
+        except HarnessError:
+            return False
+        return True
 
 
 def _no_offers() -> dict[str, Offers[Any]]:

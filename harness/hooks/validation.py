@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import get_args
 
@@ -29,8 +28,11 @@ def dataset(item: Dataset) -> None:
             f"{item.name}: counterparts names {unknown[0]!r}, which is none of its classes "
             f"({', '.join(item.classes)})"
         )
-    if not 0 <= item.micrometers < math.inf:
-        raise ValueError(f"{item.name}: micrometers must be 0, or the width of a pixel")
+    if item.micrometers and not 0.02 <= item.micrometers <= 50:
+        raise ValueError(
+            f"{item.name}: micrometers = {item.micrometers!r} must be the width of a pixel, such "
+            "as 0.5, or 0"
+        )
 
 
 def model(item: Model | DerivedModel) -> None:

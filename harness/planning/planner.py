@@ -358,6 +358,8 @@ class _DatasetPlanner:
 
     def features_of(self, model: Model) -> PlannedFeatures:
         """Plan the features of a model, of the patches that fits read and of the test patches."""
+        if model.given is not None:
+            self.check_given(model, CLEAN)
         resolved = settings.resolve(
             model, self.dataset.demo, self.request.given.get(model.name, {})
         )

@@ -28,7 +28,7 @@ def tables(found: Transfer) -> list[Table]:
             made += [_accuracies(found, cohort), _recalls(found, cohort)]
         if cohort.published:
             made.append(_published(cohort))
-    if any(of.rho for of in found.foretold):
+    if any(of.away for of in found.foretold):
         made.append(_foretold(found))
     return made
 
@@ -113,14 +113,18 @@ def _foretold(found: Transfer) -> Table:
     headings = {**TITLES, **found.headings}
     return Table(
         name="foretold",
-        title="Does a figure at home foretell the drop of balanced accuracy?",
-        headings=("cohort", "figure at home", "models", "rank correlation with the drop (95 %)"),
+        title="Does a figure at home foretell how models do elsewhere? Rank correlations (95 %)",
+        headings=(
+            *("cohort", "figure at home", "models"),
+            *("with the drop of balanced accuracy", "with balanced accuracy away"),
+        ),
         rows=tuple(
             (
                 of.cohort,
                 headings[of.figure],
                 of.n_models,
-                "too few models" if of.rho is None else _correlation(of.rho),
+                "" if of.figure == FIGURES[0] else _correlation(of.drop),
+                _correlation(of.away),
             )
             for of in found.foretold
         ),
@@ -131,7 +135,9 @@ def _points(gap: Estimate) -> str:
     return f"{points(gap.value)} ({points(gap.low or 0)} to {points(gap.high or 0)})"
 
 
-def _correlation(rho: Estimate) -> str:
+def _correlation(rho: Estimate | None) -> str:
+    if rho is None:
+        return "too few models"
     return f"{rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})"
 
 
@@ -149,7 +155,20 @@ def about(found: Transfer, name: Callable[[str], str] = visible) -> str:
         "it knows; one that the two do not share is wrong. A drop is the figure at home minus that "
         "away, with the 95 % interval of two independent sets of patches. Balanced accuracy is the "
         "mean recall of the shared classes, so it does not depend on how many patches there are of "
-        "each. Baselines see no structure of tissue: how far they fall, color alone explains."
+        "each. Pretrained classifiers are not fitted. Baselines see no structure of tissue: where "
+        "they fall as far as others, color alone may explain it." + _of_foretold(found)
+    )
+
+
+def _of_foretold(found: Transfer) -> str:
+    """How to read the table of rank correlations, if there is one."""
+    if not any(of.away for of in found.foretold):
+        return ""
+    return (
+        " Rank correlations are over models, baselines among them where they have the figure, and "
+        "not adjusted for their number. Balanced accuracy at home is a part of the drop, so it is "
+        "set against that away alone; other figures are of the same patches at home, too, so that "
+        "a weak correlation with the drop comes about by itself."
     )
 
 
@@ -168,18 +187,30 @@ def of_cohort(found: Transfer, cohort: Cohort, name: Callable[[str], str] = visi
         text += f" Left out: {name(', '.join(left))}."
     if truth.described["shortfall"]:
         text += f" {name(truth.described['shortfall'])}."
+    if dataset.test_set and dataset.test_set == found.home.test_set:
+        text += " Its test set is that at home: the two are not independent."
+    sides = {"home": found.grouped, "this cohort": truth.groups is not None}
+    if unknown := [where for where, grouped in sides.items() if not grouped]:
+        text += (
+            f" Which patches are of one patient is not known of {' and of '.join(unknown)}: "
+            "intervals are too narrow."
+        )
     if dataset.counterparts_source:
         text += f" The map of classes is from: {name(dataset.counterparts_source)}."
     if cohort.scale != 1:
         text += (
             f" Its patches have {dataset.micrometers:g} µm a pixel and were made "
-            f"{cohort.scale:.3g} times as large, as those at home have {found.home.micrometers:g}; "
-            "they are cut, or continued by their mirror images, to the shape of those at home."
+            f"{cohort.scale:.3g} times as large, as those at home have {found.home.micrometers:g}."
         )
     elif not (dataset.micrometers and found.home.micrometers):
-        text += " Not all scales are known; no patch was brought to another."
+        text += (
+            " Not all scales are known: patches are as they are, and a network brings them to the "
+            "size that it takes."
+        )
     else:
         text += " Its scale is that at home."
+    if dataset.micrometers and found.home.micrometers:
+        text += " Patches of another shape are cut, or continued by their mirror images."
     return text
 
 
@@ -215,7 +246,8 @@ def as_json(found: Transfer) -> dict[str, Any]:
                 "cohort": of.cohort,
                 "figure": of.figure,
                 "models": of.n_models,
-                **_ends("rho", of.rho),
+                **_ends("with_drop", of.drop),
+                **_ends("with_away", of.away),
             }
             for of in found.foretold
         ],

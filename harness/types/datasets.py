@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Dataset:
     """Left out of ``--all``; used only when named."""
     license: str = ""
     source: str = ""
-    counterparts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    counterparts: Mapping[str, str] = field(default_factory=dict)
     """What other datasets call some of its classes, such as NOR: NORM, and "" for a class that has
     no counterpart although another dataset has one of its name. Models that are fitted on another
     dataset are tested on these, and on classes of the same name (``harness transfer``)."""

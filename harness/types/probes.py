@@ -118,7 +118,7 @@ class DatasetProbe:
     """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
     threaded: bool = False
     """Whether ``measure`` has threads of its own, such as ``harness.system.threads.on_all_cores``:
-    it is asked before the others then, where all cores may be used."""
+    it is asked first then, in the process that may use all cores, which helpers share with it."""
     version: int = 1
     """Raise it when the finding changes, so that stored ones are not read back."""
 

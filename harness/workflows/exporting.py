@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.hooks.heads import HEADS
+from harness.hooks.heads import ENDINGS
 from harness.hooks.registry import Registry
 from harness.jobs.dataset import Instance
 from harness.store import predictions
@@ -119,7 +119,7 @@ def embeddings(
     }
     found: dict[tuple[str, str], Embedded] = {}
     for model in models:
-        names = {model, *(f"{model}+{head}" for head in HEADS)}
+        names = {model, *(f"{model}+{head}" for head in ENDINGS)}
         mine = [run.record for run in runs if {run.record["model"], run.record["digest"]} & names]
         if not mine:
             stored = {str(run.record["model"]) for run in runs}
@@ -132,7 +132,7 @@ def embeddings(
                 for part in known[digest][1]["patches"]:
                     by_part.setdefault(part, set()).add(digest)
         fitted_on = {one["digest"] for record in mine for one in record.get("features", ())}
-        if not fitted_on:
+        if not fitted_on and not by_part:
             raise HarnessError(f"{model} reads patches and no features, so there are none to write")
         if "test" not in by_part or fitted_on - known.keys():
             raise HarnessError(

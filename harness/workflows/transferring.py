@@ -53,9 +53,20 @@ def request(
     ``assigned`` are settings as ``KEY=VALUE``. Raises HarnessError when something that is named is
     not known, or not here, or when a cohort shares no class with the dataset.
     """
+    if protocol != "held-out":
+        raise HarnessError(
+            "transfer: --protocol published selects on test patches, and those of a cohort are to "
+            "be new to a model; leave it out"
+        )
     if home in away:
         raise HarnessError(f"transfer: {home} is no cohort of its own; name another dataset")
     chosen = choose.models(registry, models)
+    for model in choose.fitted(registry, chosen):
+        if model.given is not None:
+            raise HarnessError(
+                f"transfer: of {model.name} only what it gave for {model.given.dataset} is known; "
+                "name a model that can be asked about other patches"
+            )
     own = [name for name, model in registry.models.items() if is_baseline(model)]
     joined = [registry.models.find(name) for name in own if not choose.lacks(registry, name)]
     chosen += [model for model in joined if model not in chosen]

@@ -43,13 +43,18 @@ class CommonKeys(Keys):
         MustBe(f"a number of pixels from 1 to {LARGEST}, or [height, width]"),
     ] = Field(None, description="brings patches of several sizes to one")
     folds: int | None = Field(None, ge=2, le=100, description="of cross-validation; 5 by default")
-    map: dict[str, str] = Field(
+    map: Annotated[dict[str, str], MustBe('a table such as { NOR = "NORM" }')] = Field(
         default_factory=dict,
         description='what others call some classes, such as { NOR = "NORM" }, and "" for one '
         "that they do not have: for harness transfer",
     )
-    micrometers_per_pixel: float = Field(
-        0.0, ge=0, description="width of a pixel, to bring patches to the scale of others"
+    micrometers_per_pixel: Annotated[
+        float | None, MustBe("a number from 0.02 to 50, such as 0.5")
+    ] = Field(
+        None,
+        ge=0.02,
+        le=50,
+        description="width of a pixel, to bring patches to the scale of others",
     )
 
 
@@ -158,7 +163,7 @@ class Description:
                 license=content["license"],
                 source=content["source"],
                 counterparts=content["map"] if classes else {},
-                micrometers=content["micrometers_per_pixel"],
+                micrometers=content.get("micrometers_per_pixel", 0.0),
             )
         ]
 

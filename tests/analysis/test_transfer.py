@@ -140,8 +140,25 @@ def test_what_is_wrong_with_a_cohort_costs_one_line(elsewhere):
         assert bad in output
     assert not (elsewhere.folder / "runs" / "fit").exists()
     describe(elsewhere)
+    output = elsewhere(*ARGUMENTS, *MODELS, "--protocol", "published", code=2)
+    assert "selects on test patches" in output
+    text = TOML.format(folder="patches", glands="NORM").replace("1.0", "250")
+    (elsewhere.folder / "away.toml").write_text(text, encoding="utf-8")
+    output = elsewhere(*ARGUMENTS, *MODELS, code=2)
+    assert "micrometers_per_pixel = 250: must be a number from 0.02 to 50, such as 0.5" in output
+    describe(elsewhere)
     output = elsewhere("transfer", "kather-2016", "away", "--plugin", "away.toml", *MODELS, code=2)
     assert "kather-2016" in output
+
+
+def test_datasets_that_are_made_of_others_are_homes_and_cohorts(elsewhere):
+    arguments = ("--plugin", "away.toml", "--data", "data", "--model", "rgb-means")
+    home = "nct-crc-he-planted-with-blur-at-1"
+    output = elsewhere("transfer", home, "away", *arguments)
+    assert f"{home} to away: 4 shared classes" in output
+    name = "nct-crc-he-to-away-planted-with-blur-at-1"
+    output = elsewhere("run", "--dataset", name, "--no-probes", *arguments)
+    assert f"{name}: rgb-means predicts" in output
 
 
 def test_robustness_at_home_is_set_against_the_fall(elsewhere):
@@ -153,13 +170,17 @@ def test_robustness_at_home_is_set_against_the_fall(elsewhere):
     home = ("--dataset", "nct-crc-he", "--data", "data", "--plugin", plugin.name)
     elsewhere("run", *home, *models, *changed)
     output = elsewhere(*ARGUMENTS, "--plugin", plugin.name, *models)
-    assert "Does a figure at home foretell the drop of balanced accuracy?" in output
+    assert "Does a figure at home foretell how models do elsewhere?" in output
     path = elsewhere.folder / "leaderboards" / "nct-crc-he-to-away.json"
     foretold = {f["figure"]: f for f in json.loads(path.read_text(encoding="utf-8"))["foretold"]}
-    assert foretold["balanced_accuracy"]["models"] == 7
+    at_home = foretold["balanced_accuracy"]
+    assert at_home["models"] == 7
+    assert at_home["with_drop"] is None, "it is a part of the drop"
+    assert at_home["with_away_low"] <= at_home["with_away"] <= at_home["with_away_high"]
     robust = foretold["mean accuracy under change"]
     assert robust["models"] == 5, "the baselines were not asked"
-    assert robust["rho_low"] <= robust["rho"] <= robust["rho_high"]
+    assert robust["with_drop_low"] <= robust["with_drop"] <= robust["with_drop_high"]
+    assert robust["with_away"] is not None
 
 
 FIVE = """

@@ -110,6 +110,13 @@ def test_patches_are_brought_to_the_scale_and_shape_of_home():
     assert unknown.test.factor == 1
     nearly = loaded(home, dataset("nearly", ("A", "B"), fine, micrometers=0.97))
     assert nearly.test.factor == 1
+    small = Splits(train=None, test=Part([0, 1], 5, "small"), folds=2)
+    as_large = loaded(home, dataset("small", ("A", "B"), small, micrometers=0.97))
+    assert as_large.test.read([1]).shape == (1, 8, 8, 3), "continued, and not enlarged by a network"
+    assert loaded(home, dataset("small", ("A", "B"), small)).test.read([1]).shape == (1, 5, 5, 3)
+    for width, said in ((0.03, "0.03 times"), (40, "40 times")):
+        with pytest.raises(HarnessError, match=f"would become {said} as large; correct micro"):
+            loaded(home, dataset("slip", ("A", "B"), fine, micrometers=width))
     assert at_half.test.fingerprint != unknown.test.fingerprint
 
 
@@ -157,8 +164,19 @@ def test_what_a_patch_becomes_is_in_the_fingerprint():
     assert len({fingerprint(), *others}) == 1 + len(others)
 
 
+def test_patches_that_models_are_fitted_on_are_not_elsewhere():
+    train = Part([0, 1], fingerprint="train")
+    home = dataset("home", ("A", "B"), Splits(train=train, test=Part([0])))
+    same = dataset("same", ("A", "B"), Splits(train=None, test=Part([1, 0, 1]), folds=2))
+    (warning,) = loaded(home, same).warnings
+    assert "2 of 3 patches of same have names of patches that models are fitted on" in warning
+    assert "harness audit --dataset home-to-same" in warning
+    train.ids = ["other-0", "other-1"]
+    assert loaded(home, same).warnings == ()
+
+
 def test_names_of_cohorts_are_found_whatever_is_in_them():
-    known = ("a", "b-to-c", "a-to-b", "c")
+    known = ("a", "b-to-c", "a-to-b", "c").__contains__
     assert cohorts.halves("a-to-c", known) == ("a", "c")
     assert cohorts.halves("a-to-b-to-c", known) == ("a", "b-to-c")
     for other in ("a", "a-to-", "-to-a", "a-to-d", "b-to-a", "a-to-b"):

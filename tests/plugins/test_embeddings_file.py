@@ -350,6 +350,10 @@ def test_other_datasets_views_and_lacking_packages_are_refused(exported):
         output = exported(*ask, code=1)
         assert said in output
         assert "Traceback" not in output
+    output = exported("few-shot", SAMPLE, *other, "--model", "other+knn", code=1)
+    assert f"other+knn has embeddings for other-data, not for {SAMPLE}" in output
+    output = exported("transfer", SAMPLE, "kather-2016", *mine, "--model", "mine+knn", code=2)
+    assert "name a model that can be asked about other patches" in output
     output = exported("check", *mine, "mine+knn")
     assert "0 broken" in output
     gone = toml(exported, "gone", test="none.npz")

@@ -113,6 +113,13 @@ def test_no_patch_is_fitted_on(plip, command):
     assert row["trained_on"] == "OpenPath"
     assert row["n_train"] is None
     assert row["initial_weights"] == "pretrained (vinid/plip)"
+    there = {"HARNESS_WEIGHTS": str(plip[1].parents[1])}
+    both = ("--model", "encoder:plip+zero-shot", "--model", "encoder:plip+simpleshot")
+    output = command("few-shot", "nct-crc-he-sample", "--json", *both, **there)
+    curves = json.loads(output[output.index("{") : output.rindex("}") + 1])["curves"]
+    assert {curve["model"] for curve in curves} == {"encoder:plip"}
+    output = command("export", "embeddings", "nct-crc-he-sample", "encoder:plip+zero-shot", **there)
+    assert "111 embeddings of 16 numbers" in output
     fits = [path.parent.name for path in (command.folder / "runs/fit").glob("*/*/*")]
     assert fits.count("encoder:plip+zero-shot") == 1, "no fit for each fold"
 

@@ -2,18 +2,21 @@
 
 harness transfer nct-crc-he starc-9 --model MODEL
 
-They are described in ``cohorts.toml``. Their patches are read from a folder for each class, or a
-zip of these, as they are downloaded.
+They are described in ``cohorts.toml``. Their patches are read as they are downloaded: from a folder
+for each class, a zip of these, or a zip or folder for each class with such a folder in it.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import Dataset, PublishedResult, Splits, hookimpl
 from harness.hooks.toml_files import read_toml
+
+if TYPE_CHECKING:
+    from harness.data.patches import Files
 
 COHORTS, PUBLISHED = (Path(__file__).with_name(f"{name}.toml") for name in ("cohorts", "published"))
 FOLDS = 5
@@ -23,8 +26,25 @@ def load(folder: str, classes: tuple[str, ...], data: Path) -> Splits:
     """List the patches that are there, to test on; by itself, a cohort is cross-validated."""
     from harness.data.patches import FileSplit, list_files, place
 
-    files = list_files(place(data, folder) or data / folder)
+    origin = place(data, folder) or data / folder
+    by_class = [
+        path
+        for name in classes
+        for path in (origin / f"{name}.zip", origin / name)
+        if path.is_file() or (path / name).is_dir()
+    ]
+    found = [list_files(path) for path in by_class]
+    files = _joined(origin, found) if found else list_files(origin)
     return Splits(train=None, test=FileSplit(files, classes, None, folder), folds=FOLDS)
+
+
+def _joined(origin: Path, parts: list[Files]) -> Files:
+    """The files of several folders or zips as one. Their names begin with the class."""
+    from harness.data.patches import Files
+
+    of = {name: part for part in parts for name in part.sizes}
+    sizes = {name: part.sizes[name] for name, part in of.items()}
+    return Files(origin, sizes, lambda name: of[name].read(name))
 
 
 def missing(folder: str, get: str, data: Path) -> str:

@@ -1,5 +1,6 @@
 """The cohorts that are built in, on real patches in their layout."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -45,24 +46,35 @@ def write(folder, name, n_of_each=2, scale=1.0):
 
 
 @pytest.mark.parametrize("name", COHORT)
-@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("form", ["folder", "zip", "zip of each class", "folder in each folder"])
 def test_patches_are_listed_as_they_are_downloaded(tmp_path, name, form):
     found = load_plugins().datasets.find(name)
     assert COHORT[name]["folder"] in found.missing(tmp_path)
     assert COHORT[name]["get"] in found.missing(tmp_path)
     n = write(tmp_path, name)
+    folder = tmp_path / COHORT[name]["folder"]
+    if form == "zip of each class":
+        for own in list(folder.iterdir()):
+            with zipfile.ZipFile(folder / f"{own.name}.zip", "w") as target:
+                for path in sorted(own.iterdir()):
+                    target.write(path, f"{own.name}/{path.name}")
+            shutil.rmtree(own)
+    if form == "folder in each folder":
+        for own in list(folder.iterdir()):
+            own.rename(folder / "moved")
+            own.mkdir()
+            (folder / "moved").rename(own / own.name)
     if form == "zip":
-        folder = tmp_path / COHORT[name]["folder"]
         with zipfile.ZipFile(Path(f"{folder}.zip"), "w") as target:
             for path in sorted(folder.rglob("*.png")):
                 target.write(path, path.relative_to(folder))
                 path.unlink()
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.rmdir()
-        folder.rmdir()
+        shutil.rmtree(folder)
     assert found.missing(tmp_path) == ""
     splits = found.load(tmp_path)
     assert len(splits.test.labels) == n
+    counts = np.bincount(splits.test.labels, minlength=len(found.classes))
+    assert {2} <= set(counts.tolist()) <= {0, 2}
     assert splits.test.read([0]).shape == (1, 224, 224, 3)
 
 

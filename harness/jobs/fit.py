@@ -192,7 +192,7 @@ def _check_order(model: Model, classifier: Classifier, train: Split, context: Fi
     opposite = replace(context, classes=context.classes[::-1], folder=folder)
     inputs = train.read(np.arange(min(4, len(train.labels))))
     used = model.features_with(context.settings)
-    inputs = frozen(inputs if used is None else used.extract(inputs))
+    inputs = frozen(used.extract(inputs) if used and inputs.ndim == 4 else inputs)
     values = np.array(classifier.logits(inputs))
     expected = np.asarray(model.fit(train, None, opposite).logits(inputs))[:, ::-1]
     if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-2, atol=1e-2):

@@ -394,7 +394,8 @@ class _DatasetPlanner:
         # What the authors of a pretrained classifier selected on is not read here.
         read = self.instance.fitted_on("none" if model.trained_on else selected_on, audited)
         by_part: dict[str, tuple[Key, ...]] = {}
-        if used is not None and not model.trained_on:
+        # A pretrained classifier with weights of its own is fitted on none.
+        if used is not None and not (model.trained_on and model.initial_weights):
             source = FeaturesSpec("model", model.name, used.name)
             owner = self.registry.models.plugin[model.name]
             by_part = {

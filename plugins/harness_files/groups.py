@@ -58,7 +58,7 @@ def by_pattern(description: Description, names: Names) -> dict[str, list[str]]:
             [sys.executable, "-I", "-S", "-c", SEARCH],
             input=json.dumps([pattern, files]),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
             timeout=PATTERN_SECONDS,
         )

@@ -99,4 +99,4 @@ def test_a_name_that_is_nearly_right_is_suggested_first(toy):
 
 def test_without_a_cause_the_names_that_there_are_are_said(command):
     said = last_line(command, "run", "--dataset", "mine")
-    assert said.startswith("no dataset named 'mine'; there is kather-2016, nct-crc-he, ")
+    assert said.startswith("no dataset named 'mine'; there is crc-tp, hmu-gc-he-30k, kather-2016, ")

@@ -26,11 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("one", metavar="DATASET")
     parser.add_argument("other", metavar="DATASET", help="e.g. nct-crc-he nct-crc-he-nonorm")
     shared.several(parser, "--model", "the model to train", required=True)
-    shared.data(parser)
-    shared.results(parser)
-    shared.computing(parser)
+    shared.experiment(parser)
     shared.fitting(parser)
-    shared.plugins(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -54,10 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     shared.settings(parser, "image_size=96")
-    shared.data(parser)
-    shared.results(parser)
-    shared.computing(parser)
-    shared.plugins(parser)
+    shared.experiment(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -37,11 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="how much of it, as often as wanted (default: five of the doses of the fault)",
     )
-    shared.data(parser)
-    shared.results(parser)
-    shared.computing(parser)
+    shared.experiment(parser)
     shared.fitting(parser)
-    shared.plugins(parser)
 
 
 def run(options: argparse.Namespace) -> int:

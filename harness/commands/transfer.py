@@ -31,11 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a dataset of other origin, e.g. starc-9 (harness list datasets)",
     )
     shared.several(parser, "--model", "the model to test", required=True)
-    shared.data(parser)
-    shared.results(parser)
-    shared.computing(parser)
-    shared.fitting(parser)
-    shared.plugins(parser)
+    shared.experiment(parser)
+    shared.fitting(parser, protocol=False)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,7 +53,6 @@ def run(options: argparse.Namespace) -> int:
         models=options.model,
         seeds=range(options.seed, options.seed + options.seeds),
         assigned=options.settings,
-        protocol=options.protocol,
     )
     folder = leaderboards_folder(options)
     store = Store(session.store_path)

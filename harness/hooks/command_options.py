@@ -250,8 +250,16 @@ def caching(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fitting(parser: argparse.ArgumentParser) -> None:
-    """How models are trained."""
+def experiment(parser: argparse.ArgumentParser) -> None:
+    """What every command has that computes what the store lacks and writes pages about it."""
+    data(parser)
+    results(parser)
+    computing(parser)
+    plugins(parser)
+
+
+def fitting(parser: argparse.ArgumentParser, *, protocol: bool = True) -> None:
+    """How models are trained; without ``protocol``, none is selected on test patches."""
     group = parser.add_argument_group("training")
     group.add_argument("--seed", type=seed, default=0, help="seed of fits and held-out parts")
     group.add_argument(
@@ -261,13 +269,14 @@ def fitting(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train N times, with the seeds from --seed on (default: 1)",
     )
-    group.add_argument(
-        "--protocol",
-        choices=["held-out", "published"],
-        default="held-out",
-        help="choose checkpoints on a held-out part of the training patches (default), or on the "
-        "test patches as published",
-    )
+    if protocol:
+        group.add_argument(
+            "--protocol",
+            choices=["held-out", "published"],
+            default="held-out",
+            help="choose checkpoints on a held-out part of the training patches (default), or on "
+            "the test patches as published",
+        )
     settings(group, "epochs=5")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from harness.analysis import transfer
 from harness.analysis.transfer import Transfer
@@ -46,18 +46,12 @@ def request(
     models: Sequence[str],
     seeds: Sequence[int] = (0,),
     assigned: Sequence[str] = (),
-    protocol: Literal["held-out", "published"] = "held-out",
 ) -> TransferRequest:
     """The test of models on a dataset and on cohorts; those that are baselines join them.
 
     ``assigned`` are settings as ``KEY=VALUE``. Raises HarnessError when something that is named is
     not known, or not here, or when a cohort shares no class with the dataset.
     """
-    if protocol != "held-out":
-        raise HarnessError(
-            "transfer: --protocol published selects on test patches, and those of a cohort are to "
-            "be new to a model; leave it out"
-        )
     if home in away:
         raise HarnessError(f"transfer: {home} is no cohort of its own; name another dataset")
     chosen = choose.models(registry, models)
@@ -80,7 +74,6 @@ def request(
         models=chosen,
         data=data,
         seeds=seeds,
-        protocol=protocol,
         given=settings.parse(assigned, choose.fitted(registry, chosen)),
         minutes=minutes,
     )

@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_cohort_costs_one_line(elsewhere):
     assert not (elsewhere.folder / "runs" / "fit").exists()
     describe(elsewhere)
     output = elsewhere(*ARGUMENTS, *MODELS, "--protocol", "published", code=2)
-    assert "selects on test patches" in output
+    assert "unrecognized arguments: --protocol published" in output
     text = TOML.format(folder="patches", glands="NORM").replace("1.0", "250")
     (elsewhere.folder / "away.toml").write_text(text, encoding="utf-8")
     output = elsewhere(*ARGUMENTS, *MODELS, code=2)

@@ -22,6 +22,7 @@ from harness.commands import (
     leaderboard,
     new_plugin,
     plugins,
+    report,
     results,
     run,
     shortcut,
@@ -46,7 +47,7 @@ class Command(Protocol):
 
 
 COMMANDS: tuple[Command, ...] = (
-    *(run, leaderboard, compare, contrast),
+    *(run, leaderboard, report, compare, contrast),
     *(audit, calibrate, shortcut, transfer, few_shot),
     *(list_, plugins, check, new_plugin),
     *(results, export, store, data, fetch),

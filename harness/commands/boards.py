@@ -30,7 +30,7 @@ def check_wishes(options: argparse.Namespace, registry: Registry) -> None:
     from harness.types.metrics import Metric
 
     leaderboards_folder(options)
-    reports.choose(registry, options.report)
+    reports.choose(registry, getattr(options, "report", ()))
     try:
         columns.choose(
             options.columns,
@@ -96,6 +96,31 @@ def write(
         except OSError as error:
             raise disk_error(error, folder) from error
         written.append(paths)
+    return written
+
+
+def write_reports(
+    options: argparse.Namespace,
+    registry: Registry,
+    pages: Sequence[Pages],
+    problems: Collected,
+    data: Path,
+) -> list[list[Path]]:
+    """Write the HTML report of each dataset; returns their paths, a list a dataset."""
+    from harness.reports.html import page
+    from harness.store.store import Store
+    from harness.system.atomic import disk_error
+    from harness.workflows import reporting
+
+    store, written = Store(options.store), []
+    for board, _ in pages:
+        images = not options.no_images
+        gathered = reporting.gather(board, registry, store, data, problems, images=images)
+        try:
+            defaults = reporting.defaults(registry)
+            written.append([page.write(gathered, options.leaderboards, problems, defaults)])
+        except OSError as error:
+            raise disk_error(error, options.leaderboards) from error
     return written
 
 

@@ -163,8 +163,17 @@ def judged(parser: Any) -> None:
     )
 
 
-def tables(parser: argparse.ArgumentParser) -> None:
-    """What leaderboards show."""
+def images(parser: Any) -> None:
+    """Whether patches are shown."""
+    parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help="leave pictures of patches out, such as where a license forbids to pass them on",
+    )
+
+
+def tables(parser: argparse.ArgumentParser, *, forms: bool = True) -> None:
+    """What leaderboards show, and in which ``forms`` they are written."""
     group = parser.add_argument_group("tables")
     group.add_argument(
         "--columns",
@@ -180,12 +189,13 @@ def tables(parser: argparse.ArgumentParser) -> None:
         help="add a row for each model with its logits scaled by a temperature that is fitted on "
         "the held-out part",
     )
-    several(
-        group,
-        "--report",
-        "write only this report, such as csv, and no other page; several times: these (default: "
-        "all; see harness list reports)",
-    )
+    if forms:
+        several(
+            group,
+            "--report",
+            "write only this report, such as csv, and no other page; several times: these "
+            "(default: all; see harness list reports)",
+        )
     judged(group)
 
 

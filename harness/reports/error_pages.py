@@ -49,7 +49,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     confidence = "How often predictions of a confidence are right."
     coverage = "Error rate among the patches that a model is most confident about."
     pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
-        ("reliability", confidence, _draw_reliability, error_analysis.reliabilities(board)),
+        ("reliability", confidence, draw_reliability, error_analysis.reliabilities(board)),
         ("coverage", coverage, _draw_coverage, error_analysis.coverages(board)),
     )
     for plot, caption, draw, curves in pictures:
@@ -112,7 +112,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
 def _risks(risks: Mapping[str, Risks]) -> list[str]:
     if not risks:
         return []
-    rows = tuple((model, *map(_interval, (area, *at))) for model, (area, at) in risks.items())
+    rows = tuple((model, *map(interval, (area, *at))) for model, (area, at) in risks.items())
     headings = ("model", "area under the curve", *(f"at {percent(c, 0)} %" for c in COVERAGES))
     return [
         "Error rate, %, among the patches that a model is most confident about: the mean over all "
@@ -134,7 +134,7 @@ def _by_group(board: Board, found: Mapping[str, ByGroup | None]) -> list[str]:
         if one.worst:
             name, accuracy, n = one.worst
             worst = (percent(accuracy, 1), name, f"{n:,}")
-        rows.append((model, _interval(one.mean), percent(one.median, 1), *worst))
+        rows.append((model, interval(one.mean), percent(one.median, 1), *worst))
     headings = ("model", "mean % (95 %)", "median %", "worst %", "worst group", "its patches")
     lines = [
         "## Accuracy by group",
@@ -190,7 +190,7 @@ def _model(board: Board, entry: Entry) -> list[str]:
     classes = board.truth.classes
     matrix = np.array(entry.found[0].confusion)
     rows = tuple(
-        (name, *line, _interval(entry.found[0].recall.get(name)))
+        (name, *line, interval(entry.found[0].recall.get(name)))
         for name, line in zip(classes, matrix.tolist(), strict=True)
     )
     headings = ("label", *classes, "recall % (95 %)")
@@ -206,7 +206,8 @@ def _model(board: Board, entry: Entry) -> list[str]:
     return parts
 
 
-def _interval(share: Estimate | None) -> str:
+def interval(share: Estimate | None) -> str:
+    """A share with its 95 % interval, in percent; "" where either is not known."""
     if share is None or share.low is None or share.high is None:
         return ""
     return f"{percent(share.value, 1)} ({percent(share.low, 1)}–{percent(share.high, 1)})"
@@ -224,7 +225,8 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
     return [f"Most confused, of {total:,} errors: {listed}."]
 
 
-def _draw_reliability(found: tuple[int, Curves]) -> Any:
+def draw_reliability(found: tuple[int, Curves]) -> Any:
+    """Accuracy by confidence of models; None without any."""
     most, curves = found
     if not curves:
         return None

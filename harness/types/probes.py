@@ -114,6 +114,12 @@ class DatasetProbe:
     tuned_on: Callable[[Sequence[str]], NDArray[np.bool_]] | None = None
     """``tuned_on(ids)``: on which patches, by their ids, its limits were set, bool (N,). These do
     not judge it in ``harness calibrate --real``."""
+    question: str = ""
+    """What it asks, in plain words: "Are the classes compressed differently?"."""
+    meaning: str = ""
+    """What it means for a classifier that the fault is there, in sentences."""
+    advice: str = ""
+    """What can be done about it, in sentences."""
     limits: str = ""
     """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
     threaded: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness import (
@@ -14,8 +15,13 @@ from harness import (
     hookimpl,
     later,
 )
+from harness.hooks.toml_files import read_toml
 from harness.text import numbers
 from harness_bias.audit import limits
+
+
+WORDS = Path(__file__).with_name("audit") / "words.toml"
+"""By probe: what it asks, what a fault means, and what to do about it."""
 
 
 def _features(name: str, module: str, version: int = 1) -> Features:
@@ -58,6 +64,8 @@ def harness_perturbations() -> list[Perturbation]:
 
 
 def _dataset_probes() -> list[DatasetProbe]:
+    words = read_toml(WORDS)
+
     def probe(
         name: str,
         title: str,
@@ -75,6 +83,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
             tuned_on=later("harness_bias.audit.signatures:tuned_on") if FINE in features else None,
             limits=limits.said(name),
+            **words[name],
             version=version,
             **more,
         )

@@ -1,0 +1,32 @@
+"""What a report of a dataset is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.audits import DatasetAudit
+from harness.analysis.leaderboard import Board
+
+ReadPatches = Callable[[Sequence[str]], list[NDArray[np.uint8]]]
+"""``read(ids)``: patches, uint8 RGB (H, W, 3) each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """A board, and what else is known of its dataset."""
+
+    board: Board
+    audit: DatasetAudit | None
+    no_audit: str
+    """Why there is no audit, and what to do; "" if there is one."""
+    read: ReadPatches | None
+    no_patches: str
+    """Why no patch can be shown; "" if they can."""
+    by_class: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Ids of some training and test patches of each class, for contact sheets."""
+    baselines: frozenset[str] = frozenset()
+    """Models that see nothing but color."""

@@ -1,0 +1,176 @@
+"""The HTML file of a report, and pictures inside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+from harness.hooks.guard import contained
+from harness.reports import drawing
+from harness.reports.formats import about
+from harness.reports.html import audit, board, gallery, models, pairs
+from harness.reports.html.gathered import Gathered
+from harness.store.failures import Collected
+from harness.system.atomic import write_atomically
+from harness.types.models import Setting
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+CLASHES = re.compile(r'\b(id="|href="#|url\(#)([^")]+)')
+"""Names in an SVG that must be unique in a page."""
+
+
+def write(
+    gathered: Gathered,
+    folder: Path,
+    problems: Collected,
+    defaults: Callable[[str], Mapping[str, Setting]],
+) -> Path:
+    """Write ``<dataset>.html``; returns its path.
+
+    Pictures that cannot be drawn are added to ``problems``. ``defaults(model)`` are the settings
+    that a model has if none are given.
+    """
+    path = folder / f"{gathered.board.dataset['name']}.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, render(gathered, problems, defaults))
+    return path
+
+
+def render(
+    gathered: Gathered, problems: Collected, defaults: Callable[[str], Mapping[str, Setting]]
+) -> str:
+    """The report as HTML."""
+    built = gathered.board
+    links = models.anchors([entry.name for entry in built.entries])
+
+    def draw(title: str, figure: Callable[[], Any]) -> str:
+        return picture(title, figure, problems)
+
+    audited = audit.context(gathered.audit, draw) if gathered.audit else []
+    named = [
+        one
+        for probe in audited
+        for table in probe["patches"]
+        for row in table["rows"]
+        for one in row["ids"]
+    ]
+    some = [one for _, ids in gathered.by_class for one in ids]
+    pictures = gallery.thumbnails(gathered, [*gallery.pictured(built), *named, *some])
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=built.dataset["title"],
+            dataset=built.dataset,
+            about=about(built),
+            board=board.context(gathered, links),
+            models=models.contexts(built, draw, links, defaults),
+            pairs=pairs.context(built),
+            audit=audited,
+            no_audit=gathered.no_audit,
+            no_patches=gathered.no_patches,
+            sheets=gallery.sheets(gathered.by_class, pictures),
+            thumbnails=pictures,
+            other_pictures={k: v for k, v in pictures.items() if k not in {*named, *some}},
+            hard=_hard(gathered),
+            data={"patches": gallery.context(built), "pairs": pairs.context(built)},
+            library=_library(),
+            library_style=_text("itables", "html/dt_bundle.css"),
+            style=_text(__package__, "static/report.css"),
+            script=_text(__package__, "static/report.js"),
+        )
+    )
+
+
+def _hard(gathered: Gathered) -> list[dict[str, Any]]:
+    """Patches that no model gets right, for readers without JavaScript."""
+    from harness.analysis import error_analysis
+
+    return error_analysis.nobody_right(gathered.board) if gathered.board.entries else []
+
+
+def picture(title: str, figure: Callable[[], Any], problems: Collected) -> str:
+    """A matplotlib figure as SVG with a title; "" where there is none or it fails."""
+    try:
+        with drawing.numbered() as numbers, drawing.clean(), contained():
+            import matplotlib
+
+            with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+                if (drawn := figure()) is None:
+                    return ""
+                buffer = io.StringIO()
+                drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    except (Exception, SystemExit) as error:
+        problems.add(f"picture {title!r} of the report", error)
+        return ""
+    return inline_svg(buffer.getvalue(), title, numbers)
+
+
+def inline_svg(svg: str, title: str, numbers: Mapping[str, int] | None = None) -> str:
+    """An SVG file as part of a page, with names that no other picture of the page has."""
+    body = svg[svg.index("<svg") :]
+    mark = _mark(title)
+    body = CLASHES.sub(lambda found: f"{found[1]}{mark}-{found[2]}", body)
+    body = body.replace("<svg", f'<svg role="img" aria-label="{html.escape(title, quote=True)}"', 1)
+    if numbers:
+        names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
+        body += f"<p>In the picture {html.escape(names)}.</p>"
+    return body
+
+
+def _mark(title: str) -> str:
+    import hashlib
+
+    return "p" + hashlib.sha256(title.encode()).hexdigest()[:8]
+
+
+@cache
+def environment() -> Environment:
+    """The templates. Raises HarnessError without Jinja2."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise HarnessError(f"report: {error}; install Jinja2") from error
+
+    made = Environment(
+        loader=PackageLoader("harness.reports.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.filters["percent"] = lambda share, digits=0: f"{100 * share:.{digits}f}"
+    made.filters["points"] = lambda share: f"{100 * share:+.1f}".replace("-", "−")
+    made.filters["script_json"] = lambda value: Markup(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+    made.filters["safe_code"] = lambda text: Markup(text)
+    return made
+
+
+def _text(package: str, name: str) -> str:
+    return files(package).joinpath(name).read_text("utf-8")
+
+
+@cache
+def _library() -> str:
+    """The table library as an address that a module imports: DataTables, which itables ships."""
+    return (
+        "data:text/javascript;base64,"
+        + base64.b64encode(_text("itables", "html/dt_bundle.js").encode()).decode()
+    )

@@ -1,0 +1,130 @@
+"""What ``harness report`` gathers: boards, audits and patches, as far as they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis import audits
+from harness.analysis.audits import DatasetAudit
+from harness.analysis.leaderboard import Board
+from harness.errors import HarnessError
+from harness.hooks.registry import Registry
+from harness.jobs.dataset import Instance, load
+from harness.planning import choose
+from harness.reports.html.gathered import Gathered
+from harness.store.failures import Failure
+from harness.store.store import Store
+from harness.types.datasets import Dataset
+from harness.types.models import Setting
+from harness.workflows import auditing
+
+OF_A_CLASS = 8
+"""Patches of each class on a contact sheet."""
+
+
+def gather(
+    board: Board,
+    registry: Registry,
+    store: Store,
+    data: Path,
+    failures: dict[str, Failure],
+    *,
+    images: bool = True,
+) -> Gathered:
+    """What a report of a board shows. Findings that are damaged are added to ``failures``.
+
+    Without ``images``, or where the patches are not here, there are none.
+    """
+    name = board.dataset["name"]
+    dataset, not_here = _dataset(registry, name, data)
+    audit, no_audit = None, not_here
+    if dataset is not None:
+        audit = _audit(registry, store, dataset, data, failures)
+        no_audit = (
+            ""
+            if audit
+            else f"This dataset was not audited; run: harness audit --dataset {name}, and then: "
+            "harness report"
+        )
+    read, no_patches, by_class = None, not_here, []
+    if not images:
+        no_patches = "Pictures of patches were left out (--no-images)."
+    elif dataset is not None:
+        try:
+            instance = load(dataset, data, registry.described_by(name))
+        except HarnessError as error:
+            no_patches = f"The patches cannot be shown: {error}"
+        else:
+            read, by_class = _reader(instance), _by_class(instance)
+    return Gathered(
+        board=board,
+        audit=audit,
+        no_audit=no_audit,
+        read=read,
+        no_patches=no_patches,
+        by_class=tuple(by_class),
+        baselines=frozenset(
+            name for name, model in registry.models.items() if getattr(model, "baseline", False)
+        ),
+    )
+
+
+def defaults(registry: Registry) -> Callable[[str], Mapping[str, Setting]]:
+    """A function from the name of a model to its settings if none are given."""
+
+    def of(name: str) -> Mapping[str, Setting]:
+        try:
+            return getattr(registry.models.find(name), "settings", {})
+        except HarnessError:
+            return {}
+
+    return of
+
+
+def _dataset(registry: Registry, name: str, data: Path) -> tuple[Dataset | None, str]:
+    """A dataset, or why its patches are not here."""
+    try:
+        return choose.datasets(registry, [name], data)[0], ""
+    except HarnessError as error:
+        return None, f"The patches are not here: {error}"
+
+
+def _audit(
+    registry: Registry, store: Store, dataset: Dataset, data: Path, failures: dict[str, Failure]
+) -> DatasetAudit | None:
+    """What the store has of an audit."""
+    every = tuple(choose.dataset_probes(registry, ()))
+    plan = auditing.plan(registry, store, [dataset], data, ())
+    found = audits.load(store, plan, every, failures)
+    return found[0] if found else None
+
+
+def _reader(instance: Instance) -> Callable[[Sequence[str]], list[NDArray[np.uint8]]]:
+    """What reads patches of a dataset by their ids; those that it does not have are left out."""
+    splits = instance.splits
+    parts = [part for part in (splits.test, splits.train, splits.validation) if part is not None]
+    places = {str(name): (part, at) for part in parts for at, name in enumerate(part.ids)}
+
+    def read(ids: Sequence[str]) -> list[NDArray[np.uint8]]:
+        return [part.read([at])[0] for part, at in (places[name] for name in ids)]
+
+    return read
+
+
+def _by_class(instance: Instance) -> list[tuple[str, tuple[str, ...]]]:
+    """Ids of patches of each class, evenly spaced in the order of the test and training split."""
+    found = []
+    for label, name in enumerate(instance.dataset.classes):
+        for part, split in (("train", instance.splits.train), ("test", instance.splits.test)):
+            if split is None:
+                continue
+            own = np.flatnonzero(split.labels == label)
+            if not len(own):
+                continue
+            chosen = own[np.linspace(0, len(own) - 1, min(OF_A_CLASS, len(own))).astype(int)]
+            found.append((f"{name}, {part}", tuple(str(split.ids[at]) for at in chosen)))
+    return found

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.analysis.leaderboard import Board
     from harness.hooks.registry import Registry
     from harness.store.failures import Collected
+    from harness.store.store import Store
     from harness.store.stored import DamagedError
     from harness.workflows.running import Pages
 
@@ -48,8 +49,10 @@ def build(
     names: Sequence[str],
     problems: Collected,
     damaged: Callable[[str, DamagedError], None],
+    store: Store | None = None,
 ) -> list[Pages]:
-    """What the pages of datasets are made of, as far as the store has it.
+    """What the pages of datasets are made of, as far as the ``store`` (by default that of the
+    options) has it.
 
     What is damaged is handed to ``damaged`` with the name of the dataset; the row of its model then
     says so. Where it is the dataset itself, there are no pages.
@@ -58,7 +61,7 @@ def build(
     from harness.workflows import running
 
     pages = running.pages(
-        Store(options.store),
+        store or Store(options.store),
         names,
         registry,
         problems,

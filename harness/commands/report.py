@@ -10,7 +10,6 @@ from harness.commands.common import (
     FAILED,
     OK,
     data_folder,
-    existing_store,
     exit_code,
     leaderboards_folder,
     session_of,
@@ -30,6 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     shared.several(parser, "--dataset", "only this dataset (default: all of the store)")
     shared.images(parser)
+    parser.add_argument(
+        "--site",
+        type=shared.folder,
+        metavar="DIR",
+        help="write a static site into this folder instead, for any web host: an index, a report "
+        "for each dataset, models across datasets, and the pages of transfer, few-shot, shortcut "
+        "and calibrate that are in --leaderboards",
+    )
+    shared.several(
+        parser,
+        "--add-store",
+        "also show the boards of this store; several times: these",
+        type=shared.folder,
+        metavar="DIR",
+    )
     shared.data(parser)
     shared.results(parser)
     shared.tables(parser, forms=False)
@@ -37,28 +51,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write reports from the store."""
+    """Write reports, or a site of them, from one or several stores."""
+    from harness.reports.html import page, site
     from harness.store.failures import Collected
+    from harness.store.store import Store
+    from harness.system.atomic import disk_error
     from harness.text.names import suggest
+    from harness.workflows import reporting
 
-    store = existing_store(options)
-    leaderboards_folder(options)
-    session = session_of(options)
-    registry = session.registry
+    if options.add_store and not options.site:
+        raise HarnessError("report: --add-store is for --site DIR; name the folder of the site")
+    stores = [Store.existing(path) for path in [options.store, *options.add_store]]
+    registry = session_of(options).registry
     boards.check_wishes(options, registry)
-    known = store.datasets()
+    data, folder = data_folder(options), options.site or leaderboards_folder(options)
+    known = [name for store in stores for name in store.datasets()]
     for name in options.dataset:
         if name not in known:
+            where = ", ".join(str(store.root) for store in stores)
             raise HarnessError(
-                f"--dataset {name}: nothing of it is in {store.root}; {suggest(name, known)}"
+                f"--dataset {name}: nothing of it is in {where}; {suggest(name, known)}"
             )
-    problems = Collected(store)
+    problems = Collected(stores[0])
 
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
 
-    pages = boards.build(options, registry, options.dataset or known, problems, damaged)
-    written = boards.write_reports(options, registry, pages, problems, data_folder(options))
+    found = []
+    for store in stores:
+        names = options.dataset or store.datasets()
+        for board, _ in boards.build(options, registry, names, problems, damaged, store):
+            gathered = reporting.gather(
+                board, registry, store, data, problems, images=not options.no_images
+            )
+            found.append((store.root.name, gathered))
+    settings = reporting.defaults(registry)
+    try:
+        if options.site:
+            others = site.other_pages(options.leaderboards)
+            written = [site.write(found, others, folder, problems, settings)]
+        else:
+            written = [[page.write(one, folder, problems, settings)] for _, one in found]
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    if not found:
+        print("Nothing is measured of any dataset in this store, so there is no report.")
     say_written(written)
     print_failures(problems)
     return exit_code(options, registry, FAILED if problems else OK)

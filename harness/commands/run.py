@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let each epoch predict the test patches as well, and compute how much choosing the "
         "epoch on them would have added to the accuracy",
     )
+    parser.add_argument(
+        "--no-report",
+        action="store_true",
+        default=bool(os.environ.get("HARNESS_NO_REPORT")),
+        help="write no HTML report; harness report writes it later ($HARNESS_NO_REPORT)",
+    )
+    shared.images(parser)
     shared.data(parser)
     shared.results(parser)
     shared.computing(parser)
@@ -126,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
     failures = running.compute(request, store, registry, executor, write_clean, said)
     pages = boards.build(options, registry, names, problems, damaged)
     written = boards.write(options, registry, pages, problems)
+    if not options.no_report and not options.report:
+        written += boards.write_reports(options, registry, pages, problems, request.data)
     boards.show(options, pages, boards.Rows(), marked=options.model)
     say_written(written)
     print_failures(failures | problems)
@@ -145,7 +155,6 @@ def _dry_run(
 
     Returns the exit code of a run that ends as it is planned.
     """
-    import os
     from pathlib import Path
     from tempfile import TemporaryDirectory
 

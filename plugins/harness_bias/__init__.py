@@ -19,7 +19,6 @@ from harness.hooks.toml_files import read_toml
 from harness.text import numbers
 from harness_bias.audit import limits
 
-
 WORDS = Path(__file__).with_name("audit") / "words.toml"
 """By probe: what it asks, what a fault means, and what to do about it."""
 

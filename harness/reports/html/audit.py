@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.analysis.audits import DatasetAudit
@@ -21,7 +22,7 @@ def context(audit: DatasetAudit, draw: Draw) -> list[dict[str, Any]]:
         pictures = [
             draw(
                 f"{probe.title.partition(':')[0]}: {plot.replace('-', ' ')}",
-                lambda plotted=plotted, finding=finding: plotted(finding),
+                partial(plotted, finding),
             )
             for plot, plotted in probe.plots.items()
         ]

@@ -129,7 +129,10 @@ def headline(board: Board, gathered: Gathered) -> str:
     best = next((r for r in measured if r["model"] not in gathered.baselines), None)
     if not color or best is None:
         top = measured[0]
-        return f"The best of {len(measured)} measured models, {top['model']}, is right in {100 * top['accuracy']:.1f} % of the test patches."
+        return (
+            f"The best of {len(measured)} measured models, {top['model']}, is right in "
+            f"{100 * top['accuracy']:.1f} % of the test patches."
+        )
     name, value = color
     ratio = value / (100 * best["accuracy"]) if best["accuracy"] else 0
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,9 +149,7 @@ def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:
         pictures = [
             draw(
                 f"{entry.name}: {plot.replace('-', ' ')}",
-                lambda plotted=plotted, of_model=of_model: plotted(
-                    of_model, same_patches, board.truth.classes
-                ),
+                partial(plotted, of_model, same_patches, board.truth.classes),
             )
             for plot, plotted in probe.plots.items()
         ]

@@ -87,7 +87,7 @@ def render(
             data={"patches": gallery.context(built), "pairs": pairs.context(built)},
             library=_library(),
             library_style=_text("itables", "html/dt_bundle.css"),
-            style=_text(__package__, "static/report.css"),
+            style=style(),
             script=_text(__package__, "static/report.js"),
         )
     )
@@ -161,6 +161,11 @@ def environment() -> Environment:
     )
     made.filters["safe_code"] = lambda text: Markup(text)
     return made
+
+
+def style() -> str:
+    """The style of all pages, as CSS."""
+    return _text(__package__, "static/report.css")
 
 
 def _text(package: str, name: str) -> str:

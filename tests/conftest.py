@@ -50,7 +50,11 @@ class Command:
         path = os.pathsep.join([*map(str, self.path), os.environ.get("PYTHONPATH", "")])
         foreign = ("HARNESS_", "COLUMNS", "LINES")  # the latter as pytest-xdist sets them
         own = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
-        added = {"PYTHONPATH": path, "TOY_LOG": str(self.folder / "toy.log")}
+        added = {
+            "PYTHONPATH": path,
+            "TOY_LOG": str(self.folder / "toy.log"),
+            "HARNESS_NO_REPORT": "1",  # which takes seconds to draw
+        }
         return {**own, **added, "HARNESS_WITHOUT": self.without, **more}
 
     def arguments(self, *arguments: object) -> list[str]:
@@ -101,6 +105,12 @@ class Command:
 def _no_plugin_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command called in this process was given with --plugin is not in later advice."""
     monkeypatch.setattr(stored, "plugin_files", [])
+
+
+@pytest.fixture(autouse=True)
+def _no_html_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in this process draws no report, which takes seconds."""
+    monkeypatch.setenv("HARNESS_NO_REPORT", "1")
 
 
 @pytest.fixture

@@ -1,0 +1,273 @@
+"""The HTML report and the site: what stands in them, and that nothing in them is run or lost."""
+
+import json
+import re
+import shutil
+from html import unescape
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.reports.html import board, models, page, site
+from harness.store.store import Store
+from harness.store.stored import load_array
+
+RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
+EVIL = '<img src=x onerror="alert(1)">'
+PLUGIN = f"""
+import numpy as np
+from harness import Model, hookimpl
+
+class Always:
+    def logits(self, images):
+        return np.tile(np.float32([0.2, 0.5, 0.3]), (len(images), 1))
+
+    def save(self, folder):
+        (folder / "empty").write_text("")
+
+@hookimpl
+def harness_models():
+    return [
+        Model(
+            name="always",
+            title='{EVIL}</script>',
+            fit=lambda train, validation, context: Always(),
+            load=lambda folder, settings: Always(),
+        )
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, new_toy):
+    """A toy run that wrote a report, an audit included."""
+    toy = new_toy(tmp_path_factory.mktemp("reported"))
+    (toy.folder / "always.py").write_text(PLUGIN)
+    toy("audit", "--dataset", "toy")
+    arguments = (*RUN, "--model", "always", "--plugin", "always.py")
+    toy.output = toy(*arguments, HARNESS_NO_REPORT="")
+    return toy
+
+
+@pytest.fixture(scope="module")
+def text(reported):
+    return (reported.folder / "leaderboards/toy.html").read_text(encoding="utf-8")
+
+
+def embedded(text, name):
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.S)
+    return json.loads(found[1])
+
+
+def test_a_run_writes_a_report_and_says_so(reported):
+    assert "leaderboards/toy.html" in reported.output
+
+
+def test_every_row_of_the_board_is_there_with_every_figure(reported, text):
+    rows = json.loads((reported.folder / "leaderboards/toy.json").read_text())["rows"]
+    table = text[text.index('id="board-table"') : text.index("How to read this table")]
+    lines = table.split("<tr class=")[1:]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        shown = unescape(line)
+        assert row["model"] in shown
+        assert row["accuracy"] is None or f"{100 * row['accuracy']:.2f}" in shown
+
+
+def test_what_each_model_called_each_patch_is_what_is_stored(reported, text):
+    found = embedded(text, "data")["patches"]
+    for record, place in Store(reported.folder / "runs").each("prediction", "toy"):
+        if record["perturbation"] != "clean":
+            continue
+        logits = load_array(place, "logits.npy")
+        model = next(one for one in found["models"] if one["name"] == record["model"])
+        np.testing.assert_array_equal(model["called"], logits.argmax(axis=1))
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        sure = (shares / shares.sum(axis=1, keepdims=True)).max(axis=1)
+        if model["sure"] is not None:
+            np.testing.assert_allclose(model["sure"], 100 * sure, atol=0.51)
+    assert len(found["models"]) == 3
+
+
+def test_the_confusion_matrix_is_that_of_the_board(reported, text):
+    rows = json.loads((reported.folder / "leaderboards/toy.json").read_text())["rows"]
+    for row in rows:
+        if row["result"] != "measured":
+            continue
+        start = text.index(f'aria-label="Confusion matrix of {row["model"]}"')
+        table = text[start : text.index("</table>", start)]
+        shown = [
+            int(found or 0)
+            for found in re.findall(r'<td class="(?:right|wrong)"[^>]*>(?:(\d+) <small>)?', table)
+        ]
+        assert shown == [count for line in row["confusion"] for count in line]
+
+
+def test_the_command_of_a_model_computes_nothing_new(reported, text):
+    for command in re.findall(r"To compute it again: <code>(.*?)</code>", text):
+        words = unescape(command).split()[1:]
+        again = reported(*words, "--plugin", "always.py", "--no-probes", "--dry-run")
+        assert "Everything is in the store" in again
+
+
+def test_pairs_are_those_of_the_command_compare(reported, text):
+    pairs = embedded(text, "data")["pairs"]
+    assert len(pairs["pairs"]) == 3
+    for pair in pairs["pairs"]:
+        one, other = (pairs["models"][pair[side]] for side in ("one", "other"))
+        output = reported("compare", one, other, "--plugin", "always.py")
+        line = next(part for part in output.splitlines() if part.startswith("accuracy"))
+        assert f"{pair['figures'][0][1]:+.4f}" in line.replace("−", "-")
+
+
+def test_texts_of_others_are_shown_and_never_run(text):
+    assert EVIL not in text
+    assert unescape(text).count(EVIL) >= 1
+
+
+def test_names_in_the_page_are_unique_and_links_lead_somewhere(text):
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    ids = re.findall(r'\sid="([^"]+)"', outside)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"?]+)"', outside)) <= set(ids)
+
+
+def test_nothing_is_fetched(text):
+    for address in re.findall(r'(?:src|href|import)\s*=?\s*[("]+(https?:[^")]+)', text):
+        raise AssertionError(address)
+    assert '@import url("http' not in text
+
+
+def test_the_audit_stands_first_with_what_was_found(reported, text):
+    found = json.loads((reported.folder / "leaderboards/toy-audit.json").read_text())["findings"]
+    assert found
+    for name, finding in found.items():
+        word = {True: "Found", False: "Not seen", None: "Not judged"}[finding["flag"]]
+        start = text.index(f'<article id="audit-{name}"')
+        assert f">{word}</span>" in text[start : start + 300]
+        assert finding["summary"] in unescape(text)
+
+
+def test_without_images_no_patch_is_in_the_report(reported, text):
+    assert "data:image/jpeg" in text
+    reported("report", "--leaderboards", "bare", "--no-images", "--plugin", "always.py")
+    bare = (reported.folder / "bare/toy.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" not in bare
+    assert "left out (--no-images)" in bare
+
+
+def test_where_the_dataset_is_not_here_the_board_is_written_all_the_same(reported, command):
+    shutil.copytree(reported.folder / "runs", command.folder / "runs")
+    command("report")
+    text = (command.folder / "leaderboards/toy.html").read_text(encoding="utf-8")
+    assert "The patches are not here: " in text
+    assert 'id="model-toy-mean"' in text
+
+
+def test_mistakes_are_told_in_a_line(reported, command):
+    assert "no such store" in command("report", code=2) or "runs" in command("report", code=2)
+    output = reported("report", "--dataset", "tou", code=2)
+    assert output.startswith("harness: error: --dataset tou: nothing of it is in runs;")
+    output = reported("report", "--add-store", "runs", code=2)
+    assert "--add-store is for --site DIR" in output
+
+
+def test_a_damaged_finding_is_named_and_costs_only_itself(reported, new_toy, tmp_path):
+    shutil.copytree(reported.folder / "runs", tmp_path / "runs")
+    toy = new_toy(tmp_path)
+    damaged = next((tmp_path / "runs").rglob("finding.json"))
+    damaged.write_text("{}")
+    output = toy("report", code=1)
+    assert str(damaged.relative_to(tmp_path)) in output or damaged.parent.name in output
+    assert (tmp_path / "leaderboards/toy.html").exists()
+
+
+def test_a_site_shows_boards_of_several_stores_and_other_pages(reported, tmp_path, new_toy):
+    other = new_toy(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    other("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes", "--store", "theirs")
+    folder = reported.folder / "leaderboards"
+    (folder / "toy-transfer.md").write_text(
+        "# Transfer of toy\n\n| a | b |\n|---|---|\n| 1 | <b>2</b> |\n\n![x](toy-transfer.png)\n"
+    )
+    (folder / "toy-transfer.png").write_bytes(b"\x89PNG")
+    reported("report", "--site", "site", "--add-store", tmp_path / "other/theirs")
+    made = reported.folder / "site"
+    index = (made / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"]+)"', index)
+    assert set(links) == {"runs-toy.html", "theirs-toy.html", "toy-transfer.html"}
+    assert all((made / link).is_file() for link in links)
+    assert "Models across datasets" in index
+    transfer = (made / "toy-transfer.html").read_text(encoding="utf-8")
+    assert "<td>1</td>" in transfer
+    assert "&lt;b&gt;2" in transfer
+    assert (made / "toy-transfer.png").read_bytes() == b"\x89PNG"
+
+
+@given(st.lists(st.text(), unique=True, max_size=8))
+def test_each_model_has_an_anchor_of_its_own(names):
+    found = models.anchors(names)
+    assert list(found) == names
+    assert len(set(found.values())) == len(names)
+    assert all(re.fullmatch(r"model-[a-z0-9-]+", anchor) for anchor in found.values())
+
+
+@given(st.recursive(st.text() | st.integers() | st.none(), lambda part: st.lists(part)))
+def test_data_for_scripts_cannot_end_the_script(value):
+    shown = str(page.environment().filters["script_json"](value))
+    assert "<" not in shown
+    assert json.loads(shown) == value
+
+
+@given(st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6)), max_size=6))
+def test_each_report_of_a_site_has_a_page_of_its_own(pairs):
+    class Report:
+        def __init__(self, name):
+            self.board = type("Board", (), {"dataset": {"name": name}})()
+
+    placed = site._placed([(store, Report(name)) for store, name in pairs])
+    pages = [one.page for one in placed]
+    assert len(set(pages)) == len(pairs)
+    assert "index.html" not in pages
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [("79.28 (72.15–84.97)", "79.28"), ("−3.1 (−4 to 1)", "-3.1"), ("1,234", "1234"), ("", "")],
+)
+def test_cells_are_sorted_by_their_number(text, order):
+    assert board.order(text) == order
+
+
+def test_a_picture_that_fails_costs_only_itself(tmp_path):
+    from harness.store.failures import Collected
+
+    problems = Collected(Store(tmp_path))
+
+    def broken():
+        raise ValueError("it broke")
+
+    assert page.picture("one", broken, problems) == ""
+    assert "it broke" in str(*problems.values())
+
+
+def test_two_pictures_share_no_names(tmp_path):
+    from harness.reports import drawing
+    from harness.store.failures import Collected
+
+    def figure():
+        made = drawing.figure(2, 2)
+        axes = made.subplots()
+        axes.plot([0, 1], [0, 1], clip_on=True)
+        return made
+
+    problems = Collected(Store(tmp_path))
+    first, second = (page.picture(title, figure, problems) for title in ("one", "two"))
+    names = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in (first, second)]
+    assert names[0]
+    assert not names[0] & names[1]
+    for svg, own in zip((first, second), names, strict=True):
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= own
+    assert first == page.picture("one", figure, problems), "the same bytes again"

@@ -1,0 +1,247 @@
+"""The report in a real browser: it opens offline, sorts, filters, keeps its state in the address.
+
+Skipped where Chromium, its driver or selenium are not installed.
+"""
+
+import os
+import shutil
+from importlib.resources import files
+
+import pytest
+
+pytest.importorskip("selenium")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+DRIVER = shutil.which("chromedriver") or ""
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with chromedriver here"),
+]
+PARTS = ("board", "models", "model-toy-mean", "compare", "audit", "patches")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, new_toy):
+    toy = new_toy(tmp_path_factory.mktemp("browsed"))
+    models = ("toy-mean", "toy-features", "toy-mean+flips")
+    toy("audit", "--dataset", "toy")
+    named = [word for model in models for word in ("--model", model)]
+    toy("run", "--dataset", "toy", *named)
+    toy("report")
+    return (toy.folder / "leaderboards/toy.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--window-size=1400,1000",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(DRIVER, env={**os.environ, "HOME": str(profile)})
+    driver = webdriver.Chrome(options=options, service=service)
+    driver.set_script_timeout(180)
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """A report that is open."""
+
+    def __init__(self, driver, address, fragment=""):
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        self.driver = driver
+        driver.get("about:blank")
+        driver.get(address + fragment)
+        ready = "return document.documentElement.dataset.ready === '1'"
+        WebDriverWait(driver, 60).until(lambda driver: driver.execute_script(ready))
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def choose(self, name, value):
+        self.run(
+            "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
+            "one.dispatchEvent(new Event('change'))",
+            name,
+            value,
+        )
+
+    @property
+    def fragment(self):
+        return self.run("return location.hash")
+
+    @property
+    def models(self):
+        cells = "#board-table tbody tr th"
+        return self.run(f"return [...document.querySelectorAll('{cells}')].map(c => c.innerText)")
+
+    @property
+    def shown(self):
+        return self.run(
+            "return [...document.querySelectorAll('main > section')]"
+            ".filter(one => !one.hidden).map(one => one.id)"
+        )
+
+    @property
+    def errors(self):
+        return [line["message"] for line in self.driver.get_log("browser")]
+
+
+def test_it_opens_with_the_board_and_without_an_error(browser, address):
+    page = Page(browser, address)
+    assert page.shown == ["board"]
+    assert "toy-mean" in page.models
+    assert page.errors == []
+
+
+def test_a_click_on_a_heading_sorts_and_the_address_keeps_it(browser, address):
+    page = Page(browser, address, "#board")
+    heading = "#board-table thead th[data-name=model]"
+    page.run(f"document.querySelector('{heading}').click()")
+    assert page.models == sorted(page.models)
+    assert "order=model.asc" in page.fragment
+    again = Page(browser, address, page.fragment)
+    assert again.models == sorted(again.models)
+    page.run(f"document.querySelector('{heading}').click()")
+    assert again.models == sorted(again.models, reverse=True)
+
+
+def test_rows_are_filtered_and_searched_and_columns_chosen(browser, address):
+    page = Page(browser, address, "#board")
+    everything = page.models
+    page.choose("kind", "published")
+    assert 0 < len(page.models) < len(everything)
+    assert "kind=published" in page.fragment
+    assert Page(browser, address, page.fragment).models == page.models
+    page = Page(browser, address, "#board?search=toy-mean&columns=model,accuracy,mcc")
+    assert page.models
+    assert all("toy-mean" in name for name in page.models)
+    headings = page.run(
+        "return [...document.querySelectorAll('#board-table thead th')].map(c => c.dataset.name)"
+    )
+    assert headings == ["model", "accuracy", "mcc"]
+
+
+def test_a_model_opens_from_the_board(browser, address):
+    page = Page(browser, address)
+    page.run("document.querySelector('#board-table tbody a[href=\"#model-toy-mean\"]').click()")
+    assert page.fragment == "#model-toy-mean"
+    page.driver.implicitly_wait(5)
+    page = Page(browser, address, page.fragment)
+    assert page.shown == ["models"]
+    visible = (
+        "return [...document.querySelectorAll('.model')].filter(o => !o.hidden).map(o => o.id)"
+    )
+    assert page.run(visible) == ["model-toy-mean"]
+
+
+def test_two_models_are_compared_with_the_patches_on_which_they_differ(browser, address):
+    page = Page(browser, address, "#compare?one=toy-mean&other=toy-features")
+    verdict = page.run("return document.getElementById('pair-verdict').innerText")
+    assert verdict.startswith("toy-mean less toy-features: ")
+    count = page.run(
+        "const {patches} = JSON.parse(document.getElementById('data').textContent);"
+        "const [a, b] = ['toy-mean', 'toy-features'].map("
+        "  name => patches.models.find(m => m.name === name).called);"
+        "return patches.labels.filter((label, k) => a[k] === label && b[k] !== label).length"
+    )
+    titles = page.run(
+        "return [...document.querySelectorAll('#pair-patches h3')].map(one => one.innerText)"
+    )
+    assert titles[0] == f"Only toy-mean is right: {count} patches"
+    page.choose("other", "toy-mean")
+    assert "two different" in page.run("return document.getElementById('pair-verdict').innerText")
+
+
+def test_patches_are_filtered_by_true_and_predicted_class(browser, address):
+    page = Page(browser, address, "#patches?shown=all")
+    cards = "return [...document.querySelectorAll('#patch-grid figcaption')].map(o => o.innerText)"
+    everything = page.run(cards)
+    assert everything
+    name = page.run("return document.getElementById('true-class').options[1].value")
+    page.choose("true-class", name)
+    some = page.run(cards)
+    assert 0 < len(some) < len(everything)
+    assert all(caption.startswith(f"{name}, ") for caption in some)
+    assert f"true-class={name}" in page.fragment
+    assert Page(browser, address, page.fragment).run(cards) == some
+
+
+def test_pictures_of_patches_are_loaded(browser, address):
+    page = Page(browser, address, "#patches?shown=all")
+    sizes = page.run(
+        "return [...document.querySelectorAll('#patch-grid img')].map(one => one.naturalWidth)"
+    )
+    assert sizes
+    assert all(width > 0 for width in sizes)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, address, scheme):
+    pytest.importorskip("axe_core_python")
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    for part in PARTS:
+        page = Page(browser, address, f"#{part}")
+        page.run(axe)
+        found = browser.execute_async_script(
+            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})"
+            ".then(arguments[arguments.length - 1])"
+        )
+        told = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+        assert told == [], f"{part}, {scheme}"
+        assert found["passes"], "axe has looked at something"
+
+
+def test_it_can_be_used_with_the_keyboard(browser, address):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(browser, address)
+    focused = []
+    for _ in range(8):
+        ActionChains(page.driver).send_keys(Keys.TAB).perform()
+        focused.append(page.run("return document.activeElement.innerText"))
+    assert {"Board", "Models", "Audit", "Patches"} <= set(focused)
+
+
+def test_without_javascript_every_part_is_shown(browser, address):
+    from selenium.webdriver.common.by import By
+
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get("about:blank")
+        browser.get(address)
+        # What is read through the driver needs no script of the page.
+        for part in ("board", "models", "compare", "audit", "patches"):
+            assert browser.find_element(By.ID, part).is_displayed()
+        assert browser.find_element(By.CSS_SELECTOR, "#patches noscript h3").is_displayed()
+        assert not browser.find_element(By.ID, "board-controls").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_narrow_window_has_no_part_wider_than_itself(browser, address):
+    browser.set_window_size(500, 900)
+    try:
+        for part in PARTS:
+            page = Page(browser, address, f"#{part}")
+            wide = "return [document.documentElement.scrollWidth, innerWidth]"
+            found, room = page.run(wide)
+            assert found <= room, part
+    finally:
+        browser.set_window_size(1400, 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 from harness.jobs.calibration import Reading
 from harness.jobs.planted import Graded, Judges
-from harness.reports import drawing
+from harness.reports import drawing, terms
 from harness.reports.calibrate_real import Limit
 from harness.reports.kept_pictures import key_of
 from harness.statistics.estimates import Estimate
@@ -29,6 +29,12 @@ from harness.types.phantoms import Phantom
 from harness.types.probes import DatasetProbe
 
 SCHEMA = 1
+VERDICTS = {True: "Found", False: "Not seen", None: "Not judged"}
+"""What a flag says, in words."""
+FEW = 10
+"""Patches of a class below which its figures stand apart."""
+LONGEST = 20
+"""Rows of the longest table that stands on a page in Markdown."""
 CHOSEN = ("level", "dose")
 """Headings of columns with numbers that somebody has chosen."""
 
@@ -64,13 +70,14 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
         "themselves give away, without any model of tissue. A flag says that the fault a probe "
         "looks for is there; how far flags can be trusted is in the calibration "
         "(`harness calibrate`).",
+        *_in_short(audit),
         _of_groups(described.get("n_groups", {})),
         fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
     for probe in audit.probes:
         finding = findings[probe.name]
-        lines += [f"## {inline(probe.title)}", *_body(finding)]
+        lines += [f"## {inline(probe.title)}", *_in_words(probe, finding), *_body(finding)]
         if probe.limits and not finding.flag:
             open_verdict = "Not judged here. " if finding.flag is None else ""
             lines.append(f"{open_verdict}{inline(probe.limits)}.")
@@ -281,9 +288,68 @@ def _body(finding: Finding) -> list[str]:
         lines[0] += f" It cannot see {inline(finding.blind)}."
     if finding.estimates:
         lines.append("\n".join(f"- {inline(show(estimate))}" for estimate in finding.estimates))
-    for table in finding.tables:
-        lines += [f"**{inline(table.title)}**", render(table)]
+    for table in shown(finding):
+        if len(table.rows) > LONGEST:
+            lines.append(
+                f"**{inline(table.title)}**: {len(table.rows):,} rows, which are in the JSON file "
+                "and in the HTML report."
+            )
+        else:
+            lines += [f"**{inline(table.title)}**", render(table)]
+    lines += [f"*{inline(sentence)}*" for sentence in explanations(finding)]
     return lines
+
+
+def _in_short(audit: DatasetAudit) -> list[str]:
+    """What each probe asked and what came of it, what was found first."""
+    asked = [probe for probe in audit.probes if probe.question]
+    order = {True: 0, None: 1, False: 2}
+    asked.sort(key=lambda probe: order[audit.findings[probe.name].flag])
+    told = [
+        f"- **{VERDICTS[audit.findings[probe.name].flag]}**: {inline(probe.question)}"
+        for probe in asked
+    ]
+    return ["## In short", "\n".join(told)] if told else []
+
+
+def _in_words(probe: DatasetProbe, finding: Finding) -> list[str]:
+    """What a fault means and what to do; nothing where none is seen."""
+    if finding.flag is False:
+        return []
+    found = "If it is there: " if finding.flag is None else ""
+    return [
+        f"**{title}** {found}{inline(text)}"
+        for title, text in (("What it means.", probe.meaning), ("What to do.", probe.advice))
+        if text
+    ]
+
+
+def shown(finding: Finding) -> list[Table]:
+    """The tables of a finding for people: none is empty, and classes of few patches go apart."""
+    return [part for table in finding.tables if table.rows for part in _apart(table)]
+
+
+def _apart(table: Table) -> list[Table]:
+    """A table by class as two: classes with at least ``FEW`` patches, and the others."""
+    if not {"class", "patches"} <= set(table.headings):
+        return [table]
+    place = table.headings.index("patches")
+    few = [isinstance(row[place], int) and row[place] < FEW for row in table.rows]  # type: ignore[operator]
+    if all(few) or not any(few):
+        return [table]
+    parts = [
+        tuple(row for row, is_few in zip(table.rows, few, strict=True) if is_few is wanted)
+        for wanted in (False, True)
+    ]
+    title = f"{table.title}: classes with fewer than {FEW} patches, mostly chance"
+    return [replace(table, rows=parts[0]), replace(table, title=title, rows=parts[1])]
+
+
+def explanations(finding: Finding) -> list[str]:
+    """A sentence for each term that a finding uses."""
+    tables = [text for table in finding.tables for text in (table.title, *table.headings)]
+    estimates = [estimate.name for estimate in finding.estimates]
+    return terms.explained([finding.summary, *estimates, *tables])
 
 
 def show(estimate: Estimate) -> str:

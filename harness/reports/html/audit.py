@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.analysis.audits import DatasetAudit
 from harness.reports.html.models import Draw, body
+from harness.reports.report import VERDICTS
 from harness.types.findings import Finding
 
-VERDICTS = {True: "Found", False: "Not seen", None: "Not judged"}
 PICTURED = 24
 """Patches of a table that are shown as pictures."""
 

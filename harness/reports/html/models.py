@@ -14,7 +14,7 @@ from harness.analysis import error_analysis
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import error_pages
-from harness.reports.report import cells, show
+from harness.reports.report import cells, explanations, show, shown
 from harness.types.findings import Finding
 from harness.types.models import Setting
 
@@ -166,7 +166,8 @@ def body(finding: Finding) -> dict[str, Any]:
         "grade": finding.grade,
         "blind": finding.blind,
         "estimates": [show(estimate) for estimate in finding.estimates],
-        "tables": [table_of(table) for table in finding.tables if table.rows],
+        "tables": [table_of(table) for table in shown(finding)],
+        "terms": explanations(finding),
     }
 
 

@@ -245,7 +245,8 @@ def collect(
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first.
 
-    Results that are damaged are handed to ``damaged``; without it, DamagedError is raised.
+    Those that fell back to random weights, as pretrained ones could not be had, come after the
+    others. Results that are damaged are handed to ``damaged``; without it, DamagedError is raised.
     """
     together = predictions.trainings(
         predictions.runs(store, truth.dataset, perturbations, damaged), versions
@@ -275,8 +276,14 @@ def collect(
                 findings={name: finding for name, finding in asked.items() if finding},
             )
         )
-    entries.sort(key=lambda e: (-e.right.mean(), e.record["model"], e.record["seed"]))
+    entries.sort(key=_place)
     return entries
+
+
+def _place(entry: Entry) -> tuple[bool, float, str, int]:
+    """Where an entry stands: those that fell back to random weights below all others."""
+    fell_back = bool(entry.record.get("initial_weights_fallback"))
+    return fell_back, -float(entry.right.mean()), entry.record["model"], entry.record["seed"]
 
 
 def _rank(rows: Sequence[Row], entries: Sequence[Entry], sampling: Sampling) -> Pairwise | None:

@@ -27,6 +27,10 @@ DATASET_FIELDS = (
     *("unfitted", "untested", "not_selected_on"),
 )
 MATRICES = ("recall", "confusion")
+FELL_BACK = (
+    "The pretrained weights of these models could not be had here, so that training started from "
+    "random ones. That is not the recipe, and their accuracies say little of the models."
+)
 ASSUMED = 5.0
 """Design effect of the example under a table whose groups are not known."""
 
@@ -211,7 +215,22 @@ def markdown(board: Board, names: Sequence[str] | None = None) -> str:
     name = board.dataset["name"]
     paragraphs = "\n\n".join(about(board, names, inline))
     made = "Written by `harness`; `harness leaderboard` writes it again from the store."
-    return f"# {inline(name)}\n\n{paragraphs}\n\n{table(board, 'github', names)}\n\n{made}\n"
+    chosen, cells = filled(board, names)
+    headings = [column.heading for column in chosen]
+    tables = [
+        markup.table(headings, some, "github")
+        for fell_back in (False, True)
+        if (
+            some := [
+                line
+                for line, row in zip(cells, board.rows, strict=True)
+                if row["initial_weights_fallback"] is fell_back
+            ]
+        )
+    ]
+    if any(row["initial_weights_fallback"] for row in board.rows):
+        tables.insert(-1, f"## Started from random weights\n\n{FELL_BACK}")
+    return "\n\n".join([f"# {inline(name)}", paragraphs, *tables, made]) + "\n"
 
 
 def latex(board: Board, names: Sequence[str] | None = None) -> str:

@@ -8,6 +8,7 @@ fitted or loaded, or a network is named that only timm knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from harness_timm.frozen import head
 from harness_timm.networks import EFFICIENTNET_B0, EFFICIENTNET_LITE0, Network, canonical, look_up
 from harness_timm.recipe import (
     DEMO,
+    DEMO_PRETRAINED,
     EXECUTION,
     INSTALL,
     REQUIRES,
@@ -40,11 +42,14 @@ from harness_timm.weights import find, find_or_random
 
 @hookimpl
 def harness_models() -> Iterable[Model | ModelFamily]:
-    """EfficientNet-B0 trained and frozen, EfficientNet-Lite0 frozen, and the family ``timm:``."""
+    """EfficientNet-B0 and -Lite0 trained and frozen, and the families of networks by name."""
     for pool in ("avg", "max"):
         title = f"EfficientNet-B0 ({pool} pool)"
         # On the board by default, and so trained from random weights where there are no others.
         yield trained(EFFICIENTNET_B0, f"efficientnet-b0-{pool}", title, pool, find_or_random)
+    # Its weights come with a Python package, so that it starts from them without the hub as well.
+    title = "EfficientNet-Lite0, fine-tuned"
+    yield trained(EFFICIENTNET_LITE0, "efficientnet-lite0", title, demo=DEMO_PRETRAINED)
     title = f"EfficientNet-B0 (ImageNet), {HEADS['linear']}"
     yield head(EFFICIENTNET_B0, "linear", "efficientnet-b0+linear", title)
     for kind in ("linear", "knn"):
@@ -97,6 +102,7 @@ def trained(
     title: str,
     pool: str = "",
     find: Callable[[Network, str], InitialWeights] = find,
+    demo: Mapping[str, Setting] = DEMO,
 ) -> Model:
     """A network that is fine-tuned by the published recipe. ``pool`` "" is the network's own."""
     return Model(
@@ -105,9 +111,16 @@ def trained(
         fit=partial(later("harness_timm.train:fit"), network, pool),
         load=_load,
         settings={**SETTINGS, "image_size": of_size(network.input_size)},
-        execution=EXECUTION,
+        execution={
+            **EXECUTION,
+            "weights": replace(
+                EXECUTION["weights"],
+                default=network.home,
+                help=f"{network.home}, random or the path of a .safetensors file",
+            ),
+        },
         # Some of these can take no other size, and none was trained at another.
-        demo_settings={**DEMO, "image_size": network.input_size} if network.fixed_size else DEMO,
+        demo_settings={**demo, "image_size": network.input_size} if network.fixed_size else demo,
         selects=True,
         reports_epochs=True,
         initial_weights=lambda settings: find(network, str(settings["weights"])),

@@ -58,6 +58,10 @@ def of_size(pixels: int) -> Option:
 
 DEMO: Mapping[str, Setting] = MappingProxyType({"epochs": 8, "batch_size": 16, "image_size": 64})
 """For a few hundred patches on a laptop's processor."""
+DEMO_PRETRAINED: Mapping[str, Setting] = MappingProxyType(
+    {"epochs": 8, "batch_size": 16, "image_size": 96}
+)
+"""The same for a network that starts from pretrained weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ def context(gathered: Gathered, links: dict[str, str]) -> dict[str, Any]:
                 "weights": row["initial_weights"] or "not known",
                 "elsewhere": others.get(row["model"], "") if row["result"] == "published" else "",
                 "bar": _bar(row),
+                "fell_back": row["initial_weights_fallback"],
                 "rank": (row["rank_best"], row["rank_worst"]),
                 "cells": [{"text": line[k], "order": order(line[k])} for k in kept],
             }

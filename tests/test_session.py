@@ -33,7 +33,7 @@ def session(tmp_path_factory):
 def test_a_board_is_that_of_the_command_and_shows_itself(session, command):
     board = session.leaderboard(DATASET)
     command("leaderboard", "--store", session.store_path)
-    page = (command.folder / f"leaderboards/{DATASET}.md").read_text()
+    page = (command.folder / f"reports/{DATASET}.md").read_text()
     measured = [row for row in board.rows if row["result"] == "measured"]
     assert [row["model"] for row in measured] == ["color-histogram", "rgb-means"]
     for row in measured:
@@ -47,7 +47,7 @@ def test_a_board_is_that_of_the_command_and_shows_itself(session, command):
     assert "initial weights" not in published.split("How to read")[0], "a column without a word"
     assert "color-histogram" in str(board)
     assert repr(board).startswith(f"<leaderboard of {DATASET}: 2 measured, ")
-    latex = (command.folder / f"leaderboards/{DATASET}.tex").read_text(encoding="utf-8")
+    latex = (command.folder / f"reports/{DATASET}.tex").read_text(encoding="utf-8")
     assert board.to_latex() == latex
 
 

@@ -22,6 +22,7 @@ from harness.commands import (
     leaderboard,
     new_plugin,
     plugins,
+    publish,
     report,
     results,
     run,
@@ -47,7 +48,7 @@ class Command(Protocol):
 
 
 COMMANDS: tuple[Command, ...] = (
-    *(run, leaderboard, report, compare, contrast),
+    *(run, leaderboard, report, publish, compare, contrast),
     *(audit, calibrate, shortcut, transfer, few_shot),
     *(list_, plugins, check, new_plugin),
     *(results, export, store, data, fetch),

@@ -134,12 +134,18 @@ def store(parser: argparse.ArgumentParser) -> None:
 def results(parser: argparse.ArgumentParser) -> None:
     """Where results are, and where tables go."""
     store(parser)
+    pages(parser)
+
+
+def pages(parser: argparse.ArgumentParser) -> None:
+    """Where tables, pages and pictures go."""
     parser.add_argument(
         "--leaderboards",
         type=folder,
-        default=Path("leaderboards"),
+        default=Path("reports"),
         metavar="DIR",
-        help="folder to write the tables to (default: leaderboards)",
+        help="folder to write tables, pages and pictures to (default: reports; harness publish "
+        "copies them to leaderboards)",
     )
 
 

@@ -74,7 +74,7 @@ def test_the_page_and_its_json_say_what_stored_predictions_give(command):
     large = [letter for letter in shares if len(by_letter[letter]) >= 10]
     worst = min(large, key=shares.get)
 
-    content = json.loads((command.folder / "leaderboards/mine-errors.json").read_text())
+    content = json.loads((command.folder / "reports/mine-errors.json").read_text())
     assert (content["groups"], content["groups_with_few_patches"]) == (len(sizes), few)
     (model,) = content["models"]
     found = model["by_group"]
@@ -85,7 +85,7 @@ def test_the_page_and_its_json_say_what_stored_predictions_give(command):
     assert found["worst_n"] == len(by_letter[found["worst_group"]])
     assert found["mean_accuracy_low"] < found["mean_accuracy"] < found["mean_accuracy_high"]
 
-    page = (command.folder / "leaderboards/mine-errors.md").read_text()
+    page = (command.folder / "reports/mine-errors.md").read_text()
     section = page.partition("## Accuracy by group")[2].partition("\n## ")[0]
     assert f"The 111 test patches are of {len(sizes)} groups" in section
     assert f"{few} of {len(sizes)} groups have fewer than 10 patches: they count in" in section

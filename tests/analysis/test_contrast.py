@@ -97,7 +97,7 @@ def test_a_version_that_loses_no_patch_shares_its_results_with_other_runs(versio
 
 
 def pages(folder):
-    return sorted((folder / "leaderboards").glob("*-against-*.json"))
+    return sorted((folder / "reports").glob("*-against-*.json"))
 
 
 def seeds(path, model):

@@ -128,10 +128,10 @@ def test_it_is_a_column_of_the_board(toy):
     (toy.folder / "mine.py").write_text(MINE.format(body=SURE))
     output = toy(*RUN, "--seeds", "2", "--plugin", "mine.py", "--columns", "default,kappa")
     assert "sure %" in output
-    page = (toy.folder / "leaderboards/toy-groups.md").read_text("utf-8")
+    page = (toy.folder / "reports/toy-groups.md").read_text("utf-8")
     assert "“sure %”: Confidence. Higher is better." in page
     assert "kappa" in output
-    path = toy.folder / "leaderboards/toy-groups.json"
+    path = toy.folder / "reports/toy-groups.json"
     content = json.loads(path.read_text())
     with_name = formats.__file__.replace("formats.py", "leaderboard.schema.json")
     with open(with_name, encoding="utf-8") as file:  # noqa: PTH123
@@ -155,7 +155,7 @@ def test_one_that_fails_costs_its_own_column_alone(body, toy):
     (toy.folder / "mine.py").write_text(MINE.format(body=body))
     output = toy(*RUN, "--plugin", "mine.py", code=1)
     assert "harness: failed: metric sure of toy-mean: " in output
-    row = json.loads((toy.folder / "leaderboards/toy-groups.json").read_text())["rows"][0]
+    row = json.loads((toy.folder / "reports/toy-groups.json").read_text())["rows"][0]
     assert row["metric.sure"] is None
     assert row["accuracy"] > 0
     assert row["metric.kappa"] is not None

@@ -65,7 +65,7 @@ def test_the_same_fit_at_home_and_away(elsewhere):
     assert "rgb-means (baseline)" in output, "baselines join"
     assert "Left out: odd" in output
     assert "made 2 times as large" in output
-    path = elsewhere.folder / "leaderboards" / "nct-crc-he-to-away.json"
+    path = elsewhere.folder / "reports" / "nct-crc-he-to-away.json"
     found = json.loads(path.read_text(encoding="utf-8"))["cohorts"]["away"]
     assert found["classes"] == {"fat": "ADI", "MUS": "MUS", "glands": "NORM", "immune": "LYM"}
     store = Store(elsewhere.folder / "runs")
@@ -112,7 +112,7 @@ def test_a_session_transfers_as_the_command_does(elsewhere):
         quiet=True,
     )
     found = session.transfer("nct-crc-he", ["away"], ["color-histogram"])
-    path = elsewhere.folder / "leaderboards" / "nct-crc-he-to-away.json"
+    path = elsewhere.folder / "reports" / "nct-crc-he-to-away.json"
     assert transfer_text.as_json(found) == json.loads(path.read_text(encoding="utf-8"))
     assert "Patches scanned elsewhere" in str(found)
     assert found._repr_html_().count("<table") == 2
@@ -171,7 +171,7 @@ def test_robustness_at_home_is_set_against_the_fall(elsewhere):
     elsewhere("run", *home, *models, *changed)
     output = elsewhere(*ARGUMENTS, "--plugin", plugin.name, *models)
     assert "Does a figure at home foretell how models do elsewhere?" in output
-    path = elsewhere.folder / "leaderboards" / "nct-crc-he-to-away.json"
+    path = elsewhere.folder / "reports" / "nct-crc-he-to-away.json"
     foretold = {f["figure"]: f for f in json.loads(path.read_text(encoding="utf-8"))["foretold"]}
     at_home = foretold["balanced_accuracy"]
     assert at_home["models"] == 7

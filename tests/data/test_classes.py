@@ -246,7 +246,7 @@ def test_groups_that_are_alike_are_told_before_the_run_and_on_the_page(command, 
     said = "the groups 'P0' and 'p0' are spelled differently and count as two"
     output = command("run", *asked, "--model", "rgb-means")
     assert f"WARNING: dataset mine: {said}" in output
-    assert f"WARNING: {said}" in (tmp_path / "leaderboards/mine.md").read_text()
+    assert f"WARNING: {said}" in (tmp_path / "reports/mine.md").read_text()
 
 
 @pytest.mark.parametrize(("labels", "says"), [([-1, 0, 1], "-1 usually"), ([0, 1, 2], "none of")])
@@ -350,7 +350,7 @@ def test_a_class_in_one_patient_is_said_loudly_in_the_row_and_on_the_page(comman
     in_one_patient(tmp_path)
     asked = ("--plugin", "mine.toml", "--dataset", "mine")
     output = command("run", *asked, "--model", "rgb-means", "--no-probes")
-    board = json.loads((tmp_path / "leaderboards/mine.json").read_text())
+    board = json.loads((tmp_path / "reports/mine.json").read_text())
     jsonschema.validate(board, SCHEMA)
     (one,) = board["dataset"]["unfitted"]
     assert (one["class"], one["n_test"], one["group"]) == ("C", 10, "p9")
@@ -360,7 +360,7 @@ def test_a_class_in_one_patient_is_said_loudly_in_the_row_and_on_the_page(comman
     assert said in row["notes"]
     assert {line["class"]: line["recall"] for line in row["recall"]}["C"] == 0
     assert (row["n_train"], row["n_train_max"]) == (40, 40)
-    page = (tmp_path / "leaderboards/mine.md").read_text()
+    page = (tmp_path / "reports/mine.md").read_text()
     assert f"WARNING: {said}" in page
     assert "models fitted on 40 patches" in page
     assert f"WARNING: {said}" in command("leaderboard", *asked[:2])
@@ -378,7 +378,7 @@ def test_an_unfitted_class_is_an_error_of_one_line_but_not_for_who_comes_fitted(
     )
     (tmp_path / "fixed.py").write_text(PRETRAINED)
     command("run", *asked, "--plugin", "fixed.py", "--model", "always-c")
-    board = json.loads((tmp_path / "leaderboards/mine.json").read_text())
+    board = json.loads((tmp_path / "reports/mine.json").read_text())
     (row,) = board["rows"]
     assert row["accuracy"] == pytest.approx(1 / 3)
     assert "training" not in row["notes"]

@@ -211,7 +211,7 @@ def claims(command, tmp_path):
         files = ("--plugin", "mine.toml", "--plugin", "paper.py")
         asked = ("--dataset", "mine", "--model", "rgb-means", "--probe", "reliance")
         command("run", *files, *asked)
-        board = json.loads((tmp_path / "leaderboards/mine.json").read_text())
+        board = json.loads((tmp_path / "reports/mine.json").read_text())
         jsonschema.validate(board, SCHEMA)
         return board, files
 
@@ -228,7 +228,7 @@ def test_a_claim_with_the_right_counts_is_compared_under_a_condition(claims, com
     assert row["reproduced_if"] == condition
     assert f"not verified that {condition}" in row["notes"]
     assert row["test_identity"] == "not verified; only what mine.toml says"
-    page = (tmp_path / "leaderboards/mine.md").read_text()
+    page = (tmp_path / "reports/mine.md").read_text()
     assert f"{row['reproduced']}, if {condition}" in page
     assert "Test patches are taken to be those of small: not verified; only what" in page
     others = {r["model"]: r for r in board["rows"] if r["result"] == "published"}
@@ -261,7 +261,7 @@ def test_a_claim_that_the_counts_refute_is_not_compared_anywhere(
     assert row["difference_to_reference_empty_because"].startswith(says)
     assert row["difference_to_published"] is row["difference_to_reference"] is None
     assert row["reproduced_if"] == ""
-    folder = tmp_path / "leaderboards"
+    folder = tmp_path / "reports"
     assert f"Not the published test set small ({says}" in (folder / "mine.md").read_text()
     errors = json.loads((folder / "mine-errors.json").read_text())
     assert [one["against_published"] for one in errors["models"]] == [[]]

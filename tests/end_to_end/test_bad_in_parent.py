@@ -14,7 +14,7 @@ TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
 
 
 def measured(toy, dataset="toy"):
-    text = (toy.folder / f"leaderboards/{dataset}.json").read_text()
+    text = (toy.folder / f"reports/{dataset}.json").read_text()
     return [row["model"] for row in json.loads(text)["rows"] if row["result"] == "measured"]
 
 
@@ -235,7 +235,7 @@ def test_a_model_that_worked_once_and_now_fails_has_a_failed_row_alone(command, 
         source = source.replace("* 1e3)", ", 3)")
         file.write_text(source)
         command(*run, "--plugin", file, code=code)
-        text = (command.folder / "leaderboards/nct-crc-he-sample.json").read_text()
+        text = (command.folder / "reports/nct-crc-he-sample.json").read_text()
         found = [row for row in json.loads(text)["rows"] if row["model"] == "edited"]
         rows.append([row["result"] for row in found])
         if code:

@@ -124,7 +124,7 @@ def bad(toy, make_distribution):
 
 
 def rows(command, name="toy"):
-    board = json.loads((command.folder / f"leaderboards/{name}.json").read_text())
+    board = json.loads((command.folder / f"reports/{name}.json").read_text())
     jsonschema.validate(board, SCHEMA)
     return {row["model"]: row for row in board["rows"] if row["result"] != "published"}
 
@@ -149,11 +149,11 @@ def test_what_raises_or_lies_fails_and_the_others_go_on(bad):
         assert re.search(
             rf"harness: failed: .*{re.escape(why)}.* \(details in runs/errors/", output
         )
-    page = (bad.command.folder / "leaderboards/toy.md").read_text()
+    page = (bad.command.folder / "reports/toy.md").read_text()
     assert "“Failed”: could not be measured" in page
     assert len([line for line in page.splitlines() if "| failed " in line]) == len(WHY)
-    assert "ValueError: it broke" in (bad.command.folder / "leaderboards/toy.tex").read_text()
-    with (bad.command.folder / "leaderboards/toy.csv").open() as file:
+    assert "ValueError: it broke" in (bad.command.folder / "reports/toy.tex").read_text()
+    with (bad.command.folder / "reports/toy.csv").open() as file:
         results = [row["result"] for row in csv.DictReader(file)]
     assert results.count("failed") == len(WHY)
 
@@ -163,9 +163,9 @@ def test_a_failed_row_outlives_the_run_and_goes_when_the_model_succeeds(bad):
     arguments = ("run", "--dataset", "toy", "--no-probes", "--model", "toy-mean")
     command(*arguments, "--set", "fail=true", code=1, BAD="")
     assert rows(command)["toy-mean"]["result"] == "failed", "also with nothing else on the board"
-    before = (command.folder / "leaderboards/toy.json").read_bytes()
+    before = (command.folder / "reports/toy.json").read_bytes()
     command("leaderboard", BAD="")
-    assert (command.folder / "leaderboards/toy.json").read_bytes() == before
+    assert (command.folder / "reports/toy.json").read_bytes() == before
     command("run", "--dataset", "toy", "--no-probes", "--model", "good", BAD="")
     output = command("compare", "toy-mean", "good", code=2, BAD="")
     assert "toy-mean failed on toy: RuntimeError: the toy model was told to fail" in output

@@ -81,9 +81,9 @@ def test_an_empty_variable_is_as_none(toy):
 @pytest.mark.once
 def test_what_is_said_twice_is_done_once(toy):
     output = toy(*RUN, "--dataset", "toy", "--model", "toy-mean")
-    assert output.count("Wrote leaderboards/toy.md") == 1
+    assert output.count("Wrote reports/toy.md") == 1
     output = toy("calibrate", "--seeds", "1", *["--phantom", "toy-phantom"] * 2)
-    assert output.count("Wrote leaderboards/calibration-toy-phantom.md") == 1
+    assert output.count("Wrote reports/calibration-toy-phantom.md") == 1
     said = last_line(toy, "contrast", "toy", "toy", "--model", "toy-mean")
     assert said == "harness: error: contrast: toy is contrasted with itself; name two datasets"
 
@@ -339,7 +339,7 @@ def test_printed_rows_can_be_chosen_and_pages_have_them_all(boards):
     everything = rows(boards("leaderboard", "--dataset", "toy"))
     assert sorted(everything[:2]) == ["toy-features", "toy-mean"]
     assert everything[2:] == ["toy-mean+flips (failed)", "toy-deep (published)"]
-    page = boards.folder / "leaderboards/toy.md"
+    page = boards.folder / "reports/toy.md"
     written = page.read_text(encoding="utf-8")
     output = boards("leaderboard", "--dataset", "toy", "--no-published", "--no-failed")
     assert rows(output) == everything[:2]
@@ -353,7 +353,7 @@ def test_printed_rows_can_be_chosen_and_pages_have_them_all(boards):
 
 
 def test_tables_of_other_datasets_stay_as_they_are(boards):
-    other = boards.folder / "leaderboards/toy-folds.md"
+    other = boards.folder / "reports/toy-folds.md"
     other.write_text("mine", encoding="utf-8")
     output = boards("leaderboard", "--dataset", "toy")
     assert "toy-folds" not in output
@@ -370,7 +370,7 @@ def test_the_models_of_a_run_are_marked_and_the_files_come_last(boards):
     assert "> toy-mean" in printed
     assert "> toy-features" not in printed
     last = messages.splitlines()[-1]
-    assert last.startswith("Wrote leaderboards/toy.md, toy-errors.md")
+    assert last.startswith("Wrote reports/toy.md, toy-errors.md")
     both = subprocess.run(
         boards.arguments(*RUN),
         cwd=boards.folder,

@@ -14,7 +14,7 @@ RUN = ("run", "--dataset", "toy", "--no-probes")
 BOTH = ("--model", "toy-mean", "--model", "toy-features")
 
 
-def rows(command, folder="leaderboards"):
+def rows(command, folder="reports"):
     content = json.loads((command.folder / folder / "toy.json").read_text())
     for row in content["rows"]:
         row["fit_seconds"] = row["patches_per_second"] = None
@@ -46,11 +46,11 @@ def test_the_command_that_a_message_names_computes_it_again(toy, settings):
     before = rows(toy)
     path = stored(toy, "prediction", "toy-mean", "logits.npy")
     flip(toy.folder / path)
-    page = (toy.folder / "leaderboards/toy.md").read_bytes()
+    page = (toy.folder / "reports/toy.md").read_bytes()
     for refused in (("leaderboard",), ("compare", "toy-mean", "toy-features")):
         output = toy(*refused, code=2)
         assert f"{path}: is damaged (its SHA-256 is " in output
-    assert (toy.folder / "leaderboards/toy.md").read_bytes() == page, "it is left as it was"
+    assert (toy.folder / "reports/toy.md").read_bytes() == page, "it is left as it was"
     output = toy(*advice(output, path, 0), "--no-probes")
     assert f"WARNING: {path}: is damaged" in output
     assert rows(toy) == before
@@ -159,7 +159,7 @@ def test_an_input_that_is_found_damaged_by_the_job_that_reads_it_is_computed_aga
 def test_a_damaged_fit_is_fitted_again_when_a_table_reads_it(toy):
     arguments = (*RUN, "--model", "toy-mean", "--audit-selection", "--temperature")
     toy(*arguments)
-    pages = [toy.folder / "leaderboards" / name for name in ("toy-selection.json", "toy.json")]
+    pages = [toy.folder / "reports" / name for name in ("toy-selection.json", "toy.json")]
     before = [json.loads(pages[0].read_text()), rows(toy)]
     for name in ("epochs.npz", "held-out.npz"):
         path = stored(toy, "fit", "toy-mean", name)
@@ -187,22 +187,22 @@ def test_the_command_for_a_fit_names_its_settings(toy):
 def test_readings_of_a_calibration_that_are_damaged_are_computed_again(toy):
     arguments = ("calibrate", "--phantom", "toy-phantom", "--seeds", 2, "--dataset", "toy")
     toy(*arguments)
-    page = (toy.folder / "leaderboards/calibration-toy-phantom.md").read_bytes()
+    page = (toy.folder / "reports/calibration-toy-phantom.md").read_bytes()
     for kind, name in (("calibration", "readings.json"), ("check", "tables.json")):
         path = next((toy.folder / "runs" / kind).glob(f"*/*/*/{name}"))
         flip(path)
         said = f"WARNING: {path.relative_to(toy.folder)}: is damaged"
         assert said in toy(*arguments)
-        assert (toy.folder / "leaderboards/calibration-toy-phantom.md").read_bytes() == page
+        assert (toy.folder / "reports/calibration-toy-phantom.md").read_bytes() == page
 
 
 def test_findings_that_are_damaged_do_not_vanish_from_the_page(toy):
     toy("audit", "--dataset", "toy")
-    page = (toy.folder / "leaderboards/toy-audit.md").read_text()
+    page = (toy.folder / "reports/toy-audit.md").read_text()
     path = stored(toy, "finding", "toy-brightness", "finding.json")
     flip(toy.folder / path)
     assert f"WARNING: {path}: is damaged" in toy("audit", "--dataset", "toy")
-    assert (toy.folder / "leaderboards/toy-audit.md").read_text() == page
+    assert (toy.folder / "reports/toy-audit.md").read_text() == page
 
 
 def test_a_record_of_a_failure_that_is_damaged_neither_vanishes_nor_stays(toy):

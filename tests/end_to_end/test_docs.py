@@ -96,7 +96,7 @@ def test_a_reader_makes_models_of_a_file(toy):
     (toy.folder / "both.toml").write_text('kind = "sum"\nmodels = ["toy-mean", "toy-features"]\n')
     plugins = ("--plugin", "both.toml", "--plugin", "reader.py")
     toy("run", "--dataset", "toy", "--model", "both", "--no-probes", *plugins)
-    board = json.loads((toy.folder / "leaderboards/toy.json").read_text())
+    board = json.loads((toy.folder / "reports/toy.json").read_text())
     titles = {row["model"]: row["title"] for row in board["rows"]}
     assert titles["both"] == "Sum of toy-mean, toy-features"
 
@@ -174,7 +174,7 @@ def test_the_tutorial_to_the_letter(command):
     assert "texture and color-histogram on nct-crc-he-sample" in compared
     assert " 0 broken" in checked
     assert " passed" in checked
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     rows = [row for row in board["rows"] if row["model"] == "texture"]
     # The new version's row, which takes the place of the template's, and that of another setting.
     assert len(rows) == 2

@@ -47,7 +47,7 @@ def harness_models():
 
 
 def content(command, dataset="toy"):
-    return json.loads((command.folder / f"leaderboards/{dataset}-few-shot.json").read_text())
+    return json.loads((command.folder / f"reports/{dataset}-few-shot.json").read_text())
 
 
 def episodes_by_hand(train, labels, tested, size, episodes, seed):
@@ -140,16 +140,16 @@ def test_of_folds_each_is_predicted_from_the_others(toy, splits):
 
 def test_patients_are_told_of_where_they_are_known(toy):
     toy("few-shot", "toy-groups", *PIXEL, "--episodes", 2)
-    page = (toy.folder / "leaderboards/toy-groups-few-shot.md").read_text()
+    page = (toy.folder / "reports/toy-groups-few-shot.md").read_text()
     assert "drawn without regard to them" in page
     toy(*TOY, "--episodes", 2)
-    assert "regard" not in (toy.folder / "leaderboards/toy-few-shot.md").read_text()
+    assert "regard" not in (toy.folder / "reports/toy-few-shot.md").read_text()
 
 
 def test_the_same_seed_gives_the_same_bytes(toy):
     def written(*more, store="runs"):
         toy(*TOY, "--episodes", 10, *more, HARNESS_STORE=store)
-        return {p.suffix: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+        return {p.suffix: p.read_bytes() for p in (toy.folder / "reports").iterdir()}
 
     first = written()
     assert sorted(first) == [".csv", ".json", ".md", ".png"]
@@ -210,7 +210,7 @@ def test_what_fails_costs_the_others_nothing(toy):
 def test_mistakes_are_named_in_one_line(toy, arguments, message):
     output = toy("few-shot", *arguments, code=2)
     assert message in output.splitlines()[-1]
-    assert not (toy.folder / "leaderboards").exists()
+    assert not (toy.folder / "reports").exists()
 
 
 def test_models_with_features_are_named_for_one_without(toy):
@@ -230,7 +230,7 @@ def test_the_sample_in_seconds_with_pages_and_plot(command):
     models = ("--model", "rgb-means", "--model", "color-histogram")
     heads = ("--head", "simpleshot", "--head", "linear", "--episodes", 4)
     output = command("few-shot", SAMPLE, *models, *heads, COLUMNS="100")
-    stem = f"leaderboards/{SAMPLE}-few-shot"
+    stem = f"reports/{SAMPLE}-few-shot"
     assert f"Wrote {stem}.md; also .csv, .json, .png" in output
     rows = [line.split() for line in output.splitlines() if line.startswith("rgb-means ")]
     assert len(rows) == 2
@@ -253,7 +253,7 @@ def test_the_sample_in_seconds_with_pages_and_plot(command):
 
 def test_json_is_what_the_file_has(toy):
     toy(*TOY, "--episodes", 3)
-    shutil.rmtree(toy.folder / "leaderboards")
+    shutil.rmtree(toy.folder / "reports")
     output = toy(*TOY, "--episodes", 3, "--json", "-q")
     printed, kept = json.loads(output), content(toy)
     assert kept.pop("command").startswith("harness few-shot toy")

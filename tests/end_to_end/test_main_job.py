@@ -18,7 +18,7 @@ from harness.store.store import Store
 TOY = ("--dataset", "toy", "--model", "toy-mean", "--model", "toy-features", "--no-probes")
 
 
-def board(command, name="toy", folder="leaderboards"):
+def board(command, name="toy", folder="reports"):
     return json.loads((command.folder / folder / f"{name}.json").read_text())
 
 
@@ -57,7 +57,7 @@ def test_run_all_runs_what_can_run_and_says_what_cannot(toy):
     assert "toy-impossible needs surely_not_installed: pip install surely-not-installed" in output
     for name in ("toy", "toy-folds"):
         assert {"toy-mean", "toy-features", "toy-mean+flips"} < set(measured(toy, name=name))
-        assert {path.suffix for path in (toy.folder / "leaderboards").glob(f"{name}.*")} == {
+        assert {path.suffix for path in (toy.folder / "reports").glob(f"{name}.*")} == {
             ".md",
             ".tex",
             ".csv",
@@ -69,7 +69,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same(toy):
     arguments = ("run", "--dataset", "toy", "--dataset", "toy-folds", "--model", "toy-mean+flips")
     first = toy(*arguments)
     assert "results to compute" in first
-    boards = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+    boards = {p.name: p.read_bytes() for p in (toy.folder / "reports").iterdir()}
     # Tables; pages, data and pictures of errors and of probes.
     assert len(boards) == 2 * (4 + 4 + 3)
     before = toy.toy_log
@@ -77,7 +77,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same(toy):
     assert "Everything is in the store" in second
     new = toy.toy_log[len(before) :]
     assert new == ["run started with 0 jobs", "run ended with 0 failures"]
-    assert boards == {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
+    assert boards == {p.name: p.read_bytes() for p in (toy.folder / "reports").iterdir()}
 
 
 @pytest.mark.once
@@ -120,7 +120,7 @@ def test_several_seeds_make_one_row_with_their_spread(toy):
     assert row["seeds"] == [5, 6, 7]
     assert row["accuracy_min"] <= row["accuracy"] <= row["accuracy_max"]
     assert row["accuracy_sd"] is not None
-    assert "± seeds" in (toy.folder / "leaderboards/toy.md").read_text()
+    assert "± seeds" in (toy.folder / "reports/toy.md").read_text()
     toy(*arguments, "--seed", 8)
     assert measured(toy)["toy-mean+flips"]["seeds"] == [5, 6, 7, 8]
 
@@ -138,7 +138,7 @@ def test_groups_are_kept_together_and_resampled(toy):
     toy("run", "--dataset", "toy-groups", "--model", "toy-mean", "--no-probes")
     content = board(toy, "toy-groups")
     assert content["groups"] == 6
-    page = (toy.folder / "leaderboards/toy-groups.md").read_text()
+    page = (toy.folder / "reports/toy-groups.md").read_text()
     assert "Patches come from 6 groups" in page
     (folder,) = (toy.folder / "runs/dataset/toy-groups/splits").glob("*")
     assert len(set(json.loads((folder / "groups.json").read_text()))) == 6
@@ -232,16 +232,16 @@ def test_the_selection_is_audited_in_one_training(toy):
     arguments = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
     output = toy(*arguments, "--audit-selection")
     assert "toy-selection.md" in output
-    found = json.loads((toy.folder / "leaderboards/toy-selection.json").read_text())
+    found = json.loads((toy.folder / "reports/toy-selection.json").read_text())
     (audit,) = found["models"]["toy-mean"]
     # Scores fall from epoch to epoch; after the first the toy mixes classes up.
     assert audit["epochs"] == {"held-out": [1], "last": [3], "test": [1]}
     assert audit["optimism"]["value"] == 0
     assert audit["accuracies"]["last"] < audit["accuracies"]["held-out"]
     assert len(audit["curve"]) == 3
-    page = (toy.folder / "leaderboards/toy-selection.md").read_text()
+    page = (toy.folder / "reports/toy-selection.md").read_text()
     assert "| toy-mean " in page
-    assert (toy.folder / "leaderboards/toy-selection-epochs.png").exists()
+    assert (toy.folder / "reports/toy-selection-epochs.png").exists()
     steps = count(toy.toy_log, "step")
     assert "Everything is in the store" in toy(*arguments), "an audited fit is a fit"
     assert "toy-selection.md" in toy("leaderboard")
@@ -256,7 +256,7 @@ def test_an_audited_fit_that_was_killed_keeps_the_epochs_it_had(toy):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     toy(*arguments, "--audit-selection")
-    found = json.loads((toy.folder / "leaderboards/toy-folds-selection.json").read_text())
+    found = json.loads((toy.folder / "reports/toy-folds-selection.json").read_text())
     (audit,) = found["models"]["toy-mean"]
     assert audit["epochs"] == {"held-out": [1] * 3, "last": [2] * 3, "test": [1] * 3}
 
@@ -372,25 +372,25 @@ def test_published_rows_are_never_mixed_with_measured_ones(toy):
     rows = {row["selected_on"]: row for row in board(toy)["rows"] if row["rank"]}
     low = rows["test"]["difference_to_published_low"]
     assert rows["test"]["reproduced"] == ("higher" if low > 0 else "inconclusive")
-    assert "two trainings" in (toy.folder / "leaderboards/toy.md").read_text() or low <= 0
-    page = (toy.folder / "leaderboards/toy.md").read_text()
+    assert "two trainings" in (toy.folder / "reports/toy.md").read_text() or low <= 0
+    page = (toy.folder / "reports/toy.md").read_text()
     assert "Δ ToyDeep" in page
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes")
     row = measured(toy, name="toy-folds")["toy-mean"]
     assert row["difference_to_published"] is None
     assert row["reproduced"] == "not comparable"
     assert row["reproduced_because"] == "30 of 90"
-    assert "not comparable: 30 of 90" in (toy.folder / "leaderboards/toy-folds.md").read_text()
+    assert "not comparable: 30 of 90" in (toy.folder / "reports/toy-folds.md").read_text()
 
 
 @pytest.mark.once
 def test_the_leaderboard_is_rebuilt_from_the_store_alone(toy):
     toy("run", "--dataset", "toy", "--dataset", "toy-folds", "--model", "toy-mean+flips")
-    before = {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()}
-    shutil.rmtree(toy.folder / "leaderboards")
+    before = {p.name: p.read_bytes() for p in (toy.folder / "reports").iterdir()}
+    shutil.rmtree(toy.folder / "reports")
     log = toy.toy_log
     toy("leaderboard")
-    assert {p.name: p.read_bytes() for p in (toy.folder / "leaderboards").iterdir()} == before
+    assert {p.name: p.read_bytes() for p in (toy.folder / "reports").iterdir()} == before
     assert toy.toy_log == log
 
 
@@ -623,7 +623,7 @@ def test_stores_of_two_machines_make_one_board(toy, new_toy, tmp_path):
     toy("leaderboard")
     assert set(measured(toy)) == {"toy-mean", "toy-features"}
     assert "Everything is in the store" in toy("run", *TOY)
-    assert (toy.folder / "leaderboards/toy-folds.md").exists()
+    assert (toy.folder / "reports/toy-folds.md").exists()
     assert "into itself" in toy("store", "merge", "runs", "other/../runs", code=2)
     refused = toy("store", "merge", "runs", "nowhere", code=2)
     assert (

@@ -39,7 +39,7 @@ def logits(folder, model):
 
 
 def rows(command):
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     return {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
 
 

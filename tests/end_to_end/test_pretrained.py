@@ -50,12 +50,12 @@ def test_its_row_is_about_what_it_was_fitted_on(toy, plugin):
     assert "toy-folds: load constant\n" in output
     assert "fit toy-mean, fold 1 of 3" in output
     assert "has not seen it, but for pretrained classifiers" in " ".join(output.split())
-    board = json.loads((toy.folder / "leaderboards/toy-folds.json").read_text())
+    board = json.loads((toy.folder / "reports/toy-folds.json").read_text())
     row = next(row for row in board["rows"] if row["model"] == "constant")
     assert (row["trained_on"], row["selected_on"], row["n_train"]) == ("elsewhere", "test", None)
     assert len(list((toy.folder / "runs/fit/toy-folds/constant").iterdir())) == 1
     toy("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes", "--store", "other")
-    page = (toy.folder / "leaderboards/toy-folds.md").read_text()
+    page = (toy.folder / "reports/toy-folds.md").read_text()
     assert "pretrained" not in page
 
 
@@ -87,6 +87,6 @@ def test_a_model_that_does_not_say_its_classes_has_a_note(toy, plugin):
     path = toy.folder / "mine.py"
     path.write_text(path.read_text().replace("classes=('red', 'green', 'blue'),", ""))
     toy("run", "--dataset", "toy", "--model", "constant", "--no-probes", *file)
-    board = json.loads((toy.folder / "leaderboards/toy.json").read_text())
+    board = json.loads((toy.folder / "reports/toy.json").read_text())
     row = next(row for row in board["rows"] if row["model"] == "constant")
     assert row["notes"].startswith("the model does not say which classes its outputs are")

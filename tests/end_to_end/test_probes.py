@@ -30,15 +30,15 @@ def conditions(command, model):
 
 
 def board(command):
-    return json.loads((command.folder / "leaderboards/toy.json").read_text())
+    return json.loads((command.folder / "reports/toy.json").read_text())
 
 
 def test_a_run_asks_the_probes_of_models_and_adds_their_columns(toy):
     output = toy("run", *TOY)
     for model in ("toy-mean", "toy-features"):
         assert conditions(toy, model) == [("clean", 0), ("toy-noise", 5), ("toy-noise", 50)]
-    assert "What the columns mean, and where the data are from: leaderboards/toy.md" in output
-    page = (toy.folder / "leaderboards/toy.md").read_text(encoding="utf-8")
+    assert "What the columns mean, and where the data are from: reports/toy.md" in output
+    page = (toy.folder / "reports/toy.md").read_text(encoding="utf-8")
     assert "“red %”: how many patches are called red." in page
     measured = [row for row in board(toy)["rows"] if row["result"] == "measured"]
     for row in measured:
@@ -47,13 +47,13 @@ def test_a_run_asks_the_probes_of_models_and_adds_their_columns(toy):
         assert row["toy-share.share of red_low"] == 0
     published = [row for row in board(toy)["rows"] if row["result"] == "published"]
     assert {row["toy-share.share of red"] for row in published} == {None}
-    page = (toy.folder / "leaderboards/toy-probes.md").read_text()
+    page = (toy.folder / "reports/toy-probes.md").read_text()
     assert "### toy-features" in page
     assert "are called red." in page
     assert re.search(r"\| toy-noise \| 50 +\| toy-deep \| +\| 10.00 ", page)
-    data = json.loads((toy.folder / "leaderboards/toy-probes.json").read_text())
+    data = json.loads((toy.folder / "reports/toy-probes.json").read_text())
     assert set(data["findings"]["toy-share"]) == {"toy-mean", "toy-features"}
-    assert (toy.folder / "leaderboards/toy-probes-red.png").read_bytes()[:4] == b"\x89PNG"
+    assert (toy.folder / "reports/toy-probes-red.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_board_of_clean_patches_is_written_before_the_probes_begin(toy):
@@ -119,29 +119,29 @@ def test_a_probe_of_models_that_fails_leaves_the_board_standing(toy):
 def test_a_plot_that_fails_is_a_warning(toy):
     output = toy("run", *TOY, code=1, TOY_BROKEN_PLOT="1")
     assert "failed: picture toy-probes-red.png: RuntimeError: the toy plot was" in output
-    assert "toy-probes-red.png)" not in (toy.folder / "leaderboards/toy-probes.md").read_text()
+    assert "toy-probes-red.png)" not in (toy.folder / "reports/toy-probes.md").read_text()
 
 
 def test_audit_writes_a_page_and_asks_nothing_twice(toy):
     output = toy("audit", "--dataset", "toy")
     assert "toy-brightness  ok    brightness " in output
-    page = (toy.folder / "leaderboards/toy-audit.md").read_text()
+    page = (toy.folder / "reports/toy-audit.md").read_text()
     assert "| x   | 1.5 |" in page
     assert "![bright](toy-audit-bright.png)" in page
-    content = json.loads((toy.folder / "leaderboards/toy-audit.json").read_text())
+    content = json.loads((toy.folder / "reports/toy-audit.json").read_text())
     assert content["findings"]["toy-brightness"]["flag"] is False
     asked = toy.toy_log.count("toy-brightness asked")
     assert asked == 1
     again = toy("audit", "--dataset", "toy")
     assert "Everything is in the store" in again
     assert toy.toy_log.count("toy-brightness asked") == asked
-    assert (toy.folder / "leaderboards/toy-audit.md").read_text() == page
+    assert (toy.folder / "reports/toy-audit.md").read_text() == page
 
 
 @pytest.mark.once
 def test_one_probe_alone_leaves_what_others_found_on_the_page(command):
     command("audit", "--dataset", "nct-crc-he-sample", "--probe", "leakage")
-    page = command.folder / "leaderboards/nct-crc-he-sample-audit.md"
+    page = command.folder / "reports/nct-crc-he-sample-audit.md"
     assert "## Tone and dynamic range" not in page.read_text()
     command("audit", "--dataset", "nct-crc-he-sample", "--probe", "dynamic-range")
     assert "## Tone and dynamic range" in page.read_text()

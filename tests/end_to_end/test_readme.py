@@ -18,7 +18,7 @@ def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
     command.path.append(make_distribution("readme", {"nearest_color": source}))
     assert " 0 broken" in command("check", "nearest-color")
     command("run", "--dataset", "nct-crc-he-sample", "--model", "nearest-color")
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     row = board["rows"][0]
     assert row["model"] == "nearest-color"
     assert row["accuracy"] > 0.3  # nine classes: chance is 0.11

@@ -47,7 +47,7 @@ def test_what_goes_wrong_in_a_job_is_told_and_costs_the_job_alone(toy):
     mine = ("--plugin", "mine.py", "--executor", "subprocesses")
     output = toy(*RUN, "--no-probes", "--set", "toy-mean.fail=true", *mine, code=1)
     assert "FAILED: RuntimeError: the toy model was told to fail" in output
-    rows = json.loads((toy.folder / "leaderboards/toy-folds.json").read_text())["rows"]
+    rows = json.loads((toy.folder / "reports/toy-folds.json").read_text())["rows"]
     results = {(row["model"], row["result"]) for row in rows}
     assert {("toy-mean", "failed"), ("toy-features", "measured")} < results
     details = [path.read_text() for path in (toy.folder / "runs/errors").iterdir()]

@@ -87,7 +87,7 @@ def test_it_runs(kind, install, command):
     asked = ["--probe", "my-column"] if kind == "column" else []
     command("run", *words[2:], *([] if asked else quick), *few, "--without", "bias")
     name = "my-dataset" if kind == "dataset" else "nct-crc-he-sample"
-    board = json.loads((command.folder / f"leaderboards/{name}.json").read_text())
+    board = json.loads((command.folder / f"reports/{name}.json").read_text())
     row = board["rows"][0]
     assert row["model"] == ("my-model" if kind == "model" else "color-histogram")
     assert row["accuracy"] > 0.3
@@ -96,7 +96,7 @@ def test_it_runs(kind, install, command):
     if kind == "metric":
         assert row["metric.my-metric_low"] < row["metric.my-metric"] < 1
     if kind == "report":
-        text = (command.folder / f"leaderboards/{name}-my-report.txt").read_text()
+        text = (command.folder / f"reports/{name}-my-report.txt").read_text()
         assert text.startswith("color-histogram ")
 
 

@@ -340,7 +340,7 @@ def kinds(toy):
     def run(*models, code=0):
         named = [word for name in models for word in ("--model", name)]
         output = toy("run", *ASKED, *named, code=code)
-        board = json.loads((toy.folder / "leaderboards/toy.json").read_text())
+        board = json.loads((toy.folder / "reports/toy.json").read_text())
         rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
         return output, rows
 
@@ -356,7 +356,7 @@ def test_declared_probabilities_have_the_figures_of_their_logits(kinds):
         assert row["calibration_empty_because"] == ""
         for name in ("accuracy", "macro_auroc", *SCALED):
             assert row[name] == pytest.approx(rows["plain"][name], abs=1e-5), (row["model"], name)
-    errors = json.loads((kinds.toy.folder / "leaderboards/toy-errors.json").read_text())
+    errors = json.loads((kinds.toy.folder / "reports/toy-errors.json").read_text())
     found = {one["model"]: one for one in errors["models"]}
     for one in found.values():
         assert one["area_under_risk_coverage"] == pytest.approx(
@@ -380,7 +380,7 @@ def test_undeclared_probabilities_are_told_everywhere_and_have_no_calibration(ki
             assert row[estimate] == pytest.approx(rows["plain"][estimate], abs=1e-6)
     again, _ = kinds("undeclared")  # nothing is computed, and it is said again
     assert "undeclared: its outputs look like probabilities" in again
-    page = (kinds.toy.folder / "leaderboards/toy.md").read_text()
+    page = (kinds.toy.folder / "reports/toy.md").read_text()
     assert "undeclared: its outputs look like probabilities" in page
     compared = kinds.toy("compare", "plain", "undeclared", "--dataset", "toy")
     assert "undeclared: its outputs look like probabilities" in " ".join(compared.split())
@@ -406,10 +406,10 @@ def test_scores_have_no_calibration_and_are_not_summed_with_logits(kinds):
         assert [rows[name][estimate] for estimate in SCALED] == [None] * 4
         assert "scores, not probabilities" in rows[name]["notes"]
         assert rows[name]["macro_auroc"] > 0.9
-    errors = json.loads((kinds.toy.folder / "leaderboards/toy-errors.json").read_text())
+    errors = json.loads((kinds.toy.folder / "reports/toy-errors.json").read_text())
     by_name = {one["model"]: one for one in errors["models"]}
     assert by_name["svm"]["reliability"] is None
     assert "scores" in by_name["svm"]["confidence_empty_because"]
     assert by_name["plain"]["reliability"]
-    assert "Without svm: " in (kinds.toy.folder / "leaderboards/toy-errors.md").read_text()
+    assert "Without svm: " in (kinds.toy.folder / "reports/toy-errors.md").read_text()
     assert "BROKEN" not in kinds.toy("check", "svm", "--plugin", "kinds.py", "--dataset", "toy")

@@ -606,7 +606,7 @@ def stored(folder, model, **fields):
 
 
 def rows(folder, result):
-    board = json.loads((folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((folder / "reports/nct-crc-he-sample.json").read_text())
     return {row["model"]: row for row in board["rows"] if row["result"] == result}
 
 
@@ -644,7 +644,7 @@ def test_deepcmorph_stands_beside_its_published_rows(deepcmorph):
     ]
     assert set(changed) >= {p.name for p in harness_perturbations() if not p.on_request}
     assert changed.count("hue") == 4, "what was stored is not computed again"
-    page = deepcmorph.folder / "leaderboards/nct-crc-he-sample-probes.json"
+    page = deepcmorph.folder / "reports/nct-crc-he-sample-probes.json"
     found = json.loads(page.read_text())["findings"]
     assert all("deepcmorph" in found[probe] for probe in ("robustness", "reliance", "steering"))
 

@@ -267,7 +267,7 @@ def test_damaged_files_raise_one_line_or_give_numbers(tmp_path_factory, form, da
 
 
 def board(command, dataset=SAMPLE):
-    content = json.loads((command.folder / f"leaderboards/{dataset}.json").read_text())
+    content = json.loads((command.folder / f"reports/{dataset}.json").read_text())
     return {row["model"]: row for row in content["rows"] if row["result"] == "measured"}
 
 
@@ -329,7 +329,7 @@ def test_a_changed_file_is_computed_again_and_nothing_else(exported):
 
 
 def rows_named(command, name):
-    content = json.loads((command.folder / f"leaderboards/{SAMPLE}.json").read_text())
+    content = json.loads((command.folder / f"reports/{SAMPLE}.json").read_text())
     return [row for row in content["rows"] if row["model"] == name]
 
 

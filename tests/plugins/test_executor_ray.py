@@ -146,7 +146,7 @@ def test_a_job_that_kills_its_process_is_tried_three_times_and_costs_itself(toy,
     output = toy(*RUN, *mine, *on(cluster()), code=1)
     assert "FAILED: tried 3 times, and the last time on node " in output
     assert "was killed (SIGKILL), as happens when memory runs out" in output
-    rows = json.loads((toy.folder / "leaderboards/toy-folds.json").read_text())["rows"]
+    rows = json.loads((toy.folder / "reports/toy-folds.json").read_text())["rows"]
     results = {(row["model"], row["result"]) for row in rows}
     assert results >= {("killed", "failed"), ("toy-mean", "measured"), ("toy-features", "measured")}
 

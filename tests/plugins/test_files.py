@@ -71,7 +71,7 @@ def splits(path):
 
 
 def board(command, name):
-    content = json.loads((command.folder / f"leaderboards/{name}.json").read_text())
+    content = json.loads((command.folder / f"reports/{name}.json").read_text())
     return content, [row for row in content["rows"] if row["result"] == "measured"]
 
 

@@ -386,7 +386,7 @@ def test_predictions_find_patches_by_the_ids_of_a_column(command, tmp_path):
     write(tmp_path / "brought.toml", kind="predictions", name="brought", **about)
     files = ("--plugin", "mine.toml", "--plugin", "brought.toml")
     command("run", *files, "--dataset", "mine", "--model", "brought", "--no-probes")
-    board = json.loads((tmp_path / "leaderboards/mine.json").read_text())
+    board = json.loads((tmp_path / "reports/mine.json").read_text())
     assert {row["model"]: row["accuracy"] for row in board["rows"]}["brought"] == 1
 
 
@@ -416,7 +416,7 @@ def seen_by_a_probe(command, path):
     (command.folder / "probe.py").write_text(PROBE)
     files = ("--plugin", path, "--plugin", "probe.py")
     command("audit", *files, "--dataset", path.stem, "--probe", "sees-groups")
-    content = json.loads((command.folder / f"leaderboards/{path.stem}-audit.json").read_text())
+    content = json.loads((command.folder / f"reports/{path.stem}-audit.json").read_text())
     (found,) = content["findings"]["sees-groups"]["tables"]
     return {part: list(map(int, numbers.split())) for part, numbers in found["rows"]}
 
@@ -446,18 +446,18 @@ def test_folds_do_not_cut_slides_and_the_page_has_the_accuracy_by_slide(command,
     content = {"kind": "folder", "folder": "patches", "group": SLIDES, "folds": 3}
     path = write(kather / "mine.toml", **content)
     command("run", "--plugin", path, "--dataset", "mine", *FEW)
-    board = json.loads((command.folder / "leaderboards/mine.json").read_text())
+    board = json.loads((command.folder / "reports/mine.json").read_text())
     assert board["groups"] == 11
     store = command.folder / "runs"
     (stored,) = store.rglob("groups.json")
     slides, folds = json.loads(stored.read_text()), np.load(stored.with_name("folds.npy"))
     for slide in set(slides):
         assert len({f for f, s in zip(folds, slides, strict=True) if s == slide}) == 1
-    errors = json.loads((command.folder / "leaderboards/mine-errors.json").read_text())
+    errors = json.loads((command.folder / "reports/mine-errors.json").read_text())
     assert (errors["groups"], errors["groups_with_few_patches"]) == (11, 11)
     (one,) = errors["models"]
     assert one["by_group"]["worst_group"] is None
-    page = (command.folder / "leaderboards/mine-errors.md").read_text()
+    page = (command.folder / "reports/mine-errors.md").read_text()
     assert "The 31 test patches are of 11 groups (patients or slides)" in page
     assert "11 of 11 groups have fewer than 10 patches" in page
 

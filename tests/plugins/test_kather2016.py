@@ -143,7 +143,7 @@ def test_models_run_with_a_class_that_a_fold_has_not_seen(command, tmp_path, lac
         *("--model", "rgb-means", "--model", "color-histogram", "--set", "trees=5"),
     )
     assert f"{30 if lacking else 31} of 5,000 patches" in output
-    board = json.loads((command.folder / "leaderboards/kather-2016.json").read_text())
+    board = json.loads((command.folder / "reports/kather-2016.json").read_text())
     assert len(board["rows"]) == 2
     assert board["groups"] == 11
     assert all(0 < row["accuracy"] < 1 for row in board["rows"])

@@ -396,7 +396,7 @@ def test_models_select_on_its_own_validation_split_and_stand_beside_published_on
         *("--columns", "default,figures", "--temperature"),
     )
     command(*arguments)
-    board = json.loads((command.folder / "leaderboards/pathmnist-28.json").read_text())
+    board = json.loads((command.folder / "reports/pathmnist-28.json").read_text())
     rows = {row["model"]: row for row in board["rows"]}
     assert rows["knn"]["selected_on"] == "validation"
     assert rows["rgb-means"]["selected_on"] == "none"
@@ -410,7 +410,7 @@ def test_models_select_on_its_own_validation_split_and_stand_beside_published_on
     assert (published["macro_auroc"], published["accuracy"]) == (0.99, 0.911)
     assert published["macro_auroc_low"] is None
     assert published["difference_to_reference_empty_because"] == "no reference"
-    page = (command.folder / "leaderboards/pathmnist-28.md").read_text()
+    page = (command.folder / "reports/pathmnist-28.md").read_text()
     (line,) = [line for line in page.splitlines() if "medmnist-resnet50 " in line]
     assert "0.9900" in line
     assert "validation" in line
@@ -427,7 +427,7 @@ def test_a_model_that_comes_fitted_may_have_been_selected_on_a_validation_split(
     arguments = with_model(command, 'knn(trained_on="elsewhere", selected_on="validation")')
     for dataset in ("pathmnist-28", "nct-crc-he-sample"):
         command("run", "--dataset", dataset, "--data", tmp_path, *arguments)
-        board = json.loads((command.folder / f"leaderboards/{dataset}.json").read_text())
+        board = json.loads((command.folder / f"reports/{dataset}.json").read_text())
         (row,) = [row for row in board["rows"] if row["model"] == "knn"]
         assert row["selected_on"] == "validation"
         assert row["trained_on"] == "elsewhere"
@@ -443,4 +443,4 @@ def test_selection_on_features_of_a_validation_split_can_be_audited(command, tmp
         *("run", "--dataset", "pathmnist-28", "--data", tmp_path, "--audit-selection"),
         *with_model(command, f"reporting(knn({CHOICES}))"),
     )
-    assert (command.folder / "leaderboards/pathmnist-28-selection.md").exists()
+    assert (command.folder / "reports/pathmnist-28-selection.md").exists()

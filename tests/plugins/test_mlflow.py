@@ -41,7 +41,7 @@ def test_each_clean_prediction_is_a_run_of_mlflow(toy):
     run = runs["toy-mean"]
     row = {
         row["model"]: row
-        for row in json.loads((toy.folder / "leaderboards/toy.json").read_text())["rows"]
+        for row in json.loads((toy.folder / "reports/toy.json").read_text())["rows"]
         if row["rank"]
     }["toy-mean"]
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc"):
@@ -83,7 +83,7 @@ def test_a_server_of_mlflow_that_is_not_there_costs_a_line(toy):
     assert "or use --without mlflow" in line
     assert "author" not in line
     assert "runs/errors/tracker-mlflow.txt" in line
-    assert json.loads((toy.folder / "leaderboards/toy.json").read_text())["rows"][0]["rank"] == 1
+    assert json.loads((toy.folder / "reports/toy.json").read_text())["rows"][0]["rank"] == 1
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "databricks", "file://elsewhere/mlruns"])

@@ -326,7 +326,7 @@ def test_color_models_run_on_a_partial_copy(command, copy, form):
         "run", "--dataset", "nct-crc-he", "--model", "color-histogram", "--data", data, *FEW
     )
     assert "(18 of 7,180 test patches)" in output
-    content = json.loads((command.folder / "leaderboards/nct-crc-he.json").read_text())
+    content = json.loads((command.folder / "reports/nct-crc-he.json").read_text())
     (row,) = [row for row in content["rows"] if row["result"] == "measured"]
     assert (row["n_train"], row["n_test"]) == (18, 18)
     assert row["notes"] == "18 of 100,000 training patches; trees 3 (default 100)"

@@ -54,7 +54,7 @@ def write(path, rows):
 
 
 def board(command):
-    content = json.loads((command.folder / f"leaderboards/{SAMPLE}.json").read_text())
+    content = json.loads((command.folder / f"reports/{SAMPLE}.json").read_text())
     return {row["model"]: row for row in content["rows"] if row["result"] == "measured"}
 
 

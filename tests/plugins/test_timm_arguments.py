@@ -250,7 +250,7 @@ def test_networks_with_arguments_run_and_are_found_again(command):
     assert "results to compute" in output
     other = f"timm:{VIT},{spellings.format('timm.layers.', 'false')}{long}+knn"
     assert "nothing to compute" in command("run", *asked, other)
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     (row,) = (row for row in board["rows"] if row["result"] == "measured")
     assert "qkv_bias=False" in row["model"]
 

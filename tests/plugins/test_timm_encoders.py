@@ -416,7 +416,7 @@ def test_an_encoder_of_ones_own_with_each_head(command):
     named += ["--model", "encoder:mine[cls]+simpleshot"]
     run = ("run", "--dataset", "nct-crc-he-sample", "--no-probes", "--plugin", "mine.toml")
     command(*run, *named)
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
     assert set(rows) == set(named[1::2])
     for name, row in rows.items():

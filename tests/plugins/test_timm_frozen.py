@@ -171,7 +171,7 @@ def test_a_frozen_network_beats_color_on_real_patches_and_shares_its_features(co
     output = command("run", "--dataset", "nct-crc-he-sample", *named, "--no-probes")
     assert "chosen on held-out patches: C = " in output
     assert re.search(r"chosen on held-out patches: \d+ neighbors", output)
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
     linear = rows["efficientnet-lite0+linear"]
     assert linear["accuracy"] > 0.7
@@ -330,7 +330,7 @@ def test_any_network_of_timm_fine_tuned_and_frozen(command, hub):
     named = [part for model in models for part in ("--model", model)]
     few = ("--set", "epochs=1", "--set", "image_size=160", "--no-probes")
     command("run", "--dataset", "nct-crc-he-sample", *named, *few, **hub)
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     rows = {row["model"]: row for row in board["rows"] if row["result"] == "measured"}
     assert set(rows) == set(models)
     assert rows[models[0]]["initial_weights"] == f"pretrained (timm/{TINY})"

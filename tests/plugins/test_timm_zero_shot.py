@@ -108,7 +108,7 @@ def test_no_patch_is_fitted_on(plip, command):
         HARNESS_WEIGHTS=str(plip[1].parents[1]),
     )
     assert "encoder:plip+zero-shot" in output
-    board = json.loads((command.folder / "leaderboards/nct-crc-he-sample.json").read_text())
+    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
     row = next(r for r in board["rows"] if r["model"] == "encoder:plip+zero-shot")
     assert row["trained_on"] == "OpenPath"
     assert row["n_train"] is None

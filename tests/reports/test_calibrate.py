@@ -5,7 +5,7 @@ import json
 
 
 def page(command):
-    return (command.folder / "leaderboards/calibration-toy-phantom.md").read_text()
+    return (command.folder / "reports/calibration-toy-phantom.md").read_text()
 
 
 def test_calibrate_reads_every_dose_of_every_fault(toy):
@@ -14,7 +14,7 @@ def test_calibrate_reads_every_dose_of_every_fault(toy):
     assert toy.toy_log.count("plant 1 {'light': 0.1}") == 1
     assert toy.toy_log.count("plant 0 {'light': 1.0}") == 2  # alone, and with all others
     assert "none" in output
-    with (toy.folder / "leaderboards/calibration-toy-phantom.csv").open() as file:
+    with (toy.folder / "reports/calibration-toy-phantom.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {(r["fault"], r["dose"], r["flag"]) for r in rows} == {
         ("none", "0.0", "False"),
@@ -24,7 +24,7 @@ def test_calibrate_reads_every_dose_of_every_fault(toy):
     }
     readings = [float(r["reading"]) for r in rows if r["seed"] == "0"]
     assert readings[0] < readings[1] < readings[2] == readings[3]
-    content = json.loads((toy.folder / "leaderboards/calibration-toy-phantom.json").read_text())
+    content = json.loads((toy.folder / "reports/calibration-toy-phantom.json").read_text())
     assert content["version"] == 1
     assert content["probes"] == {"toy-brightness": [1, "toy-means 1"]}
     assert "--phantom toy-phantom" in content["command"]
@@ -46,7 +46,7 @@ def test_a_part_of_the_probes_is_shown_but_not_written(toy):
     arguments = ("--phantom", "toy-phantom", "--probe", "toy-brightness", "--seeds", 1)
     output = toy("calibrate", *arguments)
     assert "Not written" in output
-    assert not (toy.folder / "leaderboards").exists()
+    assert not (toy.folder / "reports").exists()
 
 
 def test_a_real_dataset_stands_beside_the_phantoms(toy):

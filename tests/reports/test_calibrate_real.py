@@ -15,7 +15,7 @@ ARGUMENTS = ("calibrate", "--real", "toy", "--seeds", 2, "--without", "faults")
 
 
 def path(command, ending):
-    return command.folder / f"leaderboards/calibration-real-toy.{ending}"
+    return command.folder / f"reports/calibration-real-toy.{ending}"
 
 
 def test_every_dose_is_planted_once_and_read_in_every_draw(toy):
@@ -75,7 +75,7 @@ def test_mistakes_are_named(toy):
 def test_what_would_have_been_seen_stands_beside_a_verdict(toy, is_open):
     environment = {"TOY_OPEN_VERDICT": "1"} if is_open else {}
     toy("audit", "--dataset", "toy", "--probe", "toy-brightness", **environment)
-    page = (toy.folder / "leaderboards/toy-audit.md").read_text()
+    page = (toy.folder / "reports/toy-audit.md").read_text()
     assert "It would have seen 100 gray levels of brightness." in page
     assert ("Not judged here. It would" in page) == is_open
 

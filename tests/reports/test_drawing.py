@@ -250,6 +250,6 @@ def test_a_run_in_a_jupyter_cell_draws_as_ever(toy):
     """The kernel's backend is not installed where the harness is."""
     backend = "module://matplotlib_inline.backend_inline"
     toy("audit", "--dataset", "toy", MPLBACKEND=backend)
-    plain = (toy.folder / "leaderboards/toy-audit-bright.png").read_bytes()
+    plain = (toy.folder / "reports/toy-audit-bright.png").read_bytes()
     toy("audit", "--dataset", "toy", MPLBACKEND="")
-    assert (toy.folder / "leaderboards/toy-audit-bright.png").read_bytes() == plain
+    assert (toy.folder / "reports/toy-audit-bright.png").read_bytes() == plain

@@ -53,7 +53,7 @@ def reported(tmp_path_factory, new_toy):
 
 @pytest.fixture(scope="module")
 def text(reported):
-    return (reported.folder / "leaderboards/toy.html").read_text(encoding="utf-8")
+    return (reported.folder / "reports/toy.html").read_text(encoding="utf-8")
 
 
 def embedded(text, name):
@@ -62,11 +62,11 @@ def embedded(text, name):
 
 
 def test_a_run_writes_a_report_and_says_so(reported):
-    assert "leaderboards/toy.html" in reported.output
+    assert "reports/toy.html" in reported.output
 
 
 def test_every_row_of_the_board_is_there_with_every_figure(reported, text):
-    rows = json.loads((reported.folder / "leaderboards/toy.json").read_text())["rows"]
+    rows = json.loads((reported.folder / "reports/toy.json").read_text())["rows"]
     table = text[text.index('id="board-table"') : text.index("How to read this table")]
     lines = table.split("<tr class=")[1:]
     assert len(lines) == len(rows)
@@ -92,7 +92,7 @@ def test_what_each_model_called_each_patch_is_what_is_stored(reported, text):
 
 
 def test_the_confusion_matrix_is_that_of_the_board(reported, text):
-    rows = json.loads((reported.folder / "leaderboards/toy.json").read_text())["rows"]
+    rows = json.loads((reported.folder / "reports/toy.json").read_text())["rows"]
     for row in rows:
         if row["result"] != "measured":
             continue
@@ -141,7 +141,7 @@ def test_nothing_is_fetched(text):
 
 
 def test_the_audit_stands_first_with_what_was_found(reported, text):
-    found = json.loads((reported.folder / "leaderboards/toy-audit.json").read_text())["findings"]
+    found = json.loads((reported.folder / "reports/toy-audit.json").read_text())["findings"]
     assert found
     for name, finding in found.items():
         word = {True: "Found", False: "Not seen", None: "Not judged"}[finding["flag"]]
@@ -161,7 +161,7 @@ def test_without_images_no_patch_is_in_the_report(reported, text):
 def test_where_the_dataset_is_not_here_the_board_is_written_all_the_same(reported, command):
     shutil.copytree(reported.folder / "runs", command.folder / "runs")
     command("report")
-    text = (command.folder / "leaderboards/toy.html").read_text(encoding="utf-8")
+    text = (command.folder / "reports/toy.html").read_text(encoding="utf-8")
     assert "The patches are not here: " in text
     assert 'id="model-toy-mean"' in text
 
@@ -181,14 +181,14 @@ def test_a_damaged_finding_is_named_and_costs_only_itself(reported, new_toy, tmp
     damaged.write_text("{}")
     output = toy("report", code=1)
     assert str(damaged.relative_to(tmp_path)) in output or damaged.parent.name in output
-    assert (tmp_path / "leaderboards/toy.html").exists()
+    assert (tmp_path / "reports/toy.html").exists()
 
 
 def test_a_site_shows_boards_of_several_stores_and_other_pages(reported, tmp_path, new_toy):
     other = new_toy(tmp_path / "other")
     (tmp_path / "other").mkdir()
     other("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes", "--store", "theirs")
-    folder = reported.folder / "leaderboards"
+    folder = reported.folder / "reports"
     (folder / "toy-transfer.md").write_text(
         "# Transfer of toy\n\n| a | b |\n|---|---|\n| 1 | <b>2</b> |\n\n![x](toy-transfer.png)\n"
     )

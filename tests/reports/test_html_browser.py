@@ -29,7 +29,7 @@ def address(tmp_path_factory, new_toy):
     named = [word for model in models for word in ("--model", model)]
     toy("run", "--dataset", "toy", *named)
     toy("report")
-    return (toy.folder / "leaderboards/toy.html").as_uri()
+    return (toy.folder / "reports/toy.html").as_uri()
 
 
 @pytest.fixture(scope="module")

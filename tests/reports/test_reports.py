@@ -24,7 +24,7 @@ RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--no-probes")
 def written(toy):
     """Runs the toy model; returns a function that writes a plugin and names the files it leaves."""
     toy(*RUN)
-    folder = toy.folder / "leaderboards"
+    folder = toy.folder / "reports"
 
     def write(*arguments, body="", on_request=False, code=0):
         (toy.folder / "mine.py").write_text(MINE.format(body=body, on_request=on_request))
@@ -43,7 +43,7 @@ def test_all_are_written_unless_some_are_named(written, toy):
     output, files = written()
     assert {*FORMATS, "toy-mine.txt", "toy-errors.md"} <= files
     assert ".txt" in output
-    text = (toy.folder / "leaderboards/toy-mine.txt").read_text()
+    text = (toy.folder / "reports/toy-mine.txt").read_text()
     assert text.split() == ["toy-mean", "toy-deep"]
     assert written("--report", "mine", "--report", "csv")[1] == {"toy-mine.txt", "toy.csv"}
     assert written(on_request=True)[1] >= FORMATS
@@ -74,9 +74,9 @@ def test_what_one_does_to_the_rows_reaches_no_other(written, toy):
         )
     )
     written("--plugin", "spoiler.py", "--report", "spoiler", "--report", "mine", "--report", "json")
-    rows = json.loads((toy.folder / "leaderboards/toy.json").read_text())["rows"]
+    rows = json.loads((toy.folder / "reports/toy.json").read_text())["rows"]
     assert [row["model"] for row in rows] == ["toy-mean", "toy-deep"]
-    assert (toy.folder / "leaderboards/toy-mine.txt").read_text() == "toy-mean toy-deep"
+    assert (toy.folder / "reports/toy-mine.txt").read_text() == "toy-mean toy-deep"
 
 
 def test_a_report_that_there_is_not_is_said_before_the_work(toy):

@@ -12,7 +12,7 @@ from harness.hooks.registry import Datasets
 from harness.workflows import shortcutting
 
 ARGUMENTS = ("shortcut", "--dataset", "toy", "--model", "toy-mean", "--fault", "toy-tinted")
-STEM = "leaderboards/toy-shortcut-toy-tinted-of-toy-mean"
+STEM = "reports/toy-shortcut-toy-tinted-of-toy-mean"
 
 
 def accuracies(command):

@@ -523,7 +523,7 @@ class Ran:
 
     def rows(self, dataset: str = "toy") -> dict[str, object]:
         """The measured rows, by model: their figures."""
-        path = self.folder / f"leaderboards/{dataset}.json"
+        path = self.folder / f"reports/{dataset}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
         return {
             row["model"]: {

@@ -125,7 +125,7 @@ def test_datasets_with_the_same_training_patches_share_fits_and_features(run, co
     assert (alone.count("extract 60"), shared.count("extract 60")) == (2, 1)
     assert (alone.count("extract 30"), shared.count("extract 30")) == (2, 2)
     for name in ("first", "second"):
-        mine = board(command, "leaderboards", name)
+        mine = board(command, "reports", name)
         assert mine == board(command, f"boards-{name}", name)
         measured = [row for row in mine["rows"] if row["result"] == "measured"]
         assert len(measured) == 3
@@ -135,7 +135,7 @@ def test_datasets_with_the_same_training_patches_share_fits_and_features(run, co
     assert names(command, "features") == ["means-test", "means-train"]
     assert not (command.folder / "runs/dataset/first").exists()
     command("leaderboard", "--plugin", "mine.py")
-    assert board(command, "leaderboards", "second") == board(command, "boards-second", "second")
+    assert board(command, "reports", "second") == board(command, "boards-second", "second")
     output = command("results", "remove", "--dataset", "second", "--yes")
     assert "Nothing is stored of second any more" in output
     assert names(command, "fit") == names(command, "features") == []
@@ -160,7 +160,7 @@ def test_a_fingerprint_that_says_nothing_of_the_patches_is_named(run, command):
         "first, from which patches was computed, but they are others; let the fingerprint of the "
         "split depend on what is in the patches" in output
     )
-    rows = board(command, "leaderboards", "forged")["rows"]
+    rows = board(command, "reports", "forged")["rows"]
     assert {row["result"] for row in rows} == {"failed"}
     assert "Everything is in the store" in run("--dataset", "first")
 

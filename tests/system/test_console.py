@@ -88,7 +88,7 @@ def test_tables_print_in_every_encoding(measured, name):
     assert "ToyDeep" in text
     assert ("Δ ToyDeep" if encoding == "utf-8" else "Delta ToyDeep") in text
     assert "\\u2013" not in text, "intervals can be read"
-    written = (measured.folder / "leaderboards/toy-errors.md").read_text(encoding="utf-8")
+    written = (measured.folder / "reports/toy-errors.md").read_text(encoding="utf-8")
     assert "青" in written, "files are UTF-8 whatever the terminal is"
 
 
@@ -149,7 +149,7 @@ def test_a_full_disk_behind_standard_output_is_said(measured, name):
 def test_a_run_whose_words_nobody_hears_is_as_good_as_any(toy, where):
     code, _ = shell(toy, f"harness {' '.join(RUN)} --no-probes {where}")
     assert code == 0
-    assert (toy.folder / "leaderboards/toy.md").exists()
+    assert (toy.folder / "reports/toy.md").exists()
     # With a descriptor closed, the next file to be opened must not get its number.
     for path in (toy.folder / "runs").rglob("*.json"):
         json.loads(path.read_text(encoding="utf-8"))

@@ -47,7 +47,7 @@ def test_verbose_tells_what_is_read_and_computed_and_where(toy):
         "is started to compute, on all cores",
         "toy: fit toy-mean: computes runs/fit/_shared/toy-mean/",
         "toy: toy-mean: figures from runs/prediction/toy/toy-mean/",
-        "wrote leaderboards/toy.tex",
+        "wrote reports/toy.tex",
     ):
         assert what in text
 

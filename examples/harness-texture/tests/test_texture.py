@@ -33,9 +33,7 @@ def test_a_row_on_the_leaderboard(run_harness, tmp_path):
         *("run", "--dataset", "nct-crc-he-sample", "--model", "texture-lbp", "--no-probes"),
         *("--perturbation", "coarse"),
     )
-    board = json.loads(
-        (tmp_path / "leaderboards/nct-crc-he-sample.json").read_text(encoding="utf-8")
-    )
+    board = json.loads((tmp_path / "reports/nct-crc-he-sample.json").read_text(encoding="utf-8"))
     row = board["rows"][0]
     assert row["model"] == "texture-lbp"
     assert row["accuracy"] > 0.3  # nine classes: chance is 0.11

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.analysis.dataframes import dataframe, of_rows
 from harness.errors import HarnessError
+from harness.jobs.dataset import Instance
 from harness.planning.plan import Plan
 from harness.store.failures import Failure
 from harness.store.store import Store
@@ -27,6 +28,8 @@ class DatasetAudit:
     """Those that found something, in the order of the page."""
     findings: Mapping[str, Finding]
     """By the name of the probe: summary, figures, tables and flag."""
+    instance: Instance | None = field(default=None, repr=False)
+    """The dataset as it is here, to show patches of."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """What could not be computed, and why."""
 
@@ -125,6 +128,7 @@ def load(
             described=verify(store.current(dataset)),
             probes=tuple(probe for probe in probes if probe.name in findings),
             findings=findings,
+            instance=plan.instances.get(dataset),
         )
         for dataset, findings in load_findings(store, plan, failures).items()
     ]

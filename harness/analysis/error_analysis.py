@@ -3,7 +3,7 @@ models know when they are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ OF_A_GROUP = 10
 
 Risks = tuple[Estimate, list[Estimate]]
 """Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
-Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
-"""Of each model its name, x and y."""
+Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64], Any]]
+"""Of each model its name, x and y, and what intervals are of."""
 
 
 @dataclass(frozen=True)
@@ -175,20 +175,27 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
 
 
 def reliabilities(board: Board) -> tuple[int, Curves]:
-    """At most so many bins, and the confidence and accuracy in them."""
+    """At most so many bins, and the confidence, the accuracy and the patches in them."""
     most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
     curves: Curves = []
     for entry, logits in _logits(board):
         scores = probabilities(logits)
         bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        curves.append((entry.name, bins.confidence, bins.accuracy))
+        curves.append((entry.name, bins.confidence, bins.accuracy, bins.n))
     return most, curves
 
 
-def coverages(board: Board) -> Curves:
-    """The share of patches that a model is most confident about, and its error rate among them."""
+def coverages(board: Board, risks: Mapping[str, Risks]) -> Curves:
+    """The share of patches that a model is most confident about, and its error rate among them.
+
+    With the rates of ``risks`` at ``COVERAGES`` and the ends of their intervals, (K, 3).
+    """
+    at = {
+        name: np.array([(one.value, one.low, one.high) for one in some], float)
+        for name, (_, some) in risks.items()
+    }
     return [
-        (entry.name, *reliability.risk_coverage(board.truth.labels, logits))
+        (entry.name, *reliability.risk_coverage(board.truth.labels, logits), at[entry.name])
         for entry, logits in _logits(board)
     ]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.analysis import asking, estimates, measuring
 from harness.analysis.asking import Ask
+from harness.analysis.chosen_rows import Rows
 from harness.analysis.dataframes import of_rows
 from harness.analysis.measuring import Measure
 from harness.analysis.rows import (
@@ -67,6 +68,10 @@ class Board:
     metrics: tuple[Metric, ...] = ()
     columns: tuple[str, ...] = ("default",)
     """The sets of columns, and single ones, that tables for people show."""
+    chosen: Rows = field(default_factory=Rows)
+    """The rows that LaTeX has."""
+    pictures: tuple[str, ...] = ()
+    """Markdown that shows its pictures, for the page."""
 
     def other_test_data(self, result: PublishedResult) -> str:
         """Why a published result is about other test patches than those here; "" if it is not."""
@@ -76,11 +81,18 @@ class Board:
         """A pandas DataFrame with all fields of all rows. Raises HarnessError without pandas."""
         return of_rows(self.rows)
 
-    def to_latex(self, columns: Sequence[str] = ("default",)) -> str:
-        """The table in LaTeX (booktabs); ``columns`` are those of ``--columns``."""
+    def to_latex(self, columns: Sequence[str] = ("default",), models: Sequence[str] = ()) -> str:
+        """A table in LaTeX (booktabs) with caption and label.
+
+        ``columns`` are those of ``--columns``, ``models`` those of ``--model``: names of models,
+        which may have ``*`` and ``?``. By default, the rows are those that the command prints.
+        Raises HarnessError for a column that there is not, and for a model that no row has.
+        """
         from harness.reports import display
 
-        return display.latex_of_board(self, columns)
+        chosen = Rows(tuple(models)) if models else self.chosen
+        chosen.check([self])
+        return display.latex_of_board(replace(self, chosen=chosen), columns)
 
     def __repr__(self) -> str:
         kinds = Counter(row["result"] for row in self.rows)

@@ -10,6 +10,7 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
+    pictures,
     session_of,
 )
 from harness.commands.printing import print_failures, print_parts, print_text, say_written
@@ -25,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.several(parser, "--probe", "only this probe")
     shared.data(parser)
     shared.results(parser)
+    shared.pictures(parser)
+    shared.images(parser)
     shared.computing(parser)
     shared.plugins(parser)
 
@@ -56,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
         print_parts(["\n".join(lines)], indent)
         print_text(legend)
         try:
-            pages.append(report.write_audit(audit, folder, problems))
+            with pictures(options, store, audit.dataset):
+                written = report.write_audit(audit, folder, problems, not options.no_images)
+            pages.append(written)
         except OSError as error:
             raise disk_error(error, folder) from error
     say_written(pages)

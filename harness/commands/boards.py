@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.common import leaderboards_folder
+from harness.commands.common import leaderboards_folder, pictures
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.analysis.leaderboard import Board
+    from harness.analysis.chosen_rows import Rows
     from harness.hooks.registry import Registry
     from harness.store.failures import Collected
     from harness.store.store import Store
@@ -80,22 +81,36 @@ def build(
 
 
 def write(
-    options: argparse.Namespace, registry: Registry, pages: Sequence[Pages], problems: Collected
+    options: argparse.Namespace,
+    registry: Registry,
+    pages: Sequence[Pages],
+    problems: Collected,
+    rows: Rows,
 ) -> list[list[Path]]:
     """Write all pages, or the reports that are named; returns their paths, a list a dataset."""
-    from harness.reports import error_pages, report, selection_pages
+    from harness.reports import board_pictures, error_pages, report, selection_pages
     from harness.reports import writing as reports
+    from harness.store.store import Store
     from harness.system.atomic import disk_error
+    from harness.workflows.transferring import is_baseline
 
     chosen = reports.choose(registry, options.report)
     folder, minutes, written = options.leaderboards, options.time_limit, []
+    store = Store(options.store)
+    baselines = {name for name, one in registry.models.items() if is_baseline(one)}
     for board, audits in pages:
         try:
-            paths = reports.write(board, folder, chosen, registry, problems, minutes)
-            if not options.report:
-                paths += error_pages.write(board, folder, problems)
-                paths += selection_pages.write(audits, board, folder, problems)
-                paths += report.write_probes(board, folder, problems)
+            with pictures(options, store, board.dataset["name"]):
+                shown, paths = list[str](), list[Path]()
+                if any(one.name == "markdown" for one in chosen):
+                    given = (board, baselines, folder, problems)
+                    shown, paths = board_pictures.write_intervals(*given)
+                board = replace(board, pictures=tuple(shown), chosen=rows)
+                paths = reports.write(board, folder, chosen, registry, problems, minutes) + paths
+                if not options.report:
+                    paths += error_pages.write(board, folder, problems)
+                    paths += selection_pages.write(audits, board, folder, problems)
+                    paths += report.write_probes(board, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         written.append(paths)
@@ -120,60 +135,12 @@ def write_reports(
         images = not options.no_images
         gathered = reporting.gather(board, registry, store, data, problems, images=images)
         try:
-            defaults = reporting.defaults(registry)
-            written.append([page.write(gathered, options.leaderboards, problems, defaults)])
+            with pictures(options, store, board.dataset["name"]):
+                defaults = reporting.defaults(registry)
+                written.append([page.write(gathered, options.leaderboards, problems, defaults)])
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error
     return written
-
-
-class Rows:
-    """Which rows of a board are printed. Pages always have all of them.
-
-    ``patterns`` choose rows by the names of models, with ``*`` and ``?``. Without any, these are
-    all but published results other than the reference and those of models that are measured here.
-    """
-
-    def __init__(
-        self, patterns: Sequence[str] = (), published: bool = True, failed: bool = True
-    ) -> None:
-        self.patterns = patterns
-        self.published = published
-        self.failed = failed
-
-    def of(self, board: Board) -> list[int]:
-        """The numbers of the rows that are printed."""
-        from fnmatch import fnmatchcase
-
-        reference = board.reference.name if board.reference else None
-        own = {row["model"] for row in board.rows if row["result"] != "published"} | {reference}
-        found = []
-        for number, row in enumerate(board.rows):
-            name, result = row["model"], row["result"]
-            if (result == "published" and not self.published) or (
-                result == "failed" and not self.failed
-            ):
-                continue
-            if self.patterns:
-                shown = any(fnmatchcase(name, pattern) for pattern in self.patterns)
-            else:
-                shown = result != "published" or name in own
-            if shown:
-                found.append(number)
-        return found
-
-    def check(self, boards: Sequence[Board]) -> None:
-        """Raise HarnessError for a pattern that no row has."""
-        from fnmatch import fnmatchcase
-
-        from harness.text.names import suggest
-
-        names = {row["model"]: None for board in boards for row in board.rows}
-        for pattern in self.patterns:
-            if boards and not any(fnmatchcase(name, pattern) for name in names):
-                raise HarnessError(
-                    f"--model {pattern}: no row is of such a model; {suggest(pattern, names)}"
-                )
 
 
 def show(

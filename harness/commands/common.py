@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,15 @@ def session_of(options: argparse.Namespace) -> Session:
         perturbed_cache=getattr(options, "perturbed_cache", 0.0),
         trace_hooks=options.trace_hooks,
     )
+
+
+@contextmanager
+def pictures(options: argparse.Namespace, store: Store, dataset: str) -> Iterator[None]:
+    """Pictures are saved as ``--format`` says, with the colors of the models of a dataset."""
+    from harness.reports import drawing
+
+    with drawing.saved_as(options.format), drawing.of_models(store.models(dataset)):
+        yield
 
 
 def registry_of(options: argparse.Namespace) -> Registry:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=shared.path,
         metavar="FILE.png",
         help="draw the decision curves of --positive, or the critical difference diagram of three "
-        "or more models over several datasets",
+        "or more models over several datasets; FILE.svg and FILE.pdf will do, too",
     )
     parser.add_argument(
         "--positive", metavar="CLASS", help="net benefit where this class is the positive one"
@@ -119,8 +119,11 @@ def _on_one_dataset(options: argparse.Namespace) -> int:
 
 def _check_diagram(options: argparse.Namespace) -> None:
     """What is wrong with the name of a picture is said before anything is computed."""
-    if options.diagram and options.diagram.suffix != ".png":
-        raise HarnessError(f"--diagram {options.diagram}: name a file that ends in .png")
+    endings = [f".{form}" for form in shared.FORMATS]
+    if options.diagram and options.diagram.suffix not in endings:
+        raise HarnessError(
+            f"--diagram {options.diagram}: name a file that ends in {', '.join(endings)}"
+        )
 
 
 def _over_datasets(options: argparse.Namespace) -> int:
@@ -157,9 +160,13 @@ def _draw(options: argparse.Namespace, draw: Callable[[], Figure]) -> int:
     from harness.store.failures import Collected
     from harness.system.atomic import disk_error
 
-    problems = Collected(existing_store(options))
+    store = existing_store(options)
+    problems = Collected(store)
+    form = options.diagram.suffix[1:]
+    dataset = options.dataset[0] if options.dataset else next(iter(store.datasets()), "")
     try:
-        _, *notes = drawing.write(options.diagram, "diagram", draw, problems) or [""]
+        with drawing.saved_as((form,)), drawing.of_models(store.models(dataset)):
+            _, *notes = drawing.write(options.diagram, "diagram", draw, problems) or [""]
     except OSError as error:
         raise disk_error(error, options.diagram) from error
     for note in notes:

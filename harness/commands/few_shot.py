@@ -10,6 +10,7 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
+    pictures,
     session_of,
 )
 from harness.commands.printing import (
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     shared.settings(parser, "image_size=96")
     shared.experiment(parser)
+    shared.pictures(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
             for text in few_shot_text.about(found):
                 print_text(text)
         try:
-            written = few_shot_text.write(found, options.said, folder, problems)
+            with pictures(options, store, options.dataset):
+                written = few_shot_text.write(found, options.said, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         say_written([written])

@@ -23,7 +23,7 @@ HELP = "write the tables again from the store, and print them"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     rows = parser.add_argument_group(
-        "rows", "what is printed; the files that are written always have every row"
+        "rows", "what is printed, and what LaTeX has; other files always have every row"
     )
     rows.add_argument(
         "--dataset",
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--no-published", action="store_true", help="print no published results")
     rows.add_argument("--no-failed", action="store_true", help="print no models that failed")
     shared.tables(parser)
+    shared.pictures(parser)
     shared.results(parser)
     shared.plugins(parser)
 
@@ -54,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     Those of a dataset of which anything is damaged are left as they are.
     """
+    from harness.analysis.chosen_rows import Rows
     from harness.store.failures import Collected
     from harness.text.names import suggest
 
@@ -76,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
     pages = boards.build(options, registry, names, problems, refuse)
     refused = {dataset for dataset, _ in damaged.values()}
     pages = [(board, audits) for board, audits in pages if board.truth.dataset not in refused]
-    rows = boards.Rows(options.model, not options.no_published, not options.no_failed)
+    rows = Rows(tuple(options.model), not options.no_published, not options.no_failed)
     rows.check([board for board, _ in pages])
-    written = boards.write(options, registry, pages, problems)
+    written = boards.write(options, registry, pages, problems, rows)
     boards.show(options, pages, rows)
     say_written(written)
     print_failures(problems)

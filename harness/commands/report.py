@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write reports, or a site of them, from one or several stores."""
+    from harness.reports import drawing
     from harness.reports.html import page, site
     from harness.store.failures import Collected
     from harness.store.store import Store
@@ -86,12 +87,14 @@ def run(options: argparse.Namespace) -> int:
             )
             found.append((store.root.name, gathered))
     settings = reporting.defaults(registry)
+    models = {entry.name for _, one in found for entry in one.board.entries}
     try:
-        if options.site:
-            others = site.other_pages(options.leaderboards)
-            written = [site.write(found, others, folder, problems, settings)]
-        else:
-            written = [[page.write(one, folder, problems, settings)] for _, one in found]
+        with drawing.of_models(models):
+            if options.site:
+                others = site.other_pages(options.leaderboards)
+                written = [site.write(found, others, folder, problems, settings)]
+            else:
+                written = [[page.write(one, folder, problems, settings)] for _, one in found]
     except OSError as error:
         raise disk_error(error, folder) from error
     if not found:

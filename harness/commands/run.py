@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.caching(parser)
     shared.fitting(parser)
     shared.tables(parser)
+    shared.pictures(parser)
     shared.plugins(parser)
 
 
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError(
             "run: --audit-selection compares the protocols in one training; leave out --protocol"
         )
+    from harness.analysis.chosen_rows import Rows
     from harness.store.failures import Collected, Failure, warn_of_broken
     from harness.store.store import Store
     from harness.workflows import running
@@ -121,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     def write_clean() -> None:
         # What is damaged was named, and may yet be computed again.
         pages = boards.build(options, registry, names, problems, lambda dataset, error: None)
-        say_written(boards.write(options, registry, pages, problems))
+        say_written(boards.write(options, registry, pages, problems, Rows()))
 
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
@@ -133,10 +135,10 @@ def run(options: argparse.Namespace) -> int:
     said = not_run if options.all else None
     failures = running.compute(request, store, registry, executor, write_clean, said)
     pages = boards.build(options, registry, names, problems, damaged)
-    written = boards.write(options, registry, pages, problems)
+    written = boards.write(options, registry, pages, problems, Rows())
     if not options.no_report and not options.report:
         written += boards.write_reports(options, registry, pages, problems, request.data)
-    boards.show(options, pages, boards.Rows(), marked=options.model)
+    boards.show(options, pages, Rows(), marked=options.model)
     say_written(written)
     print_failures(failures | problems)
     if failures or problems:

@@ -10,6 +10,7 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
+    pictures,
     session_of,
 )
 from harness.commands.printing import print_failures, print_table, say_written
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how much of it, as often as wanted (default: five of the doses of the fault)",
     )
     shared.experiment(parser)
+    shared.pictures(parser)
     shared.fitting(parser)
 
 
@@ -73,9 +75,10 @@ def run(options: argparse.Namespace) -> int:
         print_table(*report.cells(table))
         problems = Collected(store)
         try:
-            written = shortcut_text.write(
-                *(options.dataset, request.fault, found, options.said, folder, problems)
-            )
+            with pictures(options, store, options.dataset):
+                written = shortcut_text.write(
+                    *(options.dataset, request.fault, found, options.said, folder, problems)
+                )
         except OSError as error:
             raise disk_error(error, folder) from error
         say_written([written])

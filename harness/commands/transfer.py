@@ -10,6 +10,7 @@ from harness.commands.common import (
     data_folder,
     exit_code,
     leaderboards_folder,
+    pictures,
     session_of,
 )
 from harness.commands.printing import print_failures, print_table, print_text, say_written
@@ -32,12 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.several(parser, "--model", "the model to test", required=True)
     shared.experiment(parser)
+    shared.pictures(parser)
     shared.fitting(parser, protocol=False)
 
 
 def run(options: argparse.Namespace) -> int:
     """Test models at home and away and print how far their accuracy falls."""
     from harness.reports import report, transfer_text
+    from harness.store.failures import Collected
     from harness.store.store import Store
     from harness.system.atomic import disk_error
     from harness.workflows import transferring
@@ -65,10 +68,13 @@ def run(options: argparse.Namespace) -> int:
         for cohort in found.cohorts:
             print_text(transfer_text.of_cohort(found, cohort))
         print_text(transfer_text.about(found))
+        problems = Collected(store)
         try:
-            written = transfer_text.write(found, folder)
+            with pictures(options, store, options.home):
+                written = transfer_text.write(found, folder, problems)
         except OSError as error:
             raise disk_error(error, folder) from error
         say_written([written])
+        failures |= problems
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)

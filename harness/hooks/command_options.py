@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MESSAGES = ("-q", "--quiet", "-v", "--verbose", "--traceback")
 """Options that may stand before the name of a command."""
 MOST_EPISODES = 10_000
+FORMATS = ("png", "svg", "pdf")
+"""Of pictures."""
 EXIT_CODES = """\
 exit codes: 0 all is well; 1 some results could not be computed; 2 bad usage or input;
 3 a plugin is broken (run; other commands with --strict); 130 interrupted (Ctrl-C), 143 ended by
@@ -149,6 +151,24 @@ def pages(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def pictures(parser: Any) -> None:
+    """What pictures are saved as."""
+    parser.add_argument(
+        "--format",
+        type=formats,
+        default=("png",),
+        metavar="NAME,...",
+        help="save pictures as png (default), svg, pdf, or several of them: png,svg,pdf",
+    )
+
+
+def images(parser: Any) -> None:
+    """Whether patches are shown."""
+    parser.add_argument(
+        "--no-images", action="store_true", help="show no patches, as where their license forbids"
+    )
+
+
 def judged(parser: Any) -> None:
     """How differences are judged."""
     parser.add_argument(
@@ -166,15 +186,6 @@ def judged(parser: Any) -> None:
         metavar="POINTS",
         help="percentage points of accuracy within which models count as equal "
         f"(default: {100 * MARGIN:g})",
-    )
-
-
-def images(parser: Any) -> None:
-    """Whether patches are shown."""
-    parser.add_argument(
-        "--no-images",
-        action="store_true",
-        help="leave pictures of patches out, such as where a license forbids to pass them on",
     )
 
 
@@ -381,6 +392,16 @@ def gigabytes(text: str) -> float:
 def gpus(text: str) -> float:
     """A number of GPUs: a part of one, or whole ones."""
     return _number(text, lambda value: 0 < value < 1 or value in range(1, 1025), "of GPUs above 0")
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Formats of pictures."""
+    chosen = tuple(dict.fromkeys(filter(None, text.lower().split(","))))
+    if not chosen or not set(chosen) <= set(FORMATS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names none, or others than {', '.join(FORMATS)}"
+        )
+    return chosen
 
 
 def minutes(text: str) -> float:

@@ -74,6 +74,8 @@ class Plan:
     """By dataset and probe."""
     features: dict[tuple[str, str], PlannedFeatures] = field(default_factory=dict)
     """By dataset and model, of those of which only these are wanted."""
+    instances: dict[str, Instance] = field(default_factory=dict)
+    """The datasets as they are here, by name."""
     failures: dict[str, Failure] = field(default_factory=dict)
     """What could not be planned, and why."""
     unavailable: dict[str, Failure] = field(default_factory=dict)

@@ -51,6 +51,7 @@ def build(registry: Registry, store: Store, request: Request) -> Plan:
             ):
                 described_by = registry.described_by(dataset.name)
                 instance = load(dataset, request.data, described_by, store)
+            plan.instances[dataset.name] = instance
             if (request.models or request.features_of) and instance.unfit:
                 raise instance.unfit
             planners = [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Row, fields, metric_field
 from harness.errors import HarnessError
 from harness.hooks.reserved import COLUMN_SETS
@@ -63,6 +64,13 @@ def choose(
             raise HarnessError(f"--columns: there is no {name!r}; {suggest(name, choices)}")
         wanted |= found
     return [column for column in known if column.name in wanted]
+
+
+def of_board(board: Board, names: Sequence[str]) -> list[Shown]:
+    """The columns of these names and sets for a board. Raises HarnessError."""
+    reference = board.reference.title if board.reference else "reference"
+    effect = board.sampling.design_effect
+    return choose(names, board.probes, reference, effect, board.margin, board.metrics)
 
 
 def every(

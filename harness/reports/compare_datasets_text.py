@@ -119,7 +119,7 @@ def diagram(compared: ComparedDatasets, found: Ranks) -> Figure:
         bars = [tuple(order)]
     left = (m + 1) // 2
     depth = len(bars) + left + 1
-    picture = drawing.figure(8, 1 + LINE * depth)
+    picture = drawing.figure(drawing.DOUBLE, 0.8 + LINE * depth)
     axes = picture.subplots()
     axes.set_xlim(1 - 0.6 * (m - 1), m + 0.6 * (m - 1))
     axes.set_ylim(depth, -1.8)

@@ -63,13 +63,16 @@ def table(compared: Compared, found: DecisionCurves) -> Table:
 
 def draw(compared: Compared, found: DecisionCurves) -> Figure:
     """The decision curves of both, of acting on all, and of acting on none."""
-    picture = drawing.figure(8, 4.5)
+    picture = drawing.figure(drawing.DOUBLE, 2.8)
     axes = picture.subplots()
+    models = drawing.styles([compared.one.name, compared.other.name])
     thresholds = [100 * threshold for threshold in found.thresholds]
     for entry, values in ((compared.one, found.one), (compared.other, found.other)):
-        axes.plot(thresholds, values, label=drawing.label(entry.name))
-    axes.plot(thresholds, found.act_on_all, color="0.6", linestyle="--", label="act on all")
-    axes.axhline(0, color="0.6", linewidth=1, label="act on none")
+        color, marker = models[entry.name]
+        shown = drawing.in_legend(entry.name)
+        axes.plot(thresholds, values, color=color, marker=marker, markevery=0.1, label=shown)
+    axes.plot(*(thresholds, found.act_on_all), color="0.45", linestyle="--", label="act on all")
+    axes.axhline(0, color="0.45", linewidth=1, label="act on none")
     highest = max(found.prevalence, *found.one, *found.other)
     axes.set(
         xlabel=f"threshold, % ({drawing.label(found.positive)} is the positive class)",
@@ -77,5 +80,5 @@ def draw(compared: Compared, found: DecisionCurves) -> Figure:
         xlim=(0, thresholds[-1]),
         ylim=(-0.1 * highest, 1.1 * highest),
     )
-    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    drawing.legend(axes)
     return picture

@@ -15,10 +15,13 @@ from harness.analysis.error_analysis import COVERAGES, OF_A_GROUP, ByGroup, Curv
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import drawing
+from harness.reports.board_pictures import draw_confusion
 from harness.reports.kept_pictures import key_of
 from harness.reports.report import render, write_page
 from harness.statistics.estimates import Estimate
+from harness.statistics.intervals import wilson
 from harness.store.failures import Collected
+from harness.store.stored import file_name
 from harness.text.markup import inline
 from harness.text.numbers import percent
 from harness.types.findings import Table
@@ -46,24 +49,30 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
         "## Confidence",
     ]
     written = []
+    risks = error_analysis.risks(board)
     confidence = "How often predictions of a confidence are right."
     coverage = "Error rate among the patches that a model is most confident about."
     pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
         ("reliability", confidence, draw_reliability, error_analysis.reliabilities(board)),
-        ("coverage", coverage, _draw_coverage, error_analysis.coverages(board)),
+        ("coverage", coverage, _draw_coverage, error_analysis.coverages(board, risks)),
     )
     for plot, caption, draw, curves in pictures:
         path = folder / f"{name}-{plot}.png"
         key = key_of(board.dataset["name"], path.stem, draw, curves)
         shown = drawing.write(path, plot, partial(draw, curves), problems, caption, key)
         lines += shown
-        written += [path] if shown else []
-    risks = error_analysis.risks(board)
+        written += drawing.files(path) if shown else []
     lines += [*_risks(risks), *_without_confidence(board)]
     by_group = {entry.name: error_analysis.by_group(board, entry) for entry in board.entries}
     lines += _by_group(board, by_group)
     for entry in board.entries:
-        lines += [f"## {inline(entry.name)}", *_model(board, entry)]
+        path = folder / f"{name}-confusion-{file_name(entry.name)}.png"
+        counted = (entry.found[0].confusion, board.truth.classes, entry.name)
+        key = key_of(board.dataset["name"], path.stem, draw_confusion, counted)
+        draw_it = partial(draw_confusion, *counted)
+        shown = drawing.write(path, "confusion matrix", draw_it, problems, key=key)
+        lines += [f"## {inline(entry.name)}", *shown, *_model(board, entry)]
+        written += drawing.files(path) if shown else []
     for result, names in error_analysis.published(board):
         if pairs := _pairs(error_analysis.confused(np.array(result.confusion), names)):
             lines += [f"## {inline(result.name)}, published", *pairs]
@@ -230,33 +239,51 @@ def draw_reliability(found: tuple[int, Curves]) -> Any:
     most, curves = found
     if not curves:
         return None
-    picture, axes = _axes(curves)
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for name, confidence, accuracy in curves:
-        axes.plot(confidence, accuracy, marker=".", label=drawing.label(name))
-    axes.set(xlabel=f"confidence ({most} bins of equal mass)", ylabel="accuracy", xlim=(0, 1))
-    axes.set_ylim(0, 1)
-    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    by_name = {name: points for name, *points in curves}
+    models = drawing.styles(by_name)
+    picture, panels = drawing.panels(list(by_name), 3)
+    for axes, names in panels:
+        axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
+        for place, name in enumerate(names):
+            color, marker = models[name]
+            confidence, accuracy, n = by_name[name]
+            ends = [wilson(a * count, count) for a, count in zip(accuracy, n, strict=True)]
+            shift = place - (len(names) - 1) / 2  # or intervals hide each other
+            axes.errorbar(
+                *(100 * confidence + 0.3 * shift, 100 * accuracy),
+                drawing.lengths(100 * accuracy, *100 * np.array(ends).T),
+                **{"color": color, "marker": marker, "label": drawing.in_legend(name)},
+                **{"elinewidth": 0.6, "linewidth": 1},
+            )
+        axes.set(ylabel="accuracy, %", xlim=(0, 100), ylim=(0, 100))
+        drawing.legend(axes, "95 % intervals;\ngray: as sure as right")
+    axes.set_xlabel(f"confidence, % ({most} bins of equal mass)")
     return picture
 
 
 def _draw_coverage(curves: Curves) -> Any:
     if not curves:
         return None
-    picture, axes = _axes(curves)
-    for name, coverage, risk in curves:
-        axes.plot(100 * coverage, 100 * risk, label=drawing.label(name))
-    axes.set(xlabel="coverage, % of patches, by confidence, descending", ylabel="error rate, %")
-    axes.set_xlim(0, 100)
-    axes.set_ylim(bottom=0)
-    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    by_name = {name: points for name, *points in curves}
+    models = drawing.styles(by_name)
+    picture, panels = drawing.panels(list(by_name))
+    for axes, names in panels:
+        for place, name in enumerate(names):
+            color, marker = models[name]
+            coverage, risk, at = by_name[name]
+            shown = drawing.in_legend(name)
+            axes.plot(100 * coverage, 100 * risk, color=color)
+            shift = place - (len(names) - 1) / 2
+            axes.errorbar(
+                *([100 * share + 0.5 * shift for share in COVERAGES], 100 * at[:, 0]),
+                drawing.lengths(*100 * at.T),
+                **{"color": color, "marker": marker, "linestyle": "", "label": shown},
+                **{"elinewidth": 0.6, "clip_on": False},
+            )
+        axes.set(ylabel="error rate, %", xlim=(0, 100), ylim=(0, None))
+        drawing.legend(axes, "95 % intervals")
+    axes.set_xlabel("coverage, % of patches, by confidence, descending")
     return picture
-
-
-def _axes(curves: Curves) -> tuple[Any, Any]:
-    """A figure as high as its legend needs, and its axes."""
-    picture = drawing.figure(8, max(4.5, 1 + 0.2 * len(curves)))
-    return picture, picture.subplots()
 
 
 def _without_confidence(board: Board) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,6 @@ SAID = {
     "linear-uni": "logistic regression with the fixed penalty of UNI's notebook",
 }
 """What a head is, by its name."""
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe and Ito, which can be told apart without seeing red or green."""
-MARKERS = "osD^vPX"
-"""As many, for a print in gray."""
-STYLES = ("-", "--", ":", "-.")
-"""Of further curves than there are colors."""
 
 
 def tables(found: FewShot) -> list[Table]:
@@ -135,51 +129,42 @@ def features(found: FewShot) -> Table:
 
 
 def draw(found: FewShot) -> Figure:
-    """Balanced accuracy by size with the middle 95 % of episodes, one panel a head."""
-    picture = drawing.figure(5 * len(found.heads) + 2.5, 4.5)
-    panels = picture.subplots(1, len(found.heads), sharey=True, squeeze=False)[0]
-    for axes, head in zip(panels, found.heads, strict=True):
-        for number, source in enumerate(found.sources):
-            curve = found.curve(source.name, head)
-            sizes = [point.size for point in curve]
-            means = [100 * float(point.balanced.mean()) for point in curve]
-            lows, highs = zip(*(spread(point.balanced) for point in curve), strict=True)
-            color = COLORS[number % len(COLORS)]
-            axes.plot(
-                *(sizes, means),
-                color=color,
-                marker=MARKERS[number % len(MARKERS)],
-                linestyle=STYLES[number // len(COLORS) % len(STYLES)],
-                label=drawing.label(source.name),
-                clip_on=False,
-                zorder=3,
-            )
-            lower, upper = ([100 * end for end in ends] for ends in (lows, highs))
-            axes.fill_between(sizes, lower, upper, color=color, alpha=0.15, linewidth=0)
-        axes.axhline(100 * found.chance, color="0.4", linestyle=(0, (4, 3)), label="chance")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(found.sizes, map(str, found.sizes))
-        axes.minorticks_off()
-        axes.grid(axis="y", color="0.9")
-        axes.set(ylim=(0, 100), xlabel="labeled patches of each class")
+    """Balanced accuracy by size with the middle 95 % of episodes, a column of panels a head."""
+    names = [source.name for source in found.sources]
+    models, groups = drawing.styles(names), drawing.groups(names)
+    picture = drawing.figure(drawing.DOUBLE, 2.6 * len(groups) + 0.2)
+    panels = picture.subplots(
+        len(groups), len(found.heads), sharex=True, sharey=True, squeeze=False
+    )
+    for row, group in zip(panels, groups, strict=True):
+        for axes, head in zip(row, found.heads, strict=True):
+            for name in group:
+                _curve(axes, found.curve(name, head), *models[name])
+            axes.axhline(100 * found.chance, color="0.4", linestyle=(0, (4, 3)), label="chance")
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(found.sizes, map(str, found.sizes))
+            axes.minorticks_off()
+            axes.grid(axis="y")
+            axes.set_ylim(0, 100)
+        row[0].set_ylabel("balanced accuracy, %")
+        drawing.legend(row[-1], title="mean, and in the band\nthe middle 95 % of episodes")
+    for axes, head in zip(panels[0], found.heads, strict=True):
         axes.set_title(TITLES[head])
-    panels[0].set_ylabel("balanced accuracy %")
+    for axes in panels[-1]:
+        axes.set_xlabel("labeled patches of each class")
     picture.suptitle(drawing.label(found.title))
-    last = {source.name: found.curve(source.name, found.heads[0])[-1] for source in found.sources}
-    order = sorted(
-        range(len(found.sources)), key=lambda i: -last[found.sources[i].name].balanced.mean()
-    )
-    handles, labels = panels[0].get_legend_handles_labels()
-    order.append(len(order))  # chance
-    picture.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="outside right center",
-        frameon=False,
-        title="mean, and in the band\nthe middle 95 % of episodes",
-        alignment="left",
-    )
     return picture
+
+
+def _curve(axes: Any, curve: Sequence[Point], color: str, marker: str) -> None:
+    """A model's curve, with its band."""
+    sizes = [point.size for point in curve]
+    means = [100 * float(point.balanced.mean()) for point in curve]
+    lows, highs = zip(*(spread(point.balanced) for point in curve), strict=True)
+    lower, upper = ([100 * end for end in ends] for ends in (lows, highs))
+    shown = drawing.in_legend(curve[0].model)
+    axes.plot(sizes, means, color=color, marker=marker, label=shown, clip_on=False, zorder=3)
+    axes.fill_between(sizes, lower, upper, color=color, alpha=0.15, linewidth=0)
 
 
 def as_json(found: FewShot) -> dict[str, Any]:
@@ -228,4 +213,4 @@ def write(found: FewShot, command: str, folder: Path, problems: Collected) -> li
     table_path = path.with_suffix(".csv")
     write_atomically(table_path, csv_table([*rows[0]], rows))
     written = [*write_page(path, page, {**as_json(found), "command": command}), table_path]
-    return [*written, picture] if shown else written
+    return [*written, *drawing.files(picture)] if shown else written

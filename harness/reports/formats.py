@@ -12,6 +12,7 @@ from harness.analysis.leaderboard import Board
 from harness.data import classes, comparability
 from harness.reports import columns
 from harness.reports.columns import Shown
+from harness.reports.latex import table as latex_table
 from harness.statistics.intervals import Sampling, of_matrix
 from harness.system.atomic import write_atomically
 from harness.text import markup
@@ -40,10 +41,7 @@ def filled(board: Board, names: Sequence[str] | None = None) -> tuple[list[Shown
 
     ``names`` are those of ``--columns``; by default, the board's own.
     """
-    reference = board.reference.title if board.reference else "reference"
-    effect = board.sampling.design_effect
-    wanted = board.columns if names is None else names
-    chosen = columns.choose(wanted, board.probes, reference, effect, board.margin, board.metrics)
+    chosen = columns.of_board(board, board.columns if names is None else names)
     cells = [[column.cell(row) for column in chosen] for row in board.rows]
     kept = [
         number
@@ -71,18 +69,7 @@ def about(
     In ``brief``, without where the data are from and what the columns mean.
     """
     dataset = board.dataset
-    how = "a fixed test split"
-    if dataset["folds"]:
-        how = (
-            f"stratified {dataset['folds']}-fold cross-validation over the test patches; each is "
-            "predicted by a model that has not seen it"
-        )
-        if any(entry.record.get("trained_on") for entry in board.entries):
-            how += ", but for pretrained classifiers"
-    lines = [
-        f"{name(dataset['title'])}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
-        f"classes, models fitted on {_fitted_on(board)}. Evaluation: {how}."
-    ]
+    lines = [_evaluated(board, name)]
     if any(not entry.record.get("trained_on") for entry in board.entries):
         lines += [f"WARNING: {name(warning)}." for warning in classes.warnings(dataset)]
     lines += [f"WARNING: {name(warning)}." for warning in classes.group_warnings(dataset)]
@@ -109,6 +96,22 @@ def about(
     said = dict.fromkeys(column.sentence(board.rows, grouped) for column in chosen)
     lines.append(" ".join(filter(None, said)))
     return lines
+
+
+def _evaluated(board: Board, name: Callable[[str], str]) -> str:
+    """What the dataset is, and how models are evaluated on it."""
+    dataset, how = board.dataset, "a fixed test split"
+    if dataset["folds"]:
+        how = (
+            f"stratified {dataset['folds']}-fold cross-validation over the test patches; each is "
+            "predicted by a model that has not seen it"
+        )
+        if any(entry.record.get("trained_on") for entry in board.entries):
+            how += ", but for pretrained classifiers"
+    return (
+        f"{name(dataset['title'])}: {dataset['n_test']:,} test patches, {len(dataset['classes'])} "
+        f"classes, models fitted on {_fitted_on(board)}. Evaluation: {how}."
+    )
 
 
 def _fitted_on(board: Board) -> str:
@@ -230,13 +233,29 @@ def markdown(board: Board, names: Sequence[str] | None = None) -> str:
     ]
     if any(row["initial_weights_fallback"] for row in board.rows):
         tables.insert(-1, f"## Started from random weights\n\n{FELL_BACK}")
-    return "\n\n".join([f"# {inline(name)}", paragraphs, *tables, made]) + "\n"
+    return "\n\n".join([f"# {inline(name)}", *board.pictures, paragraphs, *tables, made]) + "\n"
 
 
 def latex(board: Board, names: Sequence[str] | None = None) -> str:
-    """The table in LaTeX, with the rules of the package booktabs."""
-    note = f"% {visible(board.dataset['name'])}; needs \\usepackage{{booktabs}}\n"
-    return note + table(board, "latex_booktabs", names) + "\n"
+    """A table for a paper: of chosen rows and columns, with caption and label."""
+    return latex_table(board, names, _caption(board))
+
+
+def _caption(board: Board) -> str:
+    """What a reader of a paper needs to know: patches, protocol, and the method of intervals."""
+    groups, effect = board.truth.groups, board.sampling.design_effect
+    unit = "patch" if groups is None else "group of patches (patient or slide)"
+    widened = "" if effect == 1 else f", for a design effect of {effect:g}"
+    said = [
+        _evaluated(board, visible),
+        f"In parentheses: 95 % intervals, Wilson's score with a standard error from how much each "
+        f"{unit} moves the figure{widened}.",
+    ]
+    if groups is None and effect == 1:
+        said.append("Patches count as independent.")
+    if len([row for row in board.rows if row["rank"] is not None]) > 1:
+        said.append("Models that share ranks are not told apart (Holm-adjusted, 5 %).")
+    return " ".join(said)
 
 
 def to_json(board: Board) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import distribution, version
@@ -18,7 +18,8 @@ from harness.hooks.later import named
 from harness.store.store import Key, Store
 from harness.store.stored import DamagedError
 
-FILE = "picture.png"
+FILE = "picture."
+"""The name of a file, before its format."""
 
 
 def key_of(dataset: str, name: str, draw: Callable[..., Any], content: Any) -> Key | None:
@@ -46,24 +47,28 @@ def key_of(dataset: str, name: str, draw: Callable[..., Any], content: Any) -> K
     )
 
 
-def read(store: Store, key: Key) -> tuple[bytes, dict[str, int]] | None:
-    """A kept picture, as PNG, and the numbers in it that stand for names.
+def read(store: Store, key: Key) -> tuple[dict[str, bytes], dict[str, int]] | None:
+    """A kept picture, by format, and the numbers in it that stand for names.
 
     None if there is none or it is damaged.
     """
     try:
         if folder := store.find(key):
-            return (folder / FILE).read_bytes(), store.record(key)["numbers"]
+            paths = folder.glob(f"{FILE}*")
+            found = {path.suffix[1:]: path.read_bytes() for path in paths}
+            return found, store.record(key)["numbers"]
     except (DamagedError, OSError):
         pass
     return None
 
 
-def keep(store: Store, key: Key, png: bytes, numbers: dict[str, int]) -> None:
-    """Keep a picture in place of the one of the same name."""
+def keep(store: Store, key: Key, files: Mapping[str, bytes], numbers: dict[str, int]) -> None:
+    """Keep a picture, in all its formats, in place of the one of the same name."""
     try:
+        store.remove(store.folder(key))  # which has fewer formats
         with store.write(key) as (folder, record):
-            (folder / FILE).write_bytes(png)
+            for form, content in files.items():
+                (folder / f"{FILE}{form}").write_bytes(content)
             record["numbers"] = numbers
         for folder in store.results(key.kind, key.dataset, key.name).iterdir():
             if folder.name != key.digest:

@@ -14,7 +14,7 @@ from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 from harness.jobs.calibration import Reading
 from harness.jobs.planted import Graded, Judges
-from harness.reports import drawing, terms
+from harness.reports import drawing, patch_pictures, terms
 from harness.reports.calibrate_real import Limit
 from harness.reports.kept_pictures import key_of
 from harness.statistics.estimates import Estimate
@@ -57,10 +57,13 @@ def summary(probes: Sequence[DatasetProbe], findings: Mapping[str, Finding]) -> 
     ]
 
 
-def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[Path]:
+def write_audit(
+    audit: DatasetAudit, folder: Path, problems: Collected, images: bool = True
+) -> list[Path]:
     """Write ``<dataset>-audit.md``, ``.json`` and the pictures; returns their paths.
 
-    Pictures that cannot be drawn are added to ``problems``.
+    Pictures that cannot be drawn are added to ``problems``. Without ``images`` there are none of
+    patches, nor of a dataset whose license forbids that.
     """
     described, dataset, findings = audit.described, audit.dataset, audit.findings
     name = f"{dataset}-audit"
@@ -75,6 +78,13 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
         fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
+    instance = audit.instance
+    if instance is None or not images or not instance.dataset.shows_patches:
+        instance = None
+    if instance is not None:
+        shown = patch_pictures.write_sheet(instance, folder, problems)
+        lines += shown
+        written += [folder / f"{name}-patches.jpg"] if shown else []
     for probe in audit.probes:
         finding = findings[probe.name]
         lines += [f"## {inline(probe.title)}", *_in_words(probe, finding), *_body(finding)]
@@ -86,7 +96,14 @@ def write_audit(audit: DatasetAudit, folder: Path, problems: Collected) -> list[
             key = key_of(dataset, path.stem, draw, asdict(finding))
             shown = drawing.write(path, plot, partial(draw, finding), problems, key=key)
             lines += shown
-            written += [path] if shown else []
+            written += drawing.files(path) if shown else []
+        if instance is None:
+            continue
+        for gallery, choose in probe.galleries.items():
+            some = choose(finding)
+            shown = patch_pictures.write_gallery(instance, gallery, some, folder, problems)
+            lines += shown
+            written += [folder / f"{name}-{gallery}.jpg"] if shown else []
     lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
     content = {
         "schema": SCHEMA,
@@ -129,7 +146,7 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
             key = key_of(dataset, path.stem, draw, shows)
             shown = drawing.write(path, plot, draw_all, problems, key=key)
             lines += shown
-            written += [path] if shown else []
+            written += drawing.files(path) if shown else []
         for model, finding in findings.items():
             lines += [f"### {inline(model)}", *_body(finding)]
     if not any(found.values()):

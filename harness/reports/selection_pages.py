@@ -48,7 +48,7 @@ def write(
     key = key_of(board.dataset["name"], path.stem, _draw, models)
     shown = drawing.write(path, "epochs", partial(_draw, found), problems, key=key)
     lines += shown
-    written = [path] if shown else []
+    written = drawing.files(path) if shown else []
     lines += board.assumed
     lines.append(
         "Written by `harness run --audit-selection`; `harness leaderboard` writes it again from "
@@ -103,17 +103,22 @@ def _epochs(epochs: Sequence[int]) -> str:
 
 
 def _draw(found: dict[str, list[SelectionAudit]]) -> Any:
-    picture = drawing.figure(8, max(4, 1 + 0.2 * len(found)))
-    axes = picture.subplots()
-    for model, some in found.items():
-        for number, one in enumerate(some):
-            curve = 100 * np.array(one.curve)
-            (line,) = axes.plot(
-                np.arange(1, len(curve) + 1), curve, label=None if number else drawing.label(model)
-            )
-            for how, style in (("held-out", "--"), ("test", ":")):
-                axes.axhline(100 * one.accuracies[how], color=line.get_color(), linestyle=style)
-    axes.set(xlabel="epoch", ylabel="test accuracy %")
-    axes.set_title("dashed: the held-out part chose; dotted: the test patches chose", fontsize=9)
-    picture.legend(loc="outside right upper", fontsize="small", frameon=False)
+    """Accuracy by epoch, at most eight models in one axes."""
+    models = drawing.styles(found)
+    picture, panels = drawing.panels(list(found))
+    for axes, names in panels:
+        for model in names:
+            color, marker = models[model]
+            for number, one in enumerate(found[model]):
+                curve = 100 * np.array(one.curve)
+                epochs = np.arange(1, len(curve) + 1)
+                shown = None if number else drawing.in_legend(model)
+                axes.plot(epochs, curve, color=color, label=shown, marker=marker, markevery=0.1)
+                for how, style in (("held-out", "--"), ("test", ":")):
+                    axes.axhline(100 * one.accuracies[how], color=color, linestyle=style, lw=0.8)
+        axes.set(xlabel="epoch", ylabel="test accuracy, %")
+        axes.set_ylim(top=100)
+        drawing.legend(axes)
+    said = "dashed: the epoch that the held-out part chose; dotted: that the test patches chose"
+    picture.suptitle(said, fontsize=8)
     return picture

@@ -25,7 +25,8 @@ SAID = {
     "planted": "with it, as in training",
     "swapped": "with that of other classes",
 }
-COLORS = {"clean": "tab:blue", "planted": "tab:gray", "swapped": "tab:red"}
+TOLD = (("#0072B2", "o"), ("#6B2D00", "s"), ("#C84E00", "^"))
+"""Color and marker of each of what is tested."""
 
 
 def table(found: Sequence[Accuracy]) -> Table:
@@ -51,26 +52,32 @@ def _cell(one: Accuracy | None) -> str:
 def draw(found: Sequence[Accuracy], unit: str) -> Any:
     """Accuracy by dose with its interval, one panel a model; a matplotlib figure."""
     models = list(dict.fromkeys(one.model for one in found))
-    picture = drawing.figure(5 * len(models), 4)
-    for number, model in enumerate(models):
-        axes = picture.add_subplot(1, len(models), number + 1)
-        for tested in TESTED:
+    across = min(3, len(models))
+    down = -(-len(models) // across)
+    picture = drawing.figure(drawing.DOUBLE if across > 1 else 4.5, 2.2 * down + 0.4)
+    panels = picture.subplots(down, across, sharey=True, squeeze=False).flat
+    for axes, model in zip(panels, models, strict=False):
+        for tested, (color, marker) in zip(TESTED, TOLD, strict=True):
             own = [one for one in found if (one.model, one.tested) == (model, tested)]
-            axes.errorbar(
-                [one.dose for one in own],
-                [100 * one.accuracy for one in own],
-                [
-                    [100 * (one.accuracy - one.low) for one in own],
-                    [100 * (one.high - one.accuracy) for one in own],
-                ],
-                label=SAID[tested],
-                color=COLORS[tested],
-                marker="o",
-                capsize=3,
+            values, low, high = (
+                [100 * end for end in ends]
+                for ends in zip(*((one.accuracy, one.low, one.high) for one in own), strict=True)
             )
-        axes.set(ylim=(0, 100), xlabel=drawing.label(unit), ylabel="accuracy %")
-        axes.set_title(drawing.label(model))
-    picture.axes[0].legend(title="test patches")
+            axes.errorbar(
+                *([one.dose for one in own], values, drawing.lengths(values, low, high)),
+                **{"label": SAID[tested], "color": color, "marker": marker, "elinewidth": 0.8},
+            )
+        axes.set(ylim=(0, 100), xlabel=drawing.label(unit))
+        axes.set_title(drawing.label(model, drawing.LONGEST_IN_LEGEND))
+        axes.grid(axis="y")
+    for axes in list(panels):  # of which there are more than models
+        axes.remove()
+    for axes in picture.axes[::across]:
+        axes.set_ylabel("accuracy, %")
+    handles, labels = picture.axes[0].get_legend_handles_labels()
+    picture.legend(
+        handles, labels, title="test patches", loc="outside lower center", ncols=len(labels)
+    )
     return picture
 
 
@@ -111,4 +118,4 @@ def write(
     table_path = path.with_suffix(".csv")
     write_atomically(table_path, csv_table([*rows[0]], rows))
     written = [*write_page(path, page, content), table_path]
-    return [*written, picture] if shown else written
+    return [*written, *drawing.files(picture)] if shown else written

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.transfer import FIGURES, Cohort, Transfer, Transferred
+from harness.reports import drawing
 from harness.reports.report import render, write_page
 from harness.statistics.estimates import Estimate
+from harness.store.failures import Collected
 from harness.text.markup import inline, visible
 from harness.text.numbers import percent, points
 from harness.types.findings import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 LONGEST = 200
@@ -214,16 +220,70 @@ def of_cohort(found: Transfer, cohort: Cohort, name: Callable[[str], str] = visi
     return text
 
 
-def write(found: Transfer, folder: Path) -> list[Path]:
-    """Write ``<home>-to-<cohorts>.md`` and ``.json``."""
+def draw(found: Transfer) -> Figure:
+    """Balanced accuracy at home (hollow) and away (filled), one panel a cohort, a line a model."""
+    cohorts = [cohort for cohort in found.cohorts if cohort.models]
+    names = list(dict.fromkeys(model for cohort in cohorts for model in cohort.models))
+    models = drawing.styles(names)
+    across = min(3, len(cohorts))
+    down = -(-len(cohorts) // across)
+    picture = drawing.figure(drawing.DOUBLE, (0.22 * len(names) + 0.6) * down + 0.5)
+    panels = picture.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
+    for axes, cohort in zip(panels, cohorts, strict=False):
+        for place, name in enumerate(names):
+            if name in cohort.models:
+                _sides(axes, place, cohort.models[name], models[name])
+        axes.set_title(drawing.label(cohort.dataset.name, drawing.LONGEST_IN_LEGEND))
+        axes.set_xlim(0, 100)
+        axes.grid(axis="x")
+        axes.xaxis.set_tick_params(labelbottom=True)
+        axes.set_xlabel("balanced accuracy, %")
+    for axes in list(panels):  # of which there are more than cohorts
+        axes.remove()
+    first = picture.axes[0]
+    drawing.name_axis(first.yaxis, names, longest=drawing.LONGEST_IN_LEGEND)
+    first.set_ylim(len(names) - 0.4, -0.6)
+    handles = [
+        first.plot([], [], "o-", color="0.3", mfc=fill, label=where)[0]
+        for where, fill in ((f"on {found.home.name}", "white"), ("on the cohort", "0.3"))
+    ]
+    picture.legend(handles=handles, loc="outside lower center", ncols=2)
+    picture.suptitle("At home and away, other patches of the same classes (95 % intervals)")
+    return picture
+
+
+def _sides(axes: Any, place: int, model: Transferred, style: drawing.Style) -> None:
+    """The two figures of a model, each on a line of its own, as they are of other patches."""
+    for side, fill, y in (
+        (model.home, "white", place - 0.17),
+        (model.away, style.color, place + 0.17),
+    ):
+        figure = side.figures[FIGURES[0]]
+        value, low, high = (
+            100 * (figure.value if end is None else end)
+            for end in (figure.value, figure.low, figure.high)
+        )
+        ends = drawing.lengths([value], [low], [high])
+        shown = {"color": style.color, "marker": style.marker, "mfc": fill, "elinewidth": 1}
+        axes.errorbar(value, y, xerr=ends, **shown)
+
+
+def write(found: Transfer, folder: Path, problems: Collected) -> list[Path]:
+    """Write ``<home>-to-<cohorts>.md``, ``.json`` and a picture.
+
+    A picture that cannot be drawn is added to ``problems``.
+    """
     name = f"{found.home.name}-to-{'-and-'.join(c.dataset.name for c in found.cohorts)}"
     if len(name) > LONGEST:
         name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     page = [f"# {inline(found.home.name)} on cohorts of other origin", about(found, inline)]
     page += [of_cohort(found, cohort, inline) for cohort in found.cohorts]
+    picture = folder / f"{name}.png"
+    page += (shown := drawing.write(picture, "at home and away", partial(draw, found), problems))
     for table in tables(found):
         page += [f"## {inline(table.title)}", render(table, "github")]
-    return write_page(folder / f"{name}.md", page, as_json(found))
+    written = write_page(folder / f"{name}.md", page, as_json(found))
+    return [*written, *drawing.files(picture)] if shown else written
 
 
 def as_json(found: Transfer) -> dict[str, Any]:

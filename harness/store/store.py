@@ -31,6 +31,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from harness.errors import HarnessError
 from harness.store import format as store_format
@@ -416,6 +417,10 @@ class Store:
         kinds = ("dataset", "prediction")
         found = [folder for kind in kinds for folder in _inside(self.root / kind)]
         return sorted({folder.name for folder in found if any(_inside(folder))})
+
+    def models(self, dataset: str) -> list[str]:
+        """Names of the models of which there are predictions, as far as files can have them."""
+        return [unquote(path.name) for path in _inside(self.root / "prediction" / dataset)]
 
     def current(self, dataset: str) -> Path:
         """The result folder of the instance of a dataset that was used last.

@@ -102,11 +102,28 @@ def csv_table(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def latex(text: str) -> str:
+    """A text as LaTeX, for pdflatex as far as it goes (``needed_by_latex``)."""
+    from tabulate import LATEX_ESCAPE_RULES
+
+    return _translated("".join(LATEX_ESCAPE_RULES.get(sign, sign) for sign in visible(text)))
+
+
+def needed_by_latex(text: str) -> str:
+    """A comment that says what else than pdflatex is needed for LaTeX; "" if nothing is."""
+    strange = sorted({character for character in text if ord(character) > 0x17F})
+    if not strange:
+        return ""
+    return f"% needs XeLaTeX or LuaLaTeX, and a font that has {' '.join(strange[:20])}\n"
+
+
 def _latex(text: str) -> str:
-    """LaTeX from tabulate, which has escaped what is ASCII, for pdflatex as far as it goes."""
+    """LaTeX from tabulate, which has escaped what is ASCII."""
+    text = _translated(text)
+    return needed_by_latex(text) + text
+
+
+def _translated(text: str) -> str:
     for character, command in LATEX.items():
         text = text.replace(character, command)
-    strange = sorted({character for character in text if ord(character) > 0x17F})
-    if strange:
-        text = f"% needs XeLaTeX or LuaLaTeX, and a font that has {' '.join(strange[:20])}\n{text}"
     return text

@@ -105,6 +105,9 @@ class Dataset:
     on_request: bool = False
     """Left out of ``--all``; used only when named."""
     license: str = ""
+    shows_patches: bool = True
+    """Whether pages may have pictures of its patches; False where the license forbids to hand them
+    on. ``--no-images`` leaves them out of any dataset."""
     source: str = ""
     counterparts: Mapping[str, str] = field(default_factory=dict)
     """What other datasets call some of its classes, such as NOR: NORM, and "" for a class that has

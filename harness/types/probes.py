@@ -108,6 +108,11 @@ class DatasetProbe:
     plots: Mapping[str, Callable[[Finding], Any]] = field(default_factory=dict)
     """By name, a function from the finding to a matplotlib figure (see
     ``harness.reports.drawing``)."""
+    galleries: Mapping[str, Callable[[Finding], Sequence[tuple[str, tuple[str, ...]]]]] = field(
+        default_factory=dict
+    )
+    """By name, a function from the finding to what patches show it: captions, each with the ids of
+    patches that are shown side by side, such as the two of a pair."""
     check: Callable[[Split, Callable[..., Any]], Sequence[Table]] | None = None
     """``check(split, progress)`` changes real patches by known amounts and says in tables how well
     it measures them; ``progress`` is that of ``Audit``."""

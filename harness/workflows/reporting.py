@@ -20,7 +20,7 @@ from harness.store.failures import Failure
 from harness.store.store import Store
 from harness.types.datasets import Dataset
 from harness.types.models import Setting
-from harness.workflows import auditing
+from harness.workflows import auditing, transferring
 
 OF_A_CLASS = 8
 """Patches of each class on a contact sheet."""
@@ -53,6 +53,8 @@ def gather(
     read, no_patches, by_class = None, not_here, []
     if not images:
         no_patches = "Pictures of patches were left out (--no-images)."
+    elif dataset is not None and not dataset.shows_patches:
+        no_patches = f"Patches of {name} are not shown: its description says so (shows_patches)."
     elif dataset is not None:
         try:
             instance = load(dataset, data, registry.described_by(name))
@@ -68,7 +70,7 @@ def gather(
         no_patches=no_patches,
         by_class=tuple(by_class),
         baselines=frozenset(
-            name for name, model in registry.models.items() if getattr(model, "baseline", False)
+            name for name, model in registry.models.items() if transferring.is_baseline(model)
         ),
     )
 

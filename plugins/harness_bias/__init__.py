@@ -70,6 +70,7 @@ def _dataset_probes() -> list[DatasetProbe]:
         title: str,
         *features: Features,
         plots: tuple[str, ...] = (),
+        galleries: tuple[str, ...] = (),
         version: int = 3,
         **more: Any,
     ) -> DatasetProbe:
@@ -80,6 +81,10 @@ def _dataset_probes() -> list[DatasetProbe]:
             features=features,
             measure=later(f"harness_bias.{module}:measure"),
             plots={plot: later(f"harness_bias.plots:{plot.replace('-', '_')}") for plot in plots},
+            galleries={
+                gallery: later(f"harness_bias.galleries:{gallery.replace('-', '_')}")
+                for gallery in galleries
+            },
             tuned_on=later("harness_bias.audit.signatures:tuned_on") if FINE in features else None,
             limits=limits.said(name),
             **words[name],
@@ -121,6 +126,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Tone and dynamic range: tone curves, clipping, combs, wrap-round",
             *(RANGE, LEVELS, COLOR),
             plots=("dynamic-range",),
+            galleries=("corrupt",),
             version=4,
         ),
         probe(
@@ -134,6 +140,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             "leakage",
             "Leakage: duplicates and overlaps within and between the splits",
             *(LEAKAGE, KEYPOINTS),
+            galleries=("duplicates", "overlaps"),
             check=later("harness_bias.audit.leakage:check"),
             threaded=True,
             version=4,

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from harness import Finding, PublishedResult, Table
 from harness.reports import drawing
 from harness.reports.drawing import label
+from harness.statistics.intervals import wilson
 from harness.text.numbers import given
 
-SPLITS = {"train": "tab:gray", "test": "tab:blue"}
-CHANNELS = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}
-MODELS = [colormaps["tab20"](i) for i in (*range(0, 20, 2), *range(1, 20, 2))]
-"""Colors of models: twenty, the strong ones first."""
+SPLITS = {"train": ("#6B2D00", "s"), "test": ("#0072B2", "o")}
+"""Color and marker of each part."""
+CHANNELS = {"red": "#C84E00", "green": "#009E73", "blue": "#0072B2"}
 Rows = list[dict[str, Any]]
+Curve = dict[Any, tuple[Any, Any, Any]]
+"""By level, accuracy and the ends of its interval."""
+Curves = Mapping[str, Curve]
 
 
 def _rows(table: Table) -> Rows:
@@ -37,14 +39,14 @@ def _splits(rows: Rows) -> list[str]:
 
 def _by_class(rows: Rows, high: float) -> Picture:
     """An empty picture as wide as the classes need."""
-    return drawing.figure(max(9, 0.4 * len(_classes(rows))), high)
+    return drawing.figure(max(drawing.DOUBLE, 0.3 * len(_classes(rows))), high)
 
 
 def color_signatures(finding: Finding) -> Picture:
     """Quartiles of the channel means of each class, above a swatch of its mean color."""
     rows, means = _rows(finding.table("signatures")), _rows(finding.table("classes"))
     classes, splits = _classes(rows), _splits(rows)
-    picture = _by_class(rows, 3.2 * len(splits))
+    picture = _by_class(rows, 2.2 * len(splits))
     for number, split in enumerate(splits):
         axes = picture.add_subplot(len(splits), 1, number + 1)
         for place, channel in enumerate(CHANNELS):
@@ -55,51 +57,56 @@ def color_signatures(finding: Finding) -> Picture:
                         [x, x],
                         [row["lower quartile"], row["upper quartile"]],
                         color=CHANNELS[channel],
-                        linewidth=5,
+                        linewidth=4,
                         solid_capstyle="butt",
                         alpha=0.5,
                     )
-                    axes.plot(x, row["median"], "_", color=CHANNELS[channel], markersize=13, mew=2)
+                    axes.plot(x, row["median"], "_", color=CHANNELS[channel], markersize=8, mew=2)
         for row in means:
             if row["split"] == split:
-                color = tuple(row[channel] / 255 for channel in CHANNELS)
+                mean = tuple(row[channel] / 255 for channel in CHANNELS)
                 x = classes.index(row["class"])
-                axes.fill_between([x - 0.35, x + 0.35], 0, 24, color=color)
+                axes.fill_between([x - 0.35, x + 0.35], 0, 24, color=mean)
         axes.set_ylim(0, 255)
         drawing.name_axis(axes.xaxis, classes)
         axes.set_ylabel("channel mean")
-        axes.set_title(f"{split}: quartiles of the channel means; swatch: mean color", fontsize=10)
+        axes.set_title(f"{split}: quartiles of the channel means; swatch: mean color")
+        for channel, color in CHANNELS.items():
+            axes.plot([], [], color=color, linewidth=4, label=channel)
+        if not number:
+            drawing.legend(axes)
     return picture
 
 
 def tint(finding: Finding) -> Picture:
     """Mean tint of each class with its standard deviation."""
     rows = _rows(finding.table("classes"))
-    picture = _by_class(rows, 3.4)
+    picture = _by_class(rows, 2.4)
     axes = picture.add_subplot()
     for split, x, row in _places(rows):
         if row["tint"] is not None:
-            axes.errorbar(x, row["tint"], row["tint: SD"], fmt="o", color=SPLITS[split], capsize=3)
+            color, marker = SPLITS[split]
+            axes.errorbar(x, row["tint"], row["tint: SD"], fmt=marker, color=color)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("optical density off the\nplane of the two stains")
-    axes.set_title("Color cast not explained by H&E stains (mean ± SD of patches)", fontsize=10)
-    _class_axis(axes, rows)
+    axes.set_title("Color cast not explained by H&E stains (mean ± SD of patches)")
+    _class_axis(axes, rows, bars=False)
     return picture
 
 
 def blockiness(finding: Finding) -> Picture:
     """Share of patches with a JPEG grid, and how strong it is, by class."""
     rows = _rows(finding.table("classes"))
-    picture = _by_class(rows, 5)
+    picture = _by_class(rows, 3.6)
     shares, contrast = picture.subplots(2, 1, sharex=True)
     for split, x, row in _places(rows):
-        shares.bar(x, 100 * row["compressed"], 0.36, color=SPLITS[split])
+        _share(shares, x, row, "compressed", split)
         if row["blockiness: median"] is not None:
-            contrast.bar(x, row["blockiness: median"] - 1, 0.36, bottom=1, color=SPLITS[split])
+            contrast.bar(x, row["blockiness: median"] - 1, 0.36, bottom=1, **_bars(split))
     shares.set_ylabel("patches with an\n8-pixel grid, %")
     shares.set_ylim(0, 100)
     contrast.set_ylabel("contrast of the grid\n(median where found)")
-    shares.set_title("Traces of JPEG compression by class", fontsize=10)
+    shares.set_title("Traces of JPEG compression by class (shares with 95 % intervals)")
     _class_axis(contrast, rows)
     return picture
 
@@ -107,16 +114,16 @@ def blockiness(finding: Finding) -> Picture:
 def dynamic_range(finding: Finding) -> Picture:
     """Share of pixels cut off at either end, and of corrupt patches, by class."""
     rows = _rows(finding.table("classes"))
-    picture = _by_class(rows, 5)
+    picture = _by_class(rows, 3.6)
     cut, corrupt = picture.subplots(2, 1, sharex=True)
     for split, x, row in _places(rows):
-        cut.bar(x, 100 * row["cut off at 255"], 0.36, color=SPLITS[split])
-        cut.bar(x, -100 * row["cut off at 0"], 0.36, color=SPLITS[split], hatch="//")
-        corrupt.bar(x, 100 * row["corrupt patches"], 0.36, color=SPLITS[split])
+        cut.bar(x, 100 * row["cut off at 255"], 0.36, **_bars(split))
+        cut.bar(x, -100 * row["cut off at 0"], 0.36, hatch="////", **_bars(split, "white"))
+        _share(corrupt, x, row, "corrupt patches", split)
     cut.axhline(0, color="black", linewidth=0.6)
     cut.set_ylabel("values cut off, %\n(up: at 255, down: at 0)")
     corrupt.set_ylabel("corrupt patches, %")
-    cut.set_title("Traces of wrong dynamic range by class", fontsize=10)
+    cut.set_title("Traces of wrong dynamic range by class (corrupt: with 95 % intervals)")
     _class_axis(corrupt, rows)
     return picture
 
@@ -128,95 +135,165 @@ def _places(rows: Rows) -> list[tuple[str, float, dict[str, Any]]]:
     return [(row["split"], classes.index(row["class"]) + offset[row["split"]], row) for row in rows]
 
 
-def _class_axis(axes: Axes, rows: Rows) -> None:
+def _bars(split: str, fill: str | None = None) -> dict[str, Any]:
+    """How bars of a part look: those of the training patches hollow."""
+    color, _ = SPLITS[split]
+    hollow = "white" if split == "train" else (color, 0.35)
+    return {"color": fill or hollow, "edgecolor": color, "linewidth": 1}
+
+
+def _share(axes: Axes, x: float, row: dict[str, Any], column: str, split: str) -> None:
+    """A bar for the share of patches of a class, in percent, with its interval."""
+    share, n = row[column], row["patches"]
+    low, high = wilson(share * n, n)
+    ends = drawing.lengths([100 * share], [100 * low], [100 * high])
+    axes.bar(x, 100 * share, 0.36, yerr=ends, ecolor=SPLITS[split][0], **_bars(split))
+
+
+def _class_axis(axes: Axes, rows: Rows, bars: bool = True) -> None:
     drawing.name_axis(axes.xaxis, _classes(rows))
     for split in _splits(rows):
-        axes.plot([], [], "s", color=SPLITS[split], label=split)
-    axes.legend(fontsize=8, ncols=2)
+        color, marker = SPLITS[split]
+        fill = _bars(split)["color"] if bars else color
+        axes.plot([], [], "s" if bars else marker, color=color, label=split, mfc=fill)
+    drawing.legend(axes)
 
 
 def robustness(
     findings: Mapping[str, Finding], published: Sequence[PublishedResult], classes: Sequence[str]
 ) -> Picture | None:
-    """Accuracy against level, one panel a change; published accuracies dashed."""
+    """Accuracy with its interval against level, one panel a change; published ones hollow, dashed.
+
+    With more models than there are colors, each change has a panel for each group of them.
+    """
     measured = {model: _curves(finding) for model, finding in findings.items()}
-    clean = {
-        model: row["accuracy"]
-        for model, finding in findings.items()
-        for row in _rows(finding.table("levels"))
-        if row["change"] == "clean"
-    }
-    changes = list(dict.fromkeys(change for curves in measured.values() for change in curves))
+    changes = [
+        change for change in dict.fromkeys(c for own in measured.values() for c in own) if change
+    ]
     if not changes:
         return None
     known = [r for r in published if r.perturbation in changes and r.tta == "none" and r.accuracy]
     names = list(dict.fromkeys([*measured, *(r.name for r in known)]))
-    color = {name: MODELS[i % len(MODELS)] for i, name in enumerate(names)}
+    models, groups = drawing.styles(names), drawing.groups(names)
     across = 4
     down = -(-len(changes) // across)
-    picture = drawing.figure(3.2 * across, 2.5 * down + 0.8 + 0.05 * len(names))
-    for number, change in enumerate(changes):
-        axes = picture.add_subplot(down, across, number + 1)
-        levels = list(next(curves[change] for curves in measured.values() if change in curves))
-        for model, curves in measured.items():
-            if change in curves:
-                values = [100 * curves[change].get(level, np.nan) for level in levels]
-                axes.plot(values, "o-", color=color[model], markersize=3, linewidth=1.2)
-                axes.axhline(100 * clean[model], color=color[model], linewidth=0.8, linestyle=":")
-        for name in names:
-            theirs = {
-                r.level: r.accuracy for r in known if (r.perturbation, r.name) == (change, name)
-            }
-            if theirs:
-                values = [100 * (theirs.get(level) or np.nan) for level in levels]
-                axes.plot(values, "s--", color=color[name], markersize=4, linewidth=1, mfc="none")
-        axes.set_xticks(range(len(levels)), list(map(given, levels)), fontsize=7)
-        axes.set_ylim(0, 100)
-        axes.tick_params(axis="y", labelsize=7)
-        axes.set_title(label(change), fontsize=9)
-    handles = [axes.plot([], [], "o-", color=color[name], label=label(name))[0] for name in names]
-    if known:
-        handles += axes.plot([], [], "s--", color="black", mfc="none", label="published")
-    picture.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    high = 1.3 * down + 0.35 + 0.07 * max(map(len, groups))
+    picture = drawing.figure(drawing.DOUBLE, high * len(groups) + 0.3)
+    parts = picture.subfigures(len(groups), 1, squeeze=False)[:, 0]
+    for part, group in zip(parts, groups, strict=True):
+        for number, change in enumerate(changes):
+            axes = part.add_subplot(down, across, number + 1)
+            theirs = [r for r in known if r.perturbation == change and r.name in group]
+            _levels(axes, change, {n: measured.get(n, {}) for n in group}, theirs, models)
+            axes.set_title(label(change))
+            if number % across:
+                axes.set_yticklabels([])
+        handles = [
+            axes.plot([], [], color=color, marker=marker, label=drawing.in_legend(name))[0]
+            for name, (color, marker) in models.items()
+            if name in group
+        ]
+        if any(r.name in group for r in known):
+            handles += axes.plot([], [], "s--", color="0.35", mfc="none", label="published")
+        part.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
     picture.suptitle(
-        "Accuracy (%) against the level of a change (dotted: clean patches)", fontsize=11
+        "Accuracy, %, against the level of a change, with 95 % intervals (leftmost: clean patches)"
     )
     return picture
 
 
-def _curves(finding: Finding) -> dict[str, dict[float, float]]:
-    curves: dict[str, dict[float, float]] = {}
+def _levels(
+    axes: Axes,
+    change: str,
+    measured: Mapping[str, Curves],
+    theirs: Sequence[PublishedResult],
+    models: Mapping[str, drawing.Style],
+) -> None:
+    """Curves of some models under a change; what is clean stands apart on the left."""
+    own = [curves[change] for curves in measured.values() if change in curves]
+    levels = list(next(iter(own), {})) or sorted({r.level for r in theirs if r.level is not None})
+    for place, (name, curves) in enumerate(measured.items()):
+        color, marker = models[name]
+        shift = 0.5 * ((place + 0.5) / len(measured) - 0.5)  # or intervals hide each other
+        style: dict[str, Any] = {
+            "color": color,
+            "marker": marker,
+            "markersize": 3,
+            "linewidth": 0.9,
+        }
+        for at, some in ((-1.3, curves.get("")), (0, curves.get(change))):
+            if some and change in curves:
+                wanted = [None] if at else levels
+                points = np.array([some.get(level, (np.nan,) * 3) for level in wanted], float)
+                ends = drawing.lengths(*100 * points.T)
+                x = at + shift + np.arange(len(points))
+                axes.errorbar(x, 100 * points[:, 0], ends, elinewidth=0.5, **style)
+        found = {r.level: r.accuracy for r in theirs if r.name == name}
+        if found:
+            y = [100 * (found.get(level) or np.nan) for level in levels]
+            x = np.arange(len(levels)) + shift
+            axes.plot(x, y, **{**style, "linestyle": "--", "mfc": "none", "markersize": 4})
+    axes.axvline(-0.75, color="0.8", linewidth=0.6)
+    texts = list(map(given, levels))
+    if sum(map(len, texts)) > 14:  # they would touch
+        texts = [text if at % 2 == 0 else "" for at, text in enumerate(texts)]
+    axes.set_xticks(range(len(levels)), texts)
+    axes.set_xlim(-1.8, len(levels) - 0.5)
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 25))
+    axes.grid(axis="y")
+
+
+def _curves(finding: Finding) -> dict[str, Curve]:
+    """By change, "" for clean patches, and level: accuracy and the ends of its interval."""
+    curves: dict[str, Curve] = {}
     for row in _rows(finding.table("levels")):
-        if row["level"] is not None:
-            curves.setdefault(row["change"], {})[row["level"]] = row["accuracy"]
+        change = "" if row["level"] is None else row["change"]
+        ends = row["accuracy"], row["accuracy from"], row["accuracy to"]
+        curves.setdefault(change, {})[row["level"]] = ends
     return curves
 
 
 def reliance(
     findings: Mapping[str, Finding], published: Sequence[PublishedResult], classes: Sequence[str]
 ) -> Picture | None:
-    """Accuracy with information removed, a group of bars a model."""
-    measured = {
-        model: {_bar(row): row["accuracy"] for row in _rows(finding.table("levels"))}
-        for model, finding in findings.items()
-    }
+    """Accuracy with information removed and its interval: one panel a change, one line a model."""
+    measured = {model: _removed(finding) for model, finding in findings.items()}
     bars = list(dict.fromkeys(bar for accuracies in measured.values() for bar in accuracies))
-    picture = drawing.figure(max(9, 1.2 * len(measured)), 3.8)
-    axes = picture.add_subplot()
-    wide = 0.85 / len(bars)
-    for number, bar in enumerate(bars):
-        values = [100 * accuracies.get(bar, np.nan) for accuracies in measured.values()]
-        places = np.arange(len(measured)) + wide * (number - (len(bars) - 1) / 2)
-        color = "black" if bar == "clean" else MODELS[number - 1]
-        axes.bar(places, values, wide, label=label(bar), color=color)
-    drawing.name_axis(axes.xaxis, list(measured), size=8)
-    axes.set_ylabel("accuracy, %")
-    axes.set_ylim(0, 119)
-    axes.set_yticks(range(0, 101, 20))
-    axes.axhline(100 / len(classes), color="black", linewidth=0.6, linestyle=":")
-    axes.legend(fontsize=8, ncols=4, loc="upper center")
-    axes.set_title("Accuracy with structure or color removed (dotted: guessing)", fontsize=10)
+    models = drawing.styles(measured)
+    across = 4
+    down = -(-len(bars) // across)
+    picture = drawing.figure(drawing.DOUBLE, (0.17 * len(measured) + 0.45) * down + 0.3)
+    panels = picture.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
+    for axes, bar in zip(panels, bars, strict=False):
+        for place, (model, accuracies) in enumerate(measured.items()):
+            if bar in accuracies:
+                (color, marker), points = models[model], 100 * np.array(accuracies[bar], float)
+                ends = drawing.lengths(*points[:, None])
+                axes.errorbar(points[0], place, xerr=ends, color=color, marker=marker, elinewidth=1)
+        axes.axvline(100 / len(classes), color="black", linewidth=0.6, linestyle=":")
+        axes.set_title(label(bar, drawing.LONGEST_ON_AXIS))
+        axes.set_xlim(0, 100)
+        axes.set_xticks(range(0, 101, 25))
+        axes.grid(axis="x")
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in list(panels):  # of which there are more than changes
+        axes.remove()
+    drawing.name_axis(picture.axes[0].yaxis, list(measured), longest=drawing.LONGEST_IN_LEGEND)
+    picture.axes[0].set_ylim(len(measured) - 0.5, -0.5)
+    picture.suptitle(
+        "Accuracy, %, with structure or color removed, with 95 % intervals (dotted: guessing)"
+    )
     return picture
+
+
+def _removed(finding: Finding) -> dict[str, tuple[Any, Any, Any]]:
+    """Accuracy and the ends of its interval, by what is removed."""
+    # Two columns are called "from" and two "to": the first are those of the accuracy.
+    return {
+        _bar({"change": change, "level": level}): (accuracy, low, high)
+        for change, level, accuracy, low, high, *_ in finding.table("levels").rows
+    }
 
 
 def _bar(row: dict[str, Any]) -> str:
@@ -231,24 +308,31 @@ def steering(
     panels = [(model, table) for model, finding in findings.items() for table in finding.tables]
     if not panels:
         return None
-    across = min(3, len(panels))
+    models = drawing.styles(findings)
+    across = 2 if len(panels) > 1 and len(classes) <= 12 else 1
     down = -(-len(panels) // across)
-    side = max(4, 0.14 * len(classes))
-    picture = drawing.figure((side + 0.2) * across, side * down)
+    wide = max(drawing.DOUBLE, across * 0.3 * len(classes))
+    picture = drawing.figure(wide, (0.135 * len(classes) + 0.5) * down + 0.5)
     for number, (model, table) in enumerate(panels):
         axes = picture.add_subplot(down, across, number + 1)
         values = np.array(
             [[np.nan if v is None else 100 * float(v) for v in row[1:]] for row in table.rows]
         )
-        image = axes.imshow(values, cmap="RdBu_r", vmin=-100, vmax=100)
+        image = axes.imshow(values, cmap="RdBu_r", vmin=-100, vmax=100, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             if np.isfinite(value) and abs(value) >= 0.5:
                 dark = "white" if abs(value) > 60 else "black"
-                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6, color=dark)
-        drawing.name_axis(axes.xaxis, classes, size=7, room=0)
-        drawing.name_axis(axes.yaxis, classes, size=7)
-        axes.set_title(f"{label(model)}\n{label(table.name)}", fontsize=8)
-        axes.set_xlabel("given the look of", fontsize=8)
-        axes.set_ylabel("true class", fontsize=8)
-    picture.colorbar(image, ax=picture.axes, shrink=0.6, label="points more often called so")
+                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=dark)
+        drawing.name_axis(axes.xaxis, classes, room=95 // across)
+        drawing.name_axis(axes.yaxis, classes)
+        shown = label(model, drawing.LONGEST_IN_LEGEND)
+        axes.set_title(f"{shown}: {label(table.name)}")
+        color, marker = models[model]
+        axes.plot(0, 1.07, marker, color=color, transform=axes.transAxes, clip_on=False)
+        if number >= len(panels) - across:
+            axes.set_xlabel("given the look of")
+        if number % across == 0:
+            axes.set_ylabel("true class")
+    bar = picture.colorbar(image, ax=picture.axes, location="bottom", aspect=50, pad=0.01)
+    bar.set_label("percentage points more often called so")
     return picture

@@ -27,6 +27,9 @@ class CommonKeys(Keys):
     name: str | None = Field(None, description="of the dataset; by default, that of the file")
     title: str | None = Field(None, description="for tables; by default, the name")
     license: str = Field("", description="said on the pages")
+    shows_patches: bool = Field(
+        True, description="whether pages may have pictures of patches, which a license may forbid"
+    )
     source: str = Field("", description="where the patches come from")
     test_set: str = Field(
         "", description="name of the test set as published results call it; these join the board"
@@ -161,6 +164,7 @@ class Description:
                 trained_on=content["trained_on"],
                 demo=content["demo"],
                 license=content["license"],
+                shows_patches=content["shows_patches"],
                 source=content["source"],
                 counterparts=content["map"] if classes else {},
                 micrometers=content.get("micrometers_per_pixel", 0.0),

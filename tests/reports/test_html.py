@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reports.html import board, models, page, site
+from harness.store.failures import Collected
 from harness.store.store import Store
 from harness.store.stored import load_array
 
@@ -241,33 +242,44 @@ def test_cells_are_sorted_by_their_number(text, order):
     assert board.order(text) == order
 
 
+def line(name):
+    from harness.reports import drawing
+
+    made = drawing.figure(2, 2)
+    axes = made.subplots()
+    axes.plot([0, 1], [0, len(name)])
+    return made
+
+
+def broken(name):
+    raise ValueError("it broke")
+
+
 def test_a_picture_that_fails_costs_only_itself(tmp_path):
-    from harness.store.failures import Collected
-
     problems = Collected(Store(tmp_path))
-
-    def broken():
-        raise ValueError("it broke")
-
-    assert page.picture("one", broken, problems) == ""
+    assert page.Pictures("mine", problems)("one", broken, ["x"], "x") == ""
     assert "it broke" in str(*problems.values())
 
 
-def test_two_pictures_share_no_names(tmp_path):
-    from harness.reports import drawing
-    from harness.store.failures import Collected
-
-    def figure():
-        made = drawing.figure(2, 2)
-        axes = made.subplots()
-        axes.plot([0, 1], [0, 1], clip_on=True)
-        return made
-
-    problems = Collected(Store(tmp_path))
-    first, second = (page.picture(title, figure, problems) for title in ("one", "two"))
+def test_two_pictures_share_no_names_and_are_the_same_again(tmp_path):
+    draw = page.Pictures("mine", Collected(Store(tmp_path)))
+    first, second = (draw(title, line, ["x"], "x") for title in ("one", "two"))
     names = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in (first, second)]
     assert names[0]
     assert not names[0] & names[1]
     for svg, own in zip((first, second), names, strict=True):
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= own
-    assert first == page.picture("one", figure, problems), "the same bytes again"
+    assert first == draw("one", line, ["x"], "x"), "the same bytes again"
+
+
+def test_a_picture_that_the_store_has_is_not_drawn_again(tmp_path, monkeypatch):
+    from harness.reports import drawing, error_pages
+
+    draw = page.Pictures("mine", Collected(Store(tmp_path)))
+    shows = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.8]), None)])
+    first = draw("one", error_pages.draw_reliability, [shows], shows)
+    assert first.startswith("<svg")
+    monkeypatch.setattr(drawing, "svg", broken)
+    assert draw("one", error_pages.draw_reliability, [shows], shows) == first
+    other = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.7]), None)])
+    assert draw("one", error_pages.draw_reliability, [other], other) == "", "it is another picture"

@@ -1,4 +1,4 @@
-"""Words and tables of pages: terms explained where they stand, small classes apart, no long table."""
+"""Words and tables of pages: terms are explained, small classes apart, long tables left out."""
 
 from harness import DatasetProbe, Finding, Table
 from harness.analysis.audits import DatasetAudit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import asdict
 from typing import Any
 
 from harness.analysis.audits import DatasetAudit
@@ -22,7 +22,9 @@ def context(audit: DatasetAudit, draw: Draw) -> list[dict[str, Any]]:
         pictures = [
             draw(
                 f"{probe.title.partition(':')[0]}: {plot.replace('-', ' ')}",
-                partial(plotted, finding),
+                plotted,
+                [finding],
+                asdict(finding),
             )
             for plot, plotted in probe.plots.items()
         ]

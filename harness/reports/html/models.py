@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ FIGURES = {
     "brier": "Brier score",
 }
 IN_PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "ece_debiased")
-Draw = Callable[[str, Callable[[], Any]], str]
-"""``draw(title, figure)``: a picture as HTML; "" where there is nothing to draw."""
+Draw = Callable[[str, Callable[..., Any], Sequence[Any], Any], str]
+"""``draw(title, plot, shows, content)``: ``plot(*shows)`` as HTML; see ``page.Pictures``."""
 
 
 def anchors(names: list[str]) -> dict[str, str]:
@@ -132,10 +133,9 @@ def _reliability(draw: Draw, board: Board, entry: Entry, curves: Mapping[str, An
     if entry.name not in curves:
         return ""
     most, curve = curves[entry.name]
-    return draw(
-        f"{entry.name}: how often predictions of a confidence are right",
-        lambda: error_pages.draw_reliability((most, [curve])),
-    )
+    title = f"{entry.name}: how often predictions of a confidence are right"
+    shows = (most, [curve])
+    return draw(title, error_pages.draw_reliability, [shows], shows)
 
 
 def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:
@@ -145,11 +145,15 @@ def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:
         finding = entry.findings.get(probe.name)
         if finding is None:
             continue
-        of_model: dict[str, Finding] = {entry.record["model"]: finding}
+        of_model = {entry.record["model"]: finding}
+        published = list(map(asdict, same_patches))
+        content = [entry.record["model"], asdict(finding), published, board.truth.classes]
         pictures = [
             draw(
                 f"{entry.name}: {plot.replace('-', ' ')}",
-                partial(plotted, of_model, same_patches, board.truth.classes),
+                plotted,
+                [MappingProxyType(of_model), same_patches, board.truth.classes],
+                content,
             )
             for plot, plotted in probe.plots.items()
         ]

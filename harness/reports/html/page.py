@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
-import io
 import json
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.hooks.guard import contained
-from harness.reports import drawing
+from harness.reports import drawing, kept_pictures
 from harness.reports.formats import about
 from harness.reports.html import audit, board, gallery, models, pairs
 from harness.reports.html.gathered import Gathered
+from harness.reports.kept_pictures import key_of
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
 from harness.types.models import Setting
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-CLASHES = re.compile(r'\b(id="|href="#|url\(#)([^")]+)')
-"""Names in an SVG that must be unique in a page."""
 
 
 def write(
@@ -53,10 +49,7 @@ def render(
     """The report as HTML."""
     built = gathered.board
     links = models.anchors([entry.name for entry in built.entries])
-
-    def draw(title: str, figure: Callable[[], Any]) -> str:
-        return picture(title, figure, problems)
-
+    draw = Pictures(built.dataset["name"], problems)
     audited = audit.context(gathered.audit, draw) if gathered.audit else []
     named = [
         one
@@ -100,39 +93,45 @@ def _hard(gathered: Gathered) -> list[dict[str, Any]]:
     return error_analysis.nobody_right(gathered.board) if gathered.board.entries else []
 
 
-def picture(title: str, figure: Callable[[], Any], problems: Collected) -> str:
-    """A matplotlib figure as SVG with a title; "" where there is none or it fails."""
-    try:
-        with drawing.numbered() as numbers, drawing.clean(), contained():
-            import matplotlib
+class Pictures:
+    """Draws pictures of a page as SVG. Those that the store has are not drawn again."""
 
-            with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-                if (drawn := figure()) is None:
+    def __init__(self, dataset: str, problems: Collected) -> None:
+        self.dataset = dataset
+        self.problems = problems
+
+    def __call__(
+        self, title: str, draw: Callable[..., Any], shows: Sequence[Any], content: Any
+    ) -> str:
+        """``draw(*shows)``, a matplotlib figure, as HTML; "" where it is None or fails.
+
+        ``content`` is what it shows as JSON with NumPy arrays, so that one that is kept is known.
+        """
+        name = f"report-{_mark(title)}"
+        key = drawing.with_models(key_of(self.dataset, name, draw, [title, content]))
+        try:
+            kept = kept_pictures.read(self.problems.store, key) if key else None
+            if kept and "svg" in kept[0]:
+                svg, numbers = kept[0]["svg"].decode(), kept[1]
+            else:
+                found = drawing.svg(partial(draw, *shows), name, title)
+                if found is None:
                     return ""
-                buffer = io.StringIO()
-                drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    except (Exception, SystemExit) as error:
-        problems.add(f"picture {title!r} of the report", error)
-        return ""
-    return inline_svg(buffer.getvalue(), title, numbers)
-
-
-def inline_svg(svg: str, title: str, numbers: Mapping[str, int] | None = None) -> str:
-    """An SVG file as part of a page, with names that no other picture of the page has."""
-    body = svg[svg.index("<svg") :]
-    mark = _mark(title)
-    body = CLASHES.sub(lambda found: f"{found[1]}{mark}-{found[2]}", body)
-    body = body.replace("<svg", f'<svg role="img" aria-label="{html.escape(title, quote=True)}"', 1)
-    if numbers:
-        names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
-        body += f"<p>In the picture {html.escape(names)}.</p>"
-    return body
+                svg, numbers = found
+                if key and all(map(drawing.is_drawable, numbers)):
+                    kept_pictures.keep(self.problems.store, key, {"svg": svg.encode()}, numbers)
+        except (Exception, SystemExit) as error:
+            self.problems.add(f"picture {title!r} of the report", error)
+            return ""
+        if numbers:
+            names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
+            svg += f"<p>In the picture {html.escape(names)}.</p>"
+        return svg
 
 
 def _mark(title: str) -> str:
-    import hashlib
-
-    return "p" + hashlib.sha256(title.encode()).hexdigest()[:8]
+    """A short name for a picture of this title."""
+    return hashlib.sha256(title.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 @cache

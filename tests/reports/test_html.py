@@ -276,10 +276,10 @@ def test_a_picture_that_the_store_has_is_not_drawn_again(tmp_path, monkeypatch):
     from harness.reports import drawing, error_pages
 
     draw = page.Pictures("mine", Collected(Store(tmp_path)))
-    shows = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.8]), None)])
+    shows = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.8]), np.array([10, 20]))])
     first = draw("one", error_pages.draw_reliability, [shows], shows)
     assert first.startswith("<svg")
     monkeypatch.setattr(drawing, "svg", broken)
     assert draw("one", error_pages.draw_reliability, [shows], shows) == first
-    other = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.7]), None)])
+    other = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.7]), np.array([10, 20]))])
     assert draw("one", error_pages.draw_reliability, [other], other) == "", "it is another picture"

@@ -78,6 +78,21 @@ def plots(probe: DatasetProbe, bench: Bench) -> None:
             drawn(name, plot(read_back))
 
 
+def galleries(probe: DatasetProbe, bench: Bench) -> None:
+    """Each gallery has captions, each with ids of the patches that were looked at."""
+    if not probe.galleries:
+        raise Skipped("it has no galleries")
+    read_back = finding_from(json.loads(as_json(found(probe, bench))))
+    known = {id_ for part in audit(probe, bench).parts.values() for id_ in part.split.ids}
+    for name, choose in probe.galleries.items():
+        for caption, ids in choose(read_back):
+            if not isinstance(caption, str) or not ids or not set(ids) <= known:
+                raise Broken(
+                    f"gallery {name!r} shows {ids!r} as {caption!r}",
+                    "give a text, and ids of patches",
+                )
+
+
 def check(probe: DatasetProbe, bench: Bench) -> None:
     """``check`` says in tables how well known changes of real patches are measured."""
     if probe.check is None:
@@ -87,4 +102,4 @@ def check(probe: DatasetProbe, bench: Bench) -> None:
     as_json(Finding(summary="", tables=tables))
 
 
-DATASET_PROBE = (finding, without_train, same_again, inputs_unchanged, plots, check)
+DATASET_PROBE = (finding, without_train, same_again, inputs_unchanged, plots, galleries, check)

@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.data(parser)
     shared.results(parser)
+    shared.pictures(parser)
     shared.computing(parser, "one for each core")
     shared.plugins(parser)
 
@@ -72,7 +73,8 @@ def _on_phantoms(options: argparse.Namespace) -> int:
     from harness.errors import HarnessError
     from harness.jobs.calibration import versions
     from harness.planning import choose
-    from harness.reports import calibrate, report
+    from harness.reports import calibrate, drawing, report
+    from harness.store.failures import Collected
     from harness.store.store import Store
     from harness.system.atomic import disk_error
     from harness.system.threads import cpu_count
@@ -99,7 +101,7 @@ def _on_phantoms(options: argparse.Namespace) -> int:
         *(registry, store, phantoms, datasets, data, probes, options.seeds, executor),
         options.time_limit,
     )
-    pages = []
+    pages, problems = [], Collected(store)
     for phantom in phantoms:
         if phantom.name not in found.readings:
             log.info(f"Not written: the page of {phantom.name}, of which seeds failed")
@@ -112,22 +114,25 @@ def _on_phantoms(options: argparse.Namespace) -> int:
         if options.probe:
             log.info("Not written: the page is about all probes; leave out --probe")
             continue
-        made = (versions(probes), options.said)
+        made = (versions(probes), options.said, folder, problems)
         try:
-            written = report.write_calibration(phantom, page, readings, found.checks, *made, folder)
+            with drawing.saved_as(options.format):
+                written = report.write_calibration(phantom, page, readings, found.checks, *made)
         except OSError as error:
             raise disk_error(error, folder) from error
         pages.append(written)
     say_written(pages)
-    print_failures(found.failures)
-    return exit_code(options, registry, FAILED if found.failures else OK)
+    failures = {**found.failures, **problems}
+    print_failures(failures)
+    return exit_code(options, registry, FAILED if failures else OK)
 
 
 def _on_real_patches(options: argparse.Namespace) -> int:
     from harness.errors import HarnessError
     from harness.jobs.calibration import versions
     from harness.planning import choose
-    from harness.reports import calibrate_real, report
+    from harness.reports import calibrate_real, drawing, report
+    from harness.store.failures import Collected
     from harness.store.store import Store
     from harness.system.atomic import disk_error
     from harness.system.threads import cpu_count
@@ -143,6 +148,7 @@ def _on_real_patches(options: argparse.Namespace) -> int:
     store = Store(session.store_path)
     executor = session.executor(store, registry, options.jobs or cpu_count())
     pages: list[list[Path]] = []
+    problems = Collected(store)
     failures: dict[str, Failure] = {}
     for dataset in choose.datasets(registry, options.real, data):
         found = calibrating.calibrate_real(
@@ -163,11 +169,13 @@ def _on_real_patches(options: argparse.Namespace) -> int:
         cells = calibrate_real.counted(found.readings)
         limits = calibrate_real.limits(there, [probe.name for probe in probes], cells)
         readings = [one for own in found.readings.values() for one in own]
-        made = (found.judges, limits, versions(probes), options.said, folder)
+        made = (found.judges, limits, versions(probes), options.said, folder, problems)
         try:
-            pages += [report.write_real_calibration(dataset.name, page, there, readings, *made)]
+            with drawing.saved_as(options.format):
+                pages += [report.write_real_calibration(dataset.name, page, there, readings, *made)]
         except OSError as error:
             raise disk_error(error, folder) from error
     say_written(pages)
+    failures |= problems
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)

@@ -204,9 +204,9 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], mode
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     n = len(classes)
     side = drawing.SINGLE if n <= 10 else drawing.DOUBLE
-    picture = drawing.figure(side, 0.95 * side + 0.1)
+    picture = drawing.figure(side, side + 0.1)
     axes = picture.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (i, j), count in np.ndenumerate(counts):
         if count and n <= SHARES:
             text = f"{shares[i, j]:.0f}" + (f"\n{count}" if n <= FULL else "")
@@ -215,10 +215,8 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], mode
             axes.text(j, i, text, ha="center", va="center", **style)
     drawing.name_axis(axes.xaxis, classes, room=5 * n)
     drawing.name_axis(axes.yaxis, classes)
-    axes.set(xlabel="predicted", ylabel="true class")
+    second = "" if n > FULL else "; below: patches"
+    axes.set(xlabel=f"predicted (% of the true class{second})", ylabel="true class")
     axes.set_title(drawing.in_legend(model))
     axes.spines[:].set_visible(False)
-    second = "" if n > FULL else "; below: patches"
-    bar = picture.colorbar(image, ax=axes, location="bottom", aspect=40, shrink=0.8)
-    bar.set_label(f"% of the patches of the true class{second}")
     return picture

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from harness.jobs.calibration import ALL, Reading
+from harness.reports.flags_picture import Shares
 from harness.types.findings import Finding, Table
 from harness.types.phantoms import Phantom
 from harness.types.probes import DatasetProbe
@@ -68,6 +69,25 @@ def describe(
         summary=f"{phantom.title}, {seeds} seeds",
         tables=(flags, doses),
     )
+
+
+def flags(phantom: Phantom, readings: Sequence[Reading]) -> list[tuple[str, Shares]]:
+    """For each fault, how often the probes that ought to find it do, by dose."""
+    found: dict[tuple[str, str], dict[float, list[bool]]] = {}
+    for one in readings:
+        doses = found.setdefault((one.fault, one.probe), {})
+        doses.setdefault(one.dose, []).append(one.flag is True)
+    return [
+        (
+            fault.name,
+            {
+                name: [(dose, sum(of), len(of)) for dose, of in sorted(own.items())]
+                for name in fault.raises
+                if (own := found.get((fault.name, name)))
+            },
+        )
+        for fault in phantom.faults
+    ]
 
 
 def _flag(finding: Finding | None) -> str:

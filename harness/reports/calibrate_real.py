@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.jobs.planted import Graded, Judges
+from harness.reports.flags_picture import Shares
 from harness.statistics.intervals import wilson
 from harness.text.numbers import given
 from harness.types.faults import PlantedFault
@@ -67,6 +68,31 @@ def limits(faults: Sequence[PlantedFault], names: Sequence[str], cells: Cells) -
                 dose = larger
             found.append(Limit(fault.name, fault.unit, name, dose))
     return found
+
+
+def flags(
+    faults: Sequence[PlantedFault], names: Sequence[str], readings: Sequence[Graded]
+) -> list[tuple[str, Shares]]:
+    """For each fault, how often the probes that ought to find it do, by dose."""
+    by_fault: dict[str, list[Graded]] = {}
+    for one in readings:
+        by_fault.setdefault(one.fault, []).append(one)
+    cells = counted(by_fault)
+    return [
+        (
+            fault.name,
+            {
+                name: [
+                    (dose, cell.raised, cell.draws)
+                    for dose in fault.doses
+                    if (cell := cells.get((fault.name, dose, name)))
+                ]
+                for name in fault.raises
+                if name in names
+            },
+        )
+        for fault in faults
+    ]
 
 
 def describe(

@@ -36,6 +36,7 @@ from harness.reports.palette import groups as groups
 from harness.store.failures import Collected
 from harness.store.store import Key
 from harness.text.markup import inline
+from harness.text.numbers import given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,6 +154,24 @@ def panels(names: Sequence[str], high: float = 2.6) -> tuple[Figure, list[tuple[
     picture = figure(DOUBLE, high * len(found) + 0.2)
     axes = picture.subplots(len(found), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     return picture, list(zip(axes, found, strict=True))
+
+
+def grid(picture: Figure, n: int, across: int, **more: Any) -> list[Any]:
+    """So many axes in lines of at most ``across``; ``more`` is for matplotlib's ``subplots``."""
+    across = min(across, n)
+    axes = picture.subplots(-(-n // across), across, squeeze=False, **more).flatten()
+    for spare in axes[n:]:
+        spare.remove()
+    return list(axes[:n])
+
+
+def mark_levels(axes: Any, levels: Sequence[float], room: int = 14) -> None:
+    """Put levels, such as doses, at 0, 1, 2, ... of x; only some if there is no room for all."""
+    texts = list(map(given, levels))
+    step = max(1, -(-sum(map(len, texts)) // room))
+    axes.set_xticks(
+        range(len(levels)), [text if at % step == 0 else "" for at, text in enumerate(texts)]
+    )
 
 
 def lengths(values: Any, low: Any, high: Any) -> Any:

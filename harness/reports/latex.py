@@ -19,6 +19,8 @@ NUMBER = re.compile(r"([+-]?[\d,]+(?:\.(\d+))?)(?: \((.*)\))?")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 SAID = re.compile(r" \(95 % interval.*\)")
 """What the caption says of a column, and its heading need not."""
+LONGEST = 34
+"""Letters of a cell of text above which it is broken."""
 WIDEST = 14
 """Letters of a line of a heading that is broken."""
 
@@ -62,6 +64,7 @@ def table(board: Board, names: Sequence[str] | None, caption: str) -> str:
         [
             "\\begin{table}",
             "\\centering",
+            "\\setlength{\\belowcaptionskip}{4pt}",
             f"\\caption{{{markup.latex(caption)}}}",
             f"\\label{{tab:{label}}}",
             "\\small",
@@ -101,7 +104,9 @@ def _blocks(board: Board, rows: Sequence[Row]) -> Iterator[tuple[str, list[int]]
 def _column(heading: str, cells: Sequence[str]) -> _Column:
     matches = [NUMBER.fullmatch(cell) for cell in cells]
     if not all(match for match, cell in zip(matches, cells, strict=True) if cell):
-        return _Column("l", 1, _heading(heading, "l"), [markup.latex(cell) for cell in cells])
+        long = max(map(len, cells)) > LONGEST
+        alignment = f"p{{{LONGEST * 0.17:.1f}cm}}" if long else "l"
+        return _Column(alignment, 1, _heading(heading, "l"), [markup.latex(c) for c in cells])
     decimals = max(len(match[2] or "") for match in matches if match)
     values, behind = [], []
     for match in matches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.hooks.guard import contained
 from harness.jobs.dataset import Instance
 from harness.reports import drawing
 from harness.reports.kept_pictures import key_of
@@ -46,13 +47,28 @@ def write_sheet(instance: Instance, folder: Path, problems: Collected) -> list[s
 
 
 def write_gallery(
-    instance: Instance, gallery: str, shown: Sequence[Shown], folder: Path, problems: Collected
+    instance: Instance,
+    gallery: str,
+    choose: Callable[[], Sequence[Shown]],
+    folder: Path,
+    problems: Collected,
 ) -> list[str]:
-    """Write ``<dataset>-audit-<gallery>.jpg``, the first of some patches; returns Markdown."""
+    """Write ``<dataset>-audit-<gallery>.jpg``, the first of the patches that a probe chooses.
+
+    Returns Markdown; nothing where there is no patch, or where ``choose`` fails, which is added to
+    ``problems``.
+    """
+    name = instance.dataset.name
+    path = folder / f"{name}-audit-{gallery}.jpg"
+    try:
+        with contained():
+            shown = list(choose())
+    except (Exception, SystemExit) as error:
+        problems.add(f"picture {path.name}", error)
+        return []
     if not shown:
         return []
-    name, first = instance.dataset.name, list(shown[:MOST])
-    path = folder / f"{name}-audit-{gallery}.jpg"
+    first = shown[:MOST]
     key = key_of(name, path.stem, draw_gallery, [instance.fingerprint, first])
     caption = f"Patches of the table, {len(first):,} of {len(shown):,}:"
     draw = partial(draw_gallery, instance, first)
@@ -107,8 +123,8 @@ def draw_gallery(instance: Instance, shown: Sequence[Shown]) -> Figure:
     down = -(-len(shown) // across)
     wide = drawing.DOUBLE / across
     picture = drawing.figure(drawing.DOUBLE, down * (wide / several + 0.45))
-    panels = picture.subplots(down, across, squeeze=False).flat
-    for axes, (caption, ids) in zip(panels, shown, strict=False):
+    panels = drawing.grid(picture, len(shown), across)
+    for axes, (caption, ids) in zip(panels, shown, strict=True):
         patches = [_small(part.read([at])[0], 160) for part, at in (places[id_] for id_ in ids)]
         gap = np.full((patches[0].shape[0], GAP, 3), 255, np.uint8)
         row = [one for patch in patches for one in (gap, patch)][1:]
@@ -116,9 +132,8 @@ def draw_gallery(instance: Instance, shown: Sequence[Shown]) -> Figure:
         room = int(17 * wide)
         lines = textwrap.wrap(drawing.label(caption, 200), room, max_lines=2, placeholder=" …")
         names = " | ".join(PurePath(id_).stem for id_ in ids)
-        axes.set_title("\n".join([drawing.label(names, room), *lines]), fontsize=7)
-    for axes in picture.axes:
         axes.set_axis_off()
+        axes.set_title("\n".join([drawing.label(names, room), *lines]), fontsize=7)
     return picture
 
 

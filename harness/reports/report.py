@@ -14,7 +14,14 @@ from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 from harness.jobs.calibration import Reading
 from harness.jobs.planted import Graded, Judges
-from harness.reports import drawing, patch_pictures, terms
+from harness.reports import (
+    calibrate,
+    calibrate_real,
+    drawing,
+    flags_picture,
+    patch_pictures,
+    terms,
+)
 from harness.reports.calibrate_real import Limit
 from harness.reports.kept_pictures import key_of
 from harness.statistics.estimates import Estimate
@@ -78,8 +85,9 @@ def write_audit(
         fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
-    instance = audit.instance
-    if instance is None or not images or not instance.dataset.shows_patches:
+    instance = audit.instance if images else None
+    if instance is not None and not instance.dataset.shows_patches:
+        lines.append("Patches are not shown, as the dataset says that they may not be.")
         instance = None
     if instance is not None:
         shown = patch_pictures.write_sheet(instance, folder, problems)
@@ -100,8 +108,8 @@ def write_audit(
         if instance is None:
             continue
         for gallery, choose in probe.galleries.items():
-            some = choose(finding)
-            shown = patch_pictures.write_gallery(instance, gallery, some, folder, problems)
+            asked = partial(choose, finding)
+            shown = patch_pictures.write_gallery(instance, gallery, asked, folder, problems)
             lines += shown
             written += [folder / f"{name}-{gallery}.jpg"] if shown else []
     lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
@@ -201,16 +209,22 @@ def write_calibration(
     versions: Mapping[str, Any],
     command: str,
     folder: Path,
+    problems: Collected,
 ) -> list[Path]:
-    """Write ``calibration-<phantom>.md``, ``.json`` and, every reading, ``.csv``; returns paths."""
+    """Write ``calibration-<phantom>.md``, ``.json``, a picture and, every reading, ``.csv``;
+    returns paths. A picture that cannot be drawn is added to ``problems``."""
     faults = "\n".join(
         f"- **{inline(fault.name)}**: {inline(fault.title)}. A dose of 1: {inline(fault.fitted)}."
         for fault in phantom.faults
     )
+    path = folder / f"calibration-{phantom.name}"
+    flags = calibrate.flags(phantom, readings)
+    shown, pictures = flags_picture.write(flags, folder / f"{path.name}-flags.png", problems)
     lines = [
         f"# Calibration of the probes of datasets on {inline(phantom.name)}",
         f"{inline(page.summary)}. Planted:",
         faults,
+        *shown,
         *(part for table in page.tables for part in (f"## {inline(table.title)}", render(table))),
     ]
     if checks:
@@ -227,10 +241,9 @@ def write_calibration(
         "tables": [asdict(table) for table in page.tables],
         "checks": [{"probe": probe, **asdict(table)} for probe, table in checks],
     }
-    path = folder / f"calibration-{phantom.name}"
     text = csv_table([f.name for f in fields(Reading)], [asdict(reading) for reading in readings])
     write_atomically(path.with_suffix(".csv"), text)
-    return [*write_page(path, lines, content), path.with_suffix(".csv")]
+    return [*write_page(path, lines, content), path.with_suffix(".csv"), *pictures]
 
 
 def write_real_calibration(
@@ -243,14 +256,22 @@ def write_real_calibration(
     versions: Mapping[str, Any],
     command: str,
     folder: Path,
+    problems: Collected,
 ) -> list[Path]:
-    """Write ``calibration-real-<dataset>.md``, ``.json`` and, every reading, ``.csv``."""
+    """Write ``calibration-real-<dataset>.md``, ``.json``, a picture and, every reading, ``.csv``.
+
+    A picture that cannot be drawn is added to ``problems``.
+    """
+    path = folder / f"calibration-real-{dataset}"
+    flags = calibrate_real.flags(faults, list(versions), readings)
+    shown, pictures = flags_picture.write(flags, folder / f"{path.name}-flags.png", problems)
     lines = [
         f"# Calibration of the probes of datasets on {inline(dataset)}",
         f"{inline(page.summary)}. Labels are dealt at random within each true class and part, so "
         "that tissue is the same in all of them, and a fault is planted by label: in two of four "
         "classes at one level and in two at another, a dose apart, or as the title says. What "
         "plants it shares no code with the probes.",
+        *shown,
         *(part for table in page.tables for part in (f"## {inline(table.title)}", render(table))),
         f"Written by {code(command)}.",
     ]
@@ -265,10 +286,9 @@ def write_real_calibration(
         "limits": list(map(asdict, limits)),
         "tables": [asdict(table) for table in page.tables],
     }
-    path = folder / f"calibration-real-{dataset}"
     text = csv_table([f.name for f in fields(Graded)], list(map(asdict, readings)))
     write_atomically(path.with_suffix(".csv"), text)
-    return [*write_page(path, lines, content), path.with_suffix(".csv")]
+    return [*write_page(path, lines, content), path.with_suffix(".csv"), *pictures]
 
 
 def write_page(path: Path, paragraphs: Sequence[str], content: Any) -> list[Path]:

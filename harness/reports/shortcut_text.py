@@ -55,8 +55,8 @@ def draw(found: Sequence[Accuracy], unit: str) -> Any:
     across = min(3, len(models))
     down = -(-len(models) // across)
     picture = drawing.figure(drawing.DOUBLE if across > 1 else 4.5, 2.2 * down + 0.4)
-    panels = picture.subplots(down, across, sharey=True, squeeze=False).flat
-    for axes, model in zip(panels, models, strict=False):
+    panels = drawing.grid(picture, len(models), across, sharey=True)
+    for axes, model in zip(panels, models, strict=True):
         for tested, (color, marker) in zip(TESTED, TOLD, strict=True):
             own = [one for one in found if (one.model, one.tested) == (model, tested)]
             values, low, high = (
@@ -70,9 +70,7 @@ def draw(found: Sequence[Accuracy], unit: str) -> Any:
         axes.set(ylim=(0, 100), xlabel=drawing.label(unit))
         axes.set_title(drawing.label(model, drawing.LONGEST_IN_LEGEND))
         axes.grid(axis="y")
-    for axes in list(panels):  # of which there are more than models
-        axes.remove()
-    for axes in picture.axes[::across]:
+    for axes in panels[::across]:
         axes.set_ylabel("accuracy, %")
     handles, labels = picture.axes[0].get_legend_handles_labels()
     picture.legend(

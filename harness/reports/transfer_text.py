@@ -228,8 +228,8 @@ def draw(found: Transfer) -> Figure:
     across = min(3, len(cohorts))
     down = -(-len(cohorts) // across)
     picture = drawing.figure(drawing.DOUBLE, (0.22 * len(names) + 0.6) * down + 0.5)
-    panels = picture.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
-    for axes, cohort in zip(panels, cohorts, strict=False):
+    panels = drawing.grid(picture, len(cohorts), across, sharex=True, sharey=True)
+    for axes, cohort in zip(panels, cohorts, strict=True):
         for place, name in enumerate(names):
             if name in cohort.models:
                 _sides(axes, place, cohort.models[name], models[name])
@@ -238,8 +238,6 @@ def draw(found: Transfer) -> Figure:
         axes.grid(axis="x")
         axes.xaxis.set_tick_params(labelbottom=True)
         axes.set_xlabel("balanced accuracy, %")
-    for axes in list(panels):  # of which there are more than cohorts
-        axes.remove()
     first = picture.axes[0]
     drawing.name_axis(first.yaxis, names, longest=drawing.LONGEST_IN_LEGEND)
     first.set_ylim(len(names) - 0.4, -0.6)

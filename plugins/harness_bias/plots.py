@@ -234,10 +234,7 @@ def _levels(
             x = np.arange(len(levels)) + shift
             axes.plot(x, y, **{**style, "linestyle": "--", "mfc": "none", "markersize": 4})
     axes.axvline(-0.75, color="0.8", linewidth=0.6)
-    texts = list(map(given, levels))
-    if sum(map(len, texts)) > 14:  # they would touch
-        texts = [text if at % 2 == 0 else "" for at, text in enumerate(texts)]
-    axes.set_xticks(range(len(levels)), texts)
+    drawing.mark_levels(axes, levels)
     axes.set_xlim(-1.8, len(levels) - 0.5)
     axes.set_ylim(0, 100)
     axes.set_yticks(range(0, 101, 25))
@@ -264,8 +261,8 @@ def reliance(
     across = 4
     down = -(-len(bars) // across)
     picture = drawing.figure(drawing.DOUBLE, (0.17 * len(measured) + 0.45) * down + 0.3)
-    panels = picture.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
-    for axes, bar in zip(panels, bars, strict=False):
+    panels = drawing.grid(picture, len(bars), across, sharex=True, sharey=True)
+    for axes, bar in zip(panels, bars, strict=True):
         for place, (model, accuracies) in enumerate(measured.items()):
             if bar in accuracies:
                 (color, marker), points = models[model], 100 * np.array(accuracies[bar], float)
@@ -277,8 +274,6 @@ def reliance(
         axes.set_xticks(range(0, 101, 25))
         axes.grid(axis="x")
         axes.xaxis.set_tick_params(labelbottom=True)
-    for axes in list(panels):  # of which there are more than changes
-        axes.remove()
     drawing.name_axis(picture.axes[0].yaxis, list(measured), longest=drawing.LONGEST_IN_LEGEND)
     picture.axes[0].set_ylim(len(measured) - 0.5, -0.5)
     picture.suptitle(

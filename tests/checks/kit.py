@@ -240,6 +240,7 @@ def harness_probes():
             features=(Features(name="kit-colors", extract=extract),),
             measure=brightness,
             plots={"bright": draw},
+            galleries={"brightest": lambda finding: []},
         ),
         ModelProbe(
             name="kit-steadiness",

@@ -450,6 +450,12 @@ BROKEN = {
         "dataset-probe:kit-brightness:plots",
         "plot 'bright' returned a NoneType",
     ),
+    "a gallery of what is not there": (
+        "lambda finding: []",
+        'lambda finding: [("bright", ("nowhere",))]',
+        "dataset-probe:kit-brightness:galleries",
+        "gallery 'brightest' shows ('nowhere',) as 'bright'",
+    ),
     "a column of no figure": (
         '                    estimate="steady",\n',
         '                    estimate="sturdy",\n',

@@ -1,14 +1,19 @@
 """Pictures: whatever the user's matplotlib settings are, and whatever classes are called."""
 
 import hashlib
+import io
 import os
+import re
 import subprocess
 import sys
 import warnings
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from PIL import Image
 
 from harness.reports import drawing
 from harness.store.failures import Collected
@@ -253,3 +258,95 @@ def test_a_run_in_a_jupyter_cell_draws_as_ever(toy):
     plain = (toy.folder / "reports/toy-audit-bright.png").read_bytes()
     toy("audit", "--dataset", "toy", MPLBACKEND="")
     assert (toy.folder / "reports/toy-audit-bright.png").read_bytes() == plain
+
+
+def curve():
+    """A picture with what SVG needs ids for: markers, and curves that are clipped."""
+    picture = drawing.figure(drawing.SINGLE, 2)
+    axes = picture.subplots()
+    axes.plot([0, 1, 2], [0, 90, 40], marker="o", label=drawing.in_legend("m<1> & $2"))
+    axes.set_xlim(0, 1.5)
+    drawing.legend(axes)
+    return picture
+
+
+FORMATS = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_drawing import curve
+from harness.reports import drawing
+from pathlib import Path
+with drawing.saved_as(("svg", "pdf", "png")):
+    print(drawing.write(Path(sys.argv[1]) / "p.png", "a-plot", curve, {{}}))
+"""
+
+
+def test_every_format_is_the_same_file_in_every_process(tmp_path):
+    code = FORMATS.format(tests=os.path.dirname(__file__))  # noqa: PTH120
+    written = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": seed}
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("['![a plot](p.svg)']\n", "")
+        written.append({path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()})
+    assert set(written[0]) == {"p.svg", "p.pdf", "p.png"}
+    assert written[0] == written[1]
+    svg, pdf = written[0]["p.svg"].decode(), written[0]["p.pdf"]
+    assert "m&lt;1&gt; &amp; $2</text>" in svg, "text is text"
+    assert "date" not in svg.lower()
+    assert b"/FontFile2" in pdf, "fonts are in it, as Type 42"
+    assert b"/Type3" not in pdf
+    assert b"Date" not in pdf
+
+
+def test_pages_can_hold_several_pictures_as_svg():
+    (one, numbers), (other, _) = (
+        drawing.svg(curve, name, 'accuracy of "m"') for name in ("one", "other plot")
+    )
+    assert not numbers
+    assert one.startswith('<svg role="img" aria-label="accuracy of &quot;m&quot;"')
+    assert "<metadata" not in one
+    ids = re.findall(r'\bid="([^"]+)"', one + other)
+    assert len(ids) == len(set(ids))
+    root = ElementTree.fromstring(f"<page>{one}{other}</page>")
+    known = {element.get("id") for element in root.iter()}
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', one + other)
+    assert used
+    assert set(used) <= known
+    assert drawing.svg(lambda: None, "none", "") is None
+
+
+def test_a_picture_that_no_page_can_show_is_a_link(tmp_path, problems):
+    with drawing.saved_as(("pdf",)):
+        assert drawing.write(tmp_path / "p.png", "plot", curve, problems) == ["[plot](p.pdf)"]
+        assert drawing.files(tmp_path / "p.png") == [tmp_path / "p.pdf"]
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_a_picture_of_patches_is_small_whatever_is_in_it(tmp_path, problems):
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8)
+
+    def draw():
+        picture = drawing.figure(drawing.DOUBLE, 6.5)
+        picture.subplots().imshow(noise)
+        return picture
+
+    with drawing.saved_as(drawing.PHOTO):
+        assert drawing.write(tmp_path / "p.jpg", "noise", draw, problems) == ["![noise](p.jpg)"]
+    data = (tmp_path / "p.jpg").read_bytes()
+    assert len(data) <= drawing.LARGEST_PHOTO
+    assert Image.open(io.BytesIO(data)).width == drawing.DOUBLE * drawing.DPI
+
+
+def test_no_text_is_smaller_than_seven_points_in_print():
+    with drawing.clean():
+        picture = curve()
+        picture.draw_without_rendering()
+        sizes = [text.get_fontsize() for text in picture.findobj(match=is_text)]
+    assert picture.get_figwidth() == drawing.SINGLE
+    assert min(sizes) >= 7
+
+
+def is_text(artist):
+    return hasattr(artist, "get_fontsize") and hasattr(artist, "get_text") and artist.get_text()

@@ -66,7 +66,7 @@ def write(tmp_path):
         path.unlink(missing_ok=True)
         shown = drawing.write(path, "a-plot", partial(draw, heights), problems, key=key)
         assert not problems
-        return path.read_bytes(), shown
+        return path.read_bytes() if path.exists() else b"", shown
 
     return write
 
@@ -114,7 +114,7 @@ def test_pictures_of_built_in_plugins_are_kept():
 @pytest.mark.parametrize("damage", [b"", b"\x89PNG of something else"])
 def test_a_damaged_picture_is_drawn_again(damage, plots, write, tmp_path):
     first = write(plots.draw, [1, 2])
-    (kept(tmp_path)[0] / kept_pictures.FILE).write_bytes(damage)
+    (kept(tmp_path)[0] / f"{kept_pictures.FILE}png").write_bytes(damage)
     assert write(plots.draw, [1, 2]) == first
     assert len(plots.drawn) == 2
     assert write(plots.draw, [1, 2]) == first
@@ -168,4 +168,27 @@ def test_a_store_that_cannot_be_written_to_costs_no_picture(plots, write, monkey
 
     monkeypatch.setattr(Store, "write", full)
     assert write(plots.draw, [1, 2]) == write(plots.draw, [1, 2])
+    assert len(plots.drawn) == 2
+
+
+def test_every_format_is_kept_and_none_is_drawn_twice(plots, write, tmp_path):
+    png, _ = write(plots.draw, [1, 2])
+    with drawing.saved_as(("svg", "pdf")):
+        write(plots.draw, [1, 2])
+    svg = (tmp_path / "p.svg").read_bytes()
+    assert len(plots.drawn) == 2
+    with drawing.saved_as(("pdf", "svg", "png")):
+        assert write(plots.draw, [1, 2])[0] == png
+    assert (tmp_path / "p.svg").read_bytes() == svg
+    assert len(plots.drawn) == 2
+    assert len(kept(tmp_path)) == 1
+
+
+def test_a_picture_is_drawn_again_when_other_models_share_its_colors(plots, write):
+    with drawing.of_models(["m"]):
+        write(plots.draw, [1, 2])
+        write(plots.draw, [1, 2])
+    assert len(plots.drawn) == 1
+    with drawing.of_models(["m", "n"]):
+        write(plots.draw, [1, 2])
     assert len(plots.drawn) == 2

@@ -5,6 +5,8 @@ import dataclasses
 import io
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +16,15 @@ import pytest
 from harness import HarnessError, PublishedResult
 from harness.analysis import compare, decision, estimates
 from harness.analysis.leaderboard import build
-from harness.reports import columns, compare_text, decision_text, drawing, error_pages, formats
+from harness.reports import (
+    board_pictures,
+    columns,
+    compare_text,
+    decision_text,
+    drawing,
+    error_pages,
+    formats,
+)
 from harness.statistics import ranking
 from harness.store.failures import Collected
 from harness.store.store import Key, Store
@@ -552,3 +562,112 @@ def test_the_page_about_errors(make, tmp_path):
     assert moved == {"a": "", "b": "a (+50.0 points)"}
     for picture in pictures:
         assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_picture_of_intervals_sets_other_test_patches_apart(make):
+    other = published(model="n", n=7, accuracy=0.5)
+    unseen = published(model="o", title="O", accuracy=0.5)
+    store = make([("m", 4), ("n", 2), ("gray", 3)])
+    board = build(store, "d", [published(reference=True), unseen, other])
+    content = board_pictures.intervals(board, {"gray"})
+    assert [name for name, *_ in content["measured"]] == ["m", "gray", "n"]
+    assert [name for name, *_ in content["counterparts"]] == ["m"]
+    assert [name for name, *_ in content["published"]] == ["o"]
+    assert [name for name, *_ in content["apart"]] == ["n"], "of 7 patches, and these are 4"
+    assert content["reference"] == ("M", 75)
+    assert (content["color"], content["random"]) == (75, None)
+    with drawing.clean():
+        top, apart = board_pictures.draw_intervals(content).axes
+        assert [label.get_text() for label in top.get_yticklabels()] == ["m", "gray", "n", "o"]
+        assert [label.get_text() for label in apart.get_yticklabels()] == ["n"]
+    assert apart.get_title(loc="left").startswith("published on other test patches (7)")
+    assert top.get_xlim() == apart.get_xlim() == (0, 100)
+    marks = [line for line in top.lines if len(line.get_xdata()) == 1]
+    drawn = [(line.get_xdata()[0], line.get_markerfacecolor() != "white") for line in marks]
+    assert drawn == [(100, True), (75, False), (75, True), (50, True), (50, False)]
+    ends = [line for line in top.lines if len(line.get_xdata()) == 2]
+    solid = [not line.is_dashed() for line in ends if line.get_ydata()[0] == line.get_ydata()[1]]
+    assert solid == [True, False, True, True, False]
+    alone = board_pictures.intervals(build(store, "d", [published(model="x", n=7)]))
+    assert (alone["apart"], alone["reference"], alone["published"]) == ([], None, [])
+
+
+def test_where_most_are_near_a_hundred_they_are_shown_once_more(make):
+    content = board_pictures.intervals(build(make([("m", 4), ("n", 4), ("o", 2)]), "d", []))
+    with drawing.clean():
+        whole, close = board_pictures.draw_intervals(content).axes
+    assert (whole.get_xlim(), close.get_xlim()) == ((0, 100), (90, 100))
+
+
+def test_a_confusion_matrix_has_shares_of_rows_and_counts():
+    with drawing.clean():
+        (axes,) = board_pictures.draw_confusion([[3, 1], [0, 2]], ("a", "b"), "m").axes
+        many = board_pictures.draw_confusion(np.eye(50, dtype=int).tolist(), ["x"] * 50, "m")
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(0, 0): "75\n3", (1, 0): "25\n1", (1, 1): "100\n2"}
+    assert not many.axes[0].texts
+
+
+def latex_rows(text):
+    """Cells of the rows of measured and published models."""
+    lines = [line.removesuffix(" \\\\") for line in text.splitlines() if line.endswith("\\\\")]
+    return [line.split(" & ") for line in lines[1:]]
+
+
+def test_latex_has_the_chosen_rows_and_columns(make):
+    store = make([("m", 4), ("n", 2)])
+    results = [published(model="o", accuracy=0.5), published(model="n", n=7)]
+    board = build(store, "d", results)
+    text = board.to_latex(["accuracy"], ["m", "o*"])
+    assert latex_rows(text) == [
+        ["1--2", "m", "100.00", "(51.01--100.00)"],
+        ["\\multicolumn{4}{l}{\\itshape Published}"],
+        ["", "o", "50.00", "(15.00--85.00)"],
+    ]
+    assert "\\label{tab:d}" in text
+    assert "4 test patches, 2 classes" in text
+    assert "Evaluation: a fixed test split" in text
+    assert "Wilson's score" in text
+    assert "o &" not in board.to_latex(), "as in the terminal: not measured, not the reference"
+    apart = build(store, "d", [published(model="o", n=7)]).to_latex(["accuracy"], ["*"])
+    assert "Published, on other test patches" in apart
+    with pytest.raises(HarnessError, match="--model x: no row is of such a model"):
+        board.to_latex(models=["x"])
+    with pytest.raises(HarnessError, match="there is no 'acuracy'"):
+        board.to_latex(["acuracy"])
+
+
+def test_latex_aligns_decimals_and_has_real_minus_signs(make):
+    board = build(make([("m", 4), ("n", 1)]), "d", [published(reference=True)])
+    for row, nll in zip(board.rows, (12.5, 3), strict=True):
+        row |= {"nll": nll, "nll_low": None, "nll_high": None}
+    text = board.to_latex(["difference_to_reference", "nll"])
+    first, second, *_ = latex_rows(text)
+    assert (first[2], second[2]) == ("12.500", "3.000")
+    assert (first[3], second[3]) == ("+25.00", "$-$50.00")
+    assert re.fullmatch(r"\((\$-\$|\+)[\d.]+ to (\$-\$|\+)[\d.]+\)", second[4])
+    assert not re.search(r"[ (]-\d", text)
+    assert "{llrr@{ }r}" in text
+
+
+def test_latex_compiles(make, tmp_path):
+    """With every column, and with a name that has every sign that LaTeX reads."""
+    program = shutil.which("pdflatex") or shutil.which("tectonic")
+    if program is None:
+        pytest.skip("neither pdflatex nor tectonic is installed")
+    name = r"a_b&c%d$e#f{g}~h^i\j<k>"
+    board = build(make([(name, 3), ("n", 2)]), "d", [published(reference=True)])
+    for columns_ in (["default"], ["all"]):
+        source = f"{PREAMBLE}\n{board.to_latex(columns_)}\\end{{document}}\n"
+        (tmp_path / "paper.tex").write_text(source, encoding="utf-8")
+        options = ["-interaction=nonstopmode", "-halt-on-error"] if "pdf" in program else []
+        done = subprocess.run(
+            [program, *options, "paper.tex"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+PREAMBLE = (
+    "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\begin{document}"
+)

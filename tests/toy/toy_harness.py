@@ -318,11 +318,19 @@ def harness_probes():
             features=(Features(name="toy-means", extract=extract),),
             measure=brightness,
             plots={"bright": lambda finding: picture({}, (), ())},
+            galleries={"pair": pair},
             check=check_brightness,
             tuned_on=lambda ids: np.array([name.endswith("/0") for name in ids]),
             limits="It would have seen 100 gray levels of brightness",
         ),
     ]
+
+
+def pair(finding):
+    ids = os.environ.get("TOY_GALLERY", "").split()
+    if "broken" in ids:
+        raise RuntimeError("the toy gallery was told to fail")
+    return [("two of a kind", tuple(ids))] if ids else []
 
 
 def check_brightness(split, progress):

@@ -23,7 +23,7 @@ from harness.hooks.toml_keys import table
 
 FOLDER = Path(__file__).with_name("hooks")
 KEYS_IN = ("datasets.md", "deepcmorph.md", "embeddings.md", "encoders.md", "predictions.md")
-"""Pages with tables of keys."""
+"""Pages of how-to with tables of keys."""
 
 
 def hooks() -> dict[str, FunctionType]:
@@ -133,7 +133,7 @@ def tables() -> dict[Path, str]:
     from harness.hooks.loader import load_plugins
 
     readers = load_plugins().readers
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent / "how-to"
     of_parquet = table(readers["parquet"].keys())  # in which a key may mean something else
     common = {row["key"] for row in table(readers["folder"].keys()) if row in of_parquet}
     common -= {"train", "validation", "test"}
@@ -156,7 +156,7 @@ def encoders() -> dict[Path, str]:
     """The page about encoders, with the table of all that are known."""
     from harness_timm.encoders import known
 
-    path = Path(__file__).with_name("encoders.md")
+    path = Path(__file__).parent / "how-to/encoders.md"
     lines = [
         "| name | repository | read as | numbers | million parameters | license | sources |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -1,6 +1,6 @@
 """The TOML file that describes a trained torch model: its keys, checked, and the files behind it.
 
-What the keys mean is in ``docs/deepcmorph.md``.
+What the keys mean is in ``docs/how-to/deepcmorph.md``.
 """
 
 from __future__ import annotations

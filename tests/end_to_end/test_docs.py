@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -10,16 +11,32 @@ import tomllib
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from harness import testing
+import harness
+from harness import DatasetProbe, cli, testing
+from harness.hooks.command_options import MESSAGES
 from harness.hooks.loader import load_plugins
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-spec = importlib.util.spec_from_file_location("make_hooks", DOCS / "make_hooks.py")
-make_hooks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make_hooks)
+
+
+def script(name):
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+make_hooks, make_reference, make_faults = map(
+    script, ("make_hooks", "make_reference", "make_faults")
+)
+FAULTS = DOCS / "faults"
 HOOKS = make_hooks.hooks()
 ASKED = [name for name in HOOKS if "_run_" not in name and "_stored" not in name]
 TOLD = [name for name in HOOKS if name not in ASKED]
@@ -42,6 +59,81 @@ def test_the_table_of_encoders_is_up_to_date():
     assert path.read_text("utf-8") == text, "run python docs/make_hooks.py"
 
 
+@pytest.mark.once
+def test_the_reference_is_up_to_date():
+    for path, text in make_reference.pages().items():
+        assert path.read_text("utf-8") == text, "run python docs/make_reference.py"
+
+
+@pytest.mark.once
+def test_the_reference_has_every_option_and_every_public_name():
+    text = (DOCS / "reference/command-line.md").read_text("utf-8")
+    for name, parser in make_reference._parsers("harness", cli._parser()):
+        (section,) = re.findall(rf"(?ms)^## {name}$(.*?)(?=^## |\Z)", text)
+        for option in {*parser._option_string_actions} - {"-h", "--help", *MESSAGES}:
+            assert f"`{option}" in section, f"{name} {option}"
+    text = (DOCS / "reference/python.md").read_text("utf-8")
+    for name in {*harness.__all__} - {"HEADS", "Outputs", "Setting", "hookimpl"}:
+        assert re.search(rf"\b{name}\b", text), name
+
+
+@pytest.mark.once
+def test_every_variable_of_the_environment_is_described():
+    text = (DOCS / "reference/environment.md").read_text("utf-8")
+    sources = [path for wing in ("harness", "plugins") for path in (ROOT / wing).rglob("*.py")]
+    read = {
+        name
+        for path in sources
+        for name in re.findall(r"\bHARNESS_[A-Z_]+\b", path.read_text("utf-8"))
+    }
+    described = set(re.findall(r"^\| `(HARNESS_[A-Z_]+)`", text, re.MULTILINE))
+    assert described == read - {"HARNESS_"}
+    options = make_reference.command_line()
+    for option in re.findall(r"^\| `HARNESS_.*\| `(--[a-z-]+)` \|$", text, re.MULTILINE):
+        assert f"`{option} " in options
+
+
+@pytest.mark.once
+def test_what_the_pages_of_faults_quote_is_what_was_measured():
+    for path, text in make_faults.pages().items():
+        assert path.read_text("utf-8") == text, "run python docs/make_faults.py"
+
+
+@pytest.mark.once
+def test_pictures_of_faults_are_those_of_the_planted_faults():
+    """Files of another version of Pillow differ in bytes, not to the eye."""
+    made = make_faults.pictures()
+    assert {path.name for path in (FAULTS / "pictures").iterdir()} == {path.name for path in made}
+    for path, content in made.items():
+        kept, new = (np.asarray(Image.open(one), int) for one in (path, io.BytesIO(content)))
+        assert kept.shape == new.shape, "run python docs/make_faults.py"
+        assert np.abs(kept - new).mean() < 3, f"{path.name}: run python docs/make_faults.py"
+        assert path.stat().st_size <= make_faults.MOST_BYTES
+
+
+def test_every_probe_of_datasets_has_a_page_of_its_fault():
+    """Named after the probe; the report links to it. Other pages say which probe finds them."""
+    probes = {name for name, one in load_plugins().probes.items() if isinstance(one, DatasetProbe)}
+    pages = {path.stem: path.read_text("utf-8") for path in FAULTS.glob("*.md")}
+    assert probes <= set(pages)
+    index = pages.pop("README")
+    sections = re.findall("^## .*", pages["color"], re.MULTILINE)
+    for name, text in pages.items():
+        assert f"({name}.md)" in index
+        (probe,) = re.findall(r"^\*\*Probe:\*\* `([a-z-]+)`", text, re.MULTILINE)
+        assert probe == name or (probe in probes and name not in probes)
+        assert re.findall("^## .*", text, re.MULTILINE) == sections, name
+    audit = (DOCS / "how-to/audit.md").read_text("utf-8")
+    assert {name for name in pages if f"](../faults/{name}.md)" in audit} == set(pages)
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    """And what is there is in it; so says mkdocs in tox run -e docs, too."""
+    text = (DOCS / "site/mkdocs.yml").read_text("utf-8")
+    named = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", text, re.MULTILINE)
+    assert sorted(named) == sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+
+
 def test_there_is_a_page_for_each_hook_and_for_nothing_else():
     assert {path.stem for path in (DOCS / "hooks").iterdir()} == set(HOOKS)
     index = (DOCS / "README.md").read_text()
@@ -49,7 +141,7 @@ def test_there_is_a_page_for_each_hook_and_for_nothing_else():
 
 
 def test_the_page_of_perturbations_has_all_of_them_and_their_levels():
-    text = (DOCS / "perturbations.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference/perturbations.md").read_text(encoding="utf-8")
     for name, perturbation in load_plugins().perturbations.items():
         levels = ", ".join(f"{level:g}" for level in perturbation.levels)
         assert (f"| `{name}` | {levels} |" if perturbation.on_request else f"`{name}`") in text
@@ -102,10 +194,21 @@ def test_a_reader_makes_models_of_a_file(toy):
 
 
 def test_every_link_leads_somewhere():
-    for page in (ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
-            if not link.startswith("http"):
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for page in (*pages, *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)]+)", page.read_text("utf-8")):
+            path, _, anchor = link.partition("#")
+            if link.startswith("http"):
+                continue
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def anchors(page):
+    """Of the headings of a page, as mkdocs and GitHub make them."""
+    found = re.findall(r"^#+ (.*)", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", line.lower()).strip()) for line in found}
 
 
 def test_every_plugin_here_has_a_name_of_its_own():

@@ -5,7 +5,7 @@ RUN = ("run", "--dataset", "toy", "--model", "toy-mean")
 
 def test_what_was_written_is_copied_and_other_files_stay(toy):
     toy(*RUN, "--no-probes")
-    kept = toy.folder / "reports"
+    kept = toy.folder / "leaderboards"
     kept.mkdir()
     (kept / "other.md").write_text("other")
     (kept / "toy.md").write_text("old")
@@ -20,10 +20,10 @@ def test_what_was_written_is_copied_and_other_files_stay(toy):
 
 
 def test_a_run_leaves_published_tables_as_they_are(toy):
-    (toy.folder / "reports").mkdir()
-    (toy.folder / "reports/toy.md").write_text("published")
+    (toy.folder / "leaderboards").mkdir()
+    (toy.folder / "leaderboards/toy.md").write_text("published")
     toy(*RUN, "--no-probes")
-    assert (toy.folder / "reports/toy.md").read_text() == "published"
+    assert (toy.folder / "leaderboards/toy.md").read_text() == "published"
 
 
 def test_mistakes_are_told_in_a_line(toy):

@@ -1,7 +1,7 @@
-"""The README: its plugin works as it stands, and its leaderboard is the one in the repository."""
+"""What the README and the pages about boards show is what is in the repository, and is printed."""
 
-import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,20 +9,8 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def test_the_plugin_of_the_readme_makes_a_row(command, make_distribution):
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in source.splitlines() if line.strip()]) <= 20
-    command.path.append(make_distribution("readme", {"nearest_color": source}))
-    assert " 0 broken" in command("check", "nearest-color")
-    command("run", "--dataset", "nct-crc-he-sample", "--model", "nearest-color")
-    board = json.loads((command.folder / "reports/nct-crc-he-sample.json").read_text())
-    row = board["rows"][0]
-    assert row["model"] == "nearest-color"
-    assert row["accuracy"] > 0.3  # nine classes: chance is 0.11
-    assert row["n_test"] == 111
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "docs/reference"
 
 
 def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
@@ -33,22 +21,28 @@ def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
     assert [line for line in shown.splitlines() if "| measured" in line] == rows
 
 
-def test_what_the_readme_shows_of_a_terminal_is_what_is_printed(command):
-    shown = re.search(r"<!-- printed -->\n```text\n(.*?)\n```\n<!-- /printed", README, re.DOTALL)
-    said = re.search(r"what `(harness run [^`]+)` prints on 100 columns", README)
+def test_what_the_page_shows_of_a_terminal_is_what_is_printed(command):
+    page = (REFERENCE / "leaderboard.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- printed -->\n```text\n(.*?)\n```\n<!-- /printed", page, re.DOTALL)
+    said = re.search(r"what `(harness run [^`]+)` prints on 100 columns", page)
     assert command(*said[1].split()[1:], COLUMNS="100").startswith(shown[1])
 
 
-def test_every_command_of_the_readme_exists(command):
-    text = command("--help")
-    for name in set(re.findall(r"^\| `harness ([\w-]+)", README, re.MULTILINE)):
-        assert re.search(rf"^\s+{name}\s", text, re.MULTILINE), name
+def test_every_command_stands_in_the_table_of_commands_and_no_other(command):
+    page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `harness ([\w-]+)", page, re.MULTILINE))
+    known = set(re.findall(r"^    ([a-z-]+)(?:  |$)", command("--help"), re.MULTILINE))
+    assert named == known
 
 
-def test_the_python_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
-    (source,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(source, names)
-    assert names["found"].confusion.shape == (9, 9)
-    assert names["found"].confusion.sum() == 111
+def test_the_readme_is_short_and_its_first_line_of_tox_is_the_command():
+    """.ci/run takes the first line with "tox run" for the command that tests everything."""
+    text = re.sub(r"(?s)<!-- leaderboard -->.*?<!-- /leaderboard -->", "", README)
+    assert len(text.splitlines()) <= 80
+    first = next(line for line in README.splitlines() if "tox run" in line)
+    assert (
+        first
+        == "python3 -m venv .venv-tox && .venv-tox/bin/pip install tox && .venv-tox/bin/tox run"
+    )
+    done = subprocess.run(["bash", "-nc", first], check=False, capture_output=True)
+    assert done.returncode == 0

@@ -29,7 +29,7 @@ STANDIN = Path(__file__).with_name("deepcmorph") / "model.py"
 CRC = "pretrained_models/DeepCMorph_NCT_CRC_HE_Dataset_9_classes_acc_9699.pth"
 DOCUMENTED = re.findall(
     r"```toml\n(.*?)```",
-    (Path(__file__).parents[2] / "docs/deepcmorph.md").read_text(encoding="utf-8"),
+    (Path(__file__).parents[2] / "docs/how-to/deepcmorph.md").read_text(encoding="utf-8"),
     re.DOTALL,
 )
 """The TOML files of the documentation: DeepCMorph and a network of torchvision."""

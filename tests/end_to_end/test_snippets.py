@@ -97,7 +97,9 @@ RUN = [
     for page in PAGES
     if page != TUTORIAL
     and page.parent != HOOKS
-    and any(block.language in ("sh", *PYTHON) and not block.why_not for block in blocks(page))
+    and any(
+        block.language in ("sh", "toml", *PYTHON) and not block.why_not for block in blocks(page)
+    )
 ]
 
 

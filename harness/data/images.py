@@ -77,10 +77,18 @@ def decode(
                 f"{name}: is {width}x{height} pixels where {shape[1]}x{shape[0]} are expected; "
                 f"{advice}"
             )
-        shrinks = height >= shape[0] and width >= shape[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = cv2.resize(image, shape[::-1], interpolation=how)
+        image = resized(image, shape)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def resized(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """An image (H, W, 3) brought to a shape (H, W): by averaging where it shrinks in both
+    directions, else by bilinear interpolation."""
+    import cv2
+
+    shrinks = image.shape[0] >= shape[0] and image.shape[1] >= shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, shape[::-1], interpolation=how))
 
 
 def _decode(data: bytes, color: int) -> NDArray[Any] | None:

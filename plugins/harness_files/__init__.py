@@ -1,4 +1,4 @@
-"""Datasets described by a TOML file: class folders, a table of paths and labels, or Parquet files.
+"""Datasets described by a TOML file: class folders, a table of paths and labels, Parquet, arrays.
 
 harness run --plugin mine.toml --dataset mine
 
@@ -13,7 +13,7 @@ from harness import Reader, hookimpl, later
 
 @hookimpl
 def harness_readers() -> list[Reader]:
-    """The kinds "folder", "table", "parquet", "predictions" and "embeddings"."""
+    """The kinds "folder", "table", "parquet", "npz", "predictions" and "embeddings"."""
     return [
         Reader(
             name="folder",
@@ -32,6 +32,12 @@ def harness_readers() -> list[Reader]:
             title="Dataset of images in Parquet files, as Hugging Face saves them",
             read=later("harness_files.parquet:read"),
             keys=later("harness_files.parquet:keys"),
+        ),
+        Reader(
+            name="npz",
+            title="Dataset of arrays in a .npz file, in the layout of MedMNIST",
+            read=later("harness_files.npz:read"),
+            keys=later("harness_files.npz:keys"),
         ),
         Reader(
             name="predictions",

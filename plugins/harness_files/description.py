@@ -113,6 +113,13 @@ class Description:
                 if other != part:
                     raise self.error(f"{path} is in both {other} and {part}")
 
+    def from_one(self, labels: str, have: str) -> str:
+        """A warning about labels that are indices into the classes, of which none is 0."""
+        return (
+            f"{labels} {have} no 0, so no patch is of class {self.classes[0]!r}; classes count "
+            "from 0: if these labels count from 1, subtract 1 from them"
+        )
+
     def sorted_classes(self, found: Mapping[str, Collection[str]]) -> tuple[str, ...]:
         """``classes`` if given, else the labels in order; whole numbers in that of numbers.
 

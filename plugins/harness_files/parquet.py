@@ -481,10 +481,7 @@ def _from_one(
     noted = any(_noted(path, column) for path in labels)
     if not description.classes or noted or int not in map(type, seen) or 0 in seen:
         return ()
-    return (
-        f"the column {column!r} has no 0, so no patch is of class {description.classes[0]!r}; "
-        "classes count from 0: if these labels count from 1, subtract 1 from them",
-    )
+    return (description.from_one(f"the column {column!r}", "has"),)
 
 
 def _noted(path: Path, column: str) -> tuple[str, ...]:

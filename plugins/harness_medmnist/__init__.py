@@ -43,8 +43,8 @@ def load(pixels: int, folder: Path) -> Splits:
     import numpy as np
 
     from harness.data import verified
+    from harness.data.npz import NpzSplit
     from harness.data.patches import shortfall
-    from harness_medmnist.npz import NpzSplit
 
     file = remote_file(pixels)
     path = folder / file.name

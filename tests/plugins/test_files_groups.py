@@ -421,7 +421,7 @@ def seen_by_a_probe(command, path):
     return {part: list(map(int, numbers.split())) for part, numbers in found["rows"]}
 
 
-@pytest.mark.parametrize("kind", ["pattern", "table", "parquet"])
+@pytest.mark.parametrize("kind", ["pattern", "table", "parquet", "npz"])
 def test_probes_see_the_groups_of_a_toml_file(command, parts, kind):
     places = {key: str(parts / PARTS[key]) for key in ("train", "validation", "test")}
     content = {"kind": "folder", **places}
@@ -430,13 +430,20 @@ def test_probes_see_the_groups_of_a_toml_file(command, parts, kind):
     elif kind == "table":
         table(command.folder / "groups.csv", rows_of(parts))
         content["group_table"] = "groups.csv"
+    elif kind == "npz":
+        arrays = {"train_patients": [1, 1, 2, 2, 3, 3], "test_patients": ["3", "2", "4"]}
+        for part, n in (("train", 6), ("test", 3)):
+            arrays[f"{part}_images"] = np.arange(n * 768, dtype=np.uint8).reshape(n, 16, 16, 3)
+            arrays[f"{part}_labels"] = np.arange(n) % 2
+        np.savez(command.folder / "mine.npz", **arrays)
+        content = {"kind": "npz", "file": "mine.npz", "group": "patients"}
     else:
         parquet(command.folder / "train.parquet", 6, patient=[1, 1, 2, 2, 3, 3])
         parquet(command.folder / "test.parquet", 3, patient=["3", "2", "4"])
         content = {"kind": "parquet", "train": "train.parquet", "test": "test.parquet"}
         content["group"] = "patient"
     found = seen_by_a_probe(command, write(command.folder / "mine.toml", **content))
-    if kind == "parquet":
+    if kind in ("parquet", "npz"):
         assert found == {"train": [0, 0, 1, 1, 2, 2], "test": [2, 1, 3]}
     else:
         assert found == {"train": [0, 1, 0, 1], "test": [2, 3, 2, 3]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,6 +52,8 @@ class Transferred:
     seeds: tuple[int, ...]
     baseline: bool
     """Whether it sees no structure of tissue, and is there for reference."""
+    given: bool = False
+    """Whether what it gave for the patches was brought along."""
 
     @property
     def drops(self) -> dict[str, Estimate]:
@@ -183,13 +185,15 @@ def transfer(
     home: Dataset,
     away: Sequence[Dataset],
     baselines: Mapping[str, bool],
+    given: Collection[str],
     board: Board,
     probes: Sequence[ModelProbe],
     published: Sequence[PublishedResult] = (),
 ) -> Transfer:
     """What was planned and computed, at home and away.
 
-    ``baselines`` says of each model whether it is one. ``board`` is that of the dataset at home,
+    ``baselines`` says of each model whether it is one, and ``given`` are those of which only what
+    they gave is known. ``board`` is that of the dataset at home,
     from which the figures of ``probes`` are. Seeds that lack a result of either side are left out.
     """
     figures: dict[str, dict[str, Estimate]] = {}
@@ -202,7 +206,7 @@ def transfer(
                 if column.estimate in known and model in baselines:
                     figures.setdefault(column.estimate, {})[model] = known[column.estimate]
     at_home = predictions.ground_truth(store, home.name)
-    found = [_cohort(store, plan, home, at_home, cohort, baselines) for cohort in away]
+    found = [_cohort(store, plan, home, at_home, cohort, baselines, given) for cohort in away]
     there = tuple(
         replace(cohort, published=_published(home, cohort.dataset, published))
         for cohort in found
@@ -234,6 +238,7 @@ def _cohort(
     at_home: GroundTruth,
     cohort: Dataset,
     baselines: Mapping[str, bool],
+    given: Collection[str],
 ) -> Cohort | None:
     """What is stored of one cohort; None where nothing is."""
     name = cohorts.name(home.name, cohort.name)
@@ -250,7 +255,9 @@ def _cohort(
                 _side(side_truth, [of_seed[seed] for seed in seeds], labels)
                 for side_truth, of_seed in zip((at_home, truth), runs, strict=True)
             )
-            models[model] = Transferred(model, first, second, tuple(seeds), baseline)
+            models[model] = Transferred(
+                model, first, second, tuple(seeds), baseline, model in given
+            )
     n_home = int(np.isin(at_home.labels, labels).sum())
     there = {truth.classes[label] for label in labels}
     mapped = {own: word for own, word in mapped.items() if word in there}

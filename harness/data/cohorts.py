@@ -22,6 +22,7 @@ from harness.data.splits import Concat
 from harness.errors import HarnessError
 from harness.text.names import suggest
 from harness.types.datasets import Dataset, Split, Splits
+from harness.types.models import Given
 
 if TYPE_CHECKING:
     from harness.types.datasets import Indices
@@ -68,6 +69,17 @@ def words(known: Collection[Dataset]) -> set[str]:
 def _words(dataset: Dataset) -> list[str]:
     """What each class of a dataset is called by others; "" for one that they do not have."""
     return [dataset.counterparts.get(name, name) for name in dataset.classes]
+
+
+def brought_for(given: Given, dataset: str) -> str | None:
+    """The cohort that a dataset tests on, if something was brought along for it.
+
+    "" if that is for the dataset itself, and None if there is nothing for it.
+    """
+    if dataset == given.dataset:
+        return ""
+    names = {name(given.dataset, cohort): cohort for cohort in given.cohorts}
+    return names.get(dataset)
 
 
 def shared(home: Dataset, cohort: Dataset) -> dict[str, str]:

@@ -28,6 +28,7 @@ from harness.types.datasets import Split
 from harness.types.models import Features
 
 if TYPE_CHECKING:
+    from harness.jobs.dataset import Instance
     from harness.jobs.session import OpenSession
     from harness.types.datasets import Indices
 
@@ -52,7 +53,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
         if features.brought is None:
             extracted.append(spec)
         else:
-            finishes[spec.key.digest] = partial(_bring, features, instance.part(name), name)
+            finishes[spec.key.digest] = partial(_bring, features, instance, name)
     if extracted:
         work = extraction(extracted, session)
         networks = any(features.device for features, _ in work.wanted)  # have their own threads
@@ -66,11 +67,12 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
     ]
 
 
-def _bring(features: Features, split: Split, part: str, folder: Path) -> Record:
+def _bring(features: Features, instance: Instance, part: str, folder: Path) -> Record:
     """Store features that were computed elsewhere."""
     assert features.brought is not None
     started = time.monotonic()
-    rows = features.brought(HandedSplit(split), part)
+    split = instance.part(part)
+    rows = features.brought(HandedSplit(split), part, instance.dataset.name)
     np.save(folder / "values.npy", checked_features(features.name, rows, split.ids))
     return {"n": len(split.ids), "seconds": time.monotonic() - started}
 

@@ -64,6 +64,7 @@ def compute(specs: Sequence[JobSpec], session: OpenSession, workspace: Path) -> 
                 settings=wanted[0].settings,
                 folds=[(path, np.sort(np.concatenate(found))) for path, found in by_fit.items()],
                 wanted=inputs,
+                dataset=instance.dataset.name,
             )
         )
     finishes: dict[str, Logits] = {}
@@ -137,6 +138,8 @@ class Task:
     """Folders of fits, and the test patches that each predicts."""
     wanted: Sequence[tuple[Condition, FeatureSplit | None]]
     """Conditions; for a model with features, with the features of the test patches under each."""
+    dataset: str = ""
+    """Name of the dataset whose test patches they are."""
 
 
 def predict(
@@ -376,7 +379,9 @@ class _Prediction:
         for number, (condition, _) in enumerate(self.task.wanted):
             about = condition.as_dict()
             try:
-                rows = classifier.predictions(handed, about["perturbation"], about["level"])
+                rows = classifier.predictions(
+                    handed, about["perturbation"], about["level"], self.task.dataset
+                )
                 self.logits[number] = as_stored(self.name, self.kind, rows, n, n_classes)
             except (Exception, SystemExit) as error:
                 self.errors[number] = error

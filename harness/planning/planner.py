@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from harness.data import classes, comparability
+from harness.data import classes, cohorts, comparability
 from harness.data.views import compose
 from harness.errors import HarnessError, UnavailableError
 from harness.hooks import settings
@@ -263,18 +263,21 @@ class _DatasetPlanner:
             self.fitted[model.name] = self.fit_folds(model)
         fitted = self.fitted[model.name]
         owner = self.registry.models.plugin[model.name]
+        brought = self.brought(model)
         features: tuple[Key, ...] = ()
         if fitted.features is not None:
             source = FeaturesSpec("model", model.name, fitted.features.name)
             features = (
-                self.features(source, owner, fitted.features, "test", condition, fitted.settings),
+                self.features(
+                    *(source, owner, fitted.features, "test", condition, fitted.settings), brought
+                ),
             )
         fits = [fit.digest for fit in fitted.keys]
-        key = self.key("prediction", model.name, fits=fits, **condition.as_dict())
+        key = self.key("prediction", model.name, fits=fits, **condition.as_dict(), **brought)
         clean = condition.perturbation is None
         name = f"{self.dataset.name}: {model.name}"
         guests = self.guests(owner, self.changer(condition))
-        clean_key = self.key("prediction", model.name, fits=fits, **CLEAN.as_dict())
+        clean_key = self.key("prediction", model.name, fits=fits, **CLEAN.as_dict(), **brought)
         together = (
             [owner.name] if model.features is None and not clean else [owner.name, model.name]
         )
@@ -310,9 +313,12 @@ class _DatasetPlanner:
         """Raise UnavailableError for predictions or embeddings that were not brought along."""
         assert model.given is not None
         what = "predictions" if model.features is None else "embeddings"
-        if self.dataset.name != model.given.dataset:
+        if cohorts.brought_for(model.given, self.dataset.name) is None:
+            others = ", ".join(model.given.cohorts)
             raise UnavailableError(
-                f"{model.name} has {what} for {model.given.dataset}, not for {self.dataset.name}"
+                f"{model.name} has {what} for {model.given.dataset}"
+                f"{f' (and, with harness transfer, for {others})' if others else ''}, not for "
+                f"{self.dataset.name}"
             )
         if condition.view != "identity":
             raise UnavailableError(
@@ -320,6 +326,11 @@ class _DatasetPlanner:
             )
         if not is_given(model, condition):
             raise UnavailableError(f"{model.name} has no {what} under {condition}")
+
+    def brought(self, model: Model) -> dict[str, str]:
+        """What the keys say of what was brought along for the cohort that is tested on."""
+        cohort = model.given and cohorts.brought_for(model.given, self.dataset.name)
+        return {"brought": model.given.cohorts[cohort]()} if model.given and cohort else {}
 
     def group(self, *parts: Any) -> str:
         """The name of jobs that one pass over the patches computes."""
@@ -376,7 +387,10 @@ class _DatasetPlanner:
             settings=dict(resolved),
             weights=used.weights.label if used.weights else "none",
             keys={
-                part: self.features(source, owner, used, part, CLEAN, resolved)
+                part: self.features(
+                    *(source, owner, used, part, CLEAN, resolved),
+                    self.brought(model) if part == "test" else {},
+                )
                 for part in dict.fromkeys((*self.instance.fitted_on(), "test"))
             },
         )
@@ -506,8 +520,12 @@ class _DatasetPlanner:
         part: str,
         condition: Condition,
         settings: Mapping[str, Setting] = MappingProxyType({}),
+        brought: Mapping[str, str] = MappingProxyType({}),
     ) -> Key:
-        """Plan the features of a whole part; those of another plugin may have the same name."""
+        """Plan the features of a whole part; those of another plugin may have the same name.
+
+        ``brought`` is what its key says besides.
+        """
         key = Key(
             "features",
             SHARED,
@@ -518,6 +536,7 @@ class _DatasetPlanner:
                 "version": features.version,
                 **({"weights": features.weights.digest} if features.weights else {}),
                 **condition.as_dict(),
+                **brought,
             },
         )
         clean = condition.perturbation is None

@@ -63,9 +63,10 @@ def _accuracies(found: Transfer, cohort: Cohort) -> Table:
     ordered = sorted(
         cohort.models.values(), key=lambda model: -model.away.figures[FIGURES[0]].value
     )
+    n_shared = len(set(cohort.mapped.values()))
     return Table(
         name=f"{cohort.dataset.name}-accuracy",
-        title=f"{found.home.name} to {cohort.dataset.name}: {len(cohort.mapped)} shared classes",
+        title=f"{found.home.name} to {cohort.dataset.name}: {n_shared} shared classes",
         headings=(
             "model",
             *("balanced % home", "away", "drop (95 %)", "accuracy % home", "accuracy away"),
@@ -77,7 +78,9 @@ def _accuracies(found: Transfer, cohort: Cohort) -> Table:
 
 
 def _recalls(found: Transfer, cohort: Cohort) -> Table:
-    own = {at_home: name for name, at_home in cohort.mapped.items()}
+    own: dict[str, str] = {}
+    for name, at_home in cohort.mapped.items():
+        own[at_home] = f"{own[at_home]}, {name}" if at_home in own else name
     names = [name for name in found.home.classes if name in own]
 
     def cell(model: Transferred, name: str) -> str:
@@ -217,6 +220,12 @@ def of_cohort(found: Transfer, cohort: Cohort, name: Callable[[str], str] = visi
         text += " Its scale is that at home."
     if dataset.micrometers and found.home.micrometers:
         text += " Patches of another shape are cut, or continued by their mirror images."
+    given = [model.model for model in cohort.models.values() if model.given]
+    if given:
+        text += (
+            f" What was brought along counts as it is, that is, of {name(', '.join(given))}: at "
+            "which scale its patches were read is not known."
+        )
     return text
 
 

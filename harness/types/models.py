@@ -45,10 +45,10 @@ class Features:
     """Of the network that extracts them; their digest enters the key."""
     device: Callable[[], str] | None = None
     """Name of the accelerator that extracts them; "" when it is the CPU."""
-    brought: Callable[[Split, str], NDArray[np.float32]] | None = None
+    brought: Callable[[Split, str, str], NDArray[np.float32]] | None = None
     """Of features that were computed elsewhere: finds those of all patches of a split, (N, D), in
-    the order of its ids, of the part "train", "validation" or "test". It is asked in the place of
-    ``extract``; ``Model.given`` says which dataset they are for."""
+    the order of its ids, of the part "train", "validation" or "test" of the dataset of a name. It
+    is asked in the place of ``extract``; ``Model.given`` says which datasets they are for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,10 @@ class Given:
     """Name of the dataset whose patches they are of."""
     conditions: tuple[tuple[str, float], ...] = ()
     """Perturbations and levels under which there are some, besides those of clean patches."""
+    cohorts: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Other datasets, by name, that there is something of as well, to test on what is fitted on
+    ``dataset`` (``harness transfer``). Each has a function that returns a digest of it, for the
+    key. The name of such a test is ``DATASET-to-COHORT``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +165,10 @@ class Model:
     "none", "held-out", "validation" or "test"."""
     given: Given | None = None
     """For a pretrained classifier that is not there itself, only what it predicted. What ``fit``
-    and ``load`` return then has ``predictions(split, perturbation, level)`` in the place of
-    ``logits``: of all test patches, (N, C), in the order of the split's ids and the dataset's
-    classes; "clean" and None where they are as they were. For a model whose ``features`` are
-    ``brought``: which dataset they are for."""
+    and ``load`` return then has ``predictions(split, perturbation, level, dataset)`` in the place
+    of ``logits``: of all test patches of the dataset of that name, (N, C), in the order of the
+    split's ids and the dataset's classes; "clean" and None where they are as they were. For a model
+    whose ``features`` are ``brought``: which datasets they are for."""
     initial_weights: Callable[[Mapping[str, Setting]], InitialWeights] | None = None
     """Finds, within seconds, the weights that a fit with these settings would start from."""
     estimate: Callable[[int, Mapping[str, Setting]], float] | None = None

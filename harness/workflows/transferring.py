@@ -20,7 +20,7 @@ from harness.planning.plan import Request
 from harness.store.failures import Failure
 from harness.store.store import Store
 from harness.types.datasets import Dataset
-from harness.types.models import Model
+from harness.types.models import Given, Model
 from harness.workflows import running
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def request(
     chosen = choose.models(registry, models)
     for model in choose.fitted(registry, chosen):
         if model.given is not None:
-            raise HarnessError(
-                f"transfer: of {model.name} only what it gave for {model.given.dataset} is known; "
-                "name a model that can be asked about other patches"
-            )
+            _check_given(model.name, model.given, home, away)
     own = [name for name, model in registry.models.items() if is_baseline(model)]
     joined = [registry.models.find(name) for name in own if not choose.lacks(registry, name)]
     chosen += [model for model in joined if model not in chosen]
@@ -80,9 +77,31 @@ def request(
     return TransferRequest(first, tuple(others), run)
 
 
+def _check_given(model: str, given: Given, home: str, away: Sequence[str]) -> None:
+    """Raise HarnessError if something that was brought along is not for the dataset or a cohort."""
+    known = ", ".join((given.dataset, *given.cohorts))
+    if home != given.dataset:
+        raise HarnessError(
+            f"transfer: of {model} only what it gave for {known} is known, which is tested with "
+            f"harness transfer {given.dataset}; name a model that can be asked about other patches"
+        )
+    for cohort in away:
+        if cohort not in given.cohorts:
+            raise HarnessError(
+                f"transfer: of {model} only what it gave for {known} is known; add a file for "
+                f"{cohort} to the table [cohorts] of its description, or name a model that can be "
+                "asked about other patches"
+            )
+
+
 def is_baseline(model: object) -> bool:
     """Whether a model sees no structure of tissue."""
     return isinstance(model, Model) and model.baseline
+
+
+def is_given(model: object) -> bool:
+    """Whether of a model only what it gave is known."""
+    return isinstance(model, Model) and model.given is not None
 
 
 def compute(
@@ -104,6 +123,7 @@ def compute(
         asked.home,
         asked.cohorts,
         {model.name: is_baseline(model) for model in asked.run.models},
+        frozenset(model.name for model in asked.run.models if is_given(model)),
         running.board(store, asked.home.name, registry),
         choose.model_probes(registry, ()),
         [result for result, _ in registry.published],

@@ -56,17 +56,23 @@ def ids_in(file: Path, frame: pandas.DataFrame, column: str) -> list[str]:
 
 
 def order(
-    split: Split, ids: Sequence[str], path: Path, part: str = "test", several: str = ""
+    split: Split,
+    ids: Sequence[str],
+    path: Path,
+    part: str = "test",
+    several: str = "",
+    others: bool = False,
 ) -> NDArray[np.int64]:
     """For each patch of a split its place among the ids of a file, int64 (N,).
 
     ``part`` is what messages call the patches, ``several`` what to do where each is there more than
-    once. Raises HarnessError for ids that are of no patch, for patches that are there twice, and
-    for those that are not there.
+    once. ``others`` says that some ids may be of patches that are not asked for, such as those of
+    classes that a cohort does not share. Raises HarnessError for ids that are of no patch, for
+    patches that are there twice, and for those that are not there.
     """
     place = places(split, ids, path)
     unknown = [id_ for id_, at in zip(ids, place, strict=True) if at is None]
-    if unknown:
+    if unknown and not (others and len(unknown) < len(ids)):
         fix = "correct them"
         if len(unknown) == len(ids):
             fix = "it seems to be of another dataset, or of another part of this one"
@@ -87,8 +93,10 @@ def order(
             f"{path}: {len(lacking):,} of {len(split.labels):,} {part} patches are not in it, "
             f"such as {split.ids[lacking[0]]!r}; add them"
         )
-    found = np.empty(len(place), np.int64)
-    found[np.array(place, np.int64)] = np.arange(len(place))
+    found = np.empty(len(split.labels), np.int64)
+    for row, at in enumerate(place):
+        if at is not None:
+            found[at] = row
     return found
 
 

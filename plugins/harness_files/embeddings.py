@@ -7,7 +7,8 @@
     test = "test.npz"
 
 Each file has a row of equally many numbers for each patch of its part of the dataset, and their
-ids. A dataset that is cross-validated has test patches alone, and so one file.
+ids. A dataset that is cross-validated has test patches alone, and so one file. Those of cohorts are
+in a table ``cohorts``, such as ``starc-9 = "starc-9.npz"``, for ``harness transfer``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +38,7 @@ from harness import (
     UnavailableError,
     head_model,
 )
-from harness.data import files
+from harness.data import cohorts, files
 from harness.errors import one_line
 from harness.hooks.toml_keys import Keys, MustBe, Text, checked
 from harness.system import digests
@@ -77,6 +79,12 @@ class EmbeddingsKeys(Keys):
     test: Annotated[Text, FILE] = Field(
         description="of the test patches, all there are if the dataset is cross-validated"
     )
+    cohorts: Annotated[dict[str, Text], MustBe('a table such as { starc-9 = "starc-9.npz" }')] = (
+        Field(
+            default_factory=dict,
+            description="those of the patches of other datasets, by name: for harness transfer",
+        )
+    )
 
 
 def keys() -> type[EmbeddingsKeys]:
@@ -89,19 +97,23 @@ def read(path: Path, content: Mapping[str, Any] | EmbeddingsKeys) -> Sequence[Mo
     said = checked(path, content, EmbeddingsKeys)
     named = {part: getattr(said, part) for part in PARTS if getattr(said, part)}
     by_part = {part: path.parent / text for part, text in named.items()}
-    for file in by_part.values():
+    of_cohorts = {name: path.parent / text for name, text in said.cohorts.items()}
+    for file in (*by_part.values(), *of_cohorts.values()):
         for source in _sources(file):
             files.check_file(source)
-    suffixes = {file.suffix.lower() for file in by_part.values()}
+    suffixes = {file.suffix.lower() for file in (*by_part.values(), *of_cohorts.values())}
     needed = {module: extra for one in suffixes for module, extra in NEEDS.get(one, {}).items()}
     extras = ",".join(sorted(set(needed.values())))
+    given = Given(
+        said.dataset, cohorts={name: partial(_digests, file) for name, file in of_cohorts.items()}
+    )
     return [
         head_model(
             head,
             name=f"{said.name}+{head}",
             title=f"{said.title or said.name}, {HEADS[head]}",
-            features=partial(_features, path, said.name, by_part),
-            given=Given(said.dataset),
+            features=partial(_features, _Files(path, given, by_part, of_cohorts), said.name),
+            given=given,
             requires=tuple(sorted(needed)),
             install=f"pip install 'histo-harness[{extras}]'" if needed else "",
         )
@@ -126,18 +138,37 @@ def _sources(file: Path) -> list[Path]:
     )
 
 
-def _features(
-    path: Path, name: str, by_part: Mapping[str, Path], settings: Mapping[str, Setting]
-) -> Features:
-    """The embeddings in files, told apart by what is in these. Raises HarnessError."""
-    found = {part: [_digest(file) for file in _sources(by_part[part])] for part in by_part}
-    named = ", ".join(dict.fromkeys(file.name for file in by_part.values()))
+@dataclass(frozen=True)
+class _Files:
+    """The files that a TOML file names: those of parts of the dataset, and of other datasets."""
+
+    path: Path
+    given: Given
+    by_part: Mapping[str, Path]
+    of_cohorts: Mapping[str, Path]
+
+
+def _features(named: _Files, name: str, settings: Mapping[str, Setting]) -> Features:
+    """The embeddings in files, told apart by what is in these. Raises HarnessError.
+
+    Those of cohorts have digests of their own, so that one more changes nothing at home.
+    """
+    found = {part: _digests_of(file) for part, file in named.by_part.items()}
+    listed = ", ".join(dict.fromkeys(file.name for file in named.by_part.values()))
     return Features(
         name=name,
-        extract=partial(_extract, path),
-        brought=partial(_brought, path, by_part),
-        weights=InitialWeights(label=f"embeddings of {named}", digest=digests.of_json(found)),
+        extract=partial(_extract, named.path),
+        brought=partial(_brought, named),
+        weights=InitialWeights(label=f"embeddings of {listed}", digest=digests.of_json(found)),
     )
+
+
+def _digests(file: Path) -> str:
+    return digests.of_json(_digests_of(file))
+
+
+def _digests_of(file: Path) -> list[str]:
+    return [_digest(source) for source in _sources(file)]
 
 
 def _digest(file: Path) -> str:
@@ -153,24 +184,37 @@ def _extract(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     raise HarnessError(f"{path}: has embeddings of certain patches, and no encoder")
 
 
-def _brought(
-    path: Path, by_part: Mapping[str, Path], split: Split, part: str
-) -> NDArray[np.float32]:
+def _brought(named: _Files, split: Split, part: str, dataset: str) -> NDArray[np.float32]:
     """Embeddings of all patches of a split, (N, D). Raises HarnessError."""
-    if part not in by_part:
+    cohort = cohorts.brought_for(named.given, dataset) or ""
+    wanted = [named.of_cohorts[cohort]] if cohort and part == "test" else []
+    if part == "train" and cohort:  # all patches are fitted on where home is cross-validated
+        wanted += [named.by_part[one] for one in ("train", "test") if one in named.by_part]
+    elif not wanted and part in named.by_part:
+        wanted += [named.by_part[part]]
+    if not wanted:
         raise HarnessError(
-            f"{path}: has no embeddings of the {part} patches, which are needed; name their file "
-            f"with {part} = ..."
+            f"{named.path}: has no embeddings of the {part} patches, which are needed; name their "
+            f"file with {part} = ..."
         )
-    file, first = by_part[part], next(iter(by_part.values()))
-    ids, values = load(file)
-    if values.shape[1] != _width(first):
-        raise HarnessError(
-            f"{file}: has {values.shape[1]:,} numbers for each patch, but {first} has "
-            f"{_width(first):,}; take both from the same encoder"
-        )
-    order = by_id.order(split, ids, file, part)
-    return values if (order == np.arange(len(order))).all() else values[order]
+    first = next(iter(named.by_part.values()))
+    ids: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    for file in wanted:
+        if len(ids) >= len(split.labels):
+            break
+        found, values = load(file)
+        if values.shape[1] != _width(first):
+            raise HarnessError(
+                f"{file}: has {values.shape[1]:,} numbers for each patch, but {first} has "
+                f"{_width(first):,}; take both from the same encoder"
+            )
+        ids += found
+        rows.append(values)
+    values = rows[0] if len(rows) == 1 else np.concatenate(rows)
+    order = by_id.order(split, ids, wanted[0], part, others=bool(cohort))
+    whole = len(order) == len(values) and (order == np.arange(len(order))).all()
+    return values if whole else values[order]
 
 
 def _width(file: Path) -> int:

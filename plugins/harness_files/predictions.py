@@ -8,13 +8,14 @@
 
 A row a patch, in the columns that ``harness export predictions`` writes: ``id``; for each class
 ``logit_CLASS``, ``probability_CLASS`` or ``score_CLASS``, or instead ``predicted``, the name of the
-class; and where there are several, ``seed``, ``perturbation`` and ``level``.
+class; and where there are several, ``seed``, ``perturbation`` and ``level``. The predictions for
+cohorts, for ``harness transfer``, are in files of the table ``cohorts``: ``starc-9 = "mine.csv"``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from harness import (
     Setting,
     Split,
 )
-from harness.data import files
+from harness.data import cohorts, files
 from harness.hooks.toml_keys import Keys, MustBe, Text, checked
 from harness.text.names import suggest
 from harness_files import by_id
@@ -67,6 +68,10 @@ class PredictionsKeys(Keys):
         "unknown", description="the split that chose the checkpoint"
     )
     id: Text = Field("id", description="the column of ids")
+    cohorts: Annotated[dict[str, Text], MustBe('a table such as { starc-9 = "mine.csv" }')] = Field(
+        default_factory=dict,
+        description="the predictions for other datasets, by name: for harness transfer",
+    )
 
 
 def keys() -> type[PredictionsKeys]:
@@ -79,16 +84,28 @@ def read(path: Path, content: Mapping[str, Any] | PredictionsKeys) -> Sequence[M
     said = checked(path, content, PredictionsKeys)
     file = path.parent / said.file
     table = load(file, said.id)
+    of_cohorts = {name: path.parent / text for name, text in said.cohorts.items()}
+    for other in of_cohorts.values():
+        if (outputs := load(other, said.id).outputs) != table.outputs:
+            raise HarnessError(
+                f"{other}: has {outputs}, but {file} has {table.outputs}; save both alike"
+            )
+    given = Given(
+        said.dataset,
+        tuple(sorted(table.conditions)),
+        {name: partial(_digest, other) for name, other in of_cohorts.items()},
+    )
+    tables = partial(_of_cohort, given, said.id, of_cohorts)
     return [
         Model(
             name=said.name,
             title=said.title or said.name,
-            fit=partial(_fit, file, said.id),
-            load=_load,
+            fit=partial(_fit, file, said.id, tables),
+            load=partial(_load, tables),
             trained_on=said.trained_on,
             selected_on=said.selected_on,
             outputs=table.outputs,
-            given=Given(said.dataset, tuple(sorted(table.conditions))),
+            given=given,
             initial_weights=lambda settings: InitialWeights(
                 label=f"predictions of {file.name}", digest=_digest(file), path=file
             ),
@@ -116,6 +133,10 @@ class Predicted:
         """Perturbations with levels."""
         found = zip(self.perturbations, self.levels.tolist(), strict=True)
         return {(name, level) for name, level in found if name != CLEAN}
+
+
+Tables = Callable[[str], Predicted | None]
+"""Finds the predictions for the cohort that a dataset, by name, tests on."""
 
 
 def _digest(file: Path) -> str:
@@ -209,13 +230,26 @@ def _numbers(
     return values
 
 
+def _of_cohort(
+    given: Given, id_column: str, of_cohorts: Mapping[str, Path], dataset: str
+) -> Predicted | None:
+    """The predictions for the cohort that a dataset tests on; None for the dataset at home."""
+    cohort = cohorts.brought_for(given, dataset)
+    return load(of_cohorts[cohort], id_column) if cohort else None
+
+
 def _fit(
-    file: Path, id_column: str, train: Split, validation: Split | None, context: FitContext
+    file: Path,
+    id_column: str,
+    tables: Tables,
+    train: Split,
+    validation: Split | None,
+    context: FitContext,
 ) -> Any:
-    return Brought(load(file, id_column), context.seed, context.classes)
+    return Brought(load(file, id_column), context.seed, context.classes, tables)
 
 
-def _load(folder: Path, settings: Mapping[str, Setting]) -> Any:
+def _load(tables: Tables, folder: Path, settings: Mapping[str, Setting]) -> Any:
     with np.load(folder / "predictions.npz") as stored:
         levels = stored["levels"]
         found = Predicted(
@@ -228,16 +262,31 @@ def _load(folder: Path, settings: Mapping[str, Setting]) -> Any:
             values=stored["values"],
             outputs=str(stored["outputs"]),  # type: ignore[arg-type]
         )
-        return Brought(found, int(stored["seed"]), tuple(stored["classes"].tolist()))
+        return Brought(found, int(stored["seed"]), tuple(stored["classes"].tolist()), tables)
 
 
 class Brought:
-    """Predictions in the place of a classifier; see ``Model.given``."""
+    """Predictions in the place of a classifier; see ``Model.given``.
 
-    def __init__(self, table: Predicted, seed: int, classes: Sequence[str]) -> None:
+    ``tables`` finds those for a cohort.
+    """
+
+    def __init__(
+        self,
+        table: Predicted,
+        seed: int,
+        classes: Sequence[str],
+        tables: Tables = lambda dataset: None,
+    ) -> None:
         self.table = table
         self.seed = seed
         self.classes = tuple(classes)
+        self.tables = tables
+        self._check(table)
+
+    def _check(self, table: Predicted) -> None:
+        """Raise HarnessError unless a table has the classes of the dataset."""
+        classes = self.classes
         unknown = [name for name in table.classes if name not in classes]
         lacking = [name for name in classes if name not in table.classes]
         if unknown:
@@ -245,24 +294,23 @@ class Brought:
                 f"{table.path}: has predictions of {unknown[0]!r}, which is no class of the "
                 f"dataset; {suggest(unknown[0], classes)}"
             )
-        if lacking and not self._is_labels:
+        values = table.values
+        labels = table.outputs == "scores" and bool(((values == 0) | (values == 1)).all())
+        if lacking and not labels:  # where only the class that is called is known, it may be rare
             raise HarnessError(f"{table.path}: has no column for the class {lacking[0]}; add it")
-
-    @property
-    def _is_labels(self) -> bool:
-        """Whether only the class that is called is known."""
-        values = self.table.values
-        return self.table.outputs == "scores" and bool(((values == 0) | (values == 1)).all())
 
     def logits(self, inputs: Any) -> NDArray[np.float32]:
         """There is none: only predictions are known."""
         raise HarnessError(f"{self.table.path}: has predictions, and no model that predicts")
 
     def predictions(
-        self, split: Split, perturbation: str, level: float | None
+        self, split: Split, perturbation: str, level: float | None, dataset: str = ""
     ) -> NDArray[np.float32]:
         """What was predicted for all patches of a split, (N, C). Raises HarnessError."""
-        table = self.table
+        away = self.tables(dataset)
+        if away is not None:
+            self._check(away)
+        table = away or self.table
         rows = np.array([name == perturbation for name in table.perturbations])
         if level is not None:
             rows &= table.levels == level
@@ -278,7 +326,7 @@ class Brought:
                 rows &= table.seeds == self.seed
         chosen = np.flatnonzero(rows)
         ids = [table.ids[row] for row in chosen.tolist()]
-        order = by_id.order(split, ids, table.path, several=SEVERAL)
+        order = by_id.order(split, ids, table.path, several=SEVERAL, others=away is not None)
         values = np.zeros((len(order), len(self.classes)), np.float32)
         for place, name in enumerate(table.classes):
             values[:, self.classes.index(name)] = table.values[chosen[order], place]

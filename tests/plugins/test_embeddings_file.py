@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +25,11 @@ from harness import HEADS, HarnessError
 from harness.hooks.loader import load_plugins
 from harness_files import embeddings
 
+KATHER = (
+    Path(__file__)
+    .parents[1]
+    .joinpath("fixtures", "kather-2016", "Kather_texture_2016_image_tiles_5000.zip")
+)
 SAMPLE = "nct-crc-he-sample"
 TINT = """
 from harness import Features, head_model, hookimpl
@@ -109,11 +115,11 @@ def test_each_form_of_file_gives_the_rows_in_the_order_of_the_patches(form, tmp_
     order = RNG.permutation(10)
     ids = [f"{Few.ids[i].split('/', 1)[1]}.png" for i in order]
     found = described(tmp_path, test=save(tmp_path, form, ids, VALUES[order]))
-    assert np.array_equal(found.brought(Few(), "test"), VALUES)
+    assert np.array_equal(found.brought(Few(), "test", "few"), VALUES)
     assert found.weights.label == f"embeddings of {FILES[form].format('test')}"
     digests = [hashlib.sha256(Few().read([i]).tobytes()).hexdigest() for i in order]
     found = described(tmp_path, test=save(tmp_path, form, digests, VALUES[order]))
-    assert np.array_equal(found.brought(Few(), "test"), VALUES)
+    assert np.array_equal(found.brought(Few(), "test", "few"), VALUES)
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "croma", "h5", "wide"])
@@ -159,7 +165,7 @@ def test_what_does_not_fit_is_said_by_number_and_example(form, ids, values, said
     train = save(tmp_path, "npz", Few.ids, VALUES, "train")
     found = described(tmp_path, train=train, test=save(tmp_path, form, ids, values))
     with pytest.raises(HarnessError) as error:
-        found.brought(Few(), "test")
+        found.brought(Few(), "test", "few")
     assert said in str(error.value)
     assert str(error.value).startswith(str(tmp_path / FILES[form].format("test")))
     assert "\n" not in str(error.value)
@@ -273,7 +279,10 @@ def board(command, dataset=SAMPLE):
 
 def toml(command, name, dataset=SAMPLE, **files):
     lines = {"kind": "embeddings", "name": name, "dataset": dataset, **files}
+    tables = {key: lines.pop(key) for key in list(lines) if isinstance(lines[key], dict)}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    for key, table in tables.items():
+        text += f"[{key}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items())
     (command.folder / f"{name}.toml").write_text(text)
     return "--plugin", f"{name}.toml"
 
@@ -353,7 +362,9 @@ def test_other_datasets_views_and_lacking_packages_are_refused(exported):
     output = exported("few-shot", SAMPLE, *other, "--model", "other+knn", code=1)
     assert f"other+knn has embeddings for other-data, not for {SAMPLE}" in output
     output = exported("transfer", SAMPLE, "kather-2016", *mine, "--model", "mine+knn", code=2)
-    assert "name a model that can be asked about other patches" in output
+    assert "add a file for kather-2016 to the table [cohorts] of its description" in output
+    ask = ("transfer", "kather-2016", SAMPLE, *mine, "--model", "mine+knn")
+    assert f"which is tested with harness transfer {SAMPLE}" in exported(*ask, code=2)
     output = exported("check", *mine, "mine+knn")
     assert "0 broken" in output
     gone = toml(exported, "gone", test="none.npz")
@@ -407,3 +418,109 @@ def test_a_validation_split_selects_and_a_cross_validated_one_needs_test_alone(c
     command("export", "embeddings", "whole", "three", "--plugin", "whole.toml", *three)
     with np.load(folder / "embeddings/whole/validation/three.npz") as stored:
         assert len(stored["ids"]) == 12
+
+
+AWAY = f"{SAMPLE}-to-kather-2016"
+
+
+@pytest.fixture
+def abroad(command):
+    """The command where tint was tested on Kather 2016, and its features are embeddings/."""
+    (command.folder / "data").mkdir()
+    (command.folder / "data" / KATHER.name).symlink_to(KATHER)
+    (command.folder / "tint.py").write_text(TINT.format(heads=["simpleshot"]))
+    command("transfer", SAMPLE, "kather-2016", *TINTED)
+    for dataset in (SAMPLE, AWAY):
+        command("export", "embeddings", dataset, "tint", "--plugin", "tint.py")
+    return command
+
+
+TINTED = ("--plugin", "tint.py", "--model", "tint+simpleshot")
+TINTS = {part: f"embeddings/{SAMPLE}/{part}/tint.npz" for part in ("train", "test")}
+OF_KATHER = f"embeddings/{AWAY}/test/tint.npz"
+MINE = ("--model", "mine+simpleshot")
+
+
+def transferred(command):
+    path = command.folder / f"leaderboards/{AWAY}.json"
+    return json.loads(path.read_text())["cohorts"]["kather-2016"]["models"]
+
+
+@pytest.mark.once
+def test_heads_fitted_at_home_are_tested_on_embeddings_of_a_cohort(abroad):
+    """The home is cross-validated: away, what is fitted on are its train and its test patches."""
+    mine = toml(abroad, "mine", **TINTS, cohorts={"kather-2016": OF_KATHER})
+    ask = ("transfer", SAMPLE, "kather-2016", *mine, *MINE)
+    output = abroad(*ask, *TINTED)
+    assert "What was brought along counts as it is, that is, of mine+simpleshot" in output
+    found = transferred(abroad)
+    assert found["mine+simpleshot"] == found["tint+simpleshot"]
+    # Another file for the cohort: tested again there, fitted and tested at home as before.
+    file = abroad.folder / OF_KATHER
+    with np.load(file) as stored:
+        np.savez(file, ids=stored["ids"], embeddings=stored["embeddings"][::-1])
+    output = abroad(*ask)
+    assert "mine features of test" in output
+    assert "fit mine" not in output
+    again = transferred(abroad)["mine+simpleshot"]
+    assert again["accuracy_home"] == found["mine+simpleshot"]["accuracy_home"]
+    assert again["recall"] != found["mine+simpleshot"]["recall"]
+    abroad("run", "--dataset", SAMPLE, *mine, *MINE, "--no-probes")
+    assert len(rows_named(abroad, "mine+simpleshot")) == 1
+
+
+class Home(Few):
+    """Patches to fit on, where home is cross-validated: those of its train and its test part."""
+
+    ids = tuple(f"{part}/patch-{i}" for part in ("train", "test") for i in range(5))
+
+
+def of_cohort(folder, file, **files):
+    """The features that a TOML file with a file for the cohort "away" describes."""
+    content = {"name": "mine", "dataset": "few", "cohorts": {"away": file.name}}
+    content |= {part: path.name for part, path in files.items()}
+    model = embeddings.read(folder / "mine.toml", content)[0]
+    return model, model.features_with({})
+
+
+def test_for_a_cohort_the_test_patches_are_its_own_and_all_of_home_are_fitted_on(tmp_path):
+    train = save(tmp_path, "npz", Home.ids[:5], VALUES[:5], "train")
+    test = save(tmp_path, "csv", Home.ids[5:], VALUES[5:], "test")
+    more = [*Few.ids, "test/c/of-a-class-that-is-not-shared"]
+    away = save(tmp_path, "npy", more, np.concatenate([3 * VALUES, VALUES[:1]]), "away")
+    model, found = of_cohort(tmp_path, away, train=train, test=test)
+    assert model.given.dataset == "few"
+    assert np.array_equal(found.brought(Few(), "test", "few-to-away"), 3 * VALUES)
+    assert np.allclose(found.brought(Home(), "train", "few-to-away"), VALUES)
+    alone = described(tmp_path, test=away)
+    with pytest.raises(HarnessError, match=r"away\.npy: 1 of 11 ids are of no test patch"):
+        alone.brought(Few(), "test", "few")
+    before = model.given.cohorts["away"]()
+    save(tmp_path, "npy", more, np.concatenate([2 * VALUES, VALUES[:1]]), "away")
+    changed, again = of_cohort(tmp_path, away, train=train, test=test)
+    assert changed.given.cohorts["away"]() != before
+    assert again.weights == found.weights
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "says"),
+    [
+        (["other", *Few.ids[1:]], VALUES, "1 of 10 test patches are not in it, such as 'test/a/pa"),
+        ([f"z/{i}" for i in range(10)], VALUES, "10 of 10 ids are of no test patch"),
+        ([*Few.ids, "patch-3"], VALUES[[*range(10), 3]], "1 test patches are there twice"),
+        (Few.ids, VALUES[:, :3], r"has 3 numbers for each patch, but .*test\.npz has 4"),
+    ],
+)
+def test_what_does_not_fit_a_cohort_is_said(tmp_path, ids, values, says):
+    test = save(tmp_path, "npz", Few.ids, VALUES)
+    away = save(tmp_path, "npz", ids, values, "away")
+    _, found = of_cohort(tmp_path, away, test=test)
+    with pytest.raises(HarnessError, match=rf"away\.npz: .*{says}") as raised:
+        found.brought(Few(), "test", "few-to-away")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_for_a_cohort_that_is_not_there(tmp_path):
+    test = save(tmp_path, "npz", Few.ids, VALUES)
+    with pytest.raises(HarnessError, match=r"none\.npz: No such file or directory; check the path"):
+        of_cohort(tmp_path, tmp_path / "none.npz", test=test)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +183,52 @@ def test_seeds_and_levels_are_told_apart(tmp_path):
     assert zero.predictions(Two(), "jpeg", 80.0).tolist() == [[10, 9], [12, 11]]
     with pytest.raises(HarnessError, match="2 of 2 test patches are not in it"):
         zero.predictions(Two(), "jpeg", 60.0)
+
+
+AWAY = f"{SAMPLE}-to-kather-2016"
+KATHER = (
+    Path(__file__)
+    .parents[1]
+    .joinpath("fixtures", "kather-2016", "Kather_texture_2016_image_tiles_5000.zip")
+)
+
+
+@pytest.mark.once
+def test_predictions_for_a_cohort_are_tested_away(command):
+    (command.folder / "data").mkdir()
+    (command.folder / "data" / KATHER.name).symlink_to(KATHER)
+    model = ("--model", "color-histogram")
+    command("transfer", SAMPLE, "kather-2016", *model)
+    for file, dataset in (("mine.csv", SAMPLE), ("away.csv", AWAY)):
+        command("export", "predictions", file, "--dataset", dataset, *model)
+    rows = rows_of(command.folder / "away.csv")
+    other = {**rows[0], "id": "03_COMPLEX/of-a-class-that-is-not-shared"}
+    write(command.folder / "away.csv", [*rows[::-1], other])
+    (command.folder / "mine.toml").write_text(f'{MINE}[cohorts]\nkather-2016 = "away.csv"\n')
+    ask = ("transfer", SAMPLE, "kather-2016", "--plugin", "mine.toml", "--model", "mine")
+    output = command(*ask)
+    assert "What was brought along counts as it is, that is, of mine:" in output
+
+    def found():
+        content = json.loads((command.folder / f"leaderboards/{AWAY}.json").read_text())
+        return content["cohorts"]["kather-2016"]["models"]
+
+    models = found()
+    for name, value in models["color-histogram"].items():
+        if name != "baseline":
+            assert models["mine"][name] == value, name
+    # Other predictions for the cohort change what is measured there, and nothing at home.
+    called = [{"id": row["id"], "predicted": "BACK"} for row in rows]
+    write(command.folder / "away.csv", called)
+    said = "away.csv: has scores, but"
+    assert said in command("list", "models", "--plugin", "mine.toml")
+    for row in rows:
+        row.update({name: "0" for name in row if name.startswith("logit_")} | {"logit_BACK": "1"})
+    write(command.folder / "away.csv", rows)
+    assert "to compute" in command(*ask)
+    changed = found()["mine"]
+    assert changed["accuracy_home"] == models["mine"]["accuracy_home"]
+    assert changed["accuracy_away"] == pytest.approx(4 / 28)
+    write(command.folder / "away.csv", rows[1:])
+    output = command(*ask, code=1)
+    assert "away.csv: 1 of 28 test patches are not in it, such as 'kather-2016/" in output

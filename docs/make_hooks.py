@@ -143,7 +143,7 @@ def tables() -> dict[Path, str]:
         rows = table(readers["folder" if kind == "common" else kind].keys())
         if kind == "common":
             rows = [row for row in rows if row["key"] in common]
-        elif kind in ("folder", "table", "parquet"):
+        elif kind in ("folder", "table", "parquet", "npz", "webdataset"):
             rows = [row for row in rows if row["key"] not in common]
         return f"{match[1]}\n\n{_keys(rows)}\n\n<!-- /keys -->"
 

@@ -42,9 +42,11 @@ def get(options: argparse.Namespace) -> int:
 
     registry = registry_of(options)
     dataset = registry.datasets.find(options.name)
-    if not dataset.downloads:
-        raise HarnessError(f"dataset {dataset.name} has nothing to download")
     folder = Path(options.data or "data")
+    if not dataset.downloads:
+        if lacking := dataset.missing(folder):
+            raise HarnessError(f"dataset {dataset.name} must be had by hand: {lacking}")
+        raise HarnessError(f"dataset {dataset.name} has nothing to download")
     check_space(dataset.downloads, folder)
     for file in dataset.downloads:
         fetch(file, folder, mirror=options.mirror)

@@ -1,4 +1,4 @@
-"""Datasets described by a TOML file: class folders, a table of paths and labels, Parquet, arrays.
+"""Datasets described by a TOML file: class folders, tables, Parquet files, arrays, tar shards.
 
 harness run --plugin mine.toml --dataset mine
 
@@ -13,7 +13,7 @@ from harness import Reader, hookimpl, later
 
 @hookimpl
 def harness_readers() -> list[Reader]:
-    """The kinds "folder", "table", "parquet", "npz", "predictions" and "embeddings"."""
+    """Kinds of datasets, and the kinds "predictions" and "embeddings"."""
     return [
         Reader(
             name="folder",
@@ -38,6 +38,12 @@ def harness_readers() -> list[Reader]:
             title="Dataset of arrays in a .npz file, in the layout of MedMNIST",
             read=later("harness_files.npz:read"),
             keys=later("harness_files.npz:keys"),
+        ),
+        Reader(
+            name="webdataset",
+            title="Dataset of images and labels in tar shards",
+            read=later("harness_files.webdataset:read"),
+            keys=later("harness_files.webdataset:keys"),
         ),
         Reader(
             name="predictions",

@@ -14,7 +14,6 @@ Instead of these three, ``files = "data/*.parquet"`` is cross-validated.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 from collections import Counter
@@ -83,7 +82,7 @@ def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
     patterns = {
         "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
     }
-    found = {part: _matching(path.parent, pattern) for part, pattern in patterns.items()}
+    found = {part: shards.matching(path.parent, pattern) for part, pattern in patterns.items()}
     missing, classes = "", description.classes
     numbers: dict[Any, int] = {}
     if absent := [patterns[part] for part, paths in found.items() if not paths]:
@@ -303,22 +302,6 @@ def _installed() -> bool:
     except ImportError:
         return False
     return True
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern such as ``data/train-*.parquet``, in order.
-
-    A folder that it finds must have files in it that it finds too. Raises HarnessError for other
-    folders, and for what is no file that can be read.
-    """
-    # That of Path takes no absolute pattern.
-    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    found = sorted(map(folder.joinpath, names))
-    above = {parent for path in found for parent in path.parents}
-    found = [path for path in found if path not in above]
-    for path in found:
-        files.check_file(path)
-    return found
 
 
 @contextmanager

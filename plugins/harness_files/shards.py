@@ -7,6 +7,7 @@ rows has no file. Files whose names end in numbers from 0 or 1 on may be parts, 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 from collections import defaultdict
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import HarnessError
+from harness.data import files
 
 OF = re.compile(r"(.*?)(\d+)([-_. ]?of[-_. ]?)(\d+)(.*)", re.IGNORECASE)
 NUMBERED = re.compile(r"(.*?)(\d+)()()((?:\.\w+)+)")
@@ -46,6 +48,22 @@ class _Save:
         known = next(iter(self.files.values()))
         before, number, of, total, after = _parts(known)
         return [known.with_name(f"{before}{n:0{len(number)}}{of}{total}{after}") for n in absent]
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern such as ``data/train-*.parquet``, in order.
+
+    A folder that it finds must have files in it that it finds too. Raises HarnessError for other
+    folders, and for what is no file that can be read.
+    """
+    # That of Path takes no absolute pattern.
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    found = sorted(map(folder.joinpath, names))
+    above = {parent for path in found for parent in path.parents}
+    found = [path for path in found if path not in above]
+    for path in found:
+        files.check_file(path)
+    return found
 
 
 def check_whole(paths: Sequence[Path], pattern: str) -> str:

@@ -442,7 +442,7 @@ MINE = ("--model", "mine+simpleshot")
 
 
 def transferred(command):
-    path = command.folder / f"leaderboards/{AWAY}.json"
+    path = command.folder / f"reports/{AWAY}.json"
     return json.loads(path.read_text())["cohorts"]["kather-2016"]["models"]
 
 

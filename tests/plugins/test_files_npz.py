@@ -243,9 +243,9 @@ def test_groups_reach_probes_and_the_page_and_predictions_find_ids(command, arra
     dataset(command.folder, group="patients", id="ids")
     mine = ("--plugin", "mine.toml", "--dataset", "mine")
     command("run", *mine, *FEW, "--no-probes")
-    errors = json.loads((command.folder / "leaderboards/mine-errors.json").read_text())
+    errors = json.loads((command.folder / "reports/mine-errors.json").read_text())
     assert (errors["groups"], errors["groups_with_few_patches"]) == (3, 1)
-    page = (command.folder / "leaderboards/mine-errors.md").read_text()
+    page = (command.folder / "reports/mine-errors.md").read_text()
     assert "## Accuracy by group" in page
     assert "The 30 test patches are of 3 groups (patients or slides)" in page
     command("export", "predictions", "p.csv", *mine, *FEW[:2])

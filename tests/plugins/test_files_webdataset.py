@@ -214,8 +214,8 @@ def test_a_run_on_shards_has_the_accuracy_by_slide(command, folder):
     dataset(folder, label="json:class", group="json:slide")
     few = ("--model", "rgb-means", "--set", "trees=3", "--no-probes")
     command("run", "--plugin", "mine.toml", "--dataset", "mine", *few)
-    errors = json.loads((command.folder / "leaderboards/mine-errors.json").read_text())
+    errors = json.loads((command.folder / "reports/mine-errors.json").read_text())
     assert errors["groups"] == len({i // 2 for i in range(100, 112)})
-    board = json.loads((command.folder / "leaderboards/mine.json").read_text())
+    board = json.loads((command.folder / "reports/mine.json").read_text())
     (row,) = [row for row in board["rows"] if row["result"] == "measured"]
     assert np.isfinite(row["accuracy"])

@@ -210,7 +210,7 @@ def test_predictions_for_a_cohort_are_tested_away(command):
     assert "What was brought along counts as it is, that is, of mine:" in output
 
     def found():
-        content = json.loads((command.folder / f"leaderboards/{AWAY}.json").read_text())
+        content = json.loads((command.folder / f"reports/{AWAY}.json").read_text())
         return content["cohorts"]["kather-2016"]["models"]
 
     models = found()

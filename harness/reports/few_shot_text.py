@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.few_shot import FewShot, Point, spread, standard_error
 from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
 from harness.reports.report import render, write_page
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
@@ -203,7 +204,9 @@ def write(found: FewShot, command: str, folder: Path, problems: Collected) -> li
     """
     path = folder / f"{found.dataset}-few-shot.md"
     picture = path.with_suffix(".png")
-    shown = drawing.write(picture, "few-shot curves", partial(draw, found), problems)
+    content = as_json(found)
+    key = key_of(found.dataset, picture.stem, draw, content)
+    shown = drawing.write(picture, "few-shot curves", partial(draw, found), problems, key=key)
     page = [f"# {inline(found.title)}: few-shot curves", *about(found, inline), *shown]
     for table in (*tables(found), details(found), features(found)):
         page += [f"## {inline(table.title)}", render(table)]
@@ -212,5 +215,5 @@ def write(found: FewShot, command: str, folder: Path, problems: Collected) -> li
     rows = [point.as_row() for point in found.points]
     table_path = path.with_suffix(".csv")
     write_atomically(table_path, csv_table([*rows[0]], rows))
-    written = [*write_page(path, page, {**as_json(found), "command": command}), table_path]
+    written = [*write_page(path, page, {**content, "command": command}), table_path]
     return [*written, *drawing.files(picture)] if shown else written

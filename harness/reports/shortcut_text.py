@@ -11,6 +11,7 @@ from urllib.parse import quote
 from harness.analysis.shortcut import Accuracy
 from harness.data.planting import TESTED
 from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
 from harness.reports.report import render, write_page
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
@@ -94,7 +95,10 @@ def write(
     models = "-and-".join(quote(name, safe="+") for name in dict.fromkeys(o.model for o in found))
     path = folder / f"{dataset}-shortcut-{fault.name}-of-{models}.md"
     picture = path.with_suffix(".png")
-    shown = drawing.write(picture, "shortcut", partial(draw, found, fault.unit), problems)
+    rows = [one.as_row() for one in found]
+    key = key_of(dataset, picture.stem, draw, [rows, fault.unit])
+    drawn = partial(draw, found, fault.unit)
+    shown = drawing.write(picture, "shortcut", drawn, problems, key=key)
     page = [
         f"# {inline(dataset)}: {inline(fault.title)} as a shortcut",
         f"Trained on patches with a fault planted by class: {inline(fault.title)}. A dose is in "
@@ -104,7 +108,6 @@ def write(
         *shown,
         f"Written by {code(command)}.",
     ]
-    rows = [one.as_row() for one in found]
     content = {
         "schema": SCHEMA,
         "dataset": dataset,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.transfer import FIGURES, Cohort, Transfer, Transferred
 from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
 from harness.reports.report import render, write_page
 from harness.statistics.estimates import Estimate
 from harness.store.failures import Collected
@@ -286,10 +287,14 @@ def write(found: Transfer, folder: Path, problems: Collected) -> list[Path]:
     page = [f"# {inline(found.home.name)} on cohorts of other origin", about(found, inline)]
     page += [of_cohort(found, cohort, inline) for cohort in found.cohorts]
     picture = folder / f"{name}.png"
-    page += (shown := drawing.write(picture, "at home and away", partial(draw, found), problems))
+    content = as_json(found)
+    key = key_of(found.home.name, picture.stem, draw, content)
+    drawn = partial(draw, found)
+    shown = drawing.write(picture, "at home and away", drawn, problems, key=key)
+    page += shown
     for table in tables(found):
         page += [f"## {inline(table.title)}", render(table, "github")]
-    written = write_page(folder / f"{name}.md", page, as_json(found))
+    written = write_page(folder / f"{name}.md", page, content)
     return [*written, *drawing.files(picture)] if shown else written
 
 

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.hooks.registry import Registry
 from harness.jobs.dataset import Instance, load
 from harness.planning import choose
-from harness.reports.html.gathered import Gathered
+from harness.reports.html.gathered import Gathered, ReadPatches
 from harness.store.failures import Failure
 from harness.store.store import Store
 from harness.types.datasets import Dataset
@@ -61,7 +61,7 @@ def gather(
         except HarnessError as error:
             no_patches = f"The patches cannot be shown: {error}"
         else:
-            read, by_class = _reader(instance), _by_class(instance)
+            read, by_class = _reader(instance, failures), _by_class(instance)
     return Gathered(
         board=board,
         audit=audit,
@@ -105,14 +105,29 @@ def _audit(
     return found[0] if found else None
 
 
-def _reader(instance: Instance) -> Callable[[Sequence[str]], list[NDArray[np.uint8]]]:
-    """What reads patches of a dataset by their ids; those that it does not have are left out."""
+def _reader(instance: Instance, failures: dict[str, Failure]) -> ReadPatches:
+    """What reads patches of a dataset by their ids.
+
+    Those that it does not have are left out, and so are those that cannot be decoded, which are
+    added to ``failures``.
+    """
     splits = instance.splits
     parts = [part for part in (splits.test, splits.train, splits.validation) if part is not None]
     places = {str(name): (part, at) for part in parts for at, name in enumerate(part.ids)}
 
-    def read(ids: Sequence[str]) -> list[NDArray[np.uint8]]:
-        return [part.read([at])[0] for part, at in (places[name] for name in ids)]
+    def read(ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+        found = {}
+        for name in ids:
+            if name not in places:
+                continue
+            part, at = places[name]
+            try:
+                found[name] = part.read([at])[0]
+            except HarnessError as error:
+                failures[f"{instance.dataset.name}: patch {name} in the report"] = Failure(
+                    str(error)
+                )
+        return found
 
     return read
 

@@ -28,7 +28,7 @@ def address(tmp_path_factory, new_toy):
     toy("audit", "--dataset", "toy")
     named = [word for model in models for word in ("--model", model)]
     toy("run", "--dataset", "toy", *named)
-    toy("report")
+    toy("report", TOY_GALLERY="test/0 test/1 unknown")
     return (toy.folder / "reports/toy.html").as_uri()
 
 
@@ -178,6 +178,20 @@ def test_patches_are_filtered_by_true_and_predicted_class(browser, address):
     assert all(caption.startswith(f"{name}, ") for caption in some)
     assert f"true-class={name}" in page.fragment
     assert Page(browser, address, page.fragment).run(cards) == some
+
+
+def test_patches_that_the_audit_names_are_shown_with_what_a_model_calls_them(browser, address):
+    page = Page(browser, address, "#patches")
+    data = page.run("return JSON.parse(document.getElementById('data').textContent)")
+    table = data["audit"][0]
+    page.choose("shown", f"audit: {table['title']}")
+    assert f"{len(table['rows'])} of {table['of']} that the audit names" == page.run(
+        "return document.getElementById('patch-count').innerText"
+    )
+    titles = page.run(
+        "return [...document.querySelectorAll('#patch-grid figure')].map(one => one.title)"
+    )
+    assert titles == [", ".join(row["ids"]) for row in table["rows"]]
 
 
 def test_pictures_of_patches_are_loaded(browser, address):

@@ -6,16 +6,19 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.analysis.audits import DatasetAudit
+from harness.hooks.guard import contained
 from harness.reports.html.models import Draw, body
 from harness.reports.report import VERDICTS
+from harness.store.failures import Collected
 from harness.types.findings import Finding
+from harness.types.probes import DatasetProbe
 
 PICTURED = 24
 """Patches of a table that are shown as pictures."""
 
 
-def context(audit: DatasetAudit, draw: Draw) -> list[dict[str, Any]]:
-    """Every probe, those that found something first."""
+def context(audit: DatasetAudit, draw: Draw, problems: Collected) -> list[dict[str, Any]]:
+    """Every probe, those that found something first. Galleries that fail are ``problems``."""
     found = []
     for probe in audit.probes:
         finding = audit.findings[probe.name]
@@ -38,12 +41,29 @@ def context(audit: DatasetAudit, draw: Draw) -> list[dict[str, Any]]:
                 "meaning": probe.meaning,
                 "advice": probe.advice,
                 "limits": probe.limits,
-                "patches": shown(finding),
+                "patches": _galleries(probe, finding, problems) or shown(finding),
                 **body(finding),
                 "pictures": list(filter(None, pictures)),
             }
         )
     return sorted(found, key=lambda one: {"found": 0, "open": 1, "unseen": 2}[one["flag"]])
+
+
+def _galleries(probe: DatasetProbe, finding: Finding, problems: Collected) -> list[dict[str, Any]]:
+    """What a probe itself shows as patches."""
+    found = []
+    for name, gallery in probe.galleries.items():
+        try:
+            with contained():
+                rows = [(str(caption), list(map(str, ids))) for caption, ids in gallery(finding)]
+        except (Exception, SystemExit) as error:
+            problems.add(f"patches {name!r} of {probe.name} in the report", error)
+            continue
+        if rows:
+            kept = [{"ids": ids, "caption": caption} for caption, ids in rows[:PICTURED]]
+            title = name.replace("-", " ").capitalize()
+            found.append({"title": title, "rows": kept, "of": len(rows)})
+    return found
 
 
 def shown(finding: Finding) -> list[dict[str, Any]]:

@@ -54,11 +54,10 @@ def thumbnails(gathered: Gathered, ids: Iterable[str]) -> dict[str, str]:
     wanted = list(dict.fromkeys(ids))
     if gathered.read is None:
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for start in range(0, len(wanted), 64):
         some = wanted[start : start + 64]
-        for name, image in zip(some, gathered.read(some), strict=True):
-            found[name] = small(image)
+        found |= {name: small(image) for name, image in gathered.read(some).items()}
     return found
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 
-ReadPatches = Callable[[Sequence[str]], list[NDArray[np.uint8]]]
-"""``read(ids)``: patches, uint8 RGB (H, W, 3) each."""
+ReadPatches = Callable[[Sequence[str]], dict[str, NDArray[np.uint8]]]
+"""``read(ids)``: patches by id, uint8 RGB (H, W, 3) each, those that there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

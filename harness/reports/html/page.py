@@ -50,7 +50,7 @@ def render(
     built = gathered.board
     links = models.anchors([entry.name for entry in built.entries])
     draw = Pictures(built.dataset["name"], problems)
-    audited = audit.context(gathered.audit, draw) if gathered.audit else []
+    audited = audit.context(gathered.audit, draw, problems) if gathered.audit else []
     named = [
         one
         for probe in audited
@@ -58,6 +58,7 @@ def render(
         for row in table["rows"]
         for one in row["ids"]
     ]
+    compared = pairs.context(built)
     some = [one for _, ids in gathered.by_class for one in ids]
     pictures = gallery.thumbnails(gathered, [*gallery.pictured(built), *named, *some])
     return (
@@ -69,7 +70,7 @@ def render(
             about=about(built),
             board=board.context(gathered, links),
             models=models.contexts(built, draw, links, defaults),
-            pairs=pairs.context(built),
+            pairs=compared,
             audit=audited,
             no_audit=gathered.no_audit,
             no_patches=gathered.no_patches,
@@ -77,7 +78,11 @@ def render(
             thumbnails=pictures,
             other_pictures={k: v for k, v in pictures.items() if k not in {*named, *some}},
             hard=_hard(gathered),
-            data={"patches": gallery.context(built), "pairs": pairs.context(built)},
+            data={
+                "patches": gallery.context(built),
+                "pairs": compared,
+                "audit": [table for probe in audited for table in probe["patches"]],
+            },
             library=_library(),
             library_style=_text("itables", "html/dt_bundle.css"),
             style=style(),

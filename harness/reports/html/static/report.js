@@ -2,7 +2,8 @@ const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const pictures = JSON.parse($("pictures").textContent);
 for (const image of document.querySelectorAll("img[title]")) pictures[image.title] = image.src;
-const { patches, pairs } = data;
+const { patches, pairs, audit } = data;
+const places = new Map(patches.ids.map((id, k) => [id, k]));
 const PAGE = 60;
 const SECTIONS = ["board", "models", "compare", "audit", "patches"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -159,7 +160,7 @@ function compare() {
     const grid = element("div", "", { class: "patches" });
     for (const k of found.slice(0, PAGE)) {
       const called = [left, right].map((of) => patches.classes[of[k]]).join(" / ");
-      grid.append(card(k, `${patches.classes[patches.labels[k]]}, called ${called}`));
+      grid.append(card([patches.ids[k]], `${patches.classes[patches.labels[k]]}, called ${called}`));
     }
     $("pair-patches").append(grid);
     if (found.length > PAGE) $("pair-patches").append(element("p", `${found.length - PAGE} more.`));
@@ -175,15 +176,17 @@ function readCompare(query) {
 for (const id of ["one", "other"]) $(id)?.addEventListener("change", compare);
 
 // Patches
-function card(k, caption) {
-  const made = element("figure", "", { class: "patch", title: patches.ids[k] });
-  const source = pictures[patches.ids[k]];
-  made.append(
-    source
-      ? element("img", "", { src: source, alt: `${caption}: ${patches.ids[k]}`, width: 96, height: 96 })
-      : element("span", patches.ids[k], { class: "missing" }),
-    element("figcaption", caption),
-  );
+function card(ids, caption) {
+  const made = element("figure", "", { class: "patch", title: ids.join(", ") });
+  for (const id of ids) {
+    const alt = `${caption}: ${id}`;
+    made.append(
+      pictures[id]
+        ? element("img", "", { src: pictures[id], alt, width: 96, height: 96 })
+        : element("span", id, { class: "missing" }),
+    );
+  }
+  made.append(element("figcaption", caption));
   return made;
 }
 const choices = ["shown", "of-model", "true-class", "predicted-class", "patch-order"];
@@ -197,6 +200,35 @@ function showPatches() {
     return;
   }
   const { labels, classes } = patches;
+  const told = (k) => {
+    const sure = model.sure ? ` (${model.sure[k]} %)` : "";
+    const right = model.called[k] === labels[k] ? "rightly " : "";
+    return `${classes[labels[k]]}, ${right}called ${classes[model.called[k]]}${sure}`;
+  };
+  const table = audit.find((one) => shown === `audit: ${one.title}`);
+  if (table) {
+    // Patches of the test split can be told by class; others are training patches.
+    const kept = table.rows.filter(({ ids }) => {
+      const k = places.get(ids[0]);
+      if (!truth && !predicted) return true;
+      return (
+        k !== undefined &&
+        (!truth || classes[labels[k]] === truth) &&
+        (!predicted || classes[model.called[k]] === predicted)
+      );
+    });
+    $("patch-count").textContent = `${kept.length} of ${table.of} that the audit names`;
+    $("patch-grid").replaceChildren(
+      ...kept.map(({ ids, caption }) => {
+        const k = places.get(ids[0]);
+        const text = k === undefined ? caption : `${told(k)}; ${caption}`;
+        return card(ids, text);
+      }),
+    );
+    $("more").hidden = true;
+    rememberPatches();
+    return;
+  }
   const found = [];
   labels.forEach((label, k) => {
     if (shown === "hard" && patches.models.some((one) => one.called[k] === label)) return;
@@ -211,16 +243,15 @@ function showPatches() {
   }
   $("patch-count").textContent = `${found.length} of ${labels.length} test patches`;
   $("patch-grid").replaceChildren(
-    ...found.slice(0, most).map((k) => {
-      const sure = model.sure ? ` (${model.sure[k]} %)` : "";
-      const right = model.called[k] === labels[k] ? "rightly " : "";
-      return card(k, `${classes[labels[k]]}, ${right}called ${classes[model.called[k]]}${sure}`);
-    }),
+    ...found.slice(0, most).map((k) => card([patches.ids[k]], told(k))),
   );
   $("more").hidden = found.length <= most;
-  if (current === "patches") {
-    remember("patches", Object.fromEntries(choices.map((id) => [id, $(id).value === $(id).options[0]?.value ? "" : $(id).value])));
-  }
+  rememberPatches();
+}
+function rememberPatches() {
+  if (current !== "patches") return;
+  const usual = (id) => $(id).value === $(id).options[0]?.value;
+  remember("patches", Object.fromEntries(choices.map((id) => [id, usual(id) ? "" : $(id).value])));
 }
 function readPatches(query) {
   for (const id of choices) $(id).value = query.get(id) ?? $(id).options[0]?.value ?? "";

@@ -44,8 +44,9 @@ class NpzSplit:
     ``.npy`` beside the file when the first patch is read. ``shape`` is the (H, W) that patches must
     have, any if None; with ``resize`` they are brought to it. ``arrays`` are the names of the two
     arrays, if they are others. Patches are called ``<part>/`` and what ``names`` says, by default
-    their number. ``fix`` is what to do about a file that is not right. Raises HarnessError when the
-    file or one of the arrays is not as it should be.
+    their number. ``fix`` is what to do about a file that is not right, and ``advice``, if another,
+    about patches of another shape. Raises HarnessError when the file or one of the arrays is not as
+    it should be.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class NpzSplit:
         arrays: tuple[str, str] | None = None,
         names: Sequence[str] | None = None,
         fix: str = AGAIN,
+        advice: str = "",
     ) -> None:
         self.path = path
         self.fix = fix
@@ -80,7 +82,7 @@ class NpzSplit:
             expected = str(wanted) if sides else f"({len(self.labels)}, height, width, 3)"
             raise HarnessError(
                 f"{path}: the array {self.array} is {dtype} {found} where uint8 {expected} is "
-                f"expected; {fix}"
+                f"expected; {advice or fix}"
             )
         self.stored = wanted
         self.shape = (len(self.labels), *(shape or wanted[1:3]), 3)

@@ -79,7 +79,8 @@ def read(path: Path, content: Mapping[str, Any] | NpzKeys) -> list[Dataset]:
                 resize=description.shape is not None,
                 arrays=(before + said["image"], before + said["label"]),
                 names=ids.get(part),
-                fix=_fix(description, shape is not None and description.shape is None),
+                fix=_fix(description),
+                advice=_fix(description, shape is not None and description.shape is None),
             )
             _check_length(file, before + said.get("id", ""), ids.get(part), splits[part])
             shape = splits[part].shape[1], splits[part].shape[2]

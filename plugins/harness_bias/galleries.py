@@ -36,4 +36,4 @@ def overlaps(finding: Finding) -> Shown:
 
 def _said(kind: object, through: object) -> str:
     """What a pair is, and by which turn one becomes the other, if by any."""
-    return f"{kind}, {through}" if through else str(kind)
+    return str(kind) if through in ("", "none") else f"{kind}, {through}"

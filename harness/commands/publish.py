@@ -13,7 +13,7 @@ from harness.hooks import command_options as shared
 log = logging.getLogger(__name__)
 NAME = "publish"
 HELP = "copy the tables, pages and pictures of this folder's runs to where they are kept"
-KINDS = (".md", ".json", ".csv", ".tex", ".png", ".svg", ".pdf")
+KINDS = (".md", ".json", ".csv", ".tex", ".png", ".jpg", ".svg", ".pdf")
 """Files that are published. HTML reports are large; ``harness report --site`` is for them."""
 
 

@@ -1,7 +1,7 @@
 """Loads weights into a network, and tells one set of loaded weights from another.
 
-Part of ``worker.py``: imports nothing of the harness, so that any interpreter from Python 3.8 on
-can run it, and gets torch handed over.
+Part of ``worker.py``: imports nothing of the harness but what that has loaded, so that any
+interpreter from Python 3.8 on can run it, and gets torch handed over.
 """
 
 from __future__ import annotations
@@ -15,17 +15,7 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
-LONGEST = 300
-"""Characters of an error message of others that are passed on."""
-
-
-class Problem(Exception):  # noqa: N818
-    """What the user can fix, in one line. ``unsafe`` names what a file of weights holds besides
-    tensors, if that is the problem."""
-
-    def __init__(self, message: str, unsafe: str = "") -> None:
-        super().__init__(message)
-        self.unsafe = unsafe
+from harness.system.foreign_loop import Problem, plain, short
 
 
 def load(torch: Any, network: Any, weights: dict[str, Any]) -> None:
@@ -232,17 +222,6 @@ def _why_unread(torch: Any, path: str, error: Exception) -> str:
         f"cannot be read ({cause[1] if cause else short(error)}); it must be a safetensors "
         "file, or one of torch.save that holds nothing but tensors, numbers and texts"
     )
-
-
-def plain(text: str) -> str:
-    """A text without the codes that color a terminal."""
-    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
-
-
-def short(error: BaseException) -> str:
-    """An error of others in one line."""
-    text = " ".join(plain(f"{type(error).__name__}: {error}").split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def nearest(name: str, owner: Any) -> str:

@@ -1,96 +1,48 @@
 """Runs a trained torch model in a process of its own: patches in, logits out.
 
-A script that imports nothing of the harness, so that any interpreter from Python 3.8 on that has
-torch and numpy can run it. A message is a line of JSON, followed by as many raw bytes as its
-"bytes" says: first what to load, then patches, uint8 (B, H, W, 3), each answered by logits,
-float32 (B, C). An answer with "error" is the last one.
+A script that imports nothing of the harness but two modules by their place, so that any interpreter
+from Python 3.8 on that has torch and numpy can run it. ``harness.system.foreign_loop`` says how it
+talks: patches, uint8 (B, H, W, 3), are answered by logits, float32 (B, C).
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
-import json
-import os
-import queue
 import random
-import signal
 import sys
-import threading
-import traceback
 from pathlib import Path
-from typing import Any, BinaryIO
-
-# The module beside this script, by its place: modules of the model may have any name.
-_spec: Any = importlib.util.spec_from_file_location(
-    "harness_checkpoint.loading", Path(__file__).with_name("loading.py")
-)
-loading: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(loading)
-Problem = loading.Problem
-short = loading.short
+from typing import Any
 
 
-def channels() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input and output for messages; whatever else is printed goes to standard error."""
-    messages, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(line_buffering=True)  # so that a crash loses nothing
-    return messages, answers
+def module_at(path: str, name: str) -> Any:
+    """The module in a file, by its place: modules of the model may have any name."""
+    spec: Any = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def listen(messages: BinaryIO, received: queue.Queue[Any]) -> None:
-    """Pass messages on; end the process, whatever it is doing, when nobody is there any more."""
-    while True:
-        line = messages.readline()
-        if not line:
-            os._exit(0)
-        message = json.loads(line)
-        data = messages.read(message["bytes"])
-        received.put((message, data))
+loop: Any = module_at(sys.argv[1], "harness.system.foreign_loop")
+loading: Any = module_at(str(Path(__file__).with_name("loading.py")), "harness_checkpoint.loading")
+Problem = loop.Problem
+short = loop.short
 
 
-def main() -> None:
-    """Load what the first message says, then answer the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to answer
-    messages, answers = channels()
-    received: queue.Queue[Any] = queue.Queue()
-    threading.Thread(target=listen, args=(messages, received), daemon=True).start()
+def begin(setup: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Load what the first message says, and answer the others."""
+    model = Loaded(setup)
 
-    process, asked = os.getpid(), 0
+    def respond(message: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        logits = model.logits(data, message["shape"])
+        return {"shape": list(logits.shape)}, logits.tobytes()
 
-    def answer(content: dict[str, Any], data: bytes = b"") -> None:
-        if os.getpid() != process:  # a copy, which the network has forked
-            os._exit(1)
-        about = {"number": asked, "bytes": len(data)}
-        answers.write(json.dumps({**content, **about}).encode() + b"\n")
-        answers.write(data)
-        answers.flush()
-
-    try:
-        setup, _ = received.get()
-        asked = setup["number"]
-        model = Loaded(setup)
-        answer(
-            {
-                "device": model.device_name,
-                "tensors": loading.digests(model.torch, model.network) if setup["digests"] else {},
-                "configuration": model.configuration(),
-            }
-        )
-        while True:
-            message, data = received.get()
-            asked = message["number"]
-            logits = model.logits(data, message["shape"])
-            answer({"shape": list(logits.shape)}, logits.tobytes())
-    except Problem as problem:
-        traceback.print_exc()
-        answer({"error": str(problem), "unsafe": problem.unsafe})
+    ready = {
+        "device": model.device_name,
+        "tensors": loading.digests(model.torch, model.network) if setup["digests"] else {},
+        "configuration": model.configuration(),
+    }
+    return ready, respond
 
 
 class Loaded:
@@ -253,4 +205,4 @@ SMOOTH = {"antialias": True, "align_corners": False}
 if __name__ == "__main__":
     # Beside this script lie modules of the harness, not of the model.
     sys.path[0] = str(Path.cwd())
-    main()
+    loop.serve(begin)

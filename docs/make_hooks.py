@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import FunctionType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import harness
 from harness.hooks import hookspecs
 from harness.hooks.toml_keys import table
+
+if TYPE_CHECKING:
+    from harness_timm.encoders import Encoder
 
 FOLDER = Path(__file__).with_name("hooks")
 KEYS_IN = ("datasets.md", "deepcmorph.md", "embeddings.md", "encoders.md", "predictions.md")
@@ -158,33 +161,49 @@ def encoders() -> dict[Path, str]:
 
     path = Path(__file__).parent / "how-to/encoders.md"
     lines = [
-        "| name | repository | read as | numbers | million parameters | license | sources |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| name | loader | million parameters | numbers | read as | pixels | license | gated | "
+        "verified |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    sources = ["| name | repository | sources |", "| --- | --- | --- |"]
     notes = []
     for name, one in known().items():
         loaded = one.loader != "none"
-        read = one.pooling if loaded else "not loaded"
+        read = ", ".join([f"**{one.poolings[0]}**", *one.poolings[1:]]) if loaded else ""
         length = one.length(one.pooling) if loaded else one.width
-        gated = ", gated" if one.gated else ""
-        size = f"{one.parameters:g}" if one.parameters else ""
-        sources = "; ".join(f"{fact}: {where}" for fact, where in one.sources.items())
+        parameters = f"{one.parameters:g}" if one.parameters else ""
+        gated = "yes" if one.gated else ""
+        pixels = one.size if loaded else ""
         lines.append(
-            f"| `{name}` | {one.hub} | {read} | {length:,} | {size} | {one.license}{gated} | "
-            f"{sources} |"
+            f"| `{name}` | {one.package or one.loader} | {parameters} | {length:,} | {read} | "
+            f"{pixels} | {one.license} | {gated} | {_verified(one)} |"
         )
+        where = f"{one.hub}@{one.revision[:12]}" if one.revision else one.hub
+        facts = "; ".join(f"{fact}: {source}" for fact, source in one.sources.items())
+        sources.append(f"| `{name}` | {where} | {facts} |")
         said = [text for text in (one.how, one.disagreement, one.uncertain) if text]
         if said:
             notes.append(f"- `{name}`: {'; '.join(said)}.")
+    remote = [f"`{name}`" for name, one in known().items() if one.loader == "remote-code"]
     text = re.sub(
         r"(?s)(<!-- encoders -->).*?(<!-- /encoders -->)",
         lambda match: "\n".join(
-            [match[1], "", *lines, "", "What sources disagree on, or leave open:", "", *notes, "",
-             match[2]]
+            [match[1], "", *lines, "",
+             f"Could not be verified, as their code could not be had: {', '.join(remote)}.", "",
+             "What sources disagree on, or leave open:", "", *notes, "",
+             "Where each fact is from:", "", *sources, "", match[2]]
         ),
         tables()[path],
     )  # fmt: skip
     return {path: text}
+
+
+def _verified(one: Encoder) -> str:
+    """What of an encoder was compared, without its weights; "" for nothing."""
+    if one.loader in ("remote-code", "none"):
+        return ""
+    compared = "numbers, parameters" if one.parameters else "numbers"
+    return f"{compared}, with its package" if one.loader == "package" else compared
 
 
 def _keys(rows: list[dict[str, str]]) -> str:

@@ -21,6 +21,8 @@ from harness import HarnessError
 
 LIBRARIES = ("timm.layers", "torch.nn")
 """Where names of classes are looked up, in this order."""
+OURS_TOO = "harness_timm.stem"
+"""Where those are that timm lacks, by their full names alone."""
 TAKES_CLASS = re.compile(r"(^|_)(layers?|layer_cl|fn|func|cls|block|mixers?|norm|act)$")
 """Names of arguments that take a class or a function."""
 WORDS = {"true": True, "false": False, "null": None}
@@ -220,7 +222,7 @@ def _none_there(name: str) -> str:
 def _of_library(full: str) -> Any:
     """The class or function of a full name in one of the libraries; None for other texts."""
     library, _, name = full.rpartition(".")
-    if library not in LIBRARIES or not name.isidentifier():
+    if library not in (*LIBRARIES, OURS_TOO) or not name.isidentifier():
         return None
     found = getattr(importlib.import_module(library), name, None)
     return found if callable(found) else None

@@ -14,6 +14,12 @@ from harness.hooks.toml_keys import Arguments, Keys, MustBe, Number, Text, check
 from harness_timm.encoders import ADDED, Encoder, known
 from harness_timm.networks import IMAGENET_MEAN, IMAGENET_STD
 
+UNKNOWN = {
+    "timm": ("projected", "pooler"),
+    "transformers": ("pooled", "pooler"),
+    "remote-code": (),
+}
+"""Poolings that a loader cannot give."""
 Three = Annotated[list[Number], MustBe("three numbers, of red, green and blue in 0..1")]
 
 
@@ -24,12 +30,27 @@ class EncoderKeys(Keys):
         pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model is then encoder:NAME+HEAD"
     )
     title: Text | None = Field(None, description="for tables; by default, the name")
-    loader: Literal["timm", "transformers"] = Field(
-        "timm", description="the library that has the network"
+    loader: Literal["timm", "transformers", "remote-code"] = Field(
+        "timm",
+        description="the library that has the network; remote-code for transformers with code of "
+        "the repository, which runs in a process of its own and only with --set "
+        "trust_remote_code=true",
     )
     architecture: Text = Field(
+        "",
         description="its name in timm, such as vit_large_patch16_224, or its class in "
-        "transformers, such as Dinov2Model"
+        "transformers, such as Dinov2Model; its code knows it with remote-code",
+    )
+    call: Annotated[str, MustBe("the name of a method")] = Field(
+        "",
+        pattern=r"^([^\W\d]\w*)?$",
+        description="for remote-code: the method that makes embeddings of patches, or forward; by "
+        "default, pooler_output is taken of the model's answer",
+    )
+    registers: int = Field(
+        0,
+        ge=0,
+        description="for remote-code: tokens between the class token and those of patches",
     )
     arguments: Arguments = Field(
         default_factory=dict,
@@ -50,7 +71,9 @@ class EncoderKeys(Keys):
         description="commit of that repository; by default, the newest",
     )
     weights: Text | None = Field(
-        None, description="instead of hub: a .safetensors file, relative to this one"
+        None,
+        description="instead of hub: a .safetensors file, or the folder of a repository with "
+        "remote-code, relative to this one",
     )
     size: int = Field(224, ge=16, description="side, in pixels, that patches are resized to")
     interpolation: Literal["bicubic", "bilinear"] = Field("bicubic", description="how")
@@ -66,11 +89,11 @@ class EncoderKeys(Keys):
         max_length=3,
         description="divided by; by default ImageNet's",
     )
-    pooling: Literal["cls", "mean", "cls+mean", "pooled", "projected"] = Field(
+    pooling: Literal["cls", "mean", "cls+mean", "pooler", "pooled", "projected"] = Field(
         "cls",
         description="what is read by default: of the tokens the first, the mean of those of "
         "patches, or both; pooled for what a network of timm gives itself, projected for what CLIP "
-        "projects",
+        "projects, pooler for what code of a repository calls so",
     )
     license: Text = Field("", description="of the weights")
 
@@ -92,15 +115,24 @@ def read(path: Path, content: Mapping[str, Any] | EncoderKeys) -> Sequence[Model
     file = ""
     if said.weights is not None:
         file = str((path.parent / said.weights).absolute())
-        if not (file.endswith(".safetensors") and Path(file).is_file()):
+        whole = said.loader == "remote-code"
+        if whole and not Path(file).is_dir():
+            raise HarnessError(f"{path}: weights = {said.weights!r}: there is no such folder")
+        if not whole and not (file.endswith(".safetensors") and Path(file).is_file()):
             raise HarnessError(
                 f"{path}: weights = {said.weights!r}: there is no such .safetensors file"
             )
     if "num_classes" in said.arguments:
         raise HarnessError(f"{path}: arguments.num_classes is the harness's to say; leave it out")
-    if said.pooling == {"timm": "projected", "transformers": "pooled"}[said.loader]:
+    if said.pooling in UNKNOWN[said.loader]:
         raise HarnessError(
             f"{path}: pooling = {said.pooling!r}: {said.loader} has no such; say another"
+        )
+    if said.loader != "remote-code" and not said.architecture:
+        raise HarnessError(f"{path}: architecture: is missing; {said.loader} needs it")
+    if said.pooling in ("pooled", "projected") and said.loader == "remote-code" and not said.call:
+        raise HarnessError(
+            f"{path}: pooling = {said.pooling!r}: say call, the method that makes it"
         )
     ADDED[said.name] = Encoder(
         name=said.name,
@@ -117,6 +149,8 @@ def read(path: Path, content: Mapping[str, Any] | EncoderKeys) -> Sequence[Model
         mean=tuple(said.mean),
         std=tuple(said.std),
         pooling=said.pooling,
+        call=said.call,
+        registers=said.registers,
         license=said.license,
     )
     return []  # with whatever head, it is of the family of the plugin that has all encoders

@@ -20,6 +20,7 @@ from harness import (
     HarnessError,
     InitialWeights,
     Model,
+    Option,
     Setting,
     UnavailableError,
     head_model,
@@ -39,8 +40,11 @@ TOKENS = ("cls", "mean", "cls+mean")
 one after the other. Registers are left out."""
 ZERO_SHOT = "zero-shot"
 """In the place of a head: patches are compared with texts (``harness_timm.zero_shot``)."""
+MULTISCALE = "multiscale"
+"""Pooling of MUSK: the class token of a patch, and the mean of those of its quarters, enlarged."""
 RANDOM = "random"
 """In the place of a pooling or after it: random weights, as a floor."""
+WEIGHTS = "hub, random, or the path of a file of weights or of a folder with one"
 TRANSFORMERS = "pip install 'histo-harness[torch,encoders]'"
 
 
@@ -51,7 +55,8 @@ class Encoder:
     name: str
     title: str
     loader: str
-    """timm, transformers, or none where neither can load it without code of others."""
+    """timm or transformers; remote-code where transformers loads it by code of its repository,
+    package where a package of its own does; none for what the harness does not load."""
     hub: str
     """Repository on the Hugging Face hub."""
     size: int
@@ -62,19 +67,36 @@ class Encoder:
     std: tuple[float, ...]
     """Of red, green and blue in 0..1."""
     pooling: str
-    """The default: one of ``TOKENS``, or pooled or projected, what the network itself gives."""
+    """The default: one of ``TOKENS``; pooler, pooled or projected, what the network itself gives;
+    or ``MULTISCALE``."""
     width: int = 0
     """Length of a token, or of what a network without tokens gives; 0 where that is not known."""
     file: str = ""
     """Path of its weights, if they are not on the hub."""
+    files: tuple[str, ...] = ()
+    """Names of its weights in the repository, the first that is there; () for the usual ones."""
+    more: tuple[str, ...] = ()
+    """Other files of the repository that its code asks for."""
     revision: str = ""
-    """Commit of the repository; "" for the newest."""
+    """Commit of the repository; "" for the newest, or for one that the user must name."""
     architecture: str = ""
     """Name in timm, or of a class of transformers."""
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What it is built with besides; classes by their full names."""
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """For transformers: what its configuration on the hub says, as far as it is known."""
+    package: str = ""
+    """For the loader package: the module to import."""
+    install: str = ""
+    """How that package is had."""
+    part: str = ""
+    """For remote-code: a method of the model that returns the encoder, or a tuple that begins with
+    it; "" for the model itself."""
+    call: str = ""
+    """For remote-code: the method that makes embeddings of patches, or "forward"; "" for the
+    pooler_output of the model's answer."""
+    registers: int = 0
+    """For remote-code: tokens between the class token and those of patches."""
     parameters: float = 0.0
     """In millions, as published; 0 where no source says."""
     license: str = ""
@@ -96,8 +118,9 @@ class Encoder:
     @property
     def poolings(self) -> tuple[str, ...]:
         """Those that can be asked for, the default first."""
-        others = [one for one in TOKENS if self.pooling in TOKENS and one != self.pooling]
-        return (self.pooling, *others)
+        tokens = TOKENS if self.pooling in (*TOKENS, "pooler") else ()
+        also = ("cls",) if self.pooling == MULTISCALE else tokens
+        return (self.pooling, *(one for one in also if one != self.pooling))
 
     @property
     def network(self) -> Network:
@@ -110,12 +133,15 @@ class Encoder:
             mean=self.mean,
             std=self.std,
             repo=f"{self.hub}@{self.revision}" if self.revision else self.hub,
+            files=self.files,
+            pickles=True,
         )
 
     @property
     def about(self) -> tuple[str, ...]:
         """What there is to know of it, a sentence each."""
         where = f"{self.hub}, commit {self.revision}" if self.revision else self.hub
+        where = where or "not on the hub"
         said = [
             f"Weights: {where}" + ("; its terms must be accepted first." if self.gated else "."),
             f"License: {self.license}." if self.license else "License: not known here.",
@@ -125,11 +151,21 @@ class Encoder:
             said.append(f"Sources differ: {self.disagreement}. {taken}")
         if self.uncertain:
             said.append(f"Not certain: {self.uncertain}.")
+        if self.loader == "remote-code":
+            commit = "" if self.revision else "; no source pins a commit, so name one: revision"
+            said.append(
+                f"Loading it runs code of {self.hub or 'its folder'} in a process of its own, only "
+                f"with the setting trust_remote_code=true{commit}."
+            )
+        if self.loader == "package":
+            said.append(f"The package {self.package} loads it: {self.install}.")
+        if self.how:
+            said.append(f"How it is had: {self.how}.")
         return tuple(said)
 
     def length(self, pooling: str) -> int:
         """Of an embedding."""
-        return self.width * (2 if pooling == "cls+mean" else 1)
+        return self.width * (2 if pooling in ("cls+mean", MULTISCALE) else 1)
 
 
 ADDED: dict[str, Encoder] = {}
@@ -149,7 +185,7 @@ def _own() -> dict[str, Encoder]:
     found = {}
     for entry in content["encoder"]:
         said = {**content["defaults"], **entry}
-        for name in ("mean", "std"):
+        for name in {"mean", "std", "files", "more"} & said.keys():
             said[name] = tuple(said[name])
         found[said["name"]] = Encoder(**said)
     return found
@@ -168,6 +204,11 @@ def make(rest: str) -> Model:
             f"{FAMILY}:{encoder.name}: the harness does not load {encoder.title} ({encoder.how}); "
             'extract its embeddings there and bring them with kind = "embeddings"'
         )
+    if encoder.loader == "package" and random:
+        raise HarnessError(
+            f"{FAMILY}:{rest}: the package {encoder.package} makes no network with random weights; "
+            f"leave out {RANDOM}"
+        )
     chosen = [pooling] if pooling != encoder.pooling else []
     chosen += [RANDOM] if random else []
     bracket = f"[{','.join(chosen)}]" if chosen else ""
@@ -181,15 +222,28 @@ def make(rest: str) -> Model:
         features=partial(features, encoder, pooling),
         settings={"precision": SETTINGS["precision"]},
         execution={
-            "weights": replace(
-                EXECUTION["weights"], default=RANDOM if random else encoder.file or "hub"
-            ),
+            "weights": Option(RANDOM if random else encoder.file or "hub", help=WEIGHTS),
             "device": EXECUTION["device"],
+            **_foreign(encoder),
         },
         device=lambda settings: accelerator(str(settings["device"])),
         requires=(*REQUIRES, *library),
         install=TRANSFORMERS,
     )
+
+
+def _foreign(encoder: Encoder) -> dict[str, Option]:
+    """Settings of encoders that code of others loads."""
+    python = Option("", help="interpreter that runs it; by default, the one of the harness")
+    if encoder.loader == "package":
+        return {"python": python}
+    if encoder.loader != "remote-code":
+        return {}
+    return {
+        "trust_remote_code": Option(False, help="whether code of its repository may run"),
+        "revision": Option(encoder.revision, help="commit of the repository, 40 digits"),
+        "python": python,
+    }
 
 
 def _parsed(rest: str) -> tuple[Encoder, str, bool, str]:
@@ -219,6 +273,14 @@ def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) ->
     The digest of the weights, which is part of every key, is also of how the network is built and
     fed: its description, and for transformers the configuration beside the weights.
     """
+    if not encoder.hub and settings["weights"] == "hub":
+        raise UnavailableError(
+            f"{FAMILY}:{encoder.name}: its weights are not on the hub: {encoder.how}; name the "
+            "file with --set weights=PATH"
+        )
+    if encoder.loader in ("remote-code", "package"):
+        made: Features = later("harness_timm.foreign:features")(encoder, pooling, settings)
+        return made
     precision, device = str(settings["precision"]), str(settings["device"])
     weights = find(encoder.network, str(settings["weights"]))
     config = configuration(encoder, weights)

@@ -18,7 +18,7 @@ from harness import HarnessError, InitialWeights
 from harness_timm.building import Architecture, as_tensor, build, for_inference, run
 from harness_timm.encoders import Encoder
 from harness_timm.frozen import NETWORK
-from harness_timm.loading import TROUBLE, load_initial
+from harness_timm.loading import TROUBLE, load_initial, read_pickle
 from harness_timm.recipe import torch_device
 
 
@@ -184,14 +184,5 @@ def read_weights(weights: InitialWeights) -> dict[str, Tensor]:
     assert weights.path is not None
     if weights.path.suffix == ".safetensors":
         return dict(load_file(weights.path))
-    from pickle import UnpicklingError
-
-    try:
-        state = torch.load(weights.path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise HarnessError(
-            f"{weights.path}: holds more than tensors, and reading it would run code of others; "
-            "save its state dict with safetensors.torch.save_file where it can be trusted, and "
-            "name that file with --set weights=PATH"
-        ) from error
+    state = read_pickle(weights.path)
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}

@@ -77,6 +77,11 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
             raise UnavailableError(
                 f"{repo} is gated: accept its terms at {constants.ENDPOINT}/{repo_id} and {log_in}"
             ) from error
+        except errors.RevisionNotFoundError as error:
+            raise UnavailableError(
+                f"{repo_id}: has no commit {revision or 'main'}, or no more: choose one of "
+                f"{constants.ENDPOINT}/{repo_id}/commits/main"
+            ) from error
         except errors.RepositoryNotFoundError as error:
             raise UnavailableError(
                 f"{repo}: there is no such repository, or it is private: correct the name, or "

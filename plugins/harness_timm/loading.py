@@ -64,12 +64,24 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_pickle(path)
     for wrapping in ("state_dict", "model"):
         content = content.get(wrapping, content)
     return {
         key: value for key, value in clean_state_dict(content).items() if isinstance(value, Tensor)
     }
+
+
+def read_pickle(path: Path) -> Any:
+    """What torch.save wrote. Raises HarnessError when it holds more than tensors."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise HarnessError(
+            f"{path}: holds more than tensors, and reading it would run code of others; "
+            "save its state dict with safetensors.torch.save_file where it can be trusted, and "
+            "name that file with --set weights=PATH"
+        ) from error
 
 
 def _complete(

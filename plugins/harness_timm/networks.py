@@ -40,6 +40,11 @@ class Network:
     std: tuple[float, ...] = IMAGENET_STD
     repo: str = ""
     """Repository on the Hugging Face hub, "@" and a revision after it if need be; "" if none."""
+    files: tuple[str, ...] = ()
+    """Names of its weights in a repository or folder, the first that is there; () for the usual
+    ones."""
+    pickles: bool = False
+    """Whether weights may be named that torch.save wrote: nothing but tensors is read of them."""
     package: str = ""
     """Python package whose file holds the weights instead; "" if none."""
 

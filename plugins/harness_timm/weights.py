@@ -15,6 +15,8 @@ from harness_timm.hub import cached_or_downloaded
 from harness_timm.networks import Network, package_file
 
 FILES = ("model.safetensors", "pytorch_model.bin")
+PICKLES = (".bin", ".pth", ".pt")
+"""Endings of what torch.save writes."""
 RANDOM = InitialWeights(label="random initialization", digest="random")
 
 
@@ -24,15 +26,17 @@ def find(network: Network, weights: str) -> InitialWeights:
 
     "hub" looks in the local cache of the hub, then tries to download; "package" takes the file of
     an installed Python package; both raise UnavailableError when they cannot be had. "random" is a
-    random initialization; all else is the path of a .safetensors file, and HarnessError is raised
-    when it is missing, of another kind or damaged.
+    random initialization; all else is the path of a .safetensors file, of a folder that holds one
+    as a repository does, or, where a network takes them, of a file that torch.save wrote.
+    HarnessError is raised when it is missing, of another kind or damaged.
     """
+    files = network.files or FILES
     if weights == "random":
         return RANDOM
     if weights == network.home == "package":
         path = package_file(network)
         package = network.package.replace("_", "-")
-        return InitialWeights(label=f"ImageNet ({package})", digest=_digest(path), path=path)
+        return InitialWeights(label=f"ImageNet ({package})", digest=digest_of(path), path=path)
     if weights == network.home:
         if not network.repo:
             raise UnavailableError(
@@ -40,26 +44,31 @@ def find(network: Network, weights: str) -> InitialWeights:
                 "weights=PATH or weights=random"
             )
         try:
-            path = cached_or_downloaded(network.repo, FILES)
+            path = cached_or_downloaded(network.repo, files)
         except UnavailableError as error:
             raise UnavailableError(
-                f"{error}; or give {FILES[0]} of {network.name} with --set weights=PATH"
+                f"{error}; or give {files[0]} of {network.name} with --set weights=PATH"
             ) from error
         ours = network.repo == "timm/efficientnet_b0.ra_in1k"
         label = f"ImageNet ({network.name})" if ours else f"pretrained ({network.repo})"
-        return InitialWeights(label=label, digest=_digest(path), path=path)
+        return InitialWeights(label=label, digest=digest_of(path), path=path)
     try:
         path = Path(weights).expanduser()
     except RuntimeError as error:  # the home of nobody
         raise HarnessError(f"setting weights={weights}: {error}; give the whole path") from error
-    if path.suffix != ".safetensors":
+    if path.is_dir():
+        held = [path / name for name in files if (path / name).is_file()]
+        if not held:
+            raise HarnessError(f"setting weights={weights}: it has no {' or '.join(files)}")
+        path = held[0]
+    elif path.suffix != ".safetensors" and not (network.pickles and path.suffix in PICKLES):
         raise HarnessError(
             f"setting weights={weights}: must be {network.home}, random or the path of a "
             ".safetensors file (other formats can run code when they are read)"
         )
     if not path.is_file():
         raise HarnessError(f"setting weights={weights}: there is no such file")
-    return InitialWeights(label=f"file {path.name}", digest=_digest(path), path=path)
+    return InitialWeights(label=f"file {path.name}", digest=digest_of(path), path=path)
 
 
 @cache
@@ -78,7 +87,7 @@ def find_or_random(network: Network, weights: str) -> InitialWeights:
         )
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """SHA-256 of a file of weights. Raises HarnessError when it is damaged."""
     from safetensors import SafetensorError, safe_open
 

@@ -1,9 +1,14 @@
-"""Real patches with faults planted by class, for tests of the probes of datasets."""
+"""Real patches with faults planted by class, and a local imitation of the Hugging Face hub."""
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytest
@@ -82,3 +87,64 @@ def real() -> RealPatches:
     patches = np.concatenate([split.read(range(len(split.labels))) for split in splits])
     tissue = np.concatenate([split.labels for split in splits])
     return RealPatches(patches[own], tissue[own], [i for i, k in zip(ids, own, strict=True) if k])
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with these files, by "OWNER/NAME/FILE", or by "OWNER/NAME@COMMIT/FILE" of a commit."""
+
+    def __init__(self, files, asked, *arguments):
+        self.files, self.asked = files, asked
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        parts = re.fullmatch(r"/(.+)/resolve/([^/]+)/(.+)", self.path)
+        repo, revision, name = parts.groups() if parts else (self.path, "main", "")
+        place = repo if revision == "main" else f"{repo}@{revision}"
+        self.asked.append(f"{place}/{name}")
+        content = self.files.get(f"{place}/{name}")
+        if content is None:
+            there = any(known.startswith(f"{place}/") for known in self.files)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound" if there else "RevisionNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40 if revision == "main" else revision)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """Serves files as a hub does; returns what it was asked for, a list that grows."""
+    from huggingface_hub import constants
+
+    servers = []
+
+    def start(files):
+        asked = []
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, files, asked))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

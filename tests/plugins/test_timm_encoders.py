@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import re
-import threading
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -24,7 +20,7 @@ from harness import HEADS, HarnessError, UnavailableError  # noqa: E402
 from harness_timm import encoders  # noqa: E402
 from harness_timm.encoders import Encoder, known, make  # noqa: E402
 
-LOADED = [name for name, encoder in known().items() if encoder.loader != "none"]
+LOADED = [n for n, encoder in known().items() if encoder.loader in ("timm", "transformers")]
 TOKENS = {"uni": 197, "virchow2": 261, "h-optimus-0": 261}
 
 
@@ -64,15 +60,17 @@ def test_each_has_its_published_size_and_length(name):
 
 def test_what_is_known_of_each_has_a_source():
     for encoder in known().values():
-        facts = {"pooling"} | {f for f in ("license", "parameters") if getattr(encoder, f)}
+        facts = {f for f in ("license", "parameters", "revision") if getattr(encoder, f)}
+        facts |= {"pooling"}
         if encoder.loader != "none":
             facts |= {"normalization"} | ({"arguments"} if encoder.arguments else set())
         open_ones = facts - encoder.sources.keys()
         words = {"normalization": "mean", "parameters": "number of parameters"}
         for fact in open_ones:  # which then is said
             assert words.get(fact, fact) in encoder.uncertain, (encoder.name, fact)
-        assert encoder.loader in ("timm", "transformers", "none")
-        assert (encoder.loader == "none") == bool(encoder.how)
+        assert encoder.loader in ("timm", "transformers", "remote-code", "package", "none")
+        assert bool(encoder.how) == (encoder.loader == "none" or not encoder.hub)
+        assert bool(encoder.install) == bool(encoder.package) == (encoder.loader == "package")
 
 
 def test_names():
@@ -109,8 +107,8 @@ def test_names_that_mean_nothing(name, said):
 
 
 def test_what_is_not_loaded_says_how_it_can_be_had():
-    with pytest.raises(UnavailableError, match="its own package `musk`"):
-        make("musk+linear")
+    with pytest.raises(UnavailableError, match="its weights are a pickle"):
+        make("gpfm+linear")
 
 
 def test_what_its_page_says_of_a_model(command):
@@ -120,59 +118,6 @@ def test_what_its_page_says_of_a_model(command):
     assert re.search(r"Sources differ: .*eva takes CLS alone.* takes cls\+mean\.", output)
     for encoder in known().values():
         assert all(said.endswith(".") and ".." not in said for said in encoder.about), encoder.name
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """A hub with these files, by "OWNER/NAME/FILE"."""
-
-    def __init__(self, files, *arguments):
-        self.files = files
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        content = self.files.get(self.path.lstrip("/").replace("/resolve/main/", "/"))
-        if content is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def serve(tmp_path, monkeypatch):
-    """Serves files as a hub does."""
-    from huggingface_hub import constants
-
-    servers = []
-
-    def start(files):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, files))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        url = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        template = url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def tiny(name: str, **changed) -> Encoder:
@@ -296,6 +241,81 @@ def test_midnight_and_plip_as_their_cards_say(serve, patches):
     np.testing.assert_allclose(
         embedded(plip, "projected", patches)[1], projected, rtol=1e-6, atol=1e-6
     )
+
+
+class Stem(torch.nn.Module):
+    """The stem of CTransPath, as ctran.py of Xiyue-Wang/TransPath describes it."""
+
+    def __init__(self):
+        super().__init__()
+        nn = torch.nn
+        self.proj = nn.Sequential(
+            nn.Conv2d(3, 12, 3, 2, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU(),
+            nn.Conv2d(12, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
+            nn.Conv2d(24, 96, 1),
+        )  # fmt: skip
+        self.norm = nn.LayerNorm(96)
+
+    def forward(self, x):
+        return self.norm(self.proj(x).flatten(2).transpose(1, 2)).unflatten(1, (56, 56))
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+def test_ctranspath_as_its_own_code_says(tmp_path, patches, harmless):
+    torch.manual_seed(6)
+    model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0)
+    model.patch_embed = Stem()
+    noisy(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    model.eval()
+    # In its file, of timm 0.5.4, a stage ends with what the next begins with in later ones.
+    state = {
+        re.sub(r"layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", name): v
+        for name, v in model.state_dict().items()
+    }
+    state["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    more = {} if harmless else {"args": Opened(tmp_path / "ran")}
+    torch.save({"model": state, **more}, tmp_path / "ctranspath.pth")
+    encoder, path = known()["ctranspath"], str(tmp_path / "ctranspath.pth")
+    if not harmless:
+        with pytest.raises(HarnessError, match=r"ctranspath.pth: holds more than tensors.*save_fi"):
+            embedded(encoder, "pooled", patches, path)
+        assert not (tmp_path / "ran").exists()
+        return
+    with torch.inference_mode():
+        expected = model(normalized(patches, *IMAGENET)).numpy()
+    found = embedded(encoder, "pooled", patches, path)[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    del state["patch_embed.proj.3.weight"]
+    torch.save({"model": state}, tmp_path / "less.pth")
+    with pytest.raises(HarnessError, match=r"less.pth: cannot be loaded into swin.*proj.3.weight"):
+        embedded(encoder, "pooled", patches, str(tmp_path / "less.pth"))
+
+
+def test_ctranspath_says_where_its_weights_are():
+    settings = {"precision": "float32", "device": "cpu", "weights": "hub"}
+    with pytest.raises(UnavailableError, match=r"ctranspath: .*Google Drive; name the file with"):
+        encoders.features(known()["ctranspath"], "pooled", settings)
+
+
+def test_a_folder_can_be_named_in_the_place_of_a_file(tmp_path, patches):
+    encoder = tiny("virchow2")
+    model = timm.create_model(encoder.architecture, num_classes=0, **resolved_arguments(encoder))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    found, _ = embedded(encoder, "cls", patches, str(tmp_path))
+    assert found.weights.path == tmp_path / "model.safetensors"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HarnessError, match=r"empty: it has no model.safetensors or pytorch_model"):
+        embedded(encoder, "cls", patches, str(tmp_path / "empty"))
+
+
+def resolved_arguments(encoder):
+    from harness_timm.arguments import resolved
+
+    return {name: resolved(value) for name, value in encoder.arguments.items()}
 
 
 def test_weights_of_another_network_are_named(serve, patches, tmp_path):

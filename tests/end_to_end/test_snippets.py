@@ -13,9 +13,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -297,7 +299,36 @@ def own_patches(folder):
             "patch": [file for file, *_ in of_part],
         }
         pq.write_table(pa.table(table), folder / f"data/{part}-00000-of-00001.parquet")
+    as_arrays(folder / "mine.npz", rows)
+    for part, of_part in rows.items():
+        as_shard(folder / f"{part}-0000.tar", of_part)
     (folder / "patches.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def as_arrays(path, rows):
+    """Patches of two classes in the layout of MedMNIST, with patients and ids."""
+    arrays = {}
+    for part, of_part in rows.items():
+        two = [row for row in of_part if row[1] in ("NORM", "TUM")]
+        images = [np.array(Image.open(io.BytesIO(content))) for *_, content in two]
+        arrays |= {
+            f"{part}_images": np.stack(images),
+            f"{part}_labels": np.array([[label == "TUM"] for _, label, *_ in two], np.uint8),
+            f"{part}_patients": np.array([patient for _, _, patient, _ in two]),
+            f"{part}_ids": np.array([file for file, *_ in two]),
+        }
+    np.savez(path, **arrays)
+
+
+def as_shard(path, rows):
+    """Patches as a tar of images, each with a JSON file beside it."""
+    with tarfile.open(path, "w") as tar:
+        for number, (_, label, patient, content) in enumerate(rows):
+            said = json.dumps({"class": label, "slide": patient}).encode()
+            for suffix, data in (("png", content), ("json", said)):
+                member = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
 
 
 def test_a_file_of_the_documentation_with_a_mistake_is_found(tmp_path):

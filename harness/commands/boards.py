@@ -135,9 +135,8 @@ def write_reports(
         images = not options.no_images
         gathered = reporting.gather(board, registry, store, data, problems, images=images)
         try:
-            with pictures(options, store, board.dataset["name"]):
-                defaults = reporting.defaults(registry)
-                written.append([page.write(gathered, options.leaderboards, problems, defaults)])
+            defaults = reporting.defaults(registry)
+            written.append([page.write(gathered, options.leaderboards, problems, defaults)])
         except OSError as error:
             raise disk_error(error, options.leaderboards) from error
     return written

@@ -52,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write reports, or a site of them, from one or several stores."""
-    from harness.reports import drawing
     from harness.reports.html import page, site
     from harness.store.failures import Collected
     from harness.store.store import Store
@@ -78,6 +77,11 @@ def run(options: argparse.Namespace) -> int:
     def damaged(dataset: str, error: DamagedError) -> None:
         problems.add(f"{dataset}: {error.path}", error)
 
+    names_of = [store.root.absolute().name for store in stores]
+    store_names = {
+        store.root: name if names_of.count(name) == 1 else str(store.root)
+        for store, name in zip(stores, names_of, strict=True)
+    }
     found = []
     for store in stores:
         names = options.dataset or store.datasets()
@@ -85,16 +89,14 @@ def run(options: argparse.Namespace) -> int:
             gathered = reporting.gather(
                 board, registry, store, data, problems, images=not options.no_images
             )
-            found.append((store.root.name, gathered))
+            found.append((store_names[store.root], gathered))
     settings = reporting.defaults(registry)
-    models = {entry.name for _, one in found for entry in one.board.entries}
     try:
-        with drawing.of_models(models):
-            if options.site:
-                others = site.other_pages(options.leaderboards)
-                written = [site.write(found, others, folder, problems, settings)]
-            else:
-                written = [[page.write(one, folder, problems, settings)] for _, one in found]
+        if options.site:
+            others = site.other_pages(options.leaderboards, known)
+            written = [site.write(found, others, folder, problems, settings)]
+        else:
+            written = [[page.write(one, folder, problems, settings)] for _, one in found]
     except OSError as error:
         raise disk_error(error, folder) from error
     if not found:

@@ -95,10 +95,8 @@ def write_audit(
         written += [folder / f"{name}-patches.jpg"] if shown else []
     for probe in audit.probes:
         finding = findings[probe.name]
-        lines += [f"## {inline(probe.title)}", *_in_words(probe, finding), *_body(finding)]
-        if probe.limits and not finding.flag:
-            open_verdict = "Not judged here. " if finding.flag is None else ""
-            lines.append(f"{open_verdict}{inline(probe.limits)}.")
+        said = [f"**{title}.** {inline(text)}" for title, text in in_words(probe, finding)]
+        lines += [f"## {inline(probe.title)}", *said, *_body(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             key = key_of(dataset, path.stem, draw, asdict(finding))
@@ -342,23 +340,38 @@ def _in_short(audit: DatasetAudit) -> list[str]:
     asked = [probe for probe in audit.probes if probe.question]
     order = {True: 0, None: 1, False: 2}
     asked.sort(key=lambda probe: order[audit.findings[probe.name].flag])
-    told = [
-        f"- **{VERDICTS[audit.findings[probe.name].flag]}**: {inline(probe.question)}"
-        for probe in asked
-    ]
+    told = []
+    for probe in asked:
+        finding = audit.findings[probe.name]
+        line = f"- **{VERDICTS[finding.flag]}**: {inline(probe.question)}"
+        told.append(f"{line} {inline(brief(finding))}." if finding.flag else line)
     return ["## In short", "\n".join(told)] if told else []
 
 
-def _in_words(probe: DatasetProbe, finding: Finding) -> list[str]:
-    """What a fault means and what to do; nothing where none is seen."""
-    if finding.flag is False:
-        return []
+def brief(finding: Finding) -> str:
+    """The first part of a summary, without the word for what it is about before it."""
+    first = finding.summary.split("; ")[0]
+    about, colon, rest = first.partition(": ")
+    text = rest if colon and len(about.split()) <= 4 else first
+    return text[:1].upper() + text[1:]
+
+
+def in_words(probe: DatasetProbe, finding: Finding) -> list[tuple[str, str]]:
+    """What a fault means, what to do, and what would have been seen: titles and texts.
+
+    Nothing of what a fault means where none is seen, and nothing of limits where one is.
+    """
     found = "If it is there: " if finding.flag is None else ""
-    return [
-        f"**{title}** {found}{inline(text)}"
-        for title, text in (("What it means.", probe.meaning), ("What to do.", probe.advice))
-        if text
-    ]
+    meant = (
+        []
+        if finding.flag is False
+        else [
+            ("What it means", f"{found}{probe.meaning}" if probe.meaning else ""),
+            ("What to do", f"{found}{probe.advice}" if probe.advice else ""),
+        ]
+    )
+    limits = "" if finding.flag or not probe.limits else f"{probe.limits}."
+    return [(title, text) for title, text in (*meant, ("How far to trust it", limits)) if text]
 
 
 def shown(finding: Finding) -> list[Table]:

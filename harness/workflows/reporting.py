@@ -61,7 +61,13 @@ def gather(
         except HarnessError as error:
             no_patches = f"The patches cannot be shown: {error}"
         else:
-            read, by_class = _reader(instance, failures), _by_class(instance)
+            if instance.fingerprint == board.dataset["key"]["fields"]["data"]:
+                read, by_class = _reader(instance, failures), _by_class(instance)
+            else:
+                no_patches = (
+                    f"The patches of {name} that are here are not those that were measured, so "
+                    "none is shown."
+                )
     return Gathered(
         board=board,
         audit=audit,
@@ -69,6 +75,7 @@ def gather(
         read=read,
         no_patches=no_patches,
         by_class=tuple(by_class),
+        models=tuple(store.models(name)),
         baselines=frozenset(
             name for name, model in registry.models.items() if transferring.is_baseline(model)
         ),

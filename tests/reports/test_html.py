@@ -175,6 +175,74 @@ def test_mistakes_are_told_in_a_line(reported, command):
     assert "--add-store is for --site DIR" in output
 
 
+def test_a_model_with_several_settings_has_a_page_for_each(reported, new_toy, tmp_path):
+    toy = new_toy(tmp_path)
+    code = PLUGIN.replace('name="always",', "name=\"always\", settings={'k': 1},")
+    code = code.replace("fit=lambda train, validation, context: Always()", "fit=fitted")
+    code = code.replace("load=lambda folder, settings: Always()", "load=loaded")
+    code = code.replace(
+        "@hookimpl",
+        """
+class Kth(Always):
+    def __init__(self, k):
+        self.k = k
+
+    def logits(self, images):
+        found = np.zeros((len(images), 3), np.float32)
+        found[:, 0] = np.arange(len(images)) % self.k == 0
+        return found
+
+    def save(self, folder):
+        (folder / "k").write_text(str(self.k))
+
+def fitted(train, validation, context):
+    return Kth(context.settings["k"])
+
+def loaded(folder, settings):
+    return Kth(int((folder / "k").read_text()))
+
+@hookimpl""",
+    )
+    (tmp_path / "always.py").write_text(code)
+    for k in (1, 2):
+        toy(
+            *("run", "--dataset", "toy", "--model", "always", "--plugin", "always.py"),
+            *("--set", f"k={k}", "--no-probes"),
+        )
+    toy("report", "--plugin", "always.py")
+    text = (tmp_path / "reports/toy.html").read_text("utf-8")
+    rows = json.loads((tmp_path / "reports/toy.json").read_text())["rows"]
+    accuracies = [f"{100 * r['accuracy']:.2f}" for r in rows if r["result"] == "measured"]
+    assert len(accuracies) == 2
+    articles = text.split('<article id="model-')[1:]
+    shown = [re.search(r"<dd>([\d.]+)", article)[1] for article in articles[:2]]
+    assert shown == accuracies
+    table = text[text.index('id="board-table"') : text.index("How to read this table")]
+    links = re.findall(r'<a href="#(model-[^"]+)"', table)
+    assert len(set(links)) == 2
+
+
+def test_patches_that_are_not_those_measured_are_not_shown(new_toy, tmp_path):
+    toy = new_toy(tmp_path)
+    toy(*RUN, "--no-probes")
+    toy("report", TOY_SHIFT="9")
+    text = (tmp_path / "reports/toy.html").read_text("utf-8")
+    assert ("not those that were measured" in text) != ("data:image/jpeg" in text)
+
+
+def test_the_audit_says_what_a_fault_means_only_where_it_may_be_there(new_toy, tmp_path):
+    toy = new_toy(tmp_path)
+    toy("audit", "--dataset", "toy")
+    toy(*RUN, "--no-probes")
+    toy("report")
+    text = (tmp_path / "reports/toy.html").read_text("utf-8")
+    found = json.loads((tmp_path / "reports/toy-audit.json").read_text())["findings"]
+    start = text.index('<article id="audit-toy-brightness"')
+    article = text[start : text.index("</article>", start)]
+    limits = "It would have seen 100 gray levels" in article
+    assert limits is not bool(found["toy-brightness"]["flag"])
+
+
 def test_a_damaged_finding_is_named_and_costs_only_itself(reported, new_toy, tmp_path):
     shutil.copytree(reported.folder / "runs", tmp_path / "runs")
     toy = new_toy(tmp_path)

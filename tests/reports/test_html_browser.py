@@ -151,7 +151,7 @@ def test_a_model_opens_from_the_board(browser, address):
 def test_two_models_are_compared_with_the_patches_on_which_they_differ(browser, address):
     page = Page(browser, address, "#compare?one=toy-mean&other=toy-features")
     verdict = page.run("return document.getElementById('pair-verdict').innerText")
-    assert verdict.startswith("toy-mean less toy-features: ")
+    assert verdict.startswith("toy-mean minus toy-features: ")
     count = page.run(
         "const {patches} = JSON.parse(document.getElementById('data').textContent);"
         "const [a, b] = ['toy-mean', 'toy-features'].map("
@@ -184,7 +184,7 @@ def test_patches_that_the_audit_names_are_shown_with_what_a_model_calls_them(bro
     page = Page(browser, address, "#patches")
     data = page.run("return JSON.parse(document.getElementById('data').textContent)")
     table = data["audit"][0]
-    page.choose("shown", f"audit: {table['title']}")
+    page.choose("shown", table["name"])
     assert f"{len(table['rows'])} of {table['of']} that the audit names" == page.run(
         "return document.getElementById('patch-count').innerText"
     )
@@ -201,6 +201,66 @@ def test_pictures_of_patches_are_loaded(browser, address):
     )
     assert sizes
     assert all(width > 0 for width in sizes)
+
+
+def test_points_stand_where_the_scale_says(browser, address):
+    page = Page(browser, address, "#board")
+    for sort in (False, True):
+        if sort:
+            page.run("document.querySelector('#board-table th[data-name=interval]').click()")
+        ticks = page.run(
+            "return [...document.querySelectorAll('.axis span')].map(one => {"
+            "  const box = one.getBoundingClientRect();"
+            "  return [Number(one.innerText), box.left + box.width / 2];"
+            "})"
+        )
+        points = page.run(
+            "return [...document.querySelectorAll('#board-table td.chart')].map(one => {"
+            "  const box = one.querySelector('b')?.getBoundingClientRect();"
+            "  return box && [Number(one.dataset.order), box.left + box.width / 2];"
+            "}).filter(Boolean)"
+        )
+        (low, left), (high, right) = ticks[0], ticks[-1]
+        for value, x in points:
+            expected = left + (value - low) / (high - low) * (right - left)
+            assert x == pytest.approx(expected, abs=1)
+        assert points
+
+
+def test_an_address_that_is_none_opens_the_board(browser, address):
+    for fragment in (
+        "#%",
+        "#nothing",
+        "#board?order=nothing.asc&columns=none",
+        "#patches?of-model=x",
+    ):
+        page = Page(browser, address, fragment)
+        assert page.errors == []
+    chosen = "const one = document.getElementById('of-model'); return [one.value, one[0].value]"
+    assert len(set(page.run(chosen))) == 1, "the first"
+
+
+def test_what_was_chosen_is_still_there_after_another_part(browser, address):
+    page = Page(browser, address, "#board")
+    page.choose("kind", "measured")
+    some = page.models
+    page.run("document.querySelector('nav a[data-part=models]').click()")
+    page.run("document.querySelector('nav a[data-part=board]').click()")
+    assert page.models == some
+    assert page.run("return document.getElementById('kind').value") == "measured"
+
+
+def test_the_focus_goes_to_what_a_link_opens(browser, address):
+    page = Page(browser, address, "#models")
+    page.run("document.querySelector('.cards a').click()")
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    focused = "return document.activeElement.id"
+    WebDriverWait(browser, 10).until(
+        lambda driver: driver.execute_script(focused).startswith("model-")
+    )
+    page.run("document.querySelector('.skip').click()")
+    assert page.run(focused) == "content"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ from typing import Any
 from harness.analysis.audits import DatasetAudit
 from harness.hooks.guard import contained
 from harness.reports.html.models import Draw, body
-from harness.reports.report import VERDICTS
+from harness.reports.report import VERDICTS, brief, in_words
 from harness.store.failures import Collected
 from harness.types.findings import Finding
 from harness.types.probes import DatasetProbe
@@ -38,10 +38,9 @@ def context(audit: DatasetAudit, draw: Draw, problems: Collected) -> list[dict[s
                 "question": probe.question,
                 "verdict": VERDICTS[finding.flag],
                 "flag": {True: "found", False: "unseen", None: "open"}[finding.flag],
-                "meaning": probe.meaning,
-                "advice": probe.advice,
-                "limits": probe.limits,
-                "patches": _galleries(probe, finding, problems) or shown(finding),
+                "brief": brief(finding) if finding.flag else "",
+                "words": in_words(probe, finding),
+                "patches": _galleries(probe, finding, problems) or shown(probe, finding),
                 **body(finding),
                 "pictures": list(filter(None, pictures)),
             }
@@ -62,11 +61,13 @@ def _galleries(probe: DatasetProbe, finding: Finding, problems: Collected) -> li
         if rows:
             kept = [{"ids": ids, "caption": caption} for caption, ids in rows[:PICTURED]]
             title = name.replace("-", " ").capitalize()
-            found.append({"title": title, "rows": kept, "of": len(rows)})
+            found.append(
+                {"title": title, "name": f"{probe.name}-{name}", "rows": kept, "of": len(rows)}
+            )
     return found
 
 
-def shown(finding: Finding) -> list[dict[str, Any]]:
+def shown(probe: DatasetProbe, finding: Finding) -> list[dict[str, Any]]:
     """Patches, or pairs of patches, that tables of a finding name in their first columns."""
     found = []
     for table in finding.tables:
@@ -80,5 +81,6 @@ def shown(finding: Finding) -> list[dict[str, Any]]:
             }
             for row in table.rows[:PICTURED]
         ]
-        found.append({"title": table.title, "rows": rows, "of": len(table.rows)})
+        name = f"{probe.name}-{table.name}"
+        found.append({"title": table.title, "name": name, "rows": rows, "of": len(table.rows)})
     return found

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from harness.analysis import compare
 from harness.analysis.leaderboard import Board
-from harness.analysis.rows import Row
-from harness.reports import columns
+from harness.analysis.rows import Entry, Row
+from harness.reports import board_pictures, columns
 from harness.reports.html.gathered import Gathered
+from harness.text.numbers import percent, points
 
-NUMBER = re.compile(r"[-−+]?\d[\d,]*\.?\d*")
+NUMBER = re.compile(r"[-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
-def context(gathered: Gathered, links: dict[str, str]) -> dict[str, Any]:
-    """Columns, rows and the scale of accuracies. ``links`` has the anchor of each model."""
+def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
+    """Columns, rows and the scale of accuracies. ``links`` has the anchor of each entry."""
     board = gathered.board
     reference = board.reference.title if board.reference else "reference"
     shown = columns.choose(
@@ -28,35 +32,64 @@ def context(gathered: Gathered, links: dict[str, str]) -> dict[str, Any]:
     )
     cells = [[column.cell(row) for column in shown] for row in board.rows]
     kept = [k for k in range(len(shown)) if any(row[k] for row in cells)]
-    others = {result.name: board.other_test_data(result) for result in board.published}
-    grouped = board.truth.groups is not None
+    others = {
+        (result.name, result.trained_on): board.other_test_data(result)
+        for result in board.published
+        if result.perturbation == "clean"
+    }
+    scale, line = _scale(board), _reference(board)
+    entry_of = {id(row): entry for row, entry in measured(board)}
+    rows = []
+    for row, texts in zip(board.rows, cells, strict=True):
+        elsewhere = ""
+        if row["result"] == "published":
+            elsewhere = others.get((row["model"], row["trained_on"]), "")
+        entry = entry_of.get(id(row))
+        rows.append(
+            {
+                "result": row["result"],
+                "model": row["model"],
+                "link": links[entry.name] if entry else "",
+                "protocol": row["selected_on"] or "not known",
+                "weights": row["initial_weights"] or "not known",
+                "elsewhere": elsewhere,
+                "bar": _bar(row),
+                "fell_back": row["initial_weights_fallback"],
+                # A line or a shade is drawn only behind accuracies on the same patches.
+                "reference": line is not None and bool(line["elsewhere"]) == bool(elsewhere),
+                "floors": not elsewhere,
+                "rank": (row["rank_best"], row["rank_worst"]),
+                "cells": [
+                    {"text": MINUS.sub("−", texts[k]), "order": order(texts[k])} for k in kept
+                ],
+            }
+        )
     return {
         "columns": [
             {
                 "name": shown[k].name,
                 "heading": shown[k].heading,
                 "default": bool({"default", *board.columns} & {*shown[k].sets, shown[k].name}),
-                "about": shown[k].sentence(board.rows, grouped),
             }
             for k in kept
         ],
-        "rows": [
-            {
-                "result": row["result"],
-                "model": row["model"],
-                "link": links.get(row["model"], ""),
-                "protocol": row["selected_on"] or "not known",
-                "weights": row["initial_weights"] or "not known",
-                "elsewhere": others.get(row["model"], "") if row["result"] == "published" else "",
-                "bar": _bar(row),
-                "fell_back": row["initial_weights_fallback"],
-                "rank": (row["rank_best"], row["rank_worst"]),
-                "cells": [{"text": line[k], "order": order(line[k])} for k in kept],
-            }
-            for row, line in zip(board.rows, cells, strict=True)
-        ],
-        **_scale(gathered, others),
+        "rows": rows,
+        "scale": scale,
+        "reference": line,
+        "floors": floors(gathered),
+        "kinds": {
+            "measured": any(row["result"] == "measured" for row in rows),
+            "same": any(row["result"] == "published" and not row["elsewhere"] for row in rows),
+            "elsewhere": any(row["elsewhere"] for row in rows),
+        },
+        "headline": headline(gathered),
     }
+
+
+def measured(board: Board) -> list[tuple[Row, Entry]]:
+    """The measured rows with their entries; a model may have several, with other settings."""
+    rows = [row for row in board.rows if row["result"] == "measured"]
+    return list(zip(rows, board.entries, strict=True))
 
 
 def order(text: str) -> str:
@@ -80,65 +113,71 @@ def _bar(row: Row) -> dict[str, float] | None:
     }
 
 
-def floors(gathered: Gathered) -> dict[str, tuple[str, float]]:
-    """The best accuracy (%) of models that see color alone and of random weights, and whose."""
-    found: dict[str, tuple[str, float]] = {}
-    for row in gathered.board.rows:
-        if row["result"] != "measured" or row["accuracy"] is None:
-            continue
-        kinds = {
-            "color": row["model"] in gathered.baselines,
-            "random": "[random]" in row["model"],
-        }
-        for kind, belongs in kinds.items():
-            best = found.get(kind, ("", -1.0))[1]
-            if belongs and 100 * row["accuracy"] > best:
-                found[kind] = row["model"], 100 * row["accuracy"]
-    return found
+def floors(gathered: Gathered) -> dict[str, float]:
+    """The best accuracy (%) of models that see color alone, and of those with random weights."""
+    content = board_pictures.intervals(gathered.board, gathered.baselines)
+    return {kind: content[kind] for kind in ("color", "random") if content[kind] is not None}
 
 
-def _scale(gathered: Gathered, others: dict[str, str]) -> dict[str, Any]:
-    board = gathered.board
+def _scale(board: Board) -> dict[str, Any]:
+    """Where the scale of accuracies starts, and its ticks, in percent."""
     bars = [bar for row in board.rows if (bar := _bar(row))]
     least = min((bar["low"] for bar in bars), default=0.0)
     start = max(0, 10 * math.floor((least - 2) / 10))
     step = 10 if start >= 50 else 20
-    reference = None
-    if board.reference and board.reference.accuracy is not None:
-        reference = {
-            "title": board.reference.title,
-            "value": 100 * board.reference.accuracy,
-            "elsewhere": others.get(board.reference.name, ""),
-        }
+    return {"start": start, "ticks": [tick for tick in range(0, 101, step) if tick >= start]}
+
+
+def _reference(board: Board) -> dict[str, Any] | None:
+    """The published result that all are compared with."""
+    if board.reference is None or board.reference.accuracy is None:
+        return None
     return {
-        "scale": {
-            "start": start,
-            "ticks": [tick for tick in range(0, 101, step) if tick >= start],
-        },
-        "reference": reference,
-        "floors": floors(gathered),
-        "headline": headline(board, gathered),
+        "title": board.reference.title,
+        "value": 100 * board.reference.accuracy,
+        "elsewhere": board.other_test_data(board.reference),
     }
 
 
-def headline(board: Board, gathered: Gathered) -> str:
-    """One sentence: how far the best measured model is above the best that sees color alone."""
-    measured = [r for r in board.rows if r["result"] == "measured" and r["accuracy"] is not None]
-    color = floors(gathered).get("color")
-    if not measured:
+def headline(gathered: Gathered) -> str:
+    """How accurate the best model is, and how much of that color alone reaches."""
+    board = gathered.board
+    found = measured(board)
+    if not found:
         return "No model was measured here."
-    best = next((r for r in measured if r["model"] not in gathered.baselines), None)
-    if not color or best is None:
-        top = measured[0]
+    color = [(row, one) for row, one in found if one.record["model"] in gathered.baselines]
+    rest = [(row, one) for row, one in found if one.record["model"] not in gathered.baselines]
+    if not rest:
+        row = found[0][0]
         return (
-            f"The best of {len(measured)} measured models, {top['model']}, is right in "
-            f"{100 * top['accuracy']:.1f} % of the test patches."
+            f"Only models that see color alone were measured. The best, {row['model']}, is right "
+            f"on {_said(row)}."
         )
-    name, value = color
-    ratio = value / (100 * best["accuracy"]) if best["accuracy"] else 0
-    return (
-        f"The best network measured here, {best['model']}, is right in "
-        f"{100 * best['accuracy']:.1f} % of the test patches. A model that sees color alone, "
-        f"{name}, is right in {value:.1f} %: {100 * ratio:.0f} % of that accuracy can be had "
-        "without looking at tissue."
+    row, best = rest[0]
+    said = f"The most accurate model, {row['model']}, is right on {_said(row)}."
+    if row["initial_weights_fallback"]:
+        said += " It started from random weights, as pretrained ones were not available."
+    if not color:
+        return f"{said} No model that sees color alone was measured beside it."
+    floor, alone = color[0]
+    compared = compare.compare(board.truth, best, alone, board.sampling.design_effect)
+    gap = compared.difference
+    low, high = (float(end or 0.0) for end in (gap.low, gap.high))
+    said += (
+        f" Color alone ({floor['model']}) is right on {_said(floor)}. The difference is "
+        f"{points(gap.value, 1)} points (95 % interval {points(low, 1)} to {points(high, 1)})"
     )
+    said = MINUS.sub("−", said)
+    if low <= 0 <= high:
+        return f"{said}: these test patches do not distinguish the two."
+    if gap.value < 0:
+        return f"{said}: seeing structure of tissue adds nothing here."
+    return f"{said}, which is what seeing structure of tissue adds."
+
+
+def _said(row: Row) -> str:
+    """The accuracy of a row with its interval."""
+    text = f"{percent(row['accuracy'], 1)} % of the test patches"
+    if row["accuracy_low"] is None:
+        return text
+    return f"{text} ({percent(row['accuracy_low'], 1)}–{percent(row['accuracy_high'], 1)})"

@@ -28,5 +28,7 @@ class Gathered:
     """Why no patch can be shown; "" if they can."""
     by_class: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Ids of some training and test patches of each class, for contact sheets."""
+    models: tuple[str, ...] = ()
+    """Models of the dataset in the store, which have their colors before others."""
     baselines: frozenset[str] = frozenset()
     """Models that see nothing but color."""

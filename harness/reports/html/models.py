@@ -15,6 +15,7 @@ from harness.analysis import error_analysis
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import error_pages
+from harness.reports.html.board import measured
 from harness.reports.report import cells, explanations, show, shown
 from harness.types.findings import Finding
 from harness.types.models import Setting
@@ -52,7 +53,6 @@ def contexts(
     defaults: Callable[[str], Mapping[str, Setting]],
 ) -> list[dict[str, Any]]:
     """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
-    rows = {row["model"]: row for row in board.rows if row["result"] == "measured"}
     curves = dict_of(error_analysis.reliabilities(board))
     published = {result.name: (result, names) for result, names in error_analysis.published(board)}
     return [
@@ -60,15 +60,15 @@ def contexts(
             "name": entry.name,
             "anchor": links[entry.name],
             "title": entry.record["title"],
-            "row": rows.get(entry.record["model"], {}),
-            "figures": _figures(rows.get(entry.record["model"], {})),
+            "figures": _figures(row),
+            "trainings": len(entry.runs),
             "confusion": _confusion(board, entry, published.get(entry.record["model"])),
             "reliability": _reliability(draw, board, entry, curves),
             "findings": _findings(board, entry, draw),
             "facts": _facts(entry),
             "command": command(board, entry, defaults),
         }
-        for entry in board.entries
+        for row, entry in measured(board)
     ]
 
 
@@ -79,17 +79,17 @@ def dict_of(found: tuple[int, error_analysis.Curves]) -> dict[str, tuple[int, An
 
 
 def _figures(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    found = []
+    found: list[dict[str, str]] = []
     for name, heading in FIGURES.items():
         if row.get(name) is None:
             continue
         scale, decimals = (100, 2) if name in IN_PERCENT else (1, 3)
         value, low, high = (
-            None if row.get(part) is None else f"{scale * row[part]:.{decimals}f}"
+            "" if row.get(part) is None else f"{scale * row[part]:.{decimals}f}"
             for part in (name, f"{name}_low", f"{name}_high")
         )
         found.append({"name": heading, "value": value, "interval": f"{low}–{high}" if low else ""})
-    return [f for f in found if f["value"] is not None]  # type: ignore[misc]
+    return found
 
 
 def _confusion(board: Board, entry: Entry, published: Any) -> dict[str, Any]:

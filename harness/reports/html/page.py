@@ -44,9 +44,22 @@ def write(
 
 
 def render(
-    gathered: Gathered, problems: Collected, defaults: Callable[[str], Mapping[str, Setting]]
+    gathered: Gathered,
+    problems: Collected,
+    defaults: Callable[[str], Mapping[str, Setting]],
+    home: str = "",
 ) -> str:
-    """The report as HTML."""
+    """The report as HTML. ``home`` is the address of the site that it is part of, if any."""
+    with drawing.of_models(gathered.models):
+        return _render(gathered, problems, defaults, home)
+
+
+def _render(
+    gathered: Gathered,
+    problems: Collected,
+    defaults: Callable[[str], Mapping[str, Setting]],
+    home: str,
+) -> str:
     built = gathered.board
     links = models.anchors([entry.name for entry in built.entries])
     draw = Pictures(built.dataset["name"], problems)
@@ -67,7 +80,8 @@ def render(
         .render(
             title=built.dataset["title"],
             dataset=built.dataset,
-            about=about(built),
+            home=home,
+            about=about(built, ("all",)),
             board=board.context(gathered, links),
             models=models.contexts(built, draw, links, defaults),
             pairs=compared,
@@ -156,6 +170,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
     )
     made.filters["percent"] = lambda share, digits=0: f"{100 * share:.{digits}f}"
+    made.filters["p_value"] = lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}"
     made.filters["points"] = lambda share: f"{100 * share:+.1f}".replace("-", "−")
     made.filters["script_json"] = lambda value: Markup(
         json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

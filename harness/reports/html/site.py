@@ -18,8 +18,10 @@ from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
 from harness.types.models import Setting
 
-KINDS = ("transfer", "few-shot", "shortcut", "calibration")
-"""Pages besides those of a board that a site shows, by a word of their name."""
+KINDS = ("-to-", "transfer", "few-shot", "shortcut", "calibration")
+"""Pages besides those of a board that a site shows, by a part of their name."""
+OF_A_BOARD = ("", "-errors", "-probes", "-audit", "-selection")
+"""What the names of pages that a report has already end in after the name of a dataset."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def write(
     written = []
     for one in placed:
         path = folder / one.page
-        write_atomically(path, page.render(one.gathered, problems, defaults))
+        write_atomically(path, page.render(one.gathered, problems, defaults, "index.html"))
         written.append(path)
     further = []
     for source in others:
@@ -70,9 +72,11 @@ def write(
     return [index, *written]
 
 
-def other_pages(folder: Path) -> list[Path]:
+def other_pages(folder: Path, datasets: Sequence[str]) -> list[Path]:
     """Pages in Markdown of a folder that a site shows besides boards, in the order of names."""
-    return sorted(path for path in folder.glob("*.md") if any(kind in path.stem for kind in KINDS))
+    known = {f"{name}{ending}" for name in datasets for ending in OF_A_BOARD}
+    found = (path for path in folder.glob("*.md") if path.stem not in known)
+    return sorted(path for path in found if any(kind in path.stem for kind in KINDS))
 
 
 def _placed(reports: Sequence[tuple[str, Gathered]]) -> list[Placed]:
@@ -113,13 +117,19 @@ def _across(placed: Sequence[Placed]) -> list[dict[str, Any]]:
     """Models that were measured on any dataset, with their rows on each, by name."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for number, one in enumerate(placed):
-        for row in one.gathered.board.rows:
-            if row["result"] == "measured":
-                found.setdefault(row["model"], {}).setdefault(number, row)
+        for row, entry in board_part.measured(one.gathered.board):
+            found.setdefault(entry.name, {})[number] = row
     return [
         {"model": model, "rows": [by_dataset.get(k) for k in range(len(placed))]}
         for model, by_dataset in sorted(found.items())
     ]
+
+
+def _scrolling(body: str) -> str:
+    """HTML whose tables scroll by themselves where the window is narrow."""
+    region = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+    body = body.replace("<table>", f'{region}<table class="plain">')
+    return body.replace("</table>", "</table></div>")
 
 
 def _from_markdown(source: Path, folder: Path) -> tuple[str, Path]:
@@ -140,7 +150,7 @@ def _from_markdown(source: Path, folder: Path) -> tuple[str, Path]:
     made = (
         page.environment()
         .get_template("page.html.jinja")
-        .render(title=title, body=parser.render(text), style=page.style())
+        .render(title=title, body=_scrolling(parser.render(text)), style=page.style())
     )
     write_atomically(path, made)
     return title, path

@@ -1,7 +1,7 @@
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const pictures = JSON.parse($("pictures").textContent);
-for (const image of document.querySelectorAll("img[title]")) pictures[image.title] = image.src;
+const pictures = new Map(Object.entries(JSON.parse($("pictures").textContent)));
+for (const image of document.querySelectorAll("img[title]")) pictures.set(image.title, image.src);
 const { patches, pairs, audit } = data;
 const places = new Map(patches.ids.map((id, k) => [id, k]));
 const PAGE = 60;
@@ -14,12 +14,20 @@ paint();
 // The address: #part?key=value&... keeps what a reader has chosen.
 const parse = () => {
   const [name, query = ""] = location.hash.slice(1).split("?");
-  return [decodeURIComponent(name) || "board", new URLSearchParams(query)];
+  let decoded = "board";
+  try {
+    decoded = decodeURIComponent(name) || "board";
+  } catch {
+    // Not an address of this page.
+  }
+  return [decoded, new URLSearchParams(query)];
 };
 const remember = (name, values) => {
   const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""));
   const hash = `#${name}${String(query) ? `?${query}` : ""}`;
   if (hash !== location.hash) history.replaceState(null, "", hash);
+  // What was chosen in a part is still there when a reader comes back to it.
+  document.querySelector(`nav a[data-part=${name}]`)?.setAttribute("href", hash);
 };
 const element = (tag, text = "", attributes = {}) => {
   const made = document.createElement(tag);
@@ -108,13 +116,12 @@ function pairOf(one, other) {
     sign > 0 ? [name, value, low, high] : [name, -value, -high, -low];
   return { ...found, figures: found.figures.map(turned), recalls: found.recalls.map(turned) };
 }
-const FIGURES = {
-  accuracy: "accuracy",
-  balanced_accuracy: "balanced accuracy",
-  macro_f1: "macro F1",
-  mcc: "Matthews correlation, times 100",
-  macro_auroc: "macro AUROC, times 100",
-};
+const FIGURES = new Map([
+  ["balanced_accuracy", "balanced accuracy"],
+  ["macro_f1", "macro F1"],
+  ["mcc", "Matthews correlation, times 100"],
+  ["macro_auroc", "macro AUROC, times 100"],
+]);
 function differences(title, rows) {
   const made = element("table", "", { class: "plain" });
   made.append(element("caption", title));
@@ -123,7 +130,7 @@ function differences(title, rows) {
   const body = made.createTBody();
   for (const [name, value, low, high] of rows) {
     const row = body.insertRow();
-    row.append(element("th", FIGURES[name] ?? name, { scope: "row" }), element("td", points(value)));
+    row.append(element("th", FIGURES.get(name) ?? name, { scope: "row" }), element("td", points(value)));
     row.append(element("td", low === null ? "" : `${points(low)} to ${points(high)}`));
   }
   return made;
@@ -140,12 +147,13 @@ function compare() {
   const [a, b] = [pairs.models[one], pairs.models[other]];
   const [, value, low, high] = pair.figures[0];
   const p = pair.holm ?? pair.p;
+  const shown = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
   $("pair-verdict").textContent =
-    `${a} less ${b}: ${points(value)} points of accuracy (95 % interval ${points(low)} to ` +
-    `${points(high)}); p ${pair.p.toFixed(3)}, ${p.toFixed(3)} corrected for the number of pairs. ` +
-    (p < 0.05 ? "They can be told apart." : "They cannot be told apart on these patches.");
+    `${a} minus ${b}: ${points(value)} points of accuracy (95 % interval ${points(low)} to ` +
+    `${points(high)}); p ${shown(pair.p)}, ${shown(p)} corrected for the number of pairs. ` +
+    (p < 0.05 ? "They differ." : "They cannot be distinguished on these patches.");
   $("pair-figures").append(
-    differences(`${a} less ${b}`, pair.figures),
+    differences(`${a} minus ${b}`, pair.figures),
     differences("Recall by class", pair.recalls),
   );
   const [left, right] = [a, b].map((name) => patches.models.find((m) => m.name === name).called);
@@ -181,8 +189,8 @@ function card(ids, caption) {
   for (const id of ids) {
     const alt = `${caption}: ${id}`;
     made.append(
-      pictures[id]
-        ? element("img", "", { src: pictures[id], alt, width: 96, height: 96 })
+      pictures.has(id)
+        ? element("img", "", { src: pictures.get(id), alt, width: 96, height: 96 })
         : element("span", id, { class: "missing" }),
     );
   }
@@ -202,10 +210,10 @@ function showPatches() {
   const { labels, classes } = patches;
   const told = (k) => {
     const sure = model.sure ? ` (${model.sure[k]} %)` : "";
-    const right = model.called[k] === labels[k] ? "rightly " : "";
+    const right = model.called[k] === labels[k] ? "correctly " : "";
     return `${classes[labels[k]]}, ${right}called ${classes[model.called[k]]}${sure}`;
   };
-  const table = audit.find((one) => shown === `audit: ${one.title}`);
+  const table = audit.find((one) => shown === one.name);
   if (table) {
     // Patches of the test split can be told by class; others are training patches.
     const kept = table.rows.filter(({ ids }) => {
@@ -254,7 +262,10 @@ function rememberPatches() {
   remember("patches", Object.fromEntries(choices.map((id) => [id, usual(id) ? "" : $(id).value])));
 }
 function readPatches(query) {
-  for (const id of choices) $(id).value = query.get(id) ?? $(id).options[0]?.value ?? "";
+  for (const id of choices) {
+    const known = [...$(id).options].map((one) => one.value);
+    $(id).value = known.includes(query.get(id)) ? query.get(id) : (known[0] ?? "");
+  }
   most = PAGE;
   showPatches();
 }
@@ -277,18 +288,24 @@ function show() {
   const part = SECTIONS.includes(name) ? name : target?.closest("section")?.id ?? "board";
   current = part;
   for (const id of SECTIONS) $(id).hidden = id !== part;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${part}`) link.setAttribute("aria-current", "page");
+  for (const link of document.querySelectorAll("nav a[data-part]")) {
+    if (link.dataset.part === part) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   if (part === "board") readBoard(query);
   if (part === "models") showModel(name);
   if (part === "compare") readCompare(query);
   if (part === "patches") readPatches(query);
-  if (target && !SECTIONS.includes(name)) target.scrollIntoView();
-  else scrollTo(0, 0);
+  if (target && !SECTIONS.includes(name)) {
+    target.tabIndex = -1;
+    target.focus({ preventScroll: true });
+    target.scrollIntoView();
+  } else scrollTo(0, 0);
 }
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("content").focus();
+});
 addEventListener("hashchange", show);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 show();
 document.documentElement.dataset.ready = "1";

@@ -44,6 +44,12 @@ class TinyConfig(PretrainedConfig):
         super().__init__(**more)
         self.hidden_size, self.n_special = hidden_size, n_special
 """
+SHARED = """
+import torch
+
+def squash(x):
+    return torch.tanh(x)
+"""
 MODELING = """
 import json, os
 
@@ -55,6 +61,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from .configuration_tiny import TinyConfig
+from .shared_tiny import squash
 
 class TinyModel(PreTrainedModel):
     config_class = TinyConfig
@@ -72,7 +79,7 @@ class TinyModel(PreTrainedModel):
         special = self.special + patches.mean(1, keepdim=True)
         tokens = self.mix(torch.cat([special, patches], 1))
         return BaseModelOutputWithPooling(
-            last_hidden_state=tokens, pooler_output=torch.tanh(tokens[:, 0])
+            last_hidden_state=tokens, pooler_output=squash(tokens[:, 0])
         )
 
     def encode(self, x):
@@ -119,6 +126,7 @@ def repository(revision=FIRST, **changed) -> dict[str, bytes]:
         "config.json": json.dumps(CONFIG).encode(),
         "configuration_tiny.py": CONFIGURATION.encode(),
         "modeling_tiny.py": MODELING.encode(),
+        "shared_tiny.py": SHARED.encode(),
         "model.safetensors": save(state()),
         **{name.replace("__", "."): content for name, content in changed.items()},
     }
@@ -222,15 +230,15 @@ def test_without_the_users_word_nothing_of_it_runs(serve, marker, tmp_path, patc
     assert not marker.exists()
     features()  # finds out what there is, and runs none of it either
     assert f"{HUB}@{FIRST}/modeling_tiny.py" in asked
-    assert f"{HUB}@{FIRST}/configuration_tiny.py" in asked
+    assert f"{HUB}@{FIRST}/shared_tiny.py" in asked
     assert not marker.exists()
 
 
 def test_what_the_code_says_is_in_the_key_and_in_the_row(serve, marker, tmp_path):
-    edited = MODELING.replace("torch.tanh", "torch.sin").encode()
-    beside = CONFIGURATION.replace("n_special=5", "n_special=6").encode()
+    edited = MODELING.replace("mean(1, keepdim", "amax(1, keepdim").encode()
+    beside = SHARED.replace("torch.tanh", "torch.sin").encode()
     other = json.dumps({**CONFIG, "hidden_size": 8}).encode()
-    variants = [{}, {"modeling_tiny__py": edited}, {"configuration_tiny__py": beside}]
+    variants = [{}, {"modeling_tiny__py": edited}, {"shared_tiny__py": beside}]
     variants += [{"config__json": other}]
     files = {}
     for number, changed in enumerate(variants):
@@ -264,8 +272,8 @@ def test_a_folder_needs_no_commit_and_no_hub(serve, marker, tmp_path, patches, m
     by_variable = features(revision="")
     assert by_variable.weights.digest == named.weights.digest
     assert asked == []
-    (folder / "configuration_tiny.py").unlink()
-    with pytest.raises(HarnessError, match=r"has no configuration_tiny.py; download the whole"):
+    (folder / "shared_tiny.py").unlink()
+    with pytest.raises(HarnessError, match=r"has no shared_tiny.py; download the whole"):
         features(revision="")
 
 
@@ -275,7 +283,7 @@ MORE = MODELING.replace(
     f"        with open(hf_hub_download('{HUB.upper()}', filename='NAME')) as file:\n"
     "            self.factor = float(file.read())\n"
     "        self.post_init()\n",
-).replace("torch.tanh(tokens[:, 0])", "self.factor * tokens[:, 0]")
+).replace("squash(tokens[:, 0])", "self.factor * tokens[:, 0]")
 PART = """
     def part(self):
         class Part(torch.nn.Module):
@@ -420,7 +428,7 @@ def test_registers_that_do_not_fit_are_told(script):
         ({"config__json": b'{"auto_map": {"AutoModel": "a/b--c.D"}}'}, "another repository, a/b"),
         ({"modeling_tiny__py": b"def"}, "modeling_tiny.py: is no code of Python"),
         ({"modeling_tiny__py": b"\xff"}, "cannot be read"),
-        ({"configuration_tiny__py": None}, "has no configuration_tiny.py"),
+        ({"shared_tiny__py": None}, "has no shared_tiny.py"),
         ({"model__safetensors": None}, "has no model.safetensors or pytorch_model.bin"),
     ],
 )

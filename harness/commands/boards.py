@@ -133,7 +133,9 @@ def write_reports(
     store, written = Store(options.store), []
     for board, _ in pages:
         images = not options.no_images
-        gathered = reporting.gather(board, registry, store, data, problems, images=images)
+        gathered = reporting.gather(
+            *(board, registry, store, data, problems, options.leaderboards), images=images
+        )
         try:
             defaults = reporting.defaults(registry)
             written.append([page.write(gathered, options.leaderboards, problems, defaults)])

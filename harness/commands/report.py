@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
         names = options.dataset or store.datasets()
         for board, _ in boards.build(options, registry, names, problems, damaged, store):
             gathered = reporting.gather(
-                board, registry, store, data, problems, images=not options.no_images
+                *(board, registry, store, data, problems, options.leaderboards),
+                images=not options.no_images,
             )
             found.append((store_names[store.root], gathered))
     settings = reporting.defaults(registry)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from harness.types.datasets import Dataset
 from harness.types.models import Setting
 from harness.workflows import auditing, transferring
 
+ENDS = ("", "_low", "_high")
 OF_A_CLASS = 8
 """Patches of each class on a contact sheet."""
 
@@ -32,12 +35,14 @@ def gather(
     store: Store,
     data: Path,
     failures: dict[str, Failure],
+    folder: Path,
     *,
     images: bool = True,
 ) -> Gathered:
-    """What a report of a board shows. Findings that are damaged are added to ``failures``.
+    """What a report of a board shows. What is damaged is added to ``failures``.
 
-    Without ``images``, or where the patches are not here, there are none.
+    Few-shot curves are those that are written in ``folder``. Without ``images``, or where the
+    patches are not here, no patch is shown.
     """
     name = board.dataset["name"]
     dataset, not_here = _dataset(registry, name, data)
@@ -75,6 +80,7 @@ def gather(
         read=read,
         no_patches=no_patches,
         by_class=tuple(by_class),
+        few_shot=_few_shot(folder / f"{name}-few-shot.json", failures),
         models=tuple(store.models(name)),
         baselines=frozenset(
             name for name, model in registry.models.items() if transferring.is_baseline(model)
@@ -92,6 +98,20 @@ def defaults(registry: Registry) -> Callable[[str], Mapping[str, Setting]]:
             return {}
 
     return of
+
+
+def _few_shot(path: Path, failures: dict[str, Failure]) -> tuple[Mapping[str, Any], ...]:
+    """Points of the few-shot curves in a JSON file, if there is one."""
+    try:
+        points = json.loads(path.read_text("utf-8"))["curves"]
+        wanted = ("model", "head", "per_class", *(f"balanced_accuracy{e}" for e in ENDS))
+        return tuple({name: point[name] for name in wanted} for point in points)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{path}: {type(error).__name__}: {error}; write it again with harness few-shot"
+        failures["few-shot curves in the report"] = Failure(why)
+        return ()
 
 
 def _dataset(registry: Registry, name: str, data: Path) -> tuple[Dataset | None, str]:

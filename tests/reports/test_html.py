@@ -222,6 +222,24 @@ def loaded(folder, settings):
     assert len(set(links)) == 2
 
 
+def test_a_few_shot_curve_that_is_written_beside_is_on_the_page_of_its_model(
+    reported, new_toy, tmp_path
+):
+    shutil.copytree(reported.folder / "runs", tmp_path / "runs")
+    toy = new_toy(tmp_path)
+    toy("few-shot", "toy", "--model", "toy-features", "--episodes", "5")
+    toy("report")
+    text = (tmp_path / "reports/toy.html").read_text("utf-8")
+    points = json.loads((tmp_path / "reports/toy-few-shot.json").read_text())["curves"]
+    start = text.index('<article id="model-toy-features"')
+    article = text[start : text.index("</article>", start)]
+    for point in points:
+        assert f"<td>{100 * point['balanced_accuracy']:.1f} (" in article
+    assert text.count("<h4>Few-shot curve</h4>") == 1
+    (tmp_path / "reports/toy-few-shot.json").write_text('{"curves": 3}')
+    assert "write it again with harness few-shot" in toy("report", code=1)
+
+
 def test_patches_that_are_not_those_measured_are_not_shown(new_toy, tmp_path):
     toy = new_toy(tmp_path)
     toy(*RUN, "--no-probes")

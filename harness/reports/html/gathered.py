@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ class Gathered:
     """Why no patch can be shown; "" if they can."""
     by_class: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Ids of some training and test patches of each class, for contact sheets."""
+    few_shot: tuple[Mapping[str, Any], ...] = ()
+    """Points of few-shot curves that ``harness few-shot`` wrote beside, as in its JSON file."""
     models: tuple[str, ...] = ()
     """Models of the dataset in the store, which have their colors before others."""
     baselines: frozenset[str] = frozenset()

@@ -16,6 +16,7 @@ from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import error_pages
 from harness.reports.html.board import measured
+from harness.reports.html.gathered import Gathered
 from harness.reports.report import cells, explanations, show, shown
 from harness.types.findings import Finding
 from harness.types.models import Setting
@@ -47,12 +48,13 @@ def anchors(names: list[str]) -> dict[str, str]:
 
 
 def contexts(
-    board: Board,
+    gathered: Gathered,
     draw: Draw,
     links: Mapping[str, str],
     defaults: Callable[[str], Mapping[str, Setting]],
 ) -> list[dict[str, Any]]:
     """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
+    board = gathered.board
     curves = dict_of(error_analysis.reliabilities(board))
     published = {result.name: (result, names) for result, names in error_analysis.published(board)}
     return [
@@ -65,6 +67,7 @@ def contexts(
             "confusion": _confusion(board, entry, published.get(entry.record["model"])),
             "reliability": _reliability(draw, board, entry, curves),
             "findings": _findings(board, entry, draw),
+            "few_shot": _few_shot(gathered, entry),
             "facts": _facts(entry),
             "command": command(board, entry, defaults),
         }
@@ -136,6 +139,21 @@ def _reliability(draw: Draw, board: Board, entry: Entry, curves: Mapping[str, An
     title = f"{entry.name}: how often predictions of a confidence are right"
     shows = (most, [curve])
     return draw(title, error_pages.draw_reliability, [shows], shows)
+
+
+def _few_shot(gathered: Gathered, entry: Entry) -> list[tuple[str, int, str]]:
+    """Heads, numbers of labeled patches of a class, and balanced accuracies of its curve."""
+    model = entry.record["model"]
+    return [
+        (
+            str(point["head"]),
+            point["per_class"],
+            f"{100 * point['balanced_accuracy']:.1f} ({100 * point['balanced_accuracy_low']:.1f}–"
+            f"{100 * point['balanced_accuracy_high']:.1f})",
+        )
+        for point in gathered.few_shot
+        if model == point["model"] or model.startswith(f"{point['model']}+")
+    ]
 
 
 def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def _render(
             home=home,
             about=about(built, ("all",)),
             board=board.context(gathered, links),
-            models=models.contexts(built, draw, links, defaults),
+            models=models.contexts(gathered, draw, links, defaults),
             pairs=compared,
             audit=audited,
             no_audit=gathered.no_audit,

@@ -189,7 +189,7 @@ def encoders() -> dict[Path, str]:
         r"(?s)(<!-- encoders -->).*?(<!-- /encoders -->)",
         lambda match: "\n".join(
             [match[1], "", *lines, "",
-             f"Could not be verified, as their code could not be had: {', '.join(remote)}.", "",
+             f"Not verified, as their code was not available: {', '.join(remote)}.", "",
              "What sources disagree on, or leave open:", "", *notes, "",
              "Where each fact is from:", "", *sources, "", match[2]]
         ),

@@ -29,7 +29,7 @@ DATASET_FIELDS = (
 )
 MATRICES = ("recall", "confusion")
 FELL_BACK = (
-    "The pretrained weights of these models could not be had here, so that training started from "
+    "The pretrained weights of these models could not be downloaded here, so training started from "
     "random ones. That is not the recipe, and their accuracies say little of the models."
 )
 ASSUMED = 5.0

@@ -37,6 +37,9 @@ class Perturbation:
     """What a level may be, and, as its ``help``, what it means: ``Option(8.0, gt=0, help="standard
     deviation in gray levels")``. A plugin with a level out of these limits is refused. The
     default only says whether levels are whole numbers."""
+    neutral: float | None = None
+    """The level that changes nothing, such as a factor of 1, if its levels lie on both sides of it:
+    pictures mark it between them."""
     role: Literal["acquisition", "ablation", "steering"] = "acquisition"
     """What it is for: a change of preparation, staining, scanning or storage that leaves the label
     as it is; information removed on purpose; or a patch made to look like another class. Only the

@@ -185,6 +185,7 @@ def robustness(
             axes = part.add_subplot(down, across, number + 1)
             theirs = [r for r in known if r.perturbation == change and r.name in group]
             _levels(axes, change, {n: measured.get(n, {}) for n in group}, theirs, models)
+            _mark_neutral(axes, change, findings)
             axes.set_title(label(change))
             if number % across:
                 axes.set_yticklabels([])
@@ -197,7 +198,8 @@ def robustness(
             handles += axes.plot([], [], "s--", color="0.35", mfc="none", label="published")
         part.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
     picture.suptitle(
-        "Accuracy, %, against the level of a change, with 95 % intervals (leftmost: clean patches)"
+        "Accuracy, %, against the level of a change, with 95 % intervals\n"
+        "(leftmost: clean patches; dotted: where a level would change nothing)"
     )
     return picture
 
@@ -239,6 +241,19 @@ def _levels(
     axes.set_ylim(0, 100)
     axes.set_yticks(range(0, 101, 25))
     axes.grid(axis="y")
+
+
+def _mark_neutral(axes: Axes, change: str, findings: Mapping[str, Finding]) -> None:
+    """A dotted line between the levels where a change changes nothing."""
+    rows = [
+        row
+        for finding in findings.values()
+        for row in _rows(finding.table("levels"))
+        if row["change"] == change and row.get("unchanged at") is not None
+    ]
+    if rows:
+        below = len({row["level"] for row in rows if row["level"] < row["unchanged at"]})
+        axes.axvline(below - 0.5, color="0.4", linewidth=0.8, linestyle=":")
 
 
 def _curves(finding: Finding) -> dict[str, Curve]:

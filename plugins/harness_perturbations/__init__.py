@@ -132,6 +132,8 @@ ACQUISITION: tuple[Row, ...] = (
         RANGE,
     ),
 )
+NEUTRAL = {"hue": 0, "hue-wrapped": 0, "brightness": 1, "contrast": 1, "saturation": 1, "gamma": 1}
+"""The level that changes nothing, of those with levels on both sides of it."""
 ABLATION: tuple[Row, ...] = (
     ("grayscale", "Color removed", "color:grayscale", (1,), ALWAYS),
     (
@@ -174,6 +176,7 @@ def _made(
             levels=levels,
             level=level,
             apply=later(f"harness_perturbations.{function}"),
+            neutral=NEUTRAL.get(name),
             role=role,
             on_request=on_request,
         )

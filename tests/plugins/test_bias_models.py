@@ -244,7 +244,7 @@ def test_one_accuracy_has_one_interval_on_every_page():
     for estimate in reliance.measure(view).estimates:
         assert (estimate.value, estimate.low, estimate.high) == expected
     for row in robustness.measure(view).table("levels").rows:
-        assert (row[2], *row[6:]) == expected, row
+        assert (row[2], *row[6:8]) == expected, row
     mean = robustness.measure(predictions(LABELS, everything(called))).estimate(
         "mean accuracy under change"
     )

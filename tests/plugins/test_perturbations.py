@@ -454,3 +454,15 @@ def test_a_uniform_patch_gets_the_mean_color(patches):
     changed = transfer.color_transfer(white, 0, None, target)
     assert (changed == changed[0, 0]).all()
     assert rgb2lab(changed)[0, 0] == pytest.approx(target[:3], abs=0.7)
+
+
+def test_a_neutral_level_lies_between_the_levels_and_changes_nothing():
+    named = [one for one in PERTURBATIONS.values() if one.neutral is not None]
+    assert {one.name for one in named} >= {"hue", "brightness", "gamma"}
+    patch = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    for one in named:
+        assert min(one.levels) < one.neutral < max(one.levels)
+        assert one.neutral not in one.levels
+        changed = one.apply(patch, one.neutral, np.random.default_rng(0))
+        # Turning the hue by nothing still goes through HSV, in whole numbers.
+        assert np.abs(changed.astype(int) - patch).max() <= (8 if "hue" in one.name else 0)

@@ -49,7 +49,8 @@ def measure(predictions: Predictions) -> Finding | None:
         accuracy = mean_of_shares(name, right.astype(np.float64), labels, drawn)
         drop = mean_difference(name, clean - right, drawn)
         ends = accuracy.low, accuracy.high
-        rows.append((name, level, accuracy.value, drop.value, drop.low, drop.high, *ends))
+        neutral = predictions.perturbations[name].neutral
+        rows.append((name, level, accuracy.value, drop.value, drop.low, drop.high, *ends, neutral))
     if not rows:
         return None
     counted = [row for row in rows if row[0] in every]
@@ -76,7 +77,7 @@ def measure(predictions: Predictions) -> Finding | None:
         if relative.low is not None and relative.high is not None:
             text += f" ({relative.low:.2f} to {relative.high:.2f})"
     accuracy = mean_of_shares("clean", clean, labels, drawn)
-    unchanged = ("clean", None, accuracy.value, 0.0, None, None, accuracy.low, accuracy.high)
+    unchanged = ("clean", None, accuracy.value, 0.0, None, None, accuracy.low, accuracy.high, None)
     return Finding(
         summary=text,
         estimates=tuple(estimates),
@@ -86,7 +87,7 @@ def measure(predictions: Predictions) -> Finding | None:
                 title="Accuracy by change and level; the drop from clean patches (paired)",
                 headings=(
                     *("change", "level", "accuracy", "drop", "from", "to"),
-                    *("accuracy from", "accuracy to"),
+                    *("accuracy from", "accuracy to", "unchanged at"),
                 ),
                 rows=(unchanged, *rows),
             ),

@@ -5,6 +5,8 @@ import csv
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once
+
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--seeds", "2")
 
 

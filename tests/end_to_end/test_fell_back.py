@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 PLUGIN = """
 import numpy as np
 from harness import InitialWeights, Model, hookimpl

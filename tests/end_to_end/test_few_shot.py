@@ -13,6 +13,8 @@ from harness.analysis import few_shot
 from harness.hooks.heads import FixedPenalty
 from harness.reports import drawing, few_shot_text
 
+pytestmark = pytest.mark.once
+
 SAMPLE = "nct-crc-he-sample"
 PIXEL = ("--model", "pixel+knn20", "--plugin", "mine.py")
 TOY = ("few-shot", "toy", *PIXEL)

@@ -3,6 +3,8 @@
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.once
+
 SAMPLE = "nct-crc-he-sample"
 TOY = ("--dataset", "toy", "--model", "toy-mean")
 

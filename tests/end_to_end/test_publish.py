@@ -1,5 +1,9 @@
 """harness publish: pages are copied as they are, and nothing else is touched."""
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean")
 
 

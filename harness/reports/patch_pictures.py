@@ -115,9 +115,6 @@ def draw_sheet(instance: Instance) -> Figure:
 
 def draw_gallery(instance: Instance, shown: Sequence[Shown]) -> Figure:
     """Patches with captions; those of a pair side by side."""
-    splits = instance.splits
-    parts = [part for part in (splits.test, splits.train, splits.validation) if part is not None]
-    places = {id_: (part, at) for part in parts for at, id_ in enumerate(part.ids)}
     several = max(len(ids) for _, ids in shown)
     across = 5 if several == 1 else 3 if several == 2 else 1
     down = -(-len(shown) // across)
@@ -125,7 +122,8 @@ def draw_gallery(instance: Instance, shown: Sequence[Shown]) -> Figure:
     picture = drawing.figure(drawing.DOUBLE, down * (wide / several + 0.45))
     panels = drawing.grid(picture, len(shown), across)
     for axes, (caption, ids) in zip(panels, shown, strict=True):
-        patches = [_small(part.read([at])[0], 160) for part, at in (places[id_] for id_ in ids)]
+        found = [instance.places[id_] for id_ in ids]
+        patches = [_small(part.read([at])[0], 160) for part, at in found]
         gap = np.full((patches[0].shape[0], GAP, 3), 255, np.uint8)
         row = [one for patch in patches for one in (gap, patch)][1:]
         axes.imshow(np.concatenate(row, axis=1), interpolation="antialiased")

@@ -101,9 +101,9 @@ class Foreign:
         code = self.process.returncode
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         if code == -9:
-            how += ", perhaps for want of memory"
+            how += ", perhaps out of memory"
         lines = [line for line in plain(self._printed()).splitlines() if line.strip()]
-        last = f"; the last that it printed: {lines[-1].strip()[:200]}" if lines else ""
+        last = f"; the last line printed: {lines[-1].strip()[:200]}" if lines else ""
         return f"the process that runs the model ended ({how}); correct the model or python{last}"
 
     def _fail(self, why: str) -> NoReturn:
@@ -125,7 +125,7 @@ def _keep_tail(file: IO[bytes], tail: bytearray) -> None:
 
 
 def _end(process: subprocess.Popen[bytes], listener: threading.Thread) -> None:
-    """End the process and hear its last words."""
+    """End the process, and read the rest of what it printed."""
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(OSError):  # what was to be sent finds nobody

@@ -92,9 +92,7 @@ def patches_of(
     instance: Instance, ids: Sequence[str], predicted: PatchPredictions | None
 ) -> Patches:
     """Patches of a dataset by their ids. Raises HarnessError for an id that it does not have."""
-    splits = instance.splits
-    parts = [part for part in (splits.test, splits.train, splits.validation) if part is not None]
-    places = {id_: (part, at) for part in parts for at, id_ in enumerate(part.ids)}
+    places = instance.places
     for id_ in ids:
         if id_ not in places:
             name = instance.dataset.name

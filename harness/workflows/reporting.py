@@ -16,18 +16,16 @@ from harness.analysis.leaderboard import Board
 from harness.errors import HarnessError
 from harness.hooks.guard import contained
 from harness.hooks.registry import Registry
-from harness.jobs.dataset import Instance, load
+from harness.jobs.dataset import Instance
 from harness.planning import choose
+from harness.reports import patch_pictures
 from harness.reports.html.gathered import Gathered, ReadPatches
 from harness.store.failures import Collected, Failure
 from harness.store.store import Store
-from harness.types.datasets import Dataset
 from harness.types.models import Setting
 from harness.workflows import auditing, transferring
 
 ENDS = ("", "_low", "_high")
-OF_A_CLASS = 8
-"""Patches of each class on a contact sheet."""
 
 
 def gather(
@@ -46,42 +44,21 @@ def gather(
     patches are not here, no patch is shown.
     """
     name = board.dataset["name"]
-    dataset, not_here = _dataset(registry, name, data)
-    audit, no_audit = None, not_here
-    if dataset is not None:
-        audit = _audit(registry, store, dataset, data, failures)
-        no_audit = (
-            ""
-            if audit
-            else f"This dataset was not audited; run: harness audit --dataset {name}, and then: "
-            "harness report"
-        )
-    read, no_patches, by_class = None, not_here, []
+    audit, instance, why = _here(registry, store, name, data, failures)
+    read, by_class, no_patches = None, [], why
     if not images:
         no_patches = "Pictures of patches were left out (--no-images)."
-    elif dataset is not None and not dataset.shows_patches:
+    elif instance is not None and not instance.dataset.shows_patches:
         no_patches = f"Patches of {name} are not shown: its description says so (shows_patches)."
-    elif dataset is not None:
-        try:
-            with contained():
-                instance = load(dataset, data, registry.described_by(name))
-        except HarnessError as error:
-            no_patches = f"The patches cannot be shown: {error}"
-        except (Exception, SystemExit) as error:  # of a plugin
-            failures.add(f"patches of {name} in the report", error)
-            no_patches = f"The patches cannot be shown: {type(error).__name__}: {error}"
-        else:
-            if instance.fingerprint == board.dataset["key"]["fields"]["data"]:
-                read, by_class = _reader(instance, failures), _by_class(instance)
-            else:
-                no_patches = (
-                    f"The patches of {name} that are here are not those that were measured, so "
-                    "none is shown."
-                )
+    elif instance is not None and instance.fingerprint != board.dataset["key"]["fields"]["data"]:
+        no_patches = f"The patches of {name} here are not those that were measured; none is shown."
+    elif instance is not None:
+        read, by_class = _reader(instance, failures), _by_class(instance)
+    not_audited = f"This dataset was not audited; run: harness audit --dataset {name}, and then: "
     return Gathered(
         board=board,
         audit=audit,
-        no_audit=no_audit,
+        no_audit="" if audit else why or f"{not_audited}harness report",
         read=read,
         no_patches=no_patches,
         by_class=tuple(by_class),
@@ -119,22 +96,23 @@ def _few_shot(path: Path, failures: dict[str, Failure]) -> tuple[Mapping[str, An
         return ()
 
 
-def _dataset(registry: Registry, name: str, data: Path) -> tuple[Dataset | None, str]:
-    """A dataset, or why its patches are not here."""
+def _here(
+    registry: Registry, store: Store, name: str, data: Path, failures: dict[str, Failure]
+) -> tuple[DatasetAudit | None, Instance | None, str]:
+    """What the store has of an audit, the dataset as it is here, or why it is not."""
     try:
-        return choose.datasets(registry, [name], data)[0], ""
+        datasets = choose.datasets(registry, [name], data)
+        plan = auditing.plan(registry, store, datasets, data, ())
     except HarnessError as error:
-        return None, f"The patches are not here: {error}"
-
-
-def _audit(
-    registry: Registry, store: Store, dataset: Dataset, data: Path, failures: dict[str, Failure]
-) -> DatasetAudit | None:
-    """What the store has of an audit."""
+        return None, None, f"The patches are not here: {error}"
     every = tuple(choose.dataset_probes(registry, ()))
-    plan = auditing.plan(registry, store, [dataset], data, ())
+    instance = plan.instances.get(name)
+    if instance is None:
+        failures |= plan.failures
+        why = "; ".join(failure.why for failure in plan.failures.values())
+        return None, None, f"The patches cannot be shown: {why}"
     found = audits.load(store, plan, every, failures)
-    return found[0] if found else None
+    return found[0] if found else None, instance, ""
 
 
 def _reader(instance: Instance, failures: Collected) -> ReadPatches:
@@ -143,16 +121,13 @@ def _reader(instance: Instance, failures: Collected) -> ReadPatches:
     Those that it does not have are left out, and so are those that cannot be decoded, which are
     added to ``failures``.
     """
-    splits = instance.splits
-    parts = [part for part in (splits.test, splits.train, splits.validation) if part is not None]
-    places = {str(name): (part, at) for part in parts for at, name in enumerate(part.ids)}
 
     def read(ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         found = {}
         for name in ids:
-            if name not in places:
+            if name not in instance.places:
                 continue
-            part, at = places[name]
+            part, at = instance.places[name]
             try:
                 with contained():
                     found[name] = part.read([at])[0]
@@ -164,15 +139,16 @@ def _reader(instance: Instance, failures: Collected) -> ReadPatches:
 
 
 def _by_class(instance: Instance) -> list[tuple[str, tuple[str, ...]]]:
-    """Ids of patches of each class, evenly spaced in the order of the test and training split."""
-    found = []
-    for label, name in enumerate(instance.dataset.classes):
-        for part, split in (("train", instance.splits.train), ("test", instance.splits.test)):
-            if split is None:
-                continue
-            own = np.flatnonzero(split.labels == label)
-            if not len(own):
-                continue
-            chosen = own[np.linspace(0, len(own) - 1, min(OF_A_CLASS, len(own))).astype(int)]
-            found.append((f"{name}, {part}", tuple(str(split.ids[at]) for at in chosen)))
-    return found
+    """Ids of some training and test patches of each class."""
+    classes, splits = instance.dataset.classes, instance.splits
+    parts = [
+        (part, split)
+        for part, split in (("train", splits.train), ("test", splits.test))
+        if split is not None
+    ]
+    some = {part: patch_pictures.chosen(split, len(classes)) for part, split in parts}
+    return [
+        (f"{name}, {part}", tuple(str(split.ids[at]) for at in some[part][label]))
+        for label, name in enumerate(classes)
+        for part, split in parts
+    ]

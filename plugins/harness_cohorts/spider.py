@@ -11,6 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def load(data: Path, folder: str, archive: str, classes: Sequence[str]) -> Split
         images = unpacked / IMAGES
         names = [name for part in of.values() for name in part]
         sizes = {name: files.check_file(images / name).st_size for name in names}
-        return _splits(Files(images, sizes, lambda name: read_file(images, name)), of, classes)
+        return _splits(Files(images, sizes, partial(read_file, images)), of, classes)
     found = parts(data, folder, archive)
     if not found:
         return None
@@ -69,8 +70,12 @@ def load(data: Path, folder: str, archive: str, classes: Sequence[str]) -> Split
                     "download it again"
                 )
             sizes[name] = tar.members[f"{above}/{name}"][1]
-    images = tar.path / above
-    return _splits(Files(images, sizes, lambda name: tar.read(f"{above}/{name}")), of, classes)
+    reader = partial(_read_below, tar, above)
+    return _splits(Files(tar.path / above, sizes, reader), of, classes)
+
+
+def _read_below(tar: tars.Tar, above: str, name: str) -> bytes:
+    return tar.read(f"{above}/{name}")
 
 
 def _records(
@@ -102,11 +107,12 @@ def _records(
                 f"{where}: record {number}, {name}, is of the split {split!r}, where train and "
                 "test are known; get it again"
             )
-        if ".." in name.split("/") or any(name in of for of in found.values()):
+        if ".." in name.split("/"):
             raise HarnessError(
-                f"{where}: record {number}, {name}, is listed already or leads out of the folder; "
-                "get it again"
+                f"{where}: record {number}, {name}, leads out of the folder; get it again"
             )
+        if any(name in of for of in found.values()):
+            raise HarnessError(f"{where}: record {number}, {name}, is listed already; get it again")
         found[split][name] = said
     if "test" not in found:
         raise HarnessError(f"{where}: lists no test patches; get it again")

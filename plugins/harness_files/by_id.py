@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import HarnessError, Split, UnavailableError
+from harness.data import files
 from harness.data.class_folders import SUFFIXES
+from harness.system import digests
 
 if TYPE_CHECKING:
     import pandas
@@ -140,3 +142,12 @@ def _parts(id_: str) -> tuple[str, ...]:
 
 def _is_hexadecimal(text: str) -> bool:
     return set(text.lower()) <= set("0123456789abcdef")
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file, read once in a process while it does not change. Raises HarnessError."""
+    files.check_file(file)
+    try:
+        return digests.of_file(file)
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror}; check the disk") from error

@@ -168,15 +168,7 @@ def _digests(file: Path) -> str:
 
 
 def _digests_of(file: Path) -> list[str]:
-    return [_digest(source) for source in _sources(file)]
-
-
-def _digest(file: Path) -> str:
-    files.check_file(file)
-    try:
-        return digests.of_file(file)
-    except OSError as error:
-        raise HarnessError(f"{file}: {error.strerror}; check the disk") from error
+    return [by_id.digest_of(source) for source in _sources(file)]
 
 
 def _extract(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:

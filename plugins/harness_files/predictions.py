@@ -14,7 +14,6 @@ cohorts, for ``harness transfer``, are in files of the table ``cohorts``: ``star
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -93,7 +92,7 @@ def read(path: Path, content: Mapping[str, Any] | PredictionsKeys) -> Sequence[M
     given = Given(
         said.dataset,
         tuple(sorted(table.conditions)),
-        {name: partial(_digest, other) for name, other in of_cohorts.items()},
+        {name: partial(by_id.digest_of, other) for name, other in of_cohorts.items()},
     )
     tables = partial(_of_cohort, given, said.id, of_cohorts)
     return [
@@ -107,7 +106,7 @@ def read(path: Path, content: Mapping[str, Any] | PredictionsKeys) -> Sequence[M
             outputs=table.outputs,
             given=given,
             initial_weights=lambda settings: InitialWeights(
-                label=f"predictions of {file.name}", digest=_digest(file), path=file
+                label=f"predictions of {file.name}", digest=by_id.digest_of(file), path=file
             ),
         )
     ]
@@ -137,10 +136,6 @@ class Predicted:
 
 Tables = Callable[[str], Predicted | None]
 """Finds the predictions for the cohort that a dataset, by name, tests on."""
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(files.read_bytes(file)).hexdigest()
 
 
 def load(file: Path, id_column: str) -> Predicted:

@@ -226,7 +226,7 @@ def complete(network: Any, part: str, state: dict[str, Any], setup: dict[str, An
 def own_files(setup: dict[str, Any]) -> None:
     """Let code that asks the hub for a file of its own repository find the one that was got.
 
-    What it asks for besides is pinned by nobody, and is refused.
+    What it asks for besides has no pinned commit, and is refused.
     """
     hub: Any = needed("huggingface_hub")
 
@@ -234,8 +234,8 @@ def own_files(setup: dict[str, Any]) -> None:
         if repo_id.lower() == setup["hub"].lower() and filename in setup["more"]:
             return str(setup["more"][filename])
         raise Problem(
-            f"its code asks the hub for {filename} of {repo_id}, which is not among its files and "
-            "pinned by nobody"
+            f"its code asks the hub for {filename} of {repo_id}, which the registry does not "
+            "list, so that no commit pins it; name a folder that holds it with --set weights=FOLDER"
         )
 
     hub.hf_hub_download = own

@@ -5,12 +5,12 @@ Imports neither torch nor timm: a run asks for this even when all it wants is in
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
 from harness import HarnessError, InitialWeights, UnavailableError
 from harness.data.files import check_weights, head
+from harness.system import digests
 from harness_timm.hub import cached_or_downloaded
 from harness_timm.networks import Network, package_file
 
@@ -96,8 +96,7 @@ def digest_of(path: Path) -> str:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="numpy"):  # reads the header and checks the length
                 pass
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digests.of_file(path)
     except (SafetensorError, OSError) as error:
         raise HarnessError(
             f"{path}: cannot be read as a safetensors file ({error}); remove it and get it again"

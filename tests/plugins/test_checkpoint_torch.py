@@ -215,7 +215,7 @@ def test_patches_are_resized_as_pillow_does(made, patches, interpolation):
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
-        ("crash", r"ended \(exit code 7\); .*the last that it printed: about to crash"),
+        ("crash", r"ended \(exit code 7\); .*the last line printed: about to crash"),
         ("raise", r"the network raised RuntimeError: told to fail; check \[input\]"),
         ("exit", "the network raised SystemExit: 3"),
         ("nan", "logits that are not finite"),
@@ -253,7 +253,7 @@ def test_a_network_that_forks_answers_once(made, patches):
 def test_after_a_failure_the_next_call_starts_anew(made, patches):
     classifier = made()
     classifier.worker().process.kill()
-    with pytest.raises(HarnessError, match="signal 9, perhaps for want of memory"):
+    with pytest.raises(HarnessError, match="signal 9, perhaps out of memory"):
         classifier.logits(patches)
     np.testing.assert_allclose(classifier.logits(patches), means(patches), atol=1e-6)
 
@@ -472,7 +472,7 @@ def test_another_interpreter_runs_it(made, patches, monkeypatch):
         ([f'PYTHONPATH= exec "{sys.executable}" -S "$@"'], "cannot import torch and numpy"),
         (["exit 0"], r"ended \(exit code 0\); correct the model or python"),
         (["echo hello"], r"ended \(exit code 0\)"),
-        (["echo no good >&2; exit 1"], "last that it printed: no good"),
+        (["echo no good >&2; exit 1"], "last line printed: no good"),
         (None, "env/python': cannot be started .*No such file"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import shutil
 import tarfile
 import zipfile
@@ -171,6 +172,8 @@ def test_spider_is_read_from_the_parts_of_its_tar_and_unpacked(tmp_path):
                 assert groups[place] == record["slide_id"]
                 assert split.file(place)[1] == content[f"images/{record['image_name']}"]
             assert split.read([0]).shape == (1, 224, 224, 3)
+            elsewhere = pickle.loads(pickle.dumps(split))  # as another process gets it
+            np.testing.assert_array_equal(elsewhere.read([0]), split.read([0]))
         loaded.append((splits.train.fingerprint, splits.test.fingerprint))
     assert loaded[0] == loaded[1]
 

@@ -164,7 +164,8 @@ SUFFIX = PATCHES[0][1]
             r"no \.csv beside it, which would say its group; add it",
         ),
         (lambda c: c.update({"0005.jpg": b"", "0005.png": b""}), {}, "say which are the patches w"),
-        (lambda c: c.clear(), {}, "not a tar file|holds no patches"),
+        (lambda c: c.clear(), {}, "not a tar file"),
+        (lambda c: (c.clear(), c.update({"read.md": b"-"})), {}, r"\.tar: holds no patches"),
     ],
 )
 def test_what_is_wrong_names_the_shard_and_the_file_in_one_line(folder, change, said, says):

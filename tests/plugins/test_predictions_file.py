@@ -225,7 +225,7 @@ def test_predictions_for_a_cohort_are_tested_away(command):
     for row in rows:
         row.update({name: "0" for name in row if name.startswith("logit_")} | {"logit_BACK": "1"})
     write(command.folder / "away.csv", rows)
-    assert "to compute" in command(*ask)
+    assert "results to compute" in command(*ask)
     changed = found()["mine"]
     assert changed["accuracy_home"] == models["mine"]["accuracy_home"]
     assert changed["accuracy_away"] == pytest.approx(4 / 28)

@@ -32,7 +32,7 @@ FIGURES = {
 }
 IN_PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "ece_debiased")
 Draw = Callable[[str, Callable[..., Any], Sequence[Any], Any], str]
-"""``draw(title, plot, shows, content)``: ``plot(*shows)`` as HTML; see ``page.Pictures``."""
+"""``draw(title, plot, shows, content)``: ``plot(*shows)`` as HTML; see ``page.picture``."""
 
 
 def anchors(names: list[str]) -> dict[str, str]:

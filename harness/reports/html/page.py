@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.analysis import error_analysis
 from harness.reports import drawing, kept_pictures
 from harness.reports.formats import about
 from harness.reports.html import audit, board, gallery, models, pairs
@@ -62,7 +62,7 @@ def _render(
 ) -> str:
     built = gathered.board
     links = models.anchors([entry.name for entry in built.entries])
-    draw = Pictures(built.dataset["name"], problems)
+    draw = partial(picture, built.dataset["name"], problems)
     audited = audit.context(gathered.audit, draw, problems) if gathered.audit else []
     named = [
         one
@@ -91,7 +91,7 @@ def _render(
             sheets=gallery.sheets(gathered.by_class, pictures),
             thumbnails=pictures,
             other_pictures={k: v for k, v in pictures.items() if k not in {*named, *some}},
-            hard=_hard(gathered),
+            hard=error_analysis.nobody_right(built) if built.entries else [],
             data={
                 "patches": gallery.context(built),
                 "pairs": compared,
@@ -105,47 +105,39 @@ def _render(
     )
 
 
-def _hard(gathered: Gathered) -> list[dict[str, Any]]:
-    """Patches that no model gets right, for readers without JavaScript."""
-    from harness.analysis import error_analysis
+def picture(
+    dataset: str,
+    problems: Collected,
+    title: str,
+    draw: Callable[..., Any],
+    shows: Sequence[Any],
+    content: Any,
+) -> str:
+    """``draw(*shows)``, a matplotlib figure, as SVG; "" where it is None or fails.
 
-    return error_analysis.nobody_right(gathered.board) if gathered.board.entries else []
-
-
-class Pictures:
-    """Draws pictures of a page as SVG. Those that the store has are not drawn again."""
-
-    def __init__(self, dataset: str, problems: Collected) -> None:
-        self.dataset = dataset
-        self.problems = problems
-
-    def __call__(
-        self, title: str, draw: Callable[..., Any], shows: Sequence[Any], content: Any
-    ) -> str:
-        """``draw(*shows)``, a matplotlib figure, as HTML; "" where it is None or fails.
-
-        ``content`` is what it shows as JSON with NumPy arrays, so that one that is kept is known.
-        """
-        name = f"report-{_mark(title)}"
-        key = drawing.with_models(key_of(self.dataset, name, draw, [title, content]))
-        try:
-            kept = kept_pictures.read(self.problems.store, key) if key else None
-            if kept and "svg" in kept[0]:
-                svg, numbers = kept[0]["svg"].decode(), kept[1]
-            else:
-                found = drawing.svg(partial(draw, *shows), name, title)
-                if found is None:
-                    return ""
-                svg, numbers = found
-                if key and all(map(drawing.is_drawable, numbers)):
-                    kept_pictures.keep(self.problems.store, key, {"svg": svg.encode()}, numbers)
-        except (Exception, SystemExit) as error:
-            self.problems.add(f"picture {title!r} of the report", error)
-            return ""
-        if numbers:
-            names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
-            svg += f"<p>In the picture {html.escape(names)}.</p>"
-        return svg
+    One that the store has is not drawn again: ``content`` is what it shows, as JSON with NumPy
+    arrays. One that fails is added to ``problems``.
+    """
+    name = f"report-{_mark(title)}"
+    key = drawing.with_models(key_of(dataset, name, draw, [title, content]))
+    try:
+        kept = kept_pictures.read(problems.store, key) if key else None
+        if kept and "svg" in kept[0]:
+            svg, numbers = kept[0]["svg"].decode(), kept[1]
+        else:
+            found = drawing.svg(partial(draw, *shows), name, title)
+            if found is None:
+                return ""
+            svg, numbers = found
+            if key and all(map(drawing.is_drawable, numbers)):
+                kept_pictures.keep(problems.store, key, {"svg": svg.encode()}, numbers)
+    except (Exception, SystemExit) as error:
+        problems.add(f"picture {title!r} of the report", error)
+        return ""
+    if numbers:
+        names = ", ".join(f"({number}) is {name}" for name, number in numbers.items())
+        svg += f"<p>In the picture {html.escape(names)}.</p>"
+    return svg
 
 
 def _mark(title: str) -> str:
@@ -155,12 +147,9 @@ def _mark(title: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """The templates. Raises HarnessError without Jinja2."""
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise HarnessError(f"report: {error}; install Jinja2") from error
+    """The templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
         loader=PackageLoader("harness.reports.html"),

@@ -10,6 +10,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from mkdocs.structure.files import File, Files
 
@@ -25,7 +26,7 @@ def on_files(files: Files, config: Any) -> Files:
     while waiting:
         page = waiting.pop()
         for _, link, _ in LINK.findall(page.read_text(encoding="utf-8")):
-            target = Path(os.path.normpath(page.parent / link))
+            target = Path(os.path.normpath(page.parent / unquote(link)))
             if target in known or not target.is_file() or not target.is_relative_to(ROOT):
                 continue
             known.add(target)
@@ -42,7 +43,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     here = (ROOT / "docs" / page.file.src_uri).parent
 
     def there(match: re.Match[str]) -> str:
-        target = Path(os.path.normpath(source.parent / match[2]))
+        target = Path(os.path.normpath(source.parent / unquote(match[2])))
         if not target.is_file():
             return match[0]
         inside = target.is_relative_to(ROOT / "docs")
@@ -52,6 +53,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             / ("" if inside else PLACE)
             / target.relative_to(ROOT / "docs" if inside else ROOT)
         )
-        return f"{match[1]}{os.path.relpath(place, here)}{match[3]}"
+        return f"{match[1]}{quote(os.path.relpath(place, here))}{match[3]}"
 
     return LINK.sub(there, markdown)

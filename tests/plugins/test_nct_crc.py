@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -367,6 +368,8 @@ def test_bad_data_is_one_line_and_finished_results_stay(command, copy, damage, s
 
 
 def test_data_get_refuses_what_is_not_the_file_of_zenodo(command):
+    if shutil.disk_usage(command.folder).free < 13e9:
+        pytest.skip("the file that is asked for would not fit")
     import http.server
     import threading
 

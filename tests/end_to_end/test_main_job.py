@@ -70,8 +70,8 @@ def test_a_second_run_computes_nothing_and_writes_the_same(toy):
     first = toy(*arguments)
     assert "results to compute" in first
     boards = {p.name: p.read_bytes() for p in (toy.folder / "reports").iterdir()}
-    # Tables; pages, data and pictures of errors and of probes.
-    assert len(boards) == 2 * (4 + 4 + 3)
+    # Tables and their picture; pages, data and pictures of errors and of probes.
+    assert len(boards) == 2 * (5 + 6 + 3)
     before = toy.toy_log
     second = toy(*arguments)
     assert "Everything is in the store" in second

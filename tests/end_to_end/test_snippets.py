@@ -223,7 +223,9 @@ def test_a_page_to_the_letter(page, command):
             "nct-crc-he-sample-audit.md"
         }
     elif page.name == "publish.md":
-        assert {path.suffix for path in (command.folder / "public").iterdir()} == {".md", ".tex"}
+        assert {path.suffix for path in (command.folder / "public").iterdir()} == {
+            *(".md", ".tex", ".png")
+        }
         assert len((command.folder / "predictions.csv").read_text().splitlines()) == 112
 
 

@@ -272,9 +272,13 @@ def failed(said: Said) -> list[str]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """The toy plugin is installed; no probes but its own; results do not depend on the user."""
+    """The toy plugin is installed; no probes but its own; results do not depend on the user.
+
+    No HTML report is written: it also reads findings, which ``run`` does not need.
+    """
     own = {name: "" for name in os.environ if name.startswith("HARNESS_")}
-    with mock.patch.dict(os.environ, {**own, "HARNESS_WITHOUT": "bias"}):
+    own |= {"HARNESS_WITHOUT": "bias", "HARNESS_NO_REPORT": "1"}
+    with mock.patch.dict(os.environ, own):
         sys.path.insert(0, str(TOY))
         try:
             yield

@@ -70,7 +70,8 @@ def write_gallery(
         return []
     first = shown[:MOST]
     key = key_of(name, path.stem, draw_gallery, [instance.fingerprint, first])
-    caption = f"Patches of the table, {len(first):,} of {len(shown):,}:"
+    title = gallery.replace("-", " ").capitalize()
+    caption = f"{title}, {len(first):,} of {len(shown):,}:"
     draw = partial(draw_gallery, instance, first)
     with drawing.saved_as(drawing.PHOTO):
         return drawing.write(path, gallery, draw, problems, caption, key)

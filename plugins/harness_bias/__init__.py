@@ -105,8 +105,9 @@ def _dataset_probes() -> list[DatasetProbe]:
             "Compression: JPEG and other lossy formats",
             *(COMPRESSION, FINE, RANGE),
             plots=("blockiness",),
+            galleries=("strongest-compression", "weakest-compression"),
             check=later("harness_bias.audit.compression:check"),
-            version=4,
+            version=5,
         ),
         probe(
             "sharpness",

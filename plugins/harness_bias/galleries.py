@@ -19,6 +19,16 @@ def corrupt(finding: Finding) -> Shown:
     return [shown for _, shown in sorted(found, key=lambda one: one[0])]
 
 
+def strongest_compression(finding: Finding) -> Shown:
+    """The most compressed patches, and the quality that they tell."""
+    return _compressed(finding, "strongest")
+
+
+def weakest_compression(finding: Finding) -> Shown:
+    """The least compressed patches, and the quality that they tell."""
+    return _compressed(finding, "weakest")
+
+
 def duplicates(finding: Finding) -> Shown:
     """Pairs of duplicates, and what they are."""
     rows = finding.table("pairs").rows
@@ -32,6 +42,18 @@ def overlaps(finding: Finding) -> Shown:
         (f"overlap of {percent(float(area or 0), 0)} %", (str(one), str(other)))
         for one, other, _, area, _ in rows
     ]
+
+
+def _compressed(finding: Finding, end: str) -> Shown:
+    rows = [row for table in finding.tables if table.name == "extremes" for row in table.rows]
+    found: Shown = []
+    for patch, name, part, told, how, which in rows:
+        if which == end:
+            quality = (
+                "90 or more" if (told, how) == (90, "block edges") else f"{float(told or 0):.0f}"
+            )
+            found.append((f"{name}, {part}: {quality} by its {how}", (str(patch),)))
+    return found
 
 
 def _said(kind: object, through: object) -> str:

@@ -115,5 +115,5 @@ def test_a_gallery_that_fails_costs_itself(toy, gallery, message):
 def test_pairs_stand_side_by_side(toy):
     toy("audit", "--dataset", "toy", TOY_GALLERY="test/0 test/1")
     page = written(toy)["toy-audit.md"].decode()
-    assert "Patches of the table, 1 of 1:\n\n![pair](toy-audit-pair.jpg)" in page
+    assert "Pair, 1 of 1:\n\n![pair](toy-audit-pair.jpg)" in page
     assert written(toy)["toy-audit-pair.jpg"].startswith(b"\xff\xd8")

@@ -15,6 +15,7 @@ from harness import Audit, Measured, Splits
 from harness.hooks.loader import load_plugins
 from harness.jobs.calibration import audit, versions
 from harness.types.probes import DatasetProbe
+from harness_bias import galleries
 from harness_bias.audit import color, compression, leakage, shift
 from harness_bias.audit.predictability import (
     by_class,
@@ -291,6 +292,36 @@ def test_the_strength_of_block_edges_is_shown_and_does_not_count():
 def test_how_many_patches_have_edges_that_tell_is_said():
     finding = compression.measure(compressed(np.where(np.arange(180) < 99, 0, 75)))
     assert finding.estimate("share of patches whose edge quality is told").value == 0.45
+
+
+def test_the_most_and_the_least_compressed_patches_are_shown():
+    edges = np.where(np.arange(180) < 90, 90.0, 60)
+    edges[[4, 7, 179]] = 30, 0, 40  # 0: not told
+    view = compressed(edges, np.where(np.arange(180) == 150, 20, 0))
+    finding = compression.measure(view)
+    strongest, weakest = (
+        gallery(finding)
+        for gallery in (galleries.strongest_compression, galleries.weakest_compression)
+    )
+    assert [caption for caption, _ in strongest[:4]] == [
+        "a, test: 20 by its values",
+        "b, train: 30 by its block edges",
+        "c, test: 40 by its block edges",
+        "a, train: 60 by its block edges",
+    ]
+    assert len(strongest) == len(weakest) == 10
+    assert {caption for caption, _ in weakest} == {
+        f"{name}, train: 90 or more by its block edges" for name in "abc"
+    }
+    ids = [one for _, (one,) in strongest + weakest]
+    assert len({*ids}) == 20
+
+
+def test_no_patches_are_shown_of_compression_that_is_the_same_everywhere():
+    finding = compression.measure(compressed(np.full(180, 80)))
+    assert not galleries.strongest_compression(finding)
+    assert not galleries.weakest_compression(finding)
+    assert not galleries.weakest_compression(compression.measure(compressed(np.zeros(180))))
 
 
 def test_compression_that_was_spoilt_since_says_nothing_of_coding():

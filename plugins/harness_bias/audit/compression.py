@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ EDGES = [DETECTED, BLOCKINESS]
 """These predict, too, but rightly so: smooth tissue shows edges that other tissue hides."""
 UNKNOWN = 0.5
 """Share of patches whose coding cannot be told above which nothing is said of it."""
+SHOWN = 10
+"""Patches that are shown of the most and of the least compressed, at most."""
 BLIND = (
     "JPEG of qualities that differ by less than about 3 points above 85 in patches changed since, "
     "and compression of every patch alike"
@@ -83,7 +86,7 @@ def measure(audit: Audit) -> Finding:
     return Finding(
         summary=f"compression: {_text(values, coded, fine, by_edges)}{reason(opinion, seen)}",
         estimates=(*estimates, *fine.estimates),
-        tables=(table, *fine.tables),
+        tables=(table, *_extremes(audit), *fine.tables),
         reading=max(
             (score.value for score in (coded, fine.score) if score is not None), default=None
         ),
@@ -147,6 +150,48 @@ def _rows(audit: Audit) -> list[tuple[str | float | None, ...]]:
                 )
             )
     return rows
+
+
+Told = tuple[str, str, str, float, str]
+"""Id, class and part of a patch, the JPEG quality that it tells, and what tells it."""
+
+
+def _extremes(audit: Audit) -> list[Table]:
+    """The most and the least compressed patches, as far as they tell; none if all tell the same."""
+    if audit.only_verdict:
+        return []
+    told: list[Told] = []
+    for part_name, part in audit.parts.items():
+        values = part.values[FEATURES]
+        known = values[:, QUALITY] > 0
+        quality = np.where(known, values[:, QUALITY], values[:, EDGE_QUALITY])
+        for at in np.flatnonzero(quality > 0).tolist():
+            how = "values" if known[at] else "block edges"
+            class_name = audit.classes[part.labels[at]]
+            told.append((part.split.ids[at], class_name, part_name, float(quality[at]), how))
+    if len({quality for _, _, _, quality, _ in told}) < 2:
+        return []
+    number = min(SHOWN, len(told) // 2)
+    ends = {"strongest": _in_turns(told, 1)[:number], "weakest": _in_turns(told, -1)[:number]}
+    return [
+        Table(
+            name="extremes",
+            title="The most and the least compressed patches (block edges of 90: 90 or more)",
+            headings=("patch", "class", "split", "JPEG quality", "told by", "compression"),
+            rows=tuple((*one, end) for end, some in ends.items() for one in some),
+        )
+    ]
+
+
+def _in_turns(told: list[Told], sign: int) -> list[Told]:
+    """In the order of ``sign`` times quality; of equal ones, the first of each class first."""
+    before = Counter[tuple[float, str]]()
+    keyed = []
+    for one in told:
+        _, class_name, _, quality, _ = one
+        keyed.append(((sign * quality, before[quality, class_name]), one))
+        before[quality, class_name] += 1
+    return [one for _, one in sorted(keyed, key=lambda pair: pair[0])]
 
 
 QUALITIES = (*range(30, 91, 10), 95, 98, 100)

@@ -46,6 +46,7 @@ const table = new DataTable("#board-table", {
   info: false,
   order: [],
   autoWidth: false,
+  orderClasses: false,
   columnDefs: [{ targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false }],
   language: { search: "Search models:" },
 });

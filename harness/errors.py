@@ -12,7 +12,7 @@ class HarnessError(Exception):
 
 
 class UnavailableError(HarnessError):
-    """Something that cannot be had on this machine, such as weights from a hub out of reach.
+    """Something that cannot be obtained on this machine, such as weights from a hub out of reach.
 
     ``harness run --all`` leaves out what needs it, and says so; for what was named it is an error.
     """

@@ -227,7 +227,7 @@ def test_what_fails_is_returned_and_costs_nothing_else(tmp_path, monkeypatch):
 
 
 def test_everything_that_can_run_is_run_without_names(tmp_path, caplog):
-    """As ``run --all`` does: what cannot be had is named, and is no failure."""
+    """As ``run --all`` does: what cannot be obtained is named, and is no failure."""
     caplog.set_level(logging.INFO, "harness")
     source = (
         "from harness import Dataset, Model, hookimpl\n"

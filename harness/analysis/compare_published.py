@@ -58,7 +58,7 @@ class ComparedCounts:
     recalls: tuple[reproduction.ClassDifference, ...]
     """Differences in recall by class, where both have a confusion matrix."""
     needed: equivalence.Needed
-    """What would decide whether accuracies are equal, where they cannot be told apart."""
+    """What would decide whether accuracies are equal, where they cannot be distinguished."""
     unverified: tuple[str, ...] = ()
     """What is assumed about the data of a measured model, and not verified."""
     design_effect: float = 1.0

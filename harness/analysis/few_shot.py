@@ -125,7 +125,7 @@ class FewShot:
     dataset: str
     title: str
     classes: tuple[str, ...]
-    """Those that are drawn and told apart."""
+    """Those that are drawn and distinguished."""
     n_test: int
     folds: int
     """0 where one set of patches is drawn from, and the others are tested."""

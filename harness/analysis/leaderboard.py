@@ -257,7 +257,7 @@ def collect(
 ) -> list[Entry]:
     """Every measured model on a dataset, the most accurate first.
 
-    Those that fell back to random weights, as pretrained ones could not be had, come after the
+    Those that fell back to random weights, as pretrained ones could not be obtained, come after the
     others. Results that are damaged are handed to ``damaged``; without it, DamagedError is raised.
     """
     together = predictions.trainings(

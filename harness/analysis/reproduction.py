@@ -210,7 +210,7 @@ def class_table(found: Sequence[ClassDifference]) -> Table:
 
 
 def estimates(published: PublishedResult, sampling: Sampling = INDEPENDENT) -> dict[str, Estimate]:
-    """What a published result says of the figures, with intervals where these can be had.
+    """What a published result says of the figures, with intervals where these are known.
 
     From the confusion matrix if there is one, else Wilson's for the accuracy.
     """

@@ -372,7 +372,7 @@ def with_scaled(
     metrics: Sequence[Metric] = (),
     measure: Measure = measuring.measure,
 ) -> list[Row]:
-    """Measured rows, and after each the one of its scaled logits where these can be had.
+    """Measured rows, and after each the one of its scaled logits where these are known.
 
     A fit that is damaged is handed to ``damaged``, and its model has no such row.
     """

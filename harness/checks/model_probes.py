@@ -74,7 +74,7 @@ def found(probe: ModelProbe, bench: Bench) -> Finding:
     def make() -> Finding:
         made = probe.measure(predictions(probe, bench))
         if made is None:
-            raise Skipped("it returned None with everything that it needs at hand")
+            raise Skipped("it returned None with everything that it needs given")
         return made
 
     return bench.once(("found", probe.name), make)

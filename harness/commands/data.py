@@ -45,7 +45,7 @@ def get(options: argparse.Namespace) -> int:
     folder = Path(options.data or "data")
     if not dataset.downloads:
         if lacking := dataset.missing(folder):
-            raise HarnessError(f"dataset {dataset.name} must be had by hand: {lacking}")
+            raise HarnessError(f"dataset {dataset.name} must be downloaded by hand: {lacking}")
         raise HarnessError(f"dataset {dataset.name} has nothing to download")
     check_space(dataset.downloads, folder)
     for file in dataset.downloads:

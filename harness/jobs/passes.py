@@ -36,7 +36,7 @@ LOGITS = "logits.npy"
 
 @dataclass(frozen=True)
 class Logits:
-    """A Finish whose result is an array of logits, which can be had without a file of its own."""
+    """A Finish whose result is an array of logits, which needs no file of its own."""
 
     values: Callable[[], NDArray[np.float32]]
     """Returns the logits (N, C), or raises what stopped them."""

@@ -79,7 +79,7 @@ class Plan:
     failures: dict[str, Failure] = field(default_factory=dict)
     """What could not be planned, and why."""
     unavailable: dict[str, Failure] = field(default_factory=dict)
-    """What needs something that cannot be had on this machine."""
+    """What needs something that cannot be obtained on this machine."""
 
     def add(self, job: JobSpec) -> Key:
         """Add a job unless it is there already."""

@@ -214,12 +214,12 @@ def _about_ranks(rows: Sequence[Row], grouped: bool) -> str:
         said.append(
             "Models that share ranks, such as 1–3, are not statistically distinguishable "
             f"(Holm-adjusted): pairs of models are compared on the same patches "
-            f"({'; '.join(tests)}), and the chance that any pair is wrongly told apart is 5 %."
+            f"({'; '.join(tests)}), and the chance of calling any pair different by mistake is 5 %."
         )
         if 0 < len(alone) < len(ranked):
             said.append(
                 "How a row of one seed would vary is not known: beside one of several seeds it is "
-                "told apart only by a difference too large even for a standard deviation over "
+                "distinguished only by a difference too large even for a standard deviation over "
                 f"seeds of {100 * LARGEST_SPREAD:g} points."
             )
         if alone:

@@ -77,10 +77,11 @@ def _ranked(compared: ComparedDatasets) -> list[str]:
         ", ".join(compared.models[number] for number in clique)
         for clique in not_different(found.mean, found.critical_difference)
     ]
-    told = f"not told apart: {'; '.join(cliques)}" if cliques else "all are told apart"
+    alike = f"cannot be distinguished: {'; '.join(cliques)}"
+    told = alike if cliques else "all can be distinguished"
     said = f"That all are equally good: {equals_p(found.p)} (Friedman's test)."
     if found.p >= 0.05:
-        return [f"{said} So no two are told apart."]
+        return [f"{said} So no two can be distinguished."]
     return [
         f"{said} Mean ranks that differ by {found.critical_difference:.2f} or more differ in truth "
         f"(Nemenyi's test, 5 % over all pairs); {told}."
@@ -110,7 +111,7 @@ def as_json(compared: ComparedDatasets) -> dict[str, Any]:
 def diagram(compared: ComparedDatasets, found: Ranks) -> Figure:
     """The critical difference diagram (Demšar, JMLR 7, 2006).
 
-    Models at their mean ranks, the best on the left. A bar joins those that are not told apart.
+    Models at their mean ranks, the best on the left. A bar joins those that are not distinguished.
     """
     m = len(compared.models)
     order = sorted(range(m), key=lambda number: float(found.mean[number]))

@@ -40,7 +40,7 @@ def introduction(compared: ComparedCounts) -> list[str]:
 
 
 def verdict(compared: ComparedCounts) -> list[str]:
-    """Whether accuracies can be told apart, in a sentence; none where either is not known."""
+    """Whether accuracies can be distinguished, in a sentence; none where either is not known."""
     if compared.p is None:
         return []
     one, other, gap = compared.one, compared.other, compared.differences["accuracy"]
@@ -50,7 +50,7 @@ def verdict(compared: ComparedCounts) -> list[str]:
     if compared.p >= 0.05:
         if "not shown" in within and compared.needed.patches:
             within += f": {reproduction.would_decide(compared.needed)}"
-        return [f"They cannot be told apart in accuracy ({size}, score test). {within}."]
+        return [f"They cannot be distinguished in accuracy ({size}, score test). {within}."]
     ahead = one.estimates["accuracy"].value > other.estimates["accuracy"].value
     better, worse = (one, other) if ahead else (other, one)
     return [f"{better.name} is more accurate than {worse.name} ({size}, score test). {within}."]

@@ -90,7 +90,7 @@ def verdict(compared: Compared) -> str:
     better, worse = (one, other) if gap.value > 0 else (other, one)
     told = f"{better} is more accurate than {worse}"
     if p >= 0.05:
-        told = "They cannot be told apart in accuracy"
+        told = "They cannot be distinguished in accuracy"
     within = equal_within(gap, *compared.ends90, compared.margin)
     return f"{told} ({equals_p(p)}, {test}). {within}."
 
@@ -117,12 +117,12 @@ def of_methods(compared: Compared) -> list[str]:
     if not compared.seeds:
         more = (
             "It pools the folds, each of which has trainings of its own: equal methods, trained "
-            "anew for each, may be told apart in more than 5 % of trials."
+            "anew for each, may be called different in more than 5 % of trials."
         )
     gap = methods.difference
     told = f"{one.name if gap.value > 0 else other.name} is the better method"
     if methods.p >= 0.05:
-        told = "The methods cannot be told apart"
+        told = "The methods cannot be distinguished"
     return [
         f"{about}. {more}",
         f"Would the methods differ, trained on other patches? {told} ({equals_p(methods.p)}, "

@@ -148,7 +148,7 @@ def figure(width: float, height: float) -> Figure:
 def panels(names: Sequence[str], high: float = 2.6) -> tuple[Figure, list[tuple[Any, list[str]]]]:
     """A figure with axes one above the other, and which of the names each is for.
 
-    More curves than there are colors would not be told apart.
+    More curves than there are colors would not be distinguished.
     """
     found = groups(names)
     picture = figure(DOUBLE, high * len(found) + 0.2)

@@ -207,7 +207,7 @@ def _told_apart(board: Board) -> list[str]:
     if board.dataset["folds"] and pairs is not None:
         said.append(
             "Ranks pool the folds and are about these trainings, of which each fold has its own: "
-            "equal methods that are trained anew may be told apart in more than 5 % of trials. "
+            "equal methods, trained anew, may be called different in more than 5 % of trials. "
             "`harness compare` has a test of methods."
         )
     return [" ".join(said)] if said else []
@@ -254,7 +254,7 @@ def _caption(board: Board) -> str:
     if groups is None and effect == 1:
         said.append("Patches count as independent.")
     if len([row for row in board.rows if row["rank"] is not None]) > 1:
-        said.append("Models that share ranks are not told apart (Holm-adjusted, 5 %).")
+        said.append("Models that share ranks are not distinguished (Holm-adjusted, 5 %).")
     return " ".join(said)
 
 

@@ -2,7 +2,7 @@
 
 The eight colors are those of Okabe and Ito (2008), of which orange, sky blue and yellow are made
 darker or left out, and brown is added, until each has a contrast of 3:1 on white and all can be
-told apart by readers who do not see red, green or blue as others do. Each comes with a marker, for
+distinguished by readers who do not see red, green or blue as others do. Each has a marker, for
 a print in gray.
 
 A model has the color that its name asks for, by a digest, whatever picture it is in. Where several

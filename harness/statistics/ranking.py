@@ -1,4 +1,4 @@
-"""Which of many models can be told apart, and the ranks that this leaves open."""
+"""Which of many models can be distinguished, and the ranks that this leaves open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def holm(p: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Pairwise:
-    """Every pair of M models: whether they can be told apart, and what it would take."""
+    """Every pair of M models: whether they can be distinguished, and what it would take."""
 
     p: Floats
     """That two models are equally accurate, (M, M); 1 of a model and itself."""

@@ -200,7 +200,7 @@ class Model:
     def features_with(self, settings: Mapping[str, Setting]) -> Features | None:
         """The features that it is fitted on with these settings; None for patches.
 
-        Raises HarnessError, as UnavailableError when they need what cannot be had here.
+        Raises HarnessError, as UnavailableError when they need what cannot be obtained here.
         """
         return self.features(settings) if callable(self.features) else self.features
 

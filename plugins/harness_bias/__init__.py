@@ -148,7 +148,7 @@ def _dataset_probes() -> list[DatasetProbe]:
         ),
         probe(
             "shift",
-            "Shift: training and test patches told apart by acquisition alone",
+            "Shift: training and test patches that differ by acquisition alone",
             *(COLOR, RANGE, COMPRESSION),
         ),
     ]

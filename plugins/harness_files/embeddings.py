@@ -149,7 +149,7 @@ class _Files:
 
 
 def _features(named: _Files, name: str, settings: Mapping[str, Setting]) -> Features:
-    """The embeddings in files, told apart by what is in these. Raises HarnessError.
+    """The embeddings in files, distinguished by what is in these. Raises HarnessError.
 
     Those of cohorts have digests of their own, so that one more changes nothing at home.
     """

@@ -53,7 +53,7 @@ def macenko(
     Macenko et al., ISBI 2009 (doi:10.1109/ISBI.2009.5193250). torchstain estimates the stains of
     the patch; the result is within one gray level of torchstain's, which truncates. A patch stays
     as it is where its stains are not defined: when less than ``MIN_TISSUE`` of it is tissue, or
-    when there are not two stains to tell apart. Background that is not bright counts as tissue and
+    when there are not two stains to distinguish. Background that is not bright counts as tissue and
     takes on color, as it does in any other use of the method.
     """
     stains = _stains(patch)

@@ -111,7 +111,7 @@ class Encoder:
     trained_on: str = ""
     """Of such a one: the images with texts that it was trained on."""
     how: str = ""
-    """How one that is not loaded here can be had."""
+    """Where one that is not loaded here is found."""
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     """By fact, where it is from."""
 
@@ -268,7 +268,7 @@ def _parsed(rest: str) -> tuple[Encoder, str, bool, str]:
 
 
 def features(encoder: Encoder, pooling: str, settings: Mapping[str, Setting]) -> Features:
-    """Embeddings of patches. Raises UnavailableError when the weights cannot be had.
+    """Embeddings of patches. Raises UnavailableError when the weights cannot be obtained.
 
     The digest of the weights, which is part of every key, is also of how the network is built and
     fed: its description, and for transformers the configuration beside the weights.
@@ -311,7 +311,7 @@ def configuration(encoder: Encoder, weights: InitialWeights) -> str:
 
     It is the one beside the weights, or in their repository; random weights take the one of the
     encoder's description. Raises HarnessError where it cannot be read, UnavailableError where it
-    cannot be had.
+    cannot be obtained.
     """
     if encoder.loader != "transformers":
         return ""

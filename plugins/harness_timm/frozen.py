@@ -41,7 +41,7 @@ OWN = ("image_size", "precision", "weights", "device")
 def features(network: Network, settings: Mapping[str, Setting]) -> Features:
     """The pooled output of a frozen network before its last layer.
 
-    Raises UnavailableError when its weights cannot be had: features of random weights are
+    Raises UnavailableError when its weights cannot be obtained: features of random weights are
     extracted only if asked for, with ``weights=random``.
     """
     recipe = Recipe.of({name: settings[name] for name in OWN if name in settings})

@@ -40,7 +40,7 @@ def cached_or_downloaded(repo: str, names: Sequence[str]) -> Path:
     Looked for in the folder that ``$HARNESS_WEIGHTS`` names, then in the hub's cache, then on it.
     Raises HarnessError for what cannot be the name of a repository, a variable with no number and a
     disk that cannot be written to; and UnavailableError, within seconds, when none of the files can
-    be had.
+    be obtained.
     """
     seconds = _reach()  # before the import, which cannot say which variable is wrong
     import huggingface_hub

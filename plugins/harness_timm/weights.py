@@ -25,7 +25,7 @@ def find(network: Network, weights: str) -> InitialWeights:
     """The weights that the setting ``weights`` of a network means, once in a process.
 
     "hub" looks in the local cache of the hub, then tries to download; "package" takes the file of
-    an installed Python package; both raise UnavailableError when they cannot be had. "random" is a
+    an installed Python package; both raise UnavailableError when that fails. "random" is a
     random initialization; all else is the path of a .safetensors file, of a folder that holds one
     as a repository does, or, where a network takes them, of a file that torch.save wrote.
     HarnessError is raised when it is missing, of another kind or damaged.
@@ -73,7 +73,7 @@ def find(network: Network, weights: str) -> InitialWeights:
 
 @cache
 def find_or_random(network: Network, weights: str) -> InitialWeights:
-    """Like ``find``, but random weights with a warning where pretrained ones cannot be had."""
+    """Like ``find``, but random weights with a warning where pretrained ones cannot be obtained."""
     try:
         return find(network, weights)
     except UnavailableError as error:
@@ -81,8 +81,9 @@ def find_or_random(network: Network, weights: str) -> InitialWeights:
             label=RANDOM.label,
             digest=RANDOM.digest,
             warning=(
-                f"the pretrained weights of {network.name} could not be had ({error}): training "
-                "starts from RANDOM weights, which is not the published recipe and costs accuracy"
+                f"the pretrained weights of {network.name} could not be obtained ({error}): "
+                "training starts from RANDOM weights, which is not the published recipe and "
+                "costs accuracy"
             ),
         )
 

@@ -26,7 +26,7 @@ def extract(images):
     return images.mean(axis=(1, 2)).astype(np.float32)
 
 def none(settings):
-    raise UnavailableError("weights.bin: cannot be had; put it there")
+    raise UnavailableError("weights.bin: cannot be obtained; put it there")
 
 def pixel(images):
     with open("extracted.log", "a") as file:
@@ -184,13 +184,13 @@ def test_models_that_differ_in_their_head_have_one_curve(toy):
 def test_what_fails_costs_the_others_nothing(toy):
     lost = ("--model", "gone+knn20", "--model", "bad+knn20", "--plugin", "mine.py")
     output = toy(*TOY, *lost, "--episodes", 5, code=1)
-    assert "failed: toy: gone+knn20: weights.bin: cannot be had; put it there" in output
+    assert "failed: toy: gone+knn20: weights.bin: cannot be obtained; put it there" in output
     assert "ValueError: on purpose" in output
     found = content(toy)
     assert {curve["model"] for curve in found["curves"]} == {"pixel"}
     assert len(found["failed"]) >= 2
     alone = toy("few-shot", "toy", *lost[:2], "--plugin", "mine.py", code=1)
-    assert "weights.bin: cannot be had" in alone
+    assert "weights.bin: cannot be obtained" in alone
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_published_results_are_compared_by_their_counts(toy):
     assert re.search(r"accuracy +0.9699 +0.9808 +-0.0109 +-0.01\d\d to -0.00\d\d", output)
     assert re.search(r"DEB +\S+ +\S+ to \S+ +\d", output)
     output = toy("compare", "published:deepcmorph", "published:deepcmorph+flips")
-    assert "They cannot be told apart in accuracy" in output
+    assert "They cannot be distinguished in accuracy" in output
     output = toy("compare", "published:virchow2-eva", "published:deepcmorph")
     assert re.search(r"balanced accuracy +0.9670 +0.9559 *$", output, re.MULTILINE)
     output = toy("compare", "published:deepcmorf", "published:deepcmorph", code=2)

@@ -283,7 +283,7 @@ def test_the_strength_of_block_edges_is_shown_and_does_not_count():
         told = 75 + gap * (labels == 1) + rng.normal(0, 1, 180)
         finding = compression.measure(compressed(told))
         assert finding.flag is False
-        assert ("cannot be told apart and does not count" in finding.summary) is (gap > 0)
+        assert ("cannot be distinguished and does not count" in finding.summary) is (gap > 0)
         assert finding.estimate(
             "spread of the classes in edge quality, train to test"
         ).value == pytest.approx(gap * np.std([0, 1, 0]), abs=1)

@@ -214,7 +214,7 @@ def test_what_is_wrong_with_spider_is_said_in_one_line(tmp_path, change, says):
 def test_what_cannot_be_downloaded_says_where_it_is_had_and_where_to_put_it(command, name):
     output = command("data", "get", name, "--data", "there", code=2)
     (line,) = output.splitlines()
-    assert line.startswith(f"harness: error: dataset {name} must be had by hand: no ")
+    assert line.startswith(f"harness: error: dataset {name} must be downloaded by hand: no ")
     assert COHORT[name]["get"].format(folder=Path("there") / COHORT[name]["folder"]) in line
     assert f"there/{COHORT[name]['folder']}" in line
 

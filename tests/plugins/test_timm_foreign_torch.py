@@ -540,7 +540,7 @@ def test_descriptions_that_are_wrong(command, change, said):
     assert said in output
 
 
-# The packages conch and musk cannot be had here. These imitate the names and the signatures that
+# The packages conch and musk are not here. These imitate the names and the signatures that
 # the harness calls, and write down what they are given: what is tested is what the harness does.
 
 CONCH = """

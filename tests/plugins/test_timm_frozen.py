@@ -364,7 +364,7 @@ def test_weights_are_fetched_before_they_are_needed(command, hub):
     assert lines["rgb-means"].split() == ["rgb-means", "none"]
     offline = {**hub, "HF_HUB_OFFLINE": "1"}
     assert command("fetch", *named, **offline).count("pretrained") == 3
-    # What cannot be had costs only itself: no random weights, and no weights of another name.
+    # What cannot be obtained costs only itself: no random weights, and no weights of another name.
     lacking = ("--model", "efficientnet-b0-avg", "--model", "timm:test_vit+linear")
     printed = command("fetch", *named, *lacking, code=1, **offline)
     assert printed.count("pretrained (") == 3

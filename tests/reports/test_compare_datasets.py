@@ -36,7 +36,7 @@ def test_text_and_json_say_the_same():
     assert content["p"] < 0.001
     assert "p < 0.001 (Friedman's test)" in text
     assert f"differ by {content['critical_difference']:.2f} or more" in text
-    assert "not told apart: a, b; b, c; c, d" in text
+    assert "cannot be distinguished: a, b; b, c; c, d" in text
     assert content["accuracies"][0] == pytest.approx(CLEAR[0])
     of_pair = {(pair["model"], pair["beside"]): pair for pair in content["pairs"]}
     assert of_pair["b", "a"]["worse"] > 0.99
@@ -46,7 +46,7 @@ def test_text_and_json_say_the_same():
 def test_where_friedmans_test_shows_nothing_no_two_are_told_apart():
     found = compared([[0.8, 0.7, 0.75], [0.7, 0.75, 0.8]], ("a", "b", "c"))
     assert found.ranks.p > 0.05
-    assert "So no two are told apart." in " ".join(report.text(found))
+    assert "So no two can be distinguished." in " ".join(report.text(found))
     with drawing.clean():
         picture = report.diagram(found, found.ranks)
     thick = [line for line in picture.axes[0].lines if line.get_linewidth() == 4]

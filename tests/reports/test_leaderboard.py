@@ -392,7 +392,7 @@ def test_a_design_effect_widens_intervals_and_says_so(make):
 
 
 def test_a_design_effect_reaches_ranks(make, monkeypatch):
-    """Ranks are open between models that only independent patches tell apart."""
+    """Ranks are open between models that only independent patches distinguish."""
     monkeypatch.setattr(ranking, "mcnemar", lambda one, other: np.full(np.shape(one), 0.02))
     store = make([("m", 3), ("n", 2)])
     plain, wide = (build(store, "d", [], design_effect=effect) for effect in (1, 5))
@@ -459,7 +459,7 @@ def test_a_comparison_says_which_question_p_answers(make, folds, seeds):
     assert ("p answers whether these trainings would" in text) == (seeds == 1)
     assert ("not which method is better" in text) == (seeds == 1 and not folds)
     assert ("It pools the folds" in text) == (seeds == 1 and folds > 0)
-    assert ("The methods cannot be told apart (p = " in text) == (folds > 0)
+    assert ("The methods cannot be distinguished (p = " in text) == (folds > 0)
     methods = compare_text.as_json(found)["methods"]
     assert (methods is not None) == (folds > 0)
     if methods:

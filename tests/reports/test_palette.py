@@ -1,4 +1,4 @@
-"""Colors of models: told apart by everybody, and the same in every picture."""
+"""Colors of models: distinguished by everybody, and the same in every picture."""
 
 from itertools import combinations
 

@@ -139,7 +139,7 @@ def shown_otherwise(kind, trials, seed):
 
 
 def over(models, n, gap, trials, seed):
-    """Of models on datasets: in which share of trials the best is told apart, by three rules.
+    """Of models on datasets: in which share of trials the best is distinguished, by three rules.
 
     Differences vary over datasets by 2 points. Nemenyi's test, after Friedman's, of any two models
     where all are equal, else of the better one and another; the signed-rank test of the first two,
@@ -240,7 +240,7 @@ def write(trials, kinds, by_chance, learning, apart, found, others, datasets):
         table(three, ["patches", "discordance", "models", "difference", "found"]),
         "## Models over several datasets",
         f"{trials // 10:,} trials. The first model is better by `difference` points on average, "
-        "and differences vary by 2 points from dataset to dataset. Nemenyi: told apart after "
+        "and differences vary by 2 points from dataset to dataset. Nemenyi: distinguished after "
         "Friedman's test, any two models where all are equal, else the best and a given one. "
         "Signed rank: of the first two models, a probability above 0.95 that one is more than 0.5 "
         "points better, or that they are equal within 0.5 points.",

@@ -38,7 +38,7 @@ def test_paired_intervals_cover_and_equal_models_are_equal():
         assert abs(share - 0.95) < NOISE, name
     assert different < 0.05 + NOISE
     _, different = coverage.differences(0.82, "published", 1.5, 0.8, 20, rng)
-    assert different > 0.9  # those that differ are told apart
+    assert different > 0.9  # those that differ are distinguished
 
 
 @pytest.mark.parametrize("accuracy", [0.82, 0.977])

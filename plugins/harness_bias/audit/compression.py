@@ -120,7 +120,7 @@ def _text(
     if (score := surest(by_edges)) is not None and score.above_chance():
         said.append(
             f"strength of block edges {sentence(score)}: compressed differently or normalized "
-            "patch by patch, which cannot be told apart and does not count"
+            "patch by patch, which cannot be distinguished and does not count"
         )
     return "; ".join(said)
 

@@ -38,7 +38,7 @@ MARGIN = 0.02
 LUCK = 0.02
 """Largest p that counts. Intervals alone are too short where groups are few."""
 UNDECIDED = 0.15
-"""How far above chance the interval may reach before nothing can be said for want of patches."""
+"""How far above chance the interval may reach before nothing can be said for lack of patches."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def compared(
     fold by fold, as the dataset is evaluated, and within each of the splits.
 
     Patches that ``keep``, bool (N,), leaves out are neither fitted on nor predicted. What cannot
-    be judged for want of patches is not in the list. By trees, or a ``linear`` model.
+    be judged for lack of patches is not in the list. By trees, or a ``linear`` model.
     """
     labels, groups = audit.labels, audit.groups
     kept = np.ones(len(labels), bool) if keep is None else keep

@@ -1,4 +1,4 @@
-"""Shift: how well training and test patches are told apart by how they were acquired."""
+"""Shift: how well training and test patches are distinguished by how they were acquired."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure(audit: Audit) -> Finding:
     """How well tint, compression and dynamic range tell the splits apart, class by class.
 
     What differs between classes is no shift, so each class is asked about with as many training as
-    test patches. The flag says that the splits are told apart. That they are not is said only if
+    test patches. The flag says that the splits are distinguished. That they are not is said only if
     enough patches of every class, in both splits, have color or edges that tell.
     """
     if audit.train is None:

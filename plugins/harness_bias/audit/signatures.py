@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 TABLE = Path(__file__).with_name("signatures.csv")
 TUNED_ON = Path(__file__).with_name("tuned_on.txt")
 FAMILIES = ("compression", "sharpness", "noise", "tone")
-"""``tone`` is there so that changes of color and tone, which other probes look for, are told apart
-from the others."""
+"""``tone`` is there so that changes of color and tone, which other probes look for, are not taken
+for the others."""
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ SCALE = 50.0
 """Levels a unit: of 1,000 coefficients of unit vectors one exceeds 0.73, and is cut off at 0.62."""
 
 ANGLES = 64
-"""Directions that are told apart, of 6 bits, too."""
+"""Directions that are distinguished, of 6 bits, too."""
 SUBPIXELS = 16
-"""Places that are told apart in a pixel: x and y have 12 bits."""
+"""Places that are distinguished in a pixel: x and y have 12 bits."""
 FLOATS = 1 + (len(FREQUENCIES) + 1) // 4
 """Numbers of 24 bits a keypoint, which float32 holds exactly: place, then four of 6 bits each."""
 COLUMNS = tuple(f"keypoint_{k}_{part}" for k in range(KEYPOINTS) for part in range(FLOATS))

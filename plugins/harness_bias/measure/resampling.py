@@ -19,7 +19,7 @@ LENGTH = 256
 PERIOD = 16
 """Pixels after which what repeats is taken off: the grids of JPEG and of WebP."""
 SMALLEST = 128
-"""Pixels a side from which frequencies can be told apart."""
+"""Pixels a side from which frequencies can be distinguished."""
 RIM = 2
 BLOCK = 16
 """Pixels a side of the blocks whose detail is that around a pixel."""

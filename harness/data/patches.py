@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -118,7 +117,7 @@ class FileSplit:
         if self.listed:  # names as somebody wrote them, such as a//b.png
             bare = [str(PurePosixPath(name).with_suffix("")) for name in self.names]
         else:
-            bare = [posixpath.splitext(name)[0] for name in self.names]
+            bare = [name.rpartition(".")[0] for name in self.names]
         own = bare if len(set(bare)) == len(bare) else self.names
         self.ids = [f"{prefix}/{name}" for name in own]
         if shape is None:
@@ -169,7 +168,7 @@ class FileSplit:
 def _class_folders(files: Files, classes: Sequence[str]) -> dict[str, int]:
     """The label of each file by its class folder."""
     number = {name: label for label, name in enumerate(classes)}
-    labels = {}
+    labels, where = {}, f"{files.origin}/"
     for name in files.sizes:
         class_name = name.partition("/")[0]
         if class_name not in number:
@@ -179,12 +178,12 @@ def _class_folders(files: Files, classes: Sequence[str]) -> dict[str, int]:
                 f"{files.origin}: unknown class folder {class_name!r}; "
                 f"the classes are {', '.join(classes)}; {meant}remove or rename the folder"
             )
-        check_suffix(f"{files.origin}/{name}")
+        check_suffix(name, where)
         labels[name] = number[class_name]
     return labels
 
 
-def check_suffix(name: str) -> None:
-    """Raise HarnessError when a file's name is not one of an image."""
-    if posixpath.splitext(name)[1].lower() not in SUFFIXES:
-        raise HarnessError(f"{name}: not an image file; remove it and run again")
+def check_suffix(name: str, where: str) -> None:
+    """Raise HarnessError when a file's name is not one of an image; ``where`` goes before it."""
+    if "." + name.rpartition(".")[2].lower() not in SUFFIXES:
+        raise HarnessError(f"{where}{name}: not an image file; remove it and run again")

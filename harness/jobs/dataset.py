@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -125,8 +126,9 @@ def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = 
     remembers how the dataset is cut into folds.
     """
     cut = folds.cut if store is None else _remembered(store, dataset)
-    splits = dataset.load(data)
-    check_splits(dataset, splits)
+    with _no_collection():
+        splits = dataset.load(data)
+        check_splits(dataset, splits)
     splits = decoded_once(splits)
     log.debug(f"{dataset.name}: {len(splits.test.labels):,} test patches listed, data in {data}")
     unfit, pairs = None, []
@@ -149,6 +151,18 @@ def load(dataset: Dataset, data: Path, described_by: str, store: Store | None = 
         fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:32],
         described=describe_dataset(dataset, splits, pairs, described_by),
     )
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection, which would visit 100,000 listed files again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _remembered(store: Store, dataset: Dataset) -> folds.Cut:

@@ -208,7 +208,7 @@ def _load(
     sizes: dict[str, int] = {}
     seen: dict[tuple[int, int], Row] = {}
     for row in rows:
-        check_suffix(f"{row.where}: {row.path}")
+        check_suffix(row.path, f"{row.where}: ")
         try:
             path = folder / row.path
             status = path.stat()

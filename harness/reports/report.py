@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -42,6 +43,8 @@ FEW = 10
 """Patches of a class below which its figures stand apart."""
 LONGEST = 20
 """Rows of the longest table that stands on a page in Markdown."""
+CLAUSE = re.compile(r"; (?![^(]*\))")
+"""What parts of a summary end with, outside of parentheses."""
 CHOSEN = ("level", "dose")
 """Headings of columns with numbers that somebody has chosen."""
 
@@ -350,7 +353,7 @@ def _in_short(audit: DatasetAudit) -> list[str]:
 
 def brief(finding: Finding) -> str:
     """The first part of a summary, without the word for what it is about before it."""
-    first = finding.summary.split("; ")[0]
+    first = CLAUSE.split(finding.summary)[0]
     about, colon, rest = first.partition(": ")
     text = rest if colon and len(about.split()) <= 4 else first
     return text[:1].upper() + text[1:]

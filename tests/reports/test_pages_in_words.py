@@ -29,13 +29,13 @@ def test_what_was_found_stands_first_in_plain_words(tmp_path):
         {
             "unseen": Finding(summary="none", flag=False),
             "open": Finding(summary="too few", flag=None),
-            "there": Finding(summary="there: 3 of 4 are; and more", flag=True),
+            "there": Finding(summary="there: 3 of 4 (0.7; p 0.2) are; and (1; 2)", flag=True),
         },
         [probe(name, question=f"Is {name} so?", **words) for name in ("unseen", "open", "there")],
     )
     short = page[page.index("## In short") :]
     assert short.splitlines()[2:5] == [
-        "- **Found**: Is there so? 3 of 4 are.",
+        "- **Found**: Is there so? 3 of 4 (0.7; p 0.2) are.",
         "- **Not judged**: Is open so?",
         "- **Not seen**: Is unseen so?",
     ]

@@ -52,7 +52,7 @@ def _compressed(finding: Finding, end: str) -> Shown:
             quality = (
                 "90 or more" if (told, how) == (90, "block edges") else f"{float(told or 0):.0f}"
             )
-            found.append((f"{name}, {part}: {quality} by its {how}", (str(patch),)))
+            found.append((f"{name}, {part}: quality {quality} by its {how}", (str(patch),)))
     return found
 
 

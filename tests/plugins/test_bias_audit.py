@@ -304,14 +304,14 @@ def test_the_most_and_the_least_compressed_patches_are_shown():
         for gallery in (galleries.strongest_compression, galleries.weakest_compression)
     )
     assert [caption for caption, _ in strongest[:4]] == [
-        "a, test: 20 by its values",
-        "b, train: 30 by its block edges",
-        "c, test: 40 by its block edges",
-        "a, train: 60 by its block edges",
+        "a, test: quality 20 by its values",
+        "b, train: quality 30 by its block edges",
+        "c, test: quality 40 by its block edges",
+        "a, train: quality 60 by its block edges",
     ]
     assert len(strongest) == len(weakest) == 10
     assert {caption for caption, _ in weakest} == {
-        f"{name}, train: 90 or more by its block edges" for name in "abc"
+        f"{name}, train: quality 90 or more by its block edges" for name in "abc"
     }
     ids = [one for _, (one,) in strongest + weakest]
     assert len({*ids}) == 20

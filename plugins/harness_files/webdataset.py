@@ -31,7 +31,7 @@ from harness.data.tars import Tar
 from harness.hooks.toml_keys import Text
 from harness.text.names import suggest
 from harness_files import shards
-from harness_files.description import PARTS, CommonKeys, Description
+from harness_files.description import CommonKeys, Description
 
 Samples = dict[str, dict[str, str]]
 """By key, the files of each patch by suffix."""
@@ -71,27 +71,15 @@ def read(path: Path, content: Mapping[str, Any] | WebdatasetKeys) -> list[Datase
     """The dataset that a file describes."""
     description = Description(path, content, WebdatasetKeys)
     said = description.content
-    description.check_parts("files")
-    patterns = {
-        "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
-    }
-    found = {part: shards.matching(path.parent, pattern) for part, pattern in patterns.items()}
-    missing, classes = "", description.classes
+    parts = shards.of_parts(description)
+    classes = description.classes
     patches: dict[str, dict[str, Patch]] = {}
     by_part: dict[str, dict[str, Tar]] = {}
     folder = path.parent
-    left_out: dict[str, str] = {}
-    if absent := [patterns[part] for part, paths in found.items() if not paths]:
-        missing = f"no {' and no '.join(absent)} in {path.parent}; correct the paths in {path}"
-    else:
-        description.check_apart(found)
-        for part, paths in found.items():
-            if why := shards.check_whole(paths, patterns[part]):
-                left_out[part] = why
-        shards.check_different(shard for paths in found.values() for shard in paths)
-        every = [shard.absolute().parent for paths in found.values() for shard in paths]
-        folder = Path(os.path.commonpath(every))
-        for part, paths in found.items():
+    if not parts.missing:
+        shards.check_different(parts.every)
+        folder = Path(os.path.commonpath([shard.absolute().parent for shard in parts.every]))
+        for part, paths in parts.paths.items():
             by_part[part] = {
                 shard.absolute().relative_to(folder).as_posix(): tars.opened([shard])
                 for shard in paths
@@ -124,17 +112,11 @@ def read(path: Path, content: Mapping[str, Any] | WebdatasetKeys) -> list[Datase
         return description.splits(
             splits,
             groups if "group" in said else {},
-            shortfall="".join(
-                f"test patches of {left_out[p]}" for p in ("all", "test") if p in left_out
-            ),
-            train_shortfall=", ".join(
-                f"{name} patches of {left_out[part]}"
-                for part, name in (("train", "training"), ("validation", "validation"))
-                if part in left_out
-            ),
+            shortfall=parts.shortfall,
+            train_shortfall=parts.train_shortfall,
         )
 
-    return description.dataset(classes, load, missing)
+    return description.dataset(classes, load, parts.missing)
 
 
 def _patches(description: Description, of_part: Mapping[str, Tar]) -> dict[str, Patch]:

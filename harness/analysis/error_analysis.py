@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from harness.data import comparability
 from harness.statistics import calibration, reliability
 from harness.statistics.estimates import Estimate
 from harness.statistics.intervals import mean_of_groups
-from harness.statistics.metrics import probabilities
+from harness.statistics.metrics import Floats, probabilities
 from harness.store import predictions
 from harness.store.predictions import Run
 from harness.types.published import PublishedResult
@@ -31,8 +31,26 @@ OF_A_GROUP = 10
 
 Risks = tuple[Estimate, list[Estimate]]
 """Area under the risk-coverage curve, and the error at each of ``COVERAGES``."""
-Curves = list[tuple[str, NDArray[np.float64], NDArray[np.float64], Any]]
-"""Of each model its name, x and y, and what intervals are of."""
+
+
+class Reliability(NamedTuple):
+    """How often a model is right, by bins of confidence, (B,) each."""
+
+    model: str
+    confidence: Floats
+    accuracy: Floats
+    n: NDArray[np.int64]
+    """Patches in each bin."""
+
+
+class Coverage(NamedTuple):
+    """Error rate of a model among the patches that it is most confident about, (N,) each."""
+
+    model: str
+    share: Floats
+    error: Floats
+    at: Floats
+    """Error rates at ``COVERAGES`` and the ends of their intervals, (K, 3)."""
 
 
 @dataclass(frozen=True)
@@ -174,28 +192,25 @@ def against_published(board: Board, entry: Entry) -> list[reproduction.ClassDiff
     return []
 
 
-def reliabilities(board: Board) -> tuple[int, Curves]:
-    """At most so many bins, and the confidence, the accuracy and the patches in them."""
+def reliabilities(board: Board) -> tuple[int, list[Reliability]]:
+    """At most so many bins, and the curve of each model that has probabilities."""
     most = min(calibration.BINS, max(2, len(board.truth.labels) // IN_A_BIN))
-    curves: Curves = []
+    curves = []
     for entry, logits in _logits(board):
         scores = probabilities(logits)
         bins = calibration.bins(board.truth.labels, scores, equal_mass=True, most=most)
-        curves.append((entry.name, bins.confidence, bins.accuracy, bins.n))
+        curves.append(Reliability(entry.name, bins.confidence, bins.accuracy, bins.n))
     return most, curves
 
 
-def coverages(board: Board, risks: Mapping[str, Risks]) -> Curves:
-    """The share of patches that a model is most confident about, and its error rate among them.
-
-    With the rates of ``risks`` at ``COVERAGES`` and the ends of their intervals, (K, 3).
-    """
+def coverages(board: Board, risks: Mapping[str, Risks]) -> list[Coverage]:
+    """The curve of each model that has probabilities, with its ``risks`` at ``COVERAGES``."""
     at = {
         name: np.array([(one.value, one.low, one.high) for one in some], float)
         for name, (_, some) in risks.items()
     }
     return [
-        (entry.name, *reliability.risk_coverage(board.truth.labels, logits), at[entry.name])
+        Coverage(entry.name, *reliability.risk_coverage(board.truth.labels, logits), at[entry.name])
         for entry, logits in _logits(board)
     ]
 

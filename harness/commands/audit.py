@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.reports import report
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import auditing
 
     session = session_of(options)
@@ -58,12 +58,8 @@ def run(options: argparse.Namespace) -> int:
         *lines, _, legend = report.summary(audit.probes, audit.findings)
         print_parts(["\n".join(lines)], indent)
         print_text(legend)
-        try:
-            with pictures(options, store, audit.dataset):
-                written = report.write_audit(audit, folder, problems, not options.no_images)
-            pages.append(written)
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), pictures(options, store, audit.dataset):
+            pages += [report.write_audit(audit, folder, problems, not options.no_images)]
     say_written(pages)
     failures |= problems
     print_failures(failures)

@@ -91,7 +91,7 @@ def write(
     from harness.reports import board_pictures, error_pages, report, selection_pages
     from harness.reports import writing as reports
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows.transferring import is_baseline
 
     chosen = reports.choose(registry, options.report)
@@ -99,20 +99,17 @@ def write(
     store = Store(options.store)
     baselines = {name for name, one in registry.models.items() if is_baseline(one)}
     for board, audits in pages:
-        try:
-            with pictures(options, store, board.dataset["name"]):
-                shown, paths = list[str](), list[Path]()
-                if any(one.name == "markdown" for one in chosen):
-                    given = (board, baselines, folder, problems)
-                    shown, paths = board_pictures.write_intervals(*given)
-                board = replace(board, pictures=tuple(shown), chosen=rows)
-                paths = reports.write(board, folder, chosen, registry, problems, minutes) + paths
-                if not options.report:
-                    paths += error_pages.write(board, folder, problems)
-                    paths += selection_pages.write(audits, board, folder, problems)
-                    paths += report.write_probes(board, folder, problems)
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), pictures(options, store, board.dataset["name"]):
+            shown, paths = list[str](), list[Path]()
+            if any(one.name == "markdown" for one in chosen):
+                given = (board, baselines, folder, problems)
+                shown, paths = board_pictures.write_intervals(*given)
+            board = replace(board, pictures=tuple(shown), chosen=rows)
+            paths = reports.write(board, folder, chosen, registry, problems, minutes) + paths
+            if not options.report:
+                paths += error_pages.write(board, folder, problems)
+                paths += selection_pages.write(audits, board, folder, problems)
+                paths += report.write_probes(board, folder, problems)
         written.append(paths)
     return written
 
@@ -127,7 +124,7 @@ def write_reports(
     """Write the HTML report of each dataset; returns their paths, a list a dataset."""
     from harness.reports.html import page
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import reporting
 
     store, written = Store(options.store), []
@@ -136,11 +133,9 @@ def write_reports(
         gathered = reporting.gather(
             *(board, registry, store, data, problems, options.leaderboards), images=images
         )
-        try:
+        with writing_to(options.leaderboards):
             defaults = reporting.defaults(registry)
             written.append([page.write(gathered, options.leaderboards, problems, defaults)])
-        except OSError as error:
-            raise disk_error(error, options.leaderboards) from error
     return written
 
 

@@ -76,7 +76,7 @@ def _on_phantoms(options: argparse.Namespace) -> int:
     from harness.reports import calibrate, drawing, report
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.system.threads import cpu_count
     from harness.workflows import calibrating
 
@@ -115,11 +115,8 @@ def _on_phantoms(options: argparse.Namespace) -> int:
             log.info("Not written: the page is about all probes; leave out --probe")
             continue
         made = (versions(probes), options.said, folder, problems)
-        try:
-            with drawing.saved_as(options.format):
-                written = report.write_calibration(phantom, page, readings, found.checks, *made)
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), drawing.saved_as(options.format):
+            written = report.write_calibration(phantom, page, readings, found.checks, *made)
         pages.append(written)
     say_written(pages)
     failures = {**found.failures, **problems}
@@ -134,7 +131,7 @@ def _on_real_patches(options: argparse.Namespace) -> int:
     from harness.reports import calibrate_real, drawing, report
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.system.threads import cpu_count
     from harness.workflows import calibrating
 
@@ -170,11 +167,8 @@ def _on_real_patches(options: argparse.Namespace) -> int:
         limits = calibrate_real.limits(there, [probe.name for probe in probes], cells)
         readings = [one for own in found.readings.values() for one in own]
         made = (found.judges, limits, versions(probes), options.said, folder, problems)
-        try:
-            with drawing.saved_as(options.format):
-                pages += [report.write_real_calibration(dataset.name, page, there, readings, *made)]
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), drawing.saved_as(options.format):
+            pages += [report.write_real_calibration(dataset.name, page, there, readings, *made)]
     say_written(pages)
     failures |= problems
     print_failures(failures)

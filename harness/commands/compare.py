@@ -158,17 +158,18 @@ def _draw(options: argparse.Namespace, draw: Callable[[], Figure]) -> int:
     """Write a picture, and say on stderr what its numbers stand for."""
     from harness.reports import drawing
     from harness.store.failures import Collected
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
 
     store = existing_store(options)
     problems = Collected(store)
     form = options.diagram.suffix[1:]
     dataset = options.dataset[0] if options.dataset else next(iter(store.datasets()), "")
-    try:
-        with drawing.saved_as((form,)), drawing.of_models(store.models(dataset)):
-            _, *notes = drawing.write(options.diagram, "diagram", draw, problems) or [""]
-    except OSError as error:
-        raise disk_error(error, options.diagram) from error
+    with (
+        writing_to(options.diagram),
+        drawing.saved_as((form,)),
+        drawing.of_models(store.models(dataset)),
+    ):
+        _, *notes = drawing.write(options.diagram, "diagram", draw, problems) or [""]
     for note in notes:
         print(note, file=sys.stderr)
     print_failures(problems)

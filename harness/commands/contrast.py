@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Train models on two versions of the same patches and print how they compare."""
     from harness.reports import contrast_text, report
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import contrasting
 
     session = session_of(options)
@@ -59,10 +59,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"\n{table.title}\n")
             print_table(*report.cells(table), order=ORDER)
         print_text(contrast_text.about(found))
-        try:
+        with writing_to(folder):
             written = contrast_text.write(found, folder)
-        except OSError as error:
-            raise disk_error(error, folder) from error
         say_written([written])
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.reports import few_shot_text, report
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import few_shot
 
     session = session_of(options)
@@ -94,11 +94,8 @@ def run(options: argparse.Namespace) -> int:
                 print_table(*report.cells(table), order=ORDER)
             for text in few_shot_text.about(found):
                 print_text(text)
-        try:
-            with pictures(options, store, options.dataset):
-                written = few_shot_text.write(found, options.said, folder, problems)
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), pictures(options, store, options.dataset):
+            written = few_shot_text.write(found, options.said, folder, problems)
         say_written([written])
     failures |= problems
     print_failures(failures)

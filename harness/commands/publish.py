@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Copy pages as they are. Files of the same names are replaced, and others left as they are."""
-    from harness.system.atomic import disk_error, write_atomically
+    from harness.system.atomic import write_atomically, writing_to
 
     source, target = options.leaderboards, options.to
     if source.resolve() == target.resolve():
@@ -45,11 +45,9 @@ def run(options: argparse.Namespace) -> int:
             f"publish: there is no page in {source}; write some first, such as with harness run, "
             "or name their folder with --leaderboards"
         )
-    try:
+    with writing_to(target):
         target.mkdir(parents=True, exist_ok=True)
         for path in found:
             write_atomically(target / path.name, path.read_bytes())
-    except OSError as error:
-        raise disk_error(error, target) from error
     log.info(f"Copied {len(found)} files from {source} to {target}")
     return OK

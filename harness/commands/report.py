@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.reports.html import page, site
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.text.names import suggest
     from harness.workflows import reporting
 
@@ -92,14 +92,12 @@ def run(options: argparse.Namespace) -> int:
             )
             found.append((store_names[store.root], gathered))
     settings = reporting.defaults(registry)
-    try:
+    with writing_to(folder):
         if options.site:
             others = site.other_pages(options.leaderboards, known)
             written = [site.write(found, others, folder, problems, settings)]
         else:
             written = [[page.write(one, folder, problems, settings)] for _, one in found]
-    except OSError as error:
-        raise disk_error(error, folder) from error
     if not found:
         print("Nothing is measured of any dataset in this store, so there is no report.")
     say_written(written)

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.reports import report, shortcut_text
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import shortcutting
 
     session = session_of(options)
@@ -74,13 +74,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"\n{table.title}; a dose is in {request.fault.unit}\n")
         print_table(*report.cells(table))
         problems = Collected(store)
-        try:
-            with pictures(options, store, options.dataset):
-                written = shortcut_text.write(
-                    *(options.dataset, request.fault, found, options.said, folder, problems)
-                )
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), pictures(options, store, options.dataset):
+            written = shortcut_text.write(
+                *(options.dataset, request.fault, found, options.said, folder, problems)
+            )
         say_written([written])
     print_failures(failures)
     return exit_code(options, registry, FAILED if failures else OK)

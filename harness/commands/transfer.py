@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.reports import report, transfer_text
     from harness.store.failures import Collected
     from harness.store.store import Store
-    from harness.system.atomic import disk_error
+    from harness.system.atomic import writing_to
     from harness.workflows import transferring
 
     session = session_of(options)
@@ -69,11 +69,8 @@ def run(options: argparse.Namespace) -> int:
             print_text(transfer_text.of_cohort(found, cohort))
         print_text(transfer_text.about(found))
         problems = Collected(store)
-        try:
-            with pictures(options, store, options.home):
-                written = transfer_text.write(found, folder, problems)
-        except OSError as error:
-            raise disk_error(error, folder) from error
+        with writing_to(folder), pictures(options, store, options.home):
+            written = transfer_text.write(found, folder, problems)
         say_written([written])
         failures |= problems
     print_failures(failures)

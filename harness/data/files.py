@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,20 @@ _SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def check_member(path: Path, kind: str, name: str, parts: Iterable[str]) -> None:
+    """Check the name of a member of an archive of a kind, such as "zip", and its parts.
+
+    Raises HarnessError when it cannot be printed or leads out of the archive.
+    """
+    if not name.isprintable():
+        raise HarnessError(f"{path}: the name {name!a} inside cannot be printed; rename it")
+    if ".." in parts:
+        raise HarnessError(
+            f"{path}: the name {name} inside leads out of the {kind}; make the {kind} again "
+            "without it"
+        )
 
 
 def read_bytes(path: Path) -> bytes:

@@ -170,12 +170,7 @@ def _name(path: Path, info: tarfile.TarInfo) -> str:
     """The name of a file, "" for a folder and for what is hidden. Raises HarnessError."""
     parts = [part for part in info.name.split("/") if part not in ("", ".")]
     name = "/".join(parts)
-    if not name.isprintable():
-        raise HarnessError(f"{path}: the name {name!a} inside cannot be printed; rename it")
-    if ".." in parts:
-        raise HarnessError(
-            f"{path}: the name {name} inside leads out of the tar; make the tar again without it"
-        )
+    files.check_member(path, "tar", name, parts)
     if info.isdir() or not parts or any(part.startswith((".", "__MACOSX")) for part in parts):
         return ""
     if not info.isreg() or info.issparse():

@@ -101,12 +101,7 @@ _SPLIT = (
 
 
 def _check(path: Path, name: str, parts: tuple[str, ...], info: zipfile.ZipInfo) -> None:
-    if not name.isprintable():
-        raise HarnessError(f"{path}: the name {name!a} inside cannot be printed; rename it")
-    if ".." in parts:
-        raise HarnessError(
-            f"{path}: the name {name} inside leads out of the zip; make the zip again without it"
-        )
+    files.check_member(path, "zip", name, parts)
     if is_folder(info):
         return
     if info.flag_bits & ENCRYPTED_FLAG:

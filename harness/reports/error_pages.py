@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import error_analysis, reproduction
-from harness.analysis.error_analysis import COVERAGES, OF_A_GROUP, ByGroup, Curves, Risks
+from harness.analysis.error_analysis import (
+    COVERAGES,
+    OF_A_GROUP,
+    ByGroup,
+    Coverage,
+    Reliability,
+    Risks,
+)
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import drawing
@@ -234,19 +241,19 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> list[str]:
     return [f"Most confused, of {total:,} errors: {listed}."]
 
 
-def draw_reliability(found: tuple[int, Curves]) -> Any:
+def draw_reliability(found: tuple[int, Sequence[Reliability]]) -> Any:
     """Accuracy by confidence of models; None without any."""
     most, curves = found
     if not curves:
         return None
-    by_name = {name: points for name, *points in curves}
+    by_name = {curve.model: curve for curve in curves}
     models = drawing.styles(by_name)
     picture, panels = drawing.panels(list(by_name), 3)
     for axes, names in panels:
         axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
         for place, name in enumerate(names):
             color, marker = models[name]
-            confidence, accuracy, n = by_name[name]
+            _, confidence, accuracy, n = by_name[name]
             ends = [wilson(a * count, count) for a, count in zip(accuracy, n, strict=True)]
             shift = place - (len(names) - 1) / 2  # or intervals hide each other
             axes.errorbar(
@@ -261,22 +268,22 @@ def draw_reliability(found: tuple[int, Curves]) -> Any:
     return picture
 
 
-def _draw_coverage(curves: Curves) -> Any:
+def _draw_coverage(curves: Sequence[Coverage]) -> Any:
     if not curves:
         return None
-    by_name = {name: points for name, *points in curves}
+    by_name = {curve.model: curve for curve in curves}
     models = drawing.styles(by_name)
     picture, panels = drawing.panels(list(by_name))
     for axes, names in panels:
         for place, name in enumerate(names):
             color, marker = models[name]
-            coverage, risk, at = by_name[name]
+            curve = by_name[name]
             shown = drawing.in_legend(name)
-            axes.plot(100 * coverage, 100 * risk, color=color)
+            axes.plot(100 * curve.share, 100 * curve.error, color=color)
             shift = place - (len(names) - 1) / 2
             axes.errorbar(
-                *([100 * share + 0.5 * shift for share in COVERAGES], 100 * at[:, 0]),
-                drawing.lengths(*100 * at.T),
+                *([100 * share + 0.5 * shift for share in COVERAGES], 100 * curve.at[:, 0]),
+                drawing.lengths(*100 * curve.at.T),
                 **{"color": color, "marker": marker, "linestyle": "", "label": shown},
                 **{"elinewidth": 0.6, "clip_on": False},
             )

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.system.atomic import disk_error
+from harness.system.atomic import writing_to
 
 FOLDER = "claims"
 RUN = "run-"
@@ -73,15 +73,13 @@ class Claims:
         if digest in self.mine:
             return True
         path = self.folder / digest
-        try:
+        with writing_to(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not _create(path):
                 if not self._abandoned(path):
                     return False
                 if not self._remove(path) or not _create(path):  # another run was quicker
                     return False
-        except OSError as error:
-            raise disk_error(error, self.root) from error
         self.mine.add(digest)
         return True
 

@@ -39,7 +39,7 @@ from harness.store import keys, stored
 from harness.store.keys import Key as Key
 from harness.store.stored import RECORD, DamagedError, Part, Place, Record, file_name
 from harness.system import digests
-from harness.system.atomic import _sync, disk_error, write_atomically
+from harness.system.atomic import _sync, write_atomically, writing_to
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,9 @@ class Store:
             return
         if any((root / kind).is_dir() for kind in KINDS):
             log.warning(f"{root / store_format.NAME}: {why}; it is written again")
-        try:
+        with writing_to(root):
             root.mkdir(parents=True, exist_ok=True)
             write_atomically(root / store_format.NAME, store_format.text())
-        except OSError as error:
-            raise disk_error(error, root) from error
 
     @classmethod
     def existing(cls, root: Path) -> Store:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -34,6 +36,15 @@ def disk_error(error: OSError, folder: Path) -> HarnessError:
         )
     where = error.filename or folder
     return HarnessError(f"{where}: {error.strerror}; check the folder, then run again")
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """While files are written below ``folder``: an OSError is raised as ``disk_error``."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def _sync(path: Path) -> None:

@@ -44,6 +44,20 @@ def short(error: BaseException) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
+def find_device(torch: Any, name: str) -> Any:
+    """The torch device called "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises Problem when this machine has no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    there = ["cpu", *["cuda"][:count], *[f"cuda:{n}" for n in range(count)]]
+    if name not in there:
+        raise Problem(f"device = {name!r}: not on this machine; use {' or '.join(there)}")
+    return torch.device(name)
+
+
 def serve(begin: Callable[[Any], Any], end: Callable[[], None] = lambda: None) -> None:
     """Answer messages until nobody is there any more, then call ``end`` and end the process.
 

@@ -58,7 +58,7 @@ class Loaded:
                 "install them there or name another interpreter"
             ) from error
         self.numpy, self.torch, self.setup = numpy, torch, setup
-        self.device = self._find_device(setup["device"])
+        self.device = loop.find_device(torch, setup["device"])
         on_gpu = self.device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self.device) if on_gpu else ""
         torch.backends.cudnn.deterministic = True
@@ -102,16 +102,6 @@ class Loaded:
                 return {}
             found[name] = [float(number) for number in value]
         return found
-
-    def _find_device(self, name: str) -> Any:
-        torch = self.torch
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if name == "auto":
-            name = "cuda" if count else "cpu"
-        there = ["cpu", *["cuda"][:count], *[f"cuda:{n}" for n in range(count)]]
-        if name not in there:
-            raise Problem(f"device = {name!r}: not on this machine; use {' or '.join(there)}")
-        return torch.device(name)
 
     def _build(self) -> Any:
         reference, arguments = self.setup["network"], self.setup["arguments"]

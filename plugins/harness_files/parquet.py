@@ -38,7 +38,7 @@ from harness.hooks.toml_keys import Text
 from harness.system.progress import progress
 from harness.text.names import alike, folded, quoted
 from harness_files import shards
-from harness_files.description import PARTS, CommonKeys, Description
+from harness_files.description import CommonKeys, Description
 
 if TYPE_CHECKING:
     from harness.types.datasets import Indices
@@ -78,28 +78,15 @@ def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
     """The dataset that a file describes."""
     description = Description(path, content, ParquetKeys)
     said = description.content
-    description.check_parts("files")
-    patterns = {
-        "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
-    }
-    found = {part: shards.matching(path.parent, pattern) for part, pattern in patterns.items()}
-    missing, classes = "", description.classes
+    parts = shards.of_parts(description)
+    found, missing, classes = parts.paths, parts.missing, description.classes
     numbers: dict[Any, int] = {}
-    if absent := [patterns[part] for part, paths in found.items() if not paths]:
-        missing = f"no {' and no '.join(absent)} in {path.parent}; correct the paths in {path}"
-    elif not _installed():
+    if not missing and not _installed():
         missing = "needs pyarrow: pip install 'histo-harness[parquet]'"
     columns = said["image"], said["label"]
     labels: dict[Path, list[Any]] = {}
-    left_out: dict[str, str] = {}
     if not missing:
-        description.check_apart(found)
-        left_out = {
-            part: why
-            for part, paths in found.items()
-            if (why := shards.check_whole(paths, patterns[part]))
-        }
-        labels = {path: _labels(path, *columns) for paths in found.values() for path in paths}
+        labels = {path: _labels(path, *columns) for path in parts.every}
         shards.check_different(path for path, values in labels.items() if values)
         _check_labels(found, labels, columns[1])
         classes, numbers = _classes(description, found, labels, columns[1])
@@ -132,14 +119,8 @@ def read(path: Path, content: Mapping[str, Any] | ParquetKeys) -> list[Dataset]:
         return description.splits(
             splits,
             texts("group") or {},
-            shortfall="".join(
-                f"test patches of {left_out[p]}" for p in ("all", "test") if p in left_out
-            ),
-            train_shortfall=", ".join(
-                f"{name} patches of {left_out[part]}"
-                for part, name in (("train", "training"), ("validation", "validation"))
-                if part in left_out
-            ),
+            shortfall=parts.shortfall,
+            train_shortfall=parts.train_shortfall,
             warnings=_from_one(description, labels, columns[1]),
         )
 

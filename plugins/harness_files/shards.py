@@ -1,4 +1,4 @@
-"""Files that are parts of one saved table: whether all of them are there, each once.
+"""The shards of a dataset: files that are parts of one save, and whether all are there, each once.
 
 Their names say so: ``train-00000-of-00003.parquet`` (Hugging Face's datasets, TensorFlow), or
 ``part-0.parquet`` (pyarrow, Dask). Those of Spark say only which save they are of: a part without
@@ -11,7 +11,7 @@ import glob
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from harness import HarnessError
 from harness.data import files
+from harness_files.description import PARTS, Description
 
 OF = re.compile(r"(.*?)(\d+)([-_. ]?of[-_. ]?)(\d+)(.*)", re.IGNORECASE)
 NUMBERED = re.compile(r"(.*?)(\d+)()()((?:\.\w+)+)")
@@ -48,6 +49,55 @@ class _Save:
         known = next(iter(self.files.values()))
         before, number, of, total, after = _parts(known)
         return [known.with_name(f"{before}{n:0{len(number)}}{of}{total}{after}") for n in absent]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The shards of each part of a dataset: of "all", to cross-validate, or of train and so on."""
+
+    paths: Mapping[str, Sequence[Path]]
+    missing: str = ""
+    """What is not there at all."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """By part, of how many files its pattern finds some; see ``check_whole``."""
+
+    @property
+    def every(self) -> list[Path]:
+        """The shards of all parts."""
+        return [path for paths in self.paths.values() for path in paths]
+
+    @property
+    def shortfall(self) -> str:
+        """What the test patches lack."""
+        return self._lacking(all="test", test="test")
+
+    @property
+    def train_shortfall(self) -> str:
+        """What the patches to train and to select on lack."""
+        return self._lacking(train="training", validation="validation")
+
+    def _lacking(self, **names: str) -> str:
+        return ", ".join(
+            f"{name} patches of {self.left_out[part]}"
+            for part, name in names.items()
+            if part in self.left_out
+        )
+
+
+def of_parts(description: Description) -> Parts:
+    """The shards that a file describes by patterns. Raises HarnessError when they are not whole."""
+    description.check_parts("files")
+    said, folder = description.content, description.path.parent
+    patterns = {
+        "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
+    }
+    paths = {part: matching(folder, pattern) for part, pattern in patterns.items()}
+    if absent := [patterns[part] for part, found in paths.items() if not found]:
+        fix = f"correct the paths in {description.path}"
+        return Parts(paths, f"no {' and no '.join(absent)} in {folder}; {fix}")
+    description.check_apart(paths)
+    left_out = {part: check_whole(found, patterns[part]) for part, found in paths.items()}
+    return Parts(paths, left_out={part: why for part, why in left_out.items() if why})
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:

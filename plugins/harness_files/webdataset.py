@@ -31,10 +31,12 @@ from harness.data.tars import Tar
 from harness.hooks.toml_keys import Text
 from harness.text.names import suggest
 from harness_files import shards
-from harness_files.description import PARTS, CommonKeys, Description
+from harness_files.description import CommonKeys, Description
 
 Samples = dict[str, dict[str, str]]
 """By key, the files of each patch by suffix."""
+Texts = dict[str, dict[str, str]]
+"""By key, such as label, what is said of each patch, by the name of its image: ``SHARD/NAME``."""
 
 
 class WebdatasetKeys(CommonKeys):
@@ -59,56 +61,45 @@ def keys() -> type[WebdatasetKeys]:
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A patch in a shard, and what is said of it."""
+class Shard:
+    """A shard, the files of each of its patches, and the suffix of those that are images."""
 
-    where: str
-    label: str
-    group: str
+    tar: Tar
+    samples: Samples
+    image: str
 
 
 def read(path: Path, content: Mapping[str, Any] | WebdatasetKeys) -> list[Dataset]:
     """The dataset that a file describes."""
     description = Description(path, content, WebdatasetKeys)
-    said = description.content
-    description.check_parts("files")
-    patterns = {
-        "all" if part == "files" else part: said[part] for part in ("files", *PARTS) if part in said
-    }
-    found = {part: shards.matching(path.parent, pattern) for part, pattern in patterns.items()}
-    missing, classes = "", description.classes
-    patches: dict[str, dict[str, Patch]] = {}
-    by_part: dict[str, dict[str, Tar]] = {}
-    folder = path.parent
-    left_out: dict[str, str] = {}
-    if absent := [patterns[part] for part, paths in found.items() if not paths]:
-        missing = f"no {' and no '.join(absent)} in {path.parent}; correct the paths in {path}"
-    else:
-        description.check_apart(found)
-        for part, paths in found.items():
-            if why := shards.check_whole(paths, patterns[part]):
-                left_out[part] = why
-        shards.check_different(shard for paths in found.values() for shard in paths)
-        every = [shard.absolute().parent for paths in found.values() for shard in paths]
-        folder = Path(os.path.commonpath(every))
-        for part, paths in found.items():
-            by_part[part] = {
-                shard.absolute().relative_to(folder).as_posix(): tars.opened([shard])
+    parts = shards.of_parts(description)
+    classes, folder = description.classes, path.parent
+    found: dict[str, dict[str, Shard]] = {}
+    texts: dict[str, Texts] = {}
+    if not parts.missing:
+        shards.check_different(parts.every)
+        folder = Path(os.path.commonpath([shard.absolute().parent for shard in parts.every]))
+        for part, paths in parts.paths.items():
+            found[part] = {
+                shard.absolute().relative_to(folder).as_posix(): _shard(description, shard)
                 for shard in paths
             }
-            patches[part] = _patches(description, by_part[part])
-        if not classes:
-            classes = description.sorted_classes(
-                {part: [patch.label for patch in of.values()] for part, of in patches.items()}
-            )
-    numbers = {part: _numbers(description, of, classes) for part, of in patches.items()}
+            texts[part] = _texts(description, found[part], *_keys_beside_label(description))
+        classes = description.sorted_classes(
+            {part: of_part["label"].values() for part, of_part in texts.items()}
+        )
+    numbers = {
+        part: _numbers(description, folder, of_part["label"], classes)
+        for part, of_part in texts.items()
+    }
 
     def load() -> Splits:
         splits: dict[str, FileSplit] = {}
+        groups: dict[str, list[str]] = {}
         shape = description.shape
-        for part, of_part in by_part.items():
+        for part, of_part in found.items():
             splits[part] = FileSplit(
-                tars.joined(folder, of_part),
+                tars.joined(folder, {name: shard.tar for name, shard in of_part.items()}),
                 classes,
                 shape,
                 part,
@@ -117,45 +108,40 @@ def read(path: Path, content: Mapping[str, Any] | WebdatasetKeys) -> list[Datase
                 advice=description.resizing,
             )
             shape = splits[part].shape
-        groups = {
-            part: [patches[part][name].group for name in split.names]
-            for part, split in splits.items()
-        }
+            if "group" in description.content:
+                beside = texts[part]
+                if "group" not in beside:
+                    beside = _texts(description, of_part, "group")
+                groups[part] = [beside["group"][name] for name in splits[part].names]
         return description.splits(
             splits,
-            groups if "group" in said else {},
-            shortfall="".join(
-                f"test patches of {left_out[p]}" for p in ("all", "test") if p in left_out
-            ),
-            train_shortfall=", ".join(
-                f"{name} patches of {left_out[part]}"
-                for part, name in (("train", "training"), ("validation", "validation"))
-                if part in left_out
-            ),
+            groups,
+            shortfall=parts.shortfall,
+            train_shortfall=parts.train_shortfall,
         )
 
-    return description.dataset(classes, load, missing)
+    return description.dataset(classes, load, parts.missing)
 
 
-def _patches(description: Description, of_part: Mapping[str, Tar]) -> dict[str, Patch]:
-    """The patches of a part, by the name of their file: ``SHARD/NAME``."""
+def _keys_beside_label(description: Description) -> list[str]:
+    """The keys whose texts are in the files that have the labels, the label first."""
     said = description.content
-    found: dict[str, Patch] = {}
-    for shard, tar in of_part.items():
-        samples = _samples(description, tar)
-        image = said.get("image") or _suffix(description, tar, samples)
-        labels = _texts(description, tar, samples, "label", image)
-        groups = _texts(description, tar, samples, "group", image) if "group" in said else {}
-        for key, files in samples.items():
-            if image not in files:
-                raise HarnessError(
-                    f"{tar.path}: {next(iter(files.values()))} inside has no .{image} beside it; "
-                    f"add it, or say what images end in with image = ... in {description.path}"
-                )
-            name = files[image]
-            where = f"{tar.path}/{name}"
-            found[f"{shard}/{name}"] = Patch(where, labels[key], groups.get(key, ""))
-    return found
+    suffixes = {key: said[key].partition(":")[0] for key in ("label", "group") if key in said}
+    return [key for key, suffix in suffixes.items() if suffix == suffixes["label"]]
+
+
+def _shard(description: Description, path: Path) -> Shard:
+    """A shard, in which each patch has its image. Raises HarnessError naming it otherwise."""
+    tar = tars.opened([path])
+    samples = _samples(description, tar)
+    image = description.content.get("image") or _suffix(description, tar, samples)
+    for files in samples.values():
+        if image not in files:
+            raise HarnessError(
+                f"{path}: {next(iter(files.values()))} inside has no .{image} beside it; "
+                f"add it, or say what images end in with image = ... in {description.path}"
+            )
+    return Shard(tar, samples, image)
 
 
 def _samples(description: Description, tar: Tar) -> Samples:
@@ -187,32 +173,51 @@ def _suffix(description: Description, tar: Tar, samples: Samples) -> str:
     return there.pop()
 
 
-def _texts(
-    description: Description, tar: Tar, samples: Samples, key: str, image: str
-) -> dict[str, str]:
-    """The label or group of each patch. Raises HarnessError naming the shard and the file."""
-    suffix, _, field = description.content[key].partition(":")
+def _texts(description: Description, found: Mapping[str, Shard], *keys: str) -> Texts:
+    """The label, the group, or both of each patch, from files of one suffix, which are read once.
+
+    Raises HarnessError naming the shard and the file.
+    """
+    told: Texts = {key: {} for key in keys}
+    for shard_name, shard in found.items():
+        files = _beside(description, shard, keys[0])
+        for name, data in shard.tar.read_all(files):
+            where = f"{shard.tar.path}: {name} inside"
+            for key, text in _told(description, where, data, keys).items():
+                told[key][f"{shard_name}/{files[name]}"] = text
+    return told
+
+
+def _beside(description: Description, shard: Shard, key: str) -> dict[str, str]:
+    """The files that have the texts of a key, and the image that each is beside."""
+    suffix = description.content[key].partition(":")[0]
     files: dict[str, str] = {}
-    for sample, of_sample in samples.items():
+    for of_sample in shard.samples.values():
+        image = of_sample[shard.image]
         if suffix not in of_sample:
-            one = of_sample.get(image) or next(iter(of_sample.values()))
             raise HarnessError(
-                f"{tar.path}: {one} inside has no .{suffix} beside it, which would say its {key}; "
-                f"add it, or say where that is with {key} = ... in {description.path}"
+                f"{shard.tar.path}: {image} inside has no .{suffix} beside it, which would say its "
+                f"{key}; add it, or say where that is with {key} = ... in {description.path}"
             )
-        files[of_sample[suffix]] = sample
-    found = {}
-    for name, data in tar.read_all(files):
-        where = f"{tar.path}: {name} inside"
-        text = _of_json(where, data, field, key) if field else _plain(where, data)
+        files[of_sample[suffix]] = image
+    return files
+
+
+def _told(description: Description, where: str, data: bytes, keys: Sequence[str]) -> dict[str, str]:
+    """What a file says of each key."""
+    fields = {key: description.content[key].partition(":")[2] for key in keys}
+    content = _json(where, data) if any(fields.values()) else None
+    told = {}
+    for key, field in fields.items():
+        text = _of_json(where, content, field, key) if field else _plain(where, data)
         if not text:
             raise HarnessError(f"{where} has no {key}; fill it in, or leave the patch out")
         if not text.isprintable():
             raise HarnessError(
                 f"{where} has the {key} {text!a}, which cannot be printed; correct it"
             )
-        found[files[name]] = text
-    return found
+        told[key] = text
+    return told
 
 
 def _plain(where: str, data: bytes) -> str:
@@ -222,12 +227,15 @@ def _plain(where: str, data: bytes) -> str:
         raise HarnessError(f"{where} is no text (UTF-8); save it again") from error
 
 
-def _of_json(where: str, data: bytes, field: str, key: str) -> str:
-    """A text or whole number in an object of JSON."""
+def _json(where: str, data: bytes) -> Any:
     try:
-        content = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{where} is no JSON ({str(error)[:80]}); save it again") from error
+
+
+def _of_json(where: str, content: Any, field: str, key: str) -> str:
+    """A text or whole number in an object of JSON."""
     if not isinstance(content, dict) or field not in content:
         there = ", ".join(content) if isinstance(content, dict) else "no object"
         raise HarnessError(
@@ -244,17 +252,17 @@ def _of_json(where: str, data: bytes, field: str, key: str) -> str:
 
 
 def _numbers(
-    description: Description, patches: Mapping[str, Patch], classes: Sequence[str]
+    description: Description, folder: Path, labels: Mapping[str, str], classes: Sequence[str]
 ) -> dict[str, int]:
     """The label of each patch: a name of a class, or its number from 0."""
     number = {name: place for place, name in enumerate(classes)}
     number |= {str(n): n for n in range(len(classes)) if str(n) not in number}
     found = {}
-    for name, patch in patches.items():
-        if patch.label not in number:
+    for name, label in labels.items():
+        if label not in number:
             raise HarnessError(
-                f"{patch.where}: the label {patch.label!r} is none of the classes of "
-                f"{description.path}; {suggest(patch.label, classes)}"
+                f"{folder / name}: the label {label!r} is none of the classes of "
+                f"{description.path}; {suggest(label, classes)}"
             )
-        found[name] = number[patch.label]
+        found[name] = number[label]
     return found

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class Repository:
     more: Mapping[str, Path]
     """Other files that its code asks the hub for, by name."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of its code and of the files that this asks for."""
         files = {name: digest_of(path) for name, path in self.more.items()}

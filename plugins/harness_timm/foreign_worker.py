@@ -53,14 +53,7 @@ class Loaded:
         self.numpy, self.torch = needed("numpy"), needed("torch")
         self.setup = setup
         torch = self.torch
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        name = setup["device"]
-        if name == "auto":
-            name = "cuda" if count else "cpu"
-        there = ["cpu", *["cuda"][:count], *[f"cuda:{n}" for n in range(count)]]
-        if name not in there:
-            raise Problem(f"device = {name!r}: not on this machine; use {' or '.join(there)}")
-        self.device = torch.device(name)
+        self.device = loop.find_device(torch, setup["device"])
         torch.manual_seed(0)  # for random weights
         try:
             self.network, self.read = LOADERS[setup["load"]](torch, setup)

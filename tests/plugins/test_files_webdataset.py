@@ -102,6 +102,26 @@ def test_labels_and_slides_are_those_beside_each_patch(folder, said):
     assert found.folds == 0
 
 
+@pytest.mark.parametrize(("label", "at_first"), [("json:class", "json"), ("txt", "txt")])
+def test_files_beside_patches_are_read_once_and_groups_alone_when_loaded(
+    folder, monkeypatch, label, at_first
+):
+    names = []
+    read_all = tars.Tar.read_all
+
+    def noted(tar, chosen):
+        for name, data in read_all(tar, chosen):
+            names.append(name)
+            yield name, data
+
+    monkeypatch.setattr(tars.Tar, "read_all", noted)
+    mine = dataset(folder, label=label, group="json:slide")
+    assert {name.partition(".")[2] for name in names} == {at_first}
+    mine.load(Path("nowhere"))
+    beside = [name for name in names if not name.endswith(SUFFIX)]
+    assert len(beside) == len(set(beside)) == len(PATCHES) * len({at_first, "json"})
+
+
 def test_a_dataset_to_cross_validate_in_folders_of_shards(folder):
     for name in ("a", "b"):
         (folder / name).mkdir()

@@ -464,6 +464,7 @@ def test_an_encoder_of_ones_own_with_each_head(command):
         (("cls+mean", "max"), "pooling = 'max': must be"),
         (("size = 160", "size = 160\nmean = [123.0, 116.0, 103.0]"), "mean and std cannot be used"),
         (("architecture", "network"), "there is no key 'network'"),
+        (('architecture = "test_vit"', ""), "architecture: is missing; timm needs it"),
     ],
 )
 def test_descriptions_that_are_wrong(command, change, said):

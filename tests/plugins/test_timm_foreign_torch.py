@@ -440,6 +440,16 @@ def test_repositories_that_cannot_be_read(serve, marker, changed, said):
     assert not marker.exists()
 
 
+def test_a_described_folder_without_a_configuration_is_told(marker, tmp_path):
+    folder = lay_out(tmp_path / "mine")
+    (folder / "config.json").unlink()
+    described = replace(ENCODER, hub="", file=str(folder))
+    with pytest.raises(
+        HarnessError, match=r"its folder has no config\.json, .*; download the whole"
+    ):
+        features(described, weights=str(folder))
+
+
 def test_a_commit_that_is_gone_is_told(serve, marker):
     serve(repository())
     with pytest.raises(UnavailableError, match=f"{HUB}: has no commit {SECOND}, or no more"):

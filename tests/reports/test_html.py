@@ -366,15 +366,17 @@ def test_two_pictures_share_no_names_and_are_the_same_again(tmp_path):
 
 
 def test_a_picture_that_the_store_has_is_not_drawn_again(tmp_path, monkeypatch):
+    from harness.analysis.error_analysis import Reliability
     from harness.reports import drawing, error_pages
 
     draw = partial(page.picture, "mine", Collected(Store(tmp_path)))
-    shows = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.8]), np.array([10, 20]))])
+    confidence, n = np.array([0.2, 0.9]), np.array([10, 20])
+    shows = (2, [Reliability("toy", confidence, np.array([0.3, 0.8]), n)])
     first = draw("one", error_pages.draw_reliability, [shows], shows)
     assert first.startswith("<svg")
     monkeypatch.setattr(drawing, "svg", broken)
     assert draw("one", error_pages.draw_reliability, [shows], shows) == first
-    other = (2, [("toy", np.array([0.2, 0.9]), np.array([0.3, 0.7]), np.array([10, 20]))])
+    other = (2, [Reliability("toy", confidence, np.array([0.3, 0.7]), n)])
     assert draw("one", error_pages.draw_reliability, [other], other) == "", "it is another picture"
 
 

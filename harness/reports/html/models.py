@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import error_analysis
+from harness.analysis.error_analysis import Reliability
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import error_pages
@@ -55,7 +56,8 @@ def contexts(
 ) -> list[dict[str, Any]]:
     """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
     board = gathered.board
-    curves = _by_model(error_analysis.reliabilities(board))
+    most, found = error_analysis.reliabilities(board)
+    curves = {curve.model: (most, [curve]) for curve in found}
     published = {result.name: (result, names) for result, names in error_analysis.published(board)}
     return [
         {
@@ -65,7 +67,7 @@ def contexts(
             "figures": _figures(row),
             "trainings": len(entry.runs),
             "confusion": _confusion(board, entry, published.get(entry.record["model"])),
-            "reliability": _reliability(draw, board, entry, curves),
+            "reliability": _reliability(draw, entry, curves),
             "findings": _findings(board, entry, draw),
             "few_shot": _few_shot(gathered, entry),
             "facts": _facts(entry),
@@ -73,12 +75,6 @@ def contexts(
         }
         for row, entry in measured(board)
     ]
-
-
-def _by_model(found: tuple[int, error_analysis.Curves]) -> dict[str, tuple[int, Any]]:
-    """Reliability curves by model."""
-    most, curves = found
-    return {curve[0]: (most, curve) for curve in curves}
 
 
 def _figures(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -132,12 +128,12 @@ def _confusion(board: Board, entry: Entry, published: Any) -> dict[str, Any]:
     }
 
 
-def _reliability(draw: Draw, board: Board, entry: Entry, curves: Mapping[str, Any]) -> str:
-    if entry.name not in curves:
+def _reliability(
+    draw: Draw, entry: Entry, curves: Mapping[str, tuple[int, list[Reliability]]]
+) -> str:
+    if (shows := curves.get(entry.name)) is None:
         return ""
-    most, curve = curves[entry.name]
     title = f"{entry.name}: how often predictions of a confidence are right"
-    shows = (most, [curve])
     return draw(title, error_pages.draw_reliability, [shows], shows)
 
 

@@ -45,6 +45,8 @@ LONGEST = 20
 """Rows of the longest table that stands on a page in Markdown."""
 CLAUSE = re.compile(r"; (?![^(]*\))")
 """What parts of a summary end with, outside of parentheses."""
+OPEN = "not judged: "
+"""What the part of a summary begins with that says why nothing was judged."""
 CHOSEN = ("level", "dose")
 """Headings of columns with numbers that somebody has chosen."""
 
@@ -85,7 +87,6 @@ def write_audit(
         "(`harness calibrate`).",
         *_in_short(audit),
         _of_groups(described.get("n_groups", {})),
-        fenced("\n".join(summary(audit.probes, findings))),
     ]
     written = []
     instance = audit.instance if images else None
@@ -113,7 +114,11 @@ def write_audit(
             shown = patch_pictures.write_gallery(instance, gallery, asked, folder, problems)
             lines += shown
             written += [folder / f"{name}-{gallery}.jpg"] if shown else []
-    lines.append(f"Written by {code(f'harness audit --dataset {dataset}')}.")
+    lines += [
+        "## All verdicts",
+        fenced("\n".join(summary(audit.probes, findings))),
+        f"Written by {code(f'harness audit --dataset {dataset}')}.",
+    ]
     content = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -339,30 +344,45 @@ def _body(finding: Finding) -> list[str]:
 
 
 def _in_short(audit: DatasetAudit) -> list[str]:
-    """What each probe asked and what came of it, what was found first."""
+    """What each probe asked and what came of it, what was found first; and terms in it."""
     asked = [probe for probe in audit.probes if probe.question]
     order = {True: 0, None: 1, False: 2}
     asked.sort(key=lambda probe: order[audit.findings[probe.name].flag])
-    told = []
-    for probe in asked:
-        finding = audit.findings[probe.name]
-        line = f"- **{VERDICTS[finding.flag]}**: {inline(probe.question)}"
-        told.append(f"{line} {inline(brief(finding))}." if finding.flag else line)
-    return ["## In short", "\n".join(told)] if told else []
+    told = [(probe, in_short(probe, audit.findings[probe.name])) for probe in asked]
+    if not told:
+        return []
+    lines = [
+        f"- **{VERDICTS[audit.findings[probe.name].flag]}**: "
+        f"{inline(' '.join(filter(None, (probe.question, text))))}"
+        for probe, text in told
+    ]
+    terms_used = terms.explained(text for _, text in told)
+    return ["## In short", "\n".join(lines), *(f"*{inline(one)}*" for one in terms_used)]
 
 
-def brief(finding: Finding) -> str:
-    """The first part of a summary, without the word for what it is about before it."""
+def in_short(probe: DatasetProbe, finding: Finding) -> str:
+    """What a fault that was found means and how strong it is, or why nothing was judged."""
+    if finding.flag is None:
+        why = [one for one in CLAUSE.split(finding.summary) if one.startswith(OPEN)]
+        return f"{_sentence(why[0].removeprefix(OPEN))}" if why else ""
+    if not finding.flag:
+        return ""
     first = CLAUSE.split(finding.summary)[0]
     about, colon, rest = first.partition(": ")
-    text = rest if colon and len(about.split()) <= 4 else first
-    return text[:1].upper() + text[1:]
+    measured = _sentence(rest if colon and len(about.split()) <= 4 else first)
+    means = probe.meaning.partition(". ")[0].removesuffix(".")
+    return f"{means}. {measured}" if means else measured
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def in_words(probe: DatasetProbe, finding: Finding) -> list[tuple[str, str]]:
-    """What a fault means, what to do, and what would have been seen: titles and texts.
+    """What a fault means, what to do, and how far to trust the verdict: titles and texts.
 
-    Nothing of what a fault means where none is seen, and nothing of limits where one is.
+    Nothing of what a fault means where none is seen. A flag is trusted by how seldom it is raised
+    without the fault, any other verdict by how small a fault would have been seen.
     """
     found = "If it is there: " if finding.flag is None else ""
     meant = (
@@ -374,8 +394,9 @@ def in_words(probe: DatasetProbe, finding: Finding) -> list[tuple[str, str]]:
         ]
     )
     not_judged = "Not judged here. " if finding.flag is None else ""
-    limits = "" if finding.flag or not probe.limits else f"{not_judged}{probe.limits}."
-    return [(title, text) for title, text in (*meant, ("How far to trust it", limits)) if text]
+    measured = probe.false_flags if finding.flag else probe.limits
+    trust = f"{not_judged}{measured}." if measured else ""
+    return [(title, text) for title, text in (*meant, ("How far to trust it", trust)) if text]
 
 
 def shown(finding: Finding) -> list[Table]:

@@ -127,6 +127,9 @@ class DatasetProbe:
     """What can be done about it, in sentences."""
     limits: str = ""
     """What it would have seen, measured on real patches: stands beside a verdict without a flag."""
+    false_flags: str = ""
+    """How often it raises its flag without the fault, measured on real patches: stands beside a
+    flag."""
     threaded: bool = False
     """Whether ``measure`` has threads of its own, such as ``harness.system.threads.on_all_cores``:
     it is asked first then, in the process that may use all cores, which helpers share with it."""

@@ -87,6 +87,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             },
             tuned_on=later("harness_bias.audit.signatures:tuned_on") if FINE in features else None,
             limits=limits.said(name),
+            false_flags=limits.false_flags(name),
             **words[name],
             version=version,
             **more,

@@ -23,28 +23,40 @@ def table(*rows, headings=("class", "patches"), title="By class"):
 
 
 def test_what_was_found_stands_first_in_plain_words(tmp_path):
-    words = {"meaning": "It may be recognized.", "advice": "Look at it."}
+    words = {
+        "meaning": "It may be recognized. It is so.",
+        "advice": "Look at it.",
+        "limits": "It sees 3",
+        "false_flags": "It errs in 1 of 9",
+    }
+    said = "one: none; not judged: that takes 9 (8; 9) patches"
     page = page_of(
         tmp_path,
         {
             "unseen": Finding(summary="none", flag=False),
-            "open": Finding(summary="too few", flag=None),
-            "there": Finding(summary="there: 3 of 4 (0.7; p 0.2) are; and (1; 2)", flag=True),
+            "open": Finding(summary=said, flag=None),
+            "there": Finding(summary="there: balanced accuracy (0.7; p 0.2); and 2", flag=True),
         },
         [probe(name, question=f"Is {name} so?", **words) for name in ("unseen", "open", "there")],
     )
-    short = page[page.index("## In short") :]
-    assert short.splitlines()[2:5] == [
-        "- **Found**: Is there so? 3 of 4 (0.7; p 0.2) are.",
-        "- **Not judged**: Is open so?",
+    short = page[page.index("## In short") :].split("\n\n")
+    assert short[1].splitlines() == [
+        "- **Found**: Is there so? It may be recognized. Balanced accuracy (0.7; p 0.2).",
+        "- **Not judged**: Is open so? That takes 9 (8; 9) patches.",
         "- **Not seen**: Is unseen so?",
     ]
+    assert short[2].startswith("*Balanced accuracy: the mean over classes")
     there = page[page.index("## there") :]
-    assert "**What it means.** It may be recognized." in there
+    assert "**What it means.** It may be recognized. It is so." in there
     assert "**What to do.** Look at it." in there
+    assert "**How far to trust it.** It errs in 1 of 9." in there
     unseen = page[page.index("## unseen") : page.index("## open")]
     assert "What it means" not in unseen
-    assert "If it is there: It may be recognized." in page[page.index("## open") :]
+    assert "**How far to trust it.** It sees 3." in unseen
+    opened = page[page.index("## open") : page.index("## there")]
+    assert "If it is there: It may be recognized." in opened
+    assert "**How far to trust it.** Not judged here. It sees 3." in opened
+    assert page.index("## All verdicts") > page.index("## there")
 
 
 def test_classes_with_few_patches_stand_apart(tmp_path):

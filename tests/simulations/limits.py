@@ -1,4 +1,4 @@
-"""Write what probes would have seen: limits.csv of harness_bias, from the calibration's page.
+"""Write limits.csv and false_flags.csv of harness_bias from the calibration's page.
 
 harness calibrate --real nct-crc-he-sample
 python tests/simulations/limits.py
@@ -12,21 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from harness.text.numbers import given
-from harness_bias.audit.limits import TABLE
+from harness_bias.audit.limits import FALSE_FLAGS, TABLE
 
 PAGE = Path(__file__).parents[2] / "leaderboards/calibration-real-nct-crc-he-sample.json"
 
 
-def rows(content: dict[str, Any]) -> list[dict[str, str]]:
-    """The limits of a page that are at some dose."""
-    common = {
+def _common(content: dict[str, Any]) -> dict[str, str]:
+    return {
         "dataset": content["dataset"],
         "patches": str(len(content["patches"])),
         "draws": str(content["draws"]),
     }
+
+
+def rows(content: dict[str, Any]) -> list[dict[str, str]]:
+    """The limits of a page that are at some dose."""
     return [
         {
-            **common,
+            **_common(content),
             **{name: limit[name] for name in ("probe", "fault", "unit")},
             "dose": given(limit["dose"]),
         }
@@ -35,14 +38,44 @@ def rows(content: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def main() -> None:
-    """Write the file."""
-    content = json.loads(PAGE.read_text(encoding="utf-8"))
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        names = ["dataset", "patches", "draws", "probe", "fault", "dose", "unit"]
+def false_flags(content: dict[str, Any]) -> list[dict[str, str]]:
+    """How often each probe raised its flag without a fault, and on faults of another probe."""
+    tables = {
+        table["name"]: {
+            row[0]: dict(zip(table["headings"], row, strict=True)) for row in table["rows"]
+        }
+        for table in content["tables"]
+    }
+    return [
+        {
+            **_common(content),
+            "probe": probe,
+            **{name: str(row[name]) for name in ("flags", "draws", "from", "to")},
+            "flags_on_others": str(tables["cross-talk"][probe]["flags"]),
+            "draws_of_others": str(tables["cross-talk"][probe]["draws"]),
+        }
+        for probe, row in tables["false flags"].items()
+    ]
+
+
+def write(path: Path, some: list[dict[str, str]], *names: str) -> None:
+    """Write rows as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(content))
+        writer.writerows(some)
+
+
+def main() -> None:
+    """Write the files."""
+    content = json.loads(PAGE.read_text(encoding="utf-8"))
+    write(TABLE, rows(content), *("dataset", "patches", "draws", "probe", "fault", "dose", "unit"))
+    write(
+        FALSE_FLAGS,
+        false_flags(content),
+        *("dataset", "patches", "probe", "flags", "draws", "from", "to"),
+        *("flags_on_others", "draws_of_others"),
+    )
 
 
 if __name__ == "__main__":

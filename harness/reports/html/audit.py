@@ -8,7 +8,7 @@ from typing import Any
 from harness.analysis.audits import DatasetAudit
 from harness.hooks.guard import contained
 from harness.reports.html.models import Draw, body
-from harness.reports.report import VERDICTS, brief, in_words
+from harness.reports.report import VERDICTS, in_short, in_words
 from harness.store.failures import Collected
 from harness.types.findings import Finding
 from harness.types.probes import DatasetProbe
@@ -38,7 +38,7 @@ def context(audit: DatasetAudit, draw: Draw, problems: Collected) -> list[dict[s
                 "question": probe.question,
                 "verdict": VERDICTS[finding.flag],
                 "flag": {True: "found", False: "unseen", None: "open"}[finding.flag],
-                "brief": brief(finding) if finding.flag else "",
+                "short": in_short(probe, finding),
                 "words": in_words(probe, finding),
                 "patches": _galleries(probe, finding, problems) or shown(probe, finding),
                 **body(finding),

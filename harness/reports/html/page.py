@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import error_analysis
-from harness.reports import drawing, kept_pictures
+from harness.reports import drawing, kept_pictures, terms
 from harness.reports.formats import about
 from harness.reports.html import audit, board, gallery, models, pairs
 from harness.reports.html.gathered import Gathered
@@ -86,6 +86,7 @@ def _render(
             models=models.contexts(gathered, draw, links, defaults),
             pairs=compared,
             audit=audited,
+            audit_terms=terms.explained(probe["short"] for probe in audited),
             no_audit=gathered.no_audit,
             no_patches=gathered.no_patches,
             sheets=gallery.sheets(gathered.by_class, pictures),

@@ -101,6 +101,7 @@ def write_audit(
         finding = findings[probe.name]
         said = [f"**{title}.** {inline(text)}" for title, text in in_words(probe, finding)]
         lines += [f"## {inline(probe.title)}", *said, *_body(finding)]
+        lines += [f"*{inline(sentence)}*" for sentence in explanations(finding)]
         for plot, draw in probe.plots.items():
             path = folder / f"{name}-{plot}.png"
             key = key_of(dataset, path.stem, draw, asdict(finding))
@@ -161,6 +162,8 @@ def write_probes(board: Board, folder: Path, problems: Collected) -> list[Path]:
             shown = drawing.write(path, plot, draw_all, problems, key=key)
             lines += shown
             written += drawing.files(path) if shown else []
+        used = dict.fromkeys(one for finding in findings.values() for one in explanations(finding))
+        lines += [f"*{inline(sentence)}*" for sentence in used]
         for model, finding in findings.items():
             lines += [f"### {inline(model)}", *_body(finding)]
     if not any(found.values()):
@@ -339,7 +342,6 @@ def _body(finding: Finding) -> list[str]:
             )
         else:
             lines += [f"**{inline(table.title)}**", render(table)]
-    lines += [f"*{inline(sentence)}*" for sentence in explanations(finding)]
     return lines
 
 

@@ -137,7 +137,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             *(RESIDUAL, FINE, RANGE),
             version=4,
         ),
-        probe("metadata", "Names and metadata of files"),
+        probe("metadata", "Names and metadata of files", version=4),
         probe(
             "leakage",
             "Leakage: duplicates and overlaps within and between the splits",

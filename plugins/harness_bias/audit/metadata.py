@@ -62,7 +62,7 @@ def measure(audit: Audit) -> Finding:
     )
     told = [k for k in COUNTING if any(s.above_chance() and s.p <= luck for s in by_kind[k])]
     best = surest(score for kind in told for score in by_kind[kind]) or surest(counting)
-    text = f"{' and '.join(told)} of files" if told else "names and headers of files"
+    text = f"reading {' and '.join(told) or 'names and headers'} of files"
     estimates: list[Estimate] = []
     for kind, scores in by_kind.items():
         estimates += [score.estimate(f"{kind} of files") for score in scores]

@@ -17,11 +17,24 @@ def test_the_leaderboard_of_the_readme_is_the_one_in_the_repository():
     (shown,) = re.findall(r"<!-- leaderboard -->\n(.*?)<!-- /leaderboard -->", README, re.DOTALL)
     page = (ROOT / "leaderboards/nct-crc-he-sample.md").read_text()
     page, _, fell_back = page.partition("## Started from random weights")
-    rows = [line for line in page.splitlines() if "| measured" in line]
+    rows = [row for row in table(page) if row.get("result") == "measured"]
     assert len(rows) >= 5
-    assert not any("random initialization" in line for line in rows)
+    assert not any("random initialization" in row["initial weights"] for row in rows)
     assert "| measured" in fell_back
-    assert [line for line in shown.splitlines() if "| measured" in line] == rows
+    columns = list(table(shown)[0])
+    assert {"model", "accuracy % (95 % interval)", "notes"} <= {*columns}
+    assert table(shown) == [{name: row[name] for name in columns} for row in rows]
+
+
+def table(text):
+    """The rows of the first table in Markdown, by their headings."""
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    headings, _, *rows = lines
+    return [dict(zip(headings, row, strict=True)) for row in rows]
 
 
 def test_what_the_page_shows_of_a_terminal_is_what_is_printed(command):

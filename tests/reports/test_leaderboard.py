@@ -637,6 +637,23 @@ def test_latex_has_the_chosen_rows_and_columns(make):
         board.to_latex(["acuracy"])
 
 
+def test_latex_sets_models_apart_that_fell_back_to_random_weights(make):
+    board = build(make([("m", 4), ("n", 2)]), "d", [published(model="o", accuracy=0.5)])
+    board.rows[0]["initial_weights_fallback"] = True
+    assert board.rows[0]["model"] == "m"
+    text = board.to_latex(["accuracy"], ["m", "n", "o"])
+    assert [row[:2] for row in latex_rows(text)] == [
+        ["1--2", "n"],
+        ["\\multicolumn{4}{l}{\\itshape Published}"],
+        ["", "o"],
+        ["\\multicolumn{4}{l}{\\itshape Started from random weights}"],
+        ["1--2", "m"],
+    ]
+    caption = next(line for line in text.splitlines() if line.startswith("\\caption"))
+    assert "Started from random weights: the pretrained weights of these models" in caption
+    assert "random weights" not in board.to_latex(["accuracy"], ["n", "o"])
+
+
 def test_latex_aligns_decimals_and_has_real_minus_signs(make):
     board = build(make([("m", 4), ("n", 1)]), "d", [published(reference=True)])
     for row, nll in zip(board.rows, (12.5, 3), strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult
-from harness.analysis import compare, decision, estimates
+from harness.analysis import compare, decision, error_analysis, estimates
 from harness.analysis.leaderboard import build
 from harness.reports import (
     board_pictures,
@@ -590,6 +590,20 @@ def test_the_picture_of_intervals_sets_other_test_patches_apart(make):
     assert solid == [True, False, True, True, False]
     alone = board_pictures.intervals(build(store, "d", [published(model="x", n=7)]))
     assert (alone["apart"], alone["reference"], alone["published"]) == ([], None, [])
+
+
+def test_points_of_the_picture_of_coverage_stand_at_their_coverage(make):
+    board = build(make([("m", 4), ("n", 2), ("o", 1)]), "d", [])
+    curves = error_analysis.coverages(board, error_analysis.risks(board))
+    with drawing.clean():
+        (axes,) = error_pages.draw_coverage(curves).axes
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 100), (0, 100))
+    points = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "None"]
+    assert np.allclose(points, [[50, 80, 90, 95, 100]] * 3)
+    ends = np.array([c.get_segments() for c in axes.collections])[..., 0]
+    assert len(ends) == 3
+    assert (ends <= 100).all()
+    assert len(set(ends[:, 0, 0])) == 3, "side by side"
 
 
 def test_where_most_are_near_a_hundred_they_are_shown_once_more(make):

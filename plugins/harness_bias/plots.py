@@ -127,9 +127,17 @@ def dynamic_range(finding: Finding) -> Picture:
         cut.bar(x, -100 * row["cut off at 0"], 0.36, hatch="////", **_bars(split, "white"))
         _share(corrupt, x, row, "corrupt patches", split)
     cut.axhline(0, color="black", linewidth=0.6)
-    cut.set_ylabel("values cut off, %\n(up: at 255, down: at 0)")
+    low, high = cut.get_ylim()
+    cut.set_ylim(max(-100, low), min(100, high))
+    is_whole = max(-low, high) >= 100
+    room = "" if is_whole else "\naxis ends before 100 %"
+    cut.set_ylabel(f"values cut off, %\n(up: at 255, down: at 0){room}")
     corrupt.set_ylabel("corrupt patches, %")
-    cut.set_title("Traces of wrong dynamic range by class (corrupt: with 95 % intervals)")
+    corrupt.set_ylim(0, 100)
+    cut.set_title(
+        "Traces of wrong dynamic range by class\n"
+        "(values: mean of the patches; corrupt: share of patches with 95 % interval)"
+    )
     _class_axis(corrupt, rows)
     return picture
 

@@ -1,9 +1,11 @@
 """Pictures of what the probes found."""
 
+import numpy as np
 import pytest
 
 from harness import Finding, Table
 from harness.reports import drawing
+from harness.statistics.intervals import wilson
 from harness_bias import plots
 
 
@@ -54,3 +56,19 @@ def test_numbers_stand_in_cells_that_have_room_for_them():
 
 def test_steering_without_a_finding_has_no_picture():
     assert plots.steering({}, (), ["a"]) is None
+
+
+@pytest.mark.parametrize(("share", "is_whole"), [(0.17, False), (1, True)])
+def test_axes_of_the_dynamic_range_end_at_a_hundred_or_say_that_they_do_not(share, is_whole):
+    headings = ("class", "split", "patches", "cut off at 0", "cut off at 255", "corrupt patches")
+    rows = (("A", "test", 12, 0.0, share, 0.25), ("B", "test", 4, 0.01, 0.0, 0.0))
+    table = Table(name="classes", title="", headings=headings, rows=rows)
+    finding = Finding(summary="", estimates=(), tables=(table,))
+    with drawing.clean():
+        cut, corrupt = plots.dynamic_range(finding).axes
+    assert ("ends before 100 %" in cut.get_ylabel()) is not is_whole
+    assert bool(cut.get_ylim()[1] == 100) is is_whole
+    assert corrupt.get_ylim() == (0, 100)
+    ends = [bars.get_segments()[0][:, 1] for bars in corrupt.collections]
+    expected = 100 * np.array([wilson(3, 12), wilson(0, 4)])
+    assert np.allclose(np.sort(ends), expected)

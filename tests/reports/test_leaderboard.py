@@ -688,6 +688,7 @@ def test_latex_compiles(make, tmp_path):
         pytest.skip("neither pdflatex nor tectonic is installed")
     name = r"a_b&c%d$e#f{g}~h^i\j<k>"
     board = build(make([(name, 3), ("n", 2)]), "d", [published(reference=True)])
+    board.rows[1]["initial_weights_fallback"] = True
     for columns_ in (["default"], ["all"]):
         source = f"{PREAMBLE}\n{board.to_latex(columns_)}\\end{{document}}\n"
         (tmp_path / "paper.tex").write_text(source, encoding="utf-8")

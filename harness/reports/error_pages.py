@@ -61,7 +61,7 @@ def write(board: Board, folder: Path, problems: Collected) -> list[Path]:
     coverage = "Error rate among the patches that a model is most confident about."
     pictures: tuple[tuple[str, str, Callable[[Any], Any], Any], ...] = (
         ("reliability", confidence, draw_reliability, error_analysis.reliabilities(board)),
-        ("coverage", coverage, _draw_coverage, error_analysis.coverages(board, risks)),
+        ("coverage", coverage, draw_coverage, error_analysis.coverages(board, risks)),
     )
     for plot, caption, draw, curves in pictures:
         path = folder / f"{name}-{plot}.png"
@@ -268,7 +268,8 @@ def draw_reliability(found: tuple[int, Sequence[Reliability]]) -> Any:
     return picture
 
 
-def _draw_coverage(curves: Sequence[Coverage]) -> Any:
+def draw_coverage(curves: Sequence[Coverage]) -> Any:
+    """Error rate of models by coverage; None without any."""
     if not curves:
         return None
     by_name = {curve.model: curve for curve in curves}
@@ -278,17 +279,14 @@ def _draw_coverage(curves: Sequence[Coverage]) -> Any:
         for place, name in enumerate(names):
             color, marker = models[name]
             curve = by_name[name]
-            shown = drawing.in_legend(name)
+            at, (value, *ends) = 100 * np.array(COVERAGES), 100 * curve.at.T
+            style: dict[str, Any] = {"color": color, "clip_on": False}
             axes.plot(100 * curve.share, 100 * curve.error, color=color)
-            shift = place - (len(names) - 1) / 2
-            axes.errorbar(
-                *([100 * share + 0.5 * shift for share in COVERAGES], 100 * curve.at[:, 0]),
-                drawing.lengths(*100 * curve.at.T),
-                **{"color": color, "marker": marker, "linestyle": "", "label": shown},
-                **{"elinewidth": 0.6, "clip_on": False},
-            )
-        axes.set(ylabel="error rate, %", xlim=(0, 100), ylim=(0, None))
-        drawing.legend(axes, "95 % intervals")
+            axes.plot(at, value, marker, label=drawing.in_legend(name), **style)
+            beside = 0.35 * (len(names) - 1 - place)  # or intervals hide each other
+            axes.vlines(at - beside, *ends, linewidth=0.6, **style)
+        axes.set(ylabel="error rate, %", xlim=(0, 100), ylim=(0, 100))
+        drawing.legend(axes, "95 % intervals,\nbeside their points")
     axes.set_xlabel("coverage, % of patches, by confidence, descending")
     return picture
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.reports import drawing
+from harness.reports.kept_pictures import key_of
 from harness.statistics.intervals import wilson
 from harness.store.failures import Collected
 
@@ -23,8 +24,9 @@ def write(
 ) -> tuple[list[str], list[Path]]:
     """Write a panel for each fault; returns Markdown that shows it, and the paths."""
     caption = "How often the probes that ought to find a fault do, by dose, with 95 % intervals."
-    draw = partial(_draw, [panel for panel in panels if panel[1]])
-    shown = drawing.write(path, "flags by dose", draw, problems, caption)
+    filled = [panel for panel in panels if panel[1]]
+    key = key_of(path.stem, path.stem, _draw, filled)
+    shown = drawing.write(path, "flags by dose", partial(_draw, filled), problems, caption, key)
     return shown, drawing.files(path) if shown else []
 
 

@@ -12,6 +12,7 @@ from harness.analysis.leaderboard import Board
 from harness.data import classes, comparability
 from harness.reports import columns
 from harness.reports.columns import Shown
+from harness.reports.latex import RANDOM
 from harness.reports.latex import table as latex_table
 from harness.statistics.intervals import Sampling, of_matrix
 from harness.system.atomic import write_atomically
@@ -232,7 +233,7 @@ def markdown(board: Board, names: Sequence[str] | None = None) -> str:
         )
     ]
     if any(row["initial_weights_fallback"] for row in board.rows):
-        tables.insert(-1, f"## Started from random weights\n\n{FELL_BACK}")
+        tables.insert(-1, f"## {RANDOM.capitalize()}\n\n{FELL_BACK}")
     return "\n\n".join([f"# {inline(name)}", *board.pictures, paragraphs, *tables, made]) + "\n"
 
 
@@ -255,6 +256,8 @@ def _caption(board: Board) -> str:
         said.append("Patches count as independent.")
     if len([row for row in board.rows if row["rank"] is not None]) > 1:
         said.append("Models that share ranks are not distinguished (Holm-adjusted, 5 %).")
+    if any(board.rows[number]["initial_weights_fallback"] for number in board.chosen.of(board)):
+        said.append(f"{RANDOM.capitalize()}: {FELL_BACK[0].lower()}{FELL_BACK[1:]}")
     return " ".join(said)
 
 

@@ -19,6 +19,8 @@ NUMBER = re.compile(r"([+-]?[\d,]+(?:\.(\d+))?)(?: \((.*)\))?")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 SAID = re.compile(r" \(95 % interval.*\)")
 """What the caption says of a column, and its heading need not."""
+RANDOM = "started from random weights"
+"""The block of models whose pretrained weights could not be obtained."""
 LONGEST = 34
 """Letters of a cell of text above which it is broken."""
 WIDEST = 14
@@ -83,21 +85,26 @@ def table(board: Board, names: Sequence[str] | None, caption: str) -> str:
 
 
 def _blocks(board: Board, rows: Sequence[Row]) -> Iterator[tuple[str, list[int]]]:
-    """What stands above some rows, and their numbers: published ones never stand with measured ones
-    as if they were of the same test patches."""
+    """What stands above some rows, and their numbers.
+
+    Published ones never stand with measured ones as if they were of the same test patches. Last
+    are models that fell back to random weights, as their accuracies say little of them.
+    """
     clean = [r for r in board.published if r.perturbation == "clean"]
     apart = {(r.name, r.trained_on) for r in clean if board.other_test_data(r)}
 
     def block(row: Row) -> str:
         if row["result"] == "failed":
             return "failed"
+        if row["initial_weights_fallback"]:
+            return RANDOM
         if row["result"] != "published":
             return ""
         elsewhere = (row["model"], row["trained_on"]) in apart
         return "published, on other test patches" if elsewhere else "published"
 
     titles = [block(row) for row in rows]
-    for title in dict.fromkeys(titles):
+    for title in sorted(dict.fromkeys(titles), key=RANDOM.__eq__):
         yield title.capitalize(), [at for at, own in enumerate(titles) if own == title]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.image import AxesImage
+from matplotlib.transforms import offset_copy
 
 from harness import Finding, PublishedResult, Table
 from harness.reports import drawing
@@ -18,6 +20,10 @@ from harness.text.numbers import given
 SPLITS = {"train": ("#6B2D00", "s"), "test": ("#0072B2", "o")}
 """Color and marker of each part."""
 CHANNELS = {"red": "#C84E00", "green": "#009E73", "blue": "#0072B2"}
+PAGE = 9.0
+"""Inches that a picture may be high, for a page of a paper."""
+AROUND = 1.1
+"""Inches of them for names of classes and a bar of colors."""
 Rows = list[dict[str, Any]]
 Curve = dict[Any, tuple[Any, Any, Any]]
 """By level, accuracy and the ends of its interval."""
@@ -121,9 +127,17 @@ def dynamic_range(finding: Finding) -> Picture:
         cut.bar(x, -100 * row["cut off at 0"], 0.36, hatch="////", **_bars(split, "white"))
         _share(corrupt, x, row, "corrupt patches", split)
     cut.axhline(0, color="black", linewidth=0.6)
-    cut.set_ylabel("values cut off, %\n(up: at 255, down: at 0)")
+    low, high = cut.get_ylim()
+    cut.set_ylim(max(-100, low), min(100, high))
+    is_whole = max(-low, high) >= 100
+    room = "" if is_whole else "\naxis ends before 100 %"
+    cut.set_ylabel(f"values cut off, %\n(up: at 255, down: at 0){room}")
     corrupt.set_ylabel("corrupt patches, %")
-    cut.set_title("Traces of wrong dynamic range by class (corrupt: with 95 % intervals)")
+    corrupt.set_ylim(0, 100)
+    cut.set_title(
+        "Traces of wrong dynamic range by class\n"
+        "(values: mean of the patches; corrupt: share of patches with 95 % interval)"
+    )
     _class_axis(corrupt, rows)
     return picture
 
@@ -314,35 +328,78 @@ def _bar(row: dict[str, Any]) -> str:
 def steering(
     findings: Mapping[str, Finding], published: Sequence[PublishedResult], classes: Sequence[str]
 ) -> Picture | None:
-    """For each model and kind of transfer, how far predictions follow it, class by class."""
-    panels = [(model, table) for model, finding in findings.items() for table in finding.tables]
-    if not panels:
+    """For each model and kind of transfer, how far predictions follow it, class by class.
+
+    It has the models that fit a page, in the order of the leaderboard.
+    """
+    kinds = max((len(finding.tables) for finding in findings.values()), default=0)
+    if not kinds:
         return None
-    models = drawing.styles(findings)
-    across = 2 if len(panels) > 1 and len(classes) <= 12 else 1
+    row = 0.135 * len(classes) + 0.45
+    across, down = _on_a_page(len(findings) * kinds, kinds, row, len(classes))
+    shown = list(findings)[: max(1, across * down // kinds)]
+    panels = [(model, table) for model in shown for table in findings[model].tables]
+    wide = max(drawing.DOUBLE, min(across, 2) * 0.3 * len(classes))
     down = -(-len(panels) // across)
-    wide = max(drawing.DOUBLE, across * 0.3 * len(classes))
-    picture = drawing.figure(wide, (0.135 * len(classes) + 0.5) * down + 0.5)
+    picture = drawing.figure(wide, row * down + AROUND)
+    styles = drawing.styles(findings)
     for number, (model, table) in enumerate(panels):
         axes = picture.add_subplot(down, across, number + 1)
-        values = np.array(
-            [[np.nan if v is None else 100 * float(v) for v in row[1:]] for row in table.rows]
-        )
-        image = axes.imshow(values, cmap="RdBu_r", vmin=-100, vmax=100, aspect="auto")
-        for (i, j), value in np.ndenumerate(values):
-            if np.isfinite(value) and abs(value) >= 0.5:
-                dark = "white" if abs(value) > 60 else "black"
-                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=dark)
-        drawing.name_axis(axes.xaxis, classes, room=95 // across)
-        drawing.name_axis(axes.yaxis, classes)
-        shown = label(model, drawing.LONGEST_IN_LEGEND)
-        axes.set_title(f"{shown}: {label(table.name)}")
-        color, marker = models[model]
-        axes.plot(0, 1.07, marker, color=color, transform=axes.transAxes, clip_on=False)
-        if number >= len(panels) - across:
-            axes.set_xlabel("given the look of")
-        if number % across == 0:
-            axes.set_ylabel("true class")
+        is_named = across < 4 or table is findings[model].tables[0]
+        image = _followed(axes, table, has_numbers=wide / across / len(classes) > 0.25)
+        name = label(model, drawing.LONGEST_IN_LEGEND) if is_named else ""
+        axes.set_title(f"{name}\n{label(table.name, drawing.LONGEST_ON_AXIS)}", loc="left")
+        if is_named:
+            _mark(picture, axes, styles[model])
+        _name_classes(axes, classes, across, number, len(panels))
     bar = picture.colorbar(image, ax=picture.axes, location="bottom", aspect=50, pad=0.01)
     bar.set_label("percentage points more often called so")
+    if len(shown) < len(findings):
+        picture.suptitle(f"The first {len(shown)} of {len(findings)} models of the leaderboard")
     return picture
+
+
+def _on_a_page(panels: int, kinds: int, row: float, classes: int) -> tuple[int, int]:
+    """How many panels go beside each other, and how many rows there may be.
+
+    With two kinds of transfer, two models stand beside each other if all would not fit otherwise.
+    """
+    most = max(1, int((PAGE - AROUND) / row))
+    if panels == 1 or classes > 12:
+        return 1, most
+    return (4 if kinds == 2 and panels > 2 * most else 2), most
+
+
+def _followed(axes: Axes, table: Table, has_numbers: bool) -> AxesImage:
+    """The matrix of how much more often a class is called another."""
+    values = np.array(
+        [[np.nan if v is None else 100 * float(v) for v in row[1:]] for row in table.rows]
+    )
+    for (i, j), value in np.ndenumerate(values):
+        if has_numbers and np.isfinite(value) and abs(value) >= 0.5:
+            dark = "white" if abs(value) > 60 else "black"
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=dark)
+    return axes.imshow(values, cmap="RdBu_r", vmin=-100, vmax=100, aspect="auto")
+
+
+def _mark(picture: Picture, axes: Axes, style: drawing.Style) -> None:
+    """The marker of a model on the left of its name, which is the upper line of a title."""
+    color, marker = style
+    place = offset_copy(axes.transAxes, picture, -7, 19, units="points")
+    axes.plot(0, 1, marker, color=color, transform=place, clip_on=False)
+
+
+def _name_classes(
+    axes: Axes, classes: Sequence[str], across: int, number: int, panels: int
+) -> None:
+    """Names of classes along the outer axes of panels that all have the same classes."""
+    axes.set(xticks=range(len(classes)), yticks=range(len(classes)))
+    axes.tick_params(labelbottom=False, labelleft=False)
+    if number >= panels - across:
+        drawing.name_axis(axes.xaxis, classes, room=95 // across)
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("given the look of")
+    if number % across == 0:
+        drawing.name_axis(axes.yaxis, classes)
+        axes.tick_params(labelleft=True)
+        axes.set_ylabel("true class")

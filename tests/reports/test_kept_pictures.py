@@ -9,7 +9,7 @@ import pytest
 
 from harness.hooks.later import later
 from harness.hooks.loader import load_plugins
-from harness.reports import drawing, kept_pictures
+from harness.reports import drawing, flags_picture, kept_pictures
 from harness.store.failures import Collected
 from harness.store.store import Store
 
@@ -192,3 +192,16 @@ def test_a_picture_is_drawn_again_when_other_models_share_its_colors(plots, writ
     with drawing.of_models(["m", "n"]):
         write(plots.draw, [1, 2])
     assert len(plots.drawn) == 2
+
+
+def test_the_picture_of_flags_is_drawn_once(tmp_path, monkeypatch):
+    def write(raised, folder):
+        panels = [("tint", {"color": [(0, 0, 5), (1, raised, 5)]})]
+        store = Collected(Store(tmp_path / "store"))
+        (path,) = flags_picture.write(panels, tmp_path / folder / "flags.png", store)[1]
+        return path.read_bytes()
+
+    first, other = write(5, "first"), write(3, "other")
+    assert first != other
+    monkeypatch.setattr(drawing, "save", None)
+    assert write(3, "again") == other

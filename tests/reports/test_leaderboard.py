@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness import HarnessError, PublishedResult
-from harness.analysis import compare, decision, estimates
+from harness.analysis import compare, decision, error_analysis, estimates
 from harness.analysis.leaderboard import build
 from harness.reports import (
     board_pictures,
@@ -592,6 +592,20 @@ def test_the_picture_of_intervals_sets_other_test_patches_apart(make):
     assert (alone["apart"], alone["reference"], alone["published"]) == ([], None, [])
 
 
+def test_points_of_the_picture_of_coverage_stand_at_their_coverage(make):
+    board = build(make([("m", 4), ("n", 2), ("o", 1)]), "d", [])
+    curves = error_analysis.coverages(board, error_analysis.risks(board))
+    with drawing.clean():
+        (axes,) = error_pages.draw_coverage(curves).axes
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 100), (0, 100))
+    points = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "None"]
+    assert np.allclose(points, [[50, 80, 90, 95, 100]] * 3)
+    ends = np.array([c.get_segments() for c in axes.collections])[..., 0]
+    assert len(ends) == 3
+    assert (ends <= 100).all()
+    assert len(set(ends[:, 0, 0])) == 3, "side by side"
+
+
 def test_where_most_are_near_a_hundred_they_are_shown_once_more(make):
     content = board_pictures.intervals(build(make([("m", 4), ("n", 4), ("o", 2)]), "d", []))
     with drawing.clean():
@@ -637,6 +651,23 @@ def test_latex_has_the_chosen_rows_and_columns(make):
         board.to_latex(["acuracy"])
 
 
+def test_latex_sets_models_apart_that_fell_back_to_random_weights(make):
+    board = build(make([("m", 4), ("n", 2)]), "d", [published(model="o", accuracy=0.5)])
+    board.rows[0]["initial_weights_fallback"] = True
+    assert board.rows[0]["model"] == "m"
+    text = board.to_latex(["accuracy"], ["m", "n", "o"])
+    assert [row[:2] for row in latex_rows(text)] == [
+        ["1--2", "n"],
+        ["\\multicolumn{4}{l}{\\itshape Published}"],
+        ["", "o"],
+        ["\\multicolumn{4}{l}{\\itshape Started from random weights}"],
+        ["1--2", "m"],
+    ]
+    caption = next(line for line in text.splitlines() if line.startswith("\\caption"))
+    assert "Started from random weights: the pretrained weights of these models" in caption
+    assert "random weights" not in board.to_latex(["accuracy"], ["n", "o"])
+
+
 def test_latex_aligns_decimals_and_has_real_minus_signs(make):
     board = build(make([("m", 4), ("n", 1)]), "d", [published(reference=True)])
     for row, nll in zip(board.rows, (12.5, 3), strict=True):
@@ -657,6 +688,7 @@ def test_latex_compiles(make, tmp_path):
         pytest.skip("neither pdflatex nor tectonic is installed")
     name = r"a_b&c%d$e#f{g}~h^i\j<k>"
     board = build(make([(name, 3), ("n", 2)]), "d", [published(reference=True)])
+    board.rows[1]["initial_weights_fallback"] = True
     for columns_ in (["default"], ["all"]):
         source = f"{PREAMBLE}\n{board.to_latex(columns_)}\\end{{document}}\n"
         (tmp_path / "paper.tex").write_text(source, encoding="utf-8")

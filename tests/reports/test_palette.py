@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from harness.hooks.loader import load_plugins
 from harness.reports import drawing, palette
 
 NAMES = st.lists(st.text(min_size=1, max_size=12), unique=True, max_size=24)
@@ -76,6 +77,23 @@ def test_a_model_that_joins_moves_few(n):
         before, after = palette.styles(names[:n]), palette.styles(names)
         moved += [before[name] != after[name] for name in before]
     assert np.mean(moved) < 0.3
+
+
+def test_baselines_and_the_reference_have_one_color_on_all_boards():
+    """On boards of all models that come with the harness, and on most of others."""
+    fixed = ["rgb-means", "color-histogram", "deepcmorph"]
+    alone = palette.styles(fixed)
+    assert [palette.styles([name])[name] for name in fixed] == list(map(alone.get, fixed))
+    assert len({style.color for style in alone.values()}) == len(fixed)
+    plugins = load_plugins()
+    built_in = {*plugins.models, *(result.name for result, _ in plugins.published)} - {*fixed}
+    boards = [list(built_in)]
+    boards += [[f"model {draw}-{number}" for number in range(20)] for draw in range(100)]
+    moved = [
+        palette.styles([*fixed, *board])[name] != alone[name] for board in boards for name in fixed
+    ]
+    assert not any(moved[:3])
+    assert np.mean(moved) < 0.05
 
 
 def test_pictures_of_a_run_agree_whichever_models_they_have():

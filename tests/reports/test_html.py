@@ -329,7 +329,10 @@ def test_each_report_of_a_site_has_a_page_of_its_own(pairs):
 
 @pytest.mark.parametrize(
     ("text", "order"),
-    [("79.28 (72.15–84.97)", "79.28"), ("−3.1 (−4 to 1)", "-3.1"), ("1,234", "1234"), ("", "")],
+    [
+        *[("79.28 (72.15–84.97)", "79.28"), ("−3.1 (−4 to 1)", "-3.1"), ("1,234", "1234")],
+        *[("", ""), ("1–3", "1"), ("< 0.1", "0.1"), ("0, 1", "0"), ("18-layers", "18-layers")],
+    ],
 )
 def test_cells_are_sorted_by_their_number(text, order):
     assert board.order(text) == order

@@ -4,6 +4,7 @@ Skipped where Chromium, its driver or selenium are not installed.
 """
 
 import os
+import re
 import shutil
 from importlib.resources import files
 
@@ -117,6 +118,41 @@ def test_a_click_on_a_heading_sorts_and_the_address_keeps_it(browser, address):
     assert again.models == sorted(again.models)
     page.run(f"document.querySelector('{heading}').click()")
     assert again.models == sorted(again.models, reverse=True)
+
+
+def number(text):
+    """The number that a cell begins with, or None."""
+    found = re.match(r"[-−+]?[\d,]+(\.\d+)?", text)
+    return float(found[0].replace("−", "-").replace(",", "")) if found else None
+
+
+def test_each_column_is_sorted_both_ways_with_empty_cells_last(browser, address):
+    page = Page(browser, address, "#board")
+    page.run("document.querySelectorAll('#columns input').forEach(o => o.checked || o.click())")
+    names = page.run(
+        "return [...document.querySelectorAll('#board-table thead th')].map(c => c.dataset.name)"
+    )
+    bare, with_empty = set(), set()
+    for place, name in enumerate(names):
+        for descending in (False, True):
+            page.run(f"document.querySelector('#board-table th[data-name=\"{name}\"]').click()")
+            cells = page.run(
+                "return [...document.querySelectorAll('#board-table tbody tr')]"
+                f".map(row => row.cells[{place}].textContent.trim())"
+            )
+            way = "desc" if descending else "asc"
+            assert f"order={name.replace(' ', '+')}.{way}" in page.fragment
+            filled = [text for text in cells if text]
+            assert cells[: len(filled)] == filled, f"{name}: empty cells are not the last"
+            numbers = [number(text) for text in filled]
+            keys = [text.lower() for text in filled] if None in numbers else numbers
+            assert keys == sorted(keys, reverse=descending), name
+            if all(re.fullmatch(r"[\d.]+", text) for text in filled) and len(set(filled)) > 1:
+                bare.add(name)
+            if len(filled) < len(cells):
+                with_empty.add(name)
+    assert {"rank", "published_accuracy"} <= with_empty
+    assert "fit_seconds" in bare, "numbers without an interval"
 
 
 def test_rows_are_filtered_and_searched_and_columns_chosen(browser, address):

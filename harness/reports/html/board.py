@@ -14,7 +14,7 @@ from harness.reports import board_pictures, columns
 from harness.reports.html.gathered import Gathered
 from harness.text.numbers import percent, points
 
-NUMBER = re.compile(r"[-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"(?:[<>] ?)?([-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?![\w.-])")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -97,7 +97,7 @@ def order(text: str) -> str:
     found = NUMBER.match(text)
     if not found:
         return text
-    return found[0].replace("−", "-").replace("+", "").replace(",", "")
+    return found[1].replace("−", "-").replace("+", "").replace(",", "")
 
 
 def _bar(row: Row) -> dict[str, float] | None:

@@ -36,7 +36,17 @@ const element = (tag, text = "", attributes = {}) => {
   return made;
 };
 
-// Board
+// Board: numbers are sorted before words, and empty cells stand last in both directions.
+const kind = (value) => (value === "" ? 2 : typeof value === "string" ? 1 : 0);
+const by = (sign) => (a, b) => kind(a) - kind(b) || sign * (a < b ? -1 : a > b ? 1 : 0);
+DataTable.type("cell", {
+  order: {
+    pre: (text) => (text === "" || isNaN(text) ? text.toLowerCase() : Number(text)),
+    asc: by(1),
+    desc: by(-1),
+  },
+  search: (html) => DataTable.util.stripHtml(html),
+});
 const headings = [...$("board-table").tHead.rows[0].cells];
 const names = headings.map((cell) => cell.dataset.name);
 const filters = ["kind", "protocol", "weights"];
@@ -47,7 +57,10 @@ const table = new DataTable("#board-table", {
   order: [],
   autoWidth: false,
   orderClasses: false,
-  columnDefs: [{ targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false }],
+  columnDefs: [
+    { targets: "_all", type: "cell" },
+    { targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false },
+  ],
   language: { search: "Search models:" },
 });
 DataTable.ext.search.push((settings, _, index) => {

@@ -54,6 +54,7 @@ def gather(
         no_patches = f"The patches of {name} here are not those that were measured; none is shown."
     elif instance is not None:
         read, by_class = _reader(instance, failures), _by_class(instance)
+    few_shot, chance = _few_shot(folder / f"{name}-few-shot.json", failures)
     not_audited = f"This dataset was not audited; run: harness audit --dataset {name}, and then: "
     return Gathered(
         board=board,
@@ -62,7 +63,8 @@ def gather(
         read=read,
         no_patches=no_patches,
         by_class=tuple(by_class),
-        few_shot=_few_shot(folder / f"{name}-few-shot.json", failures),
+        few_shot=few_shot,
+        few_shot_chance=chance,
         models=tuple(store.models(name)),
         baselines=frozenset(
             name for name, model in registry.models.items() if transferring.is_baseline(model)
@@ -82,18 +84,21 @@ def defaults(registry: Registry) -> Callable[[str], Mapping[str, Setting]]:
     return of
 
 
-def _few_shot(path: Path, failures: dict[str, Failure]) -> tuple[Mapping[str, Any], ...]:
-    """Points of the few-shot curves in a JSON file, if there is one."""
+def _few_shot(
+    path: Path, failures: dict[str, Failure]
+) -> tuple[tuple[Mapping[str, Any], ...], float]:
+    """Points of the few-shot curves in a JSON file, if there is one, and what a guess reaches."""
     try:
-        points = json.loads(path.read_text("utf-8"))["curves"]
+        found = json.loads(path.read_text("utf-8"))
         wanted = ("model", "head", "per_class", *(f"balanced_accuracy{e}" for e in ENDS))
-        return tuple({name: point[name] for name in wanted} for point in points)
+        points = tuple({name: point[name] for name in wanted} for point in found["curves"])
+        return points, float(found["chance"])
     except FileNotFoundError:
-        return ()
+        return (), 0.0
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"{path}: {type(error).__name__}: {error}; write it again with harness few-shot"
         failures["few-shot curves in the report"] = Failure(why)
-        return ()
+        return (), 0.0
 
 
 def _here(

@@ -239,6 +239,9 @@ def test_a_few_shot_curve_that_is_written_beside_is_on_the_page_of_its_model(
     for point in points:
         assert f"<td>{100 * point['balanced_accuracy']:.1f} (" in article
     assert text.count("<h4>Few-shot curve</h4>") == 1
+    assert '<svg role="img" aria-label="toy-features: few-shot curve"' in article
+    table = article.index("<caption>Balanced accuracy by labeled patches")
+    assert '<div class="scroll"' in article[table - 200 : table]
     (tmp_path / "reports/toy-few-shot.json").write_text('{"curves": 3}')
     assert "write it again with harness few-shot" in toy("report", code=1)
 

@@ -31,6 +31,8 @@ class Gathered:
     """Ids of some training and test patches of each class, for contact sheets."""
     few_shot: tuple[Mapping[str, Any], ...] = ()
     """Points of few-shot curves that ``harness few-shot`` wrote beside, as in its JSON file."""
+    few_shot_chance: float = 0.0
+    """Balanced accuracy of a guess at the classes of these curves."""
     models: tuple[str, ...] = ()
     """Models of the dataset in the store, which have their colors before others."""
     baselines: frozenset[str] = frozenset()

@@ -15,7 +15,7 @@ from harness.analysis import error_analysis
 from harness.analysis.error_analysis import Reliability
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
-from harness.reports import error_pages
+from harness.reports import error_pages, few_shot_text
 from harness.reports.html.board import measured
 from harness.reports.html.gathered import Gathered
 from harness.reports.report import cells, explanations, show, shown
@@ -69,7 +69,7 @@ def contexts(
             "confusion": _confusion(board, entry, published.get(entry.record["model"])),
             "reliability": _reliability(draw, entry, curves),
             "findings": _findings(board, entry, draw),
-            "few_shot": _few_shot(gathered, entry),
+            "few_shot": _few_shot(gathered, entry, draw),
             "facts": _facts(entry),
             "command": command(board, entry, defaults),
         }
@@ -137,19 +137,33 @@ def _reliability(
     return draw(title, error_pages.draw_reliability, [shows], shows)
 
 
-def _few_shot(gathered: Gathered, entry: Entry) -> list[tuple[str, int, str]]:
-    """Heads, numbers of labeled patches of a class, and balanced accuracies of its curve."""
+def _few_shot(gathered: Gathered, entry: Entry, draw: Draw) -> dict[str, Any] | None:
+    """The few-shot curve of a model as a picture and a table, if there is one."""
     model = entry.record["model"]
-    return [
-        (
-            str(point["head"]),
-            point["per_class"],
-            f"{100 * point['balanced_accuracy']:.1f} ({100 * point['balanced_accuracy_low']:.1f}–"
-            f"{100 * point['balanced_accuracy_high']:.1f})",
-        )
+    points = [
+        point
         for point in gathered.few_shot
         if model == point["model"] or model.startswith(f"{point['model']}+")
     ]
+    if not points:
+        return None
+    title = gathered.board.dataset["title"]
+    shows = [points, gathered.few_shot_chance, title]
+    rows = [
+        (
+            few_shot_text.TITLES.get(point["head"], point["head"]),
+            str(point["per_class"]),
+            f"{100 * point['balanced_accuracy']:.1f} ({100 * point['balanced_accuracy_low']:.1f}–"
+            f"{100 * point['balanced_accuracy_high']:.1f})",
+        )
+        for point in points
+    ]
+    return {
+        "picture": draw(f"{entry.name}: few-shot curve", few_shot_text.draw_rows, shows, shows),
+        "title": "Balanced accuracy by labeled patches of each class",
+        "headings": ("head", "patches of each class", "balanced accuracy %"),
+        "rows": rows,
+    }
 
 
 def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from harness.hooks.registry import Registry
 from harness.jobs.dataset import Instance
 from harness.planning import choose
 from harness.reports import patch_pictures
-from harness.reports.html.gathered import Gathered, ReadPatches
+from harness.reports.html.gathered import FindLoaded, Gathered, Loaded, ReadPatches
 from harness.store.failures import Collected, Failure
 from harness.store.store import Store
-from harness.types.models import Setting
 from harness.workflows import auditing, transferring
 
 ENDS = ("", "_low", "_high")
@@ -72,16 +71,34 @@ def gather(
     )
 
 
-def defaults(registry: Registry) -> Callable[[str], Mapping[str, Setting]]:
-    """A function from the name of a model to its settings if none are given."""
+def loaded(registry: Registry, data: Path) -> FindLoaded:
+    """What tells how a result is computed again with the plugins and the data of this command."""
+    folder = () if data == Path("data") else ("--data", str(data))
 
-    def of(name: str) -> Mapping[str, Setting]:
+    def of(dataset: str, record: Mapping[str, Any]) -> Loaded:
         try:
-            return getattr(registry.models.find(name), "settings", {})
-        except HarnessError:
-            return {}
+            model = registry.models.find(record["model"])
+            registry.datasets.find(dataset)
+        except HarnessError as error:
+            return Loaded({}, (), f"It cannot be computed again with the plugins here: {error}")
+        plugin = registry.models.plugin[model.name]
+        if _short(plugin.distribution) != _short(record["plugin"].rpartition(" ")[0]):
+            missing = (
+                f"Its plugin, {record['plugin']}, was not loaded, and {model.name} is another "
+                f"model in {plugin.distribution}. Load that plugin and write the report again."
+            )
+            return Loaded({}, (), missing)
+        offered = (plugin.distribution, registry.datasets.plugin[dataset].distribution)
+        files = [name for name in dict.fromkeys(offered) if Path(name).suffix in (".py", ".toml")]
+        named = (word for name in files for word in ("--plugin", name))
+        return Loaded(getattr(model, "settings", {}), (*folder, *named))
 
     return of
+
+
+def _short(distribution: str) -> str:
+    """Of a file its name, wherever it lies."""
+    return Path(distribution).name
 
 
 def _few_shot(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from functools import partial
 from html import unescape
@@ -109,11 +110,48 @@ def test_the_confusion_matrix_is_that_of_the_board(reported, text):
         assert shown == [count for line in row["confusion"] for count in line]
 
 
+AGAIN = r"To compute it again: <code>harness (.*?)</code>"
+
+
 def test_the_command_of_a_model_computes_nothing_new(reported, text):
-    for command in re.findall(r"To compute it again: <code>(.*?)</code>", text):
-        words = unescape(command).split()[1:]
-        again = reported(*words, "--plugin", "always.py", "--no-probes", "--dry-run")
+    commands = [unescape(found) for found in re.findall(AGAIN, text)]
+    assert len(commands) == 3
+    for command in commands:
+        again = reported(*shlex.split(command), "--no-probes", "--dry-run")
         assert "Everything is in the store" in again
+    named = ["--plugin always.py" in command for command in commands]
+    assert named == ["--model always" in command for command in commands]
+
+
+def test_the_command_of_a_model_names_the_data_and_the_plugin_of_the_dataset(command):
+    (command.folder / "mine.py").write_text(DATASET)
+    (command.folder / "my data").mkdir()
+    plugin = ("--plugin", "mine.py")
+    data = ("--data", "my data")
+    command("run", *plugin, *data, "--dataset", "mine", "--model", "rgb-means", "--no-probes")
+    command("report", *plugin, *data)
+    text = (command.folder / "reports/mine.html").read_text("utf-8")
+    (found,) = re.findall(AGAIN, text)
+    words = shlex.split(unescape(found))
+    assert words[-4:] == [*data, *plugin]
+    assert "Everything is in the store" in command(*words, "--no-probes", "--dry-run")
+
+
+def test_there_is_no_command_where_the_plugin_of_a_model_is_not_loaded(reported, tmp_path):
+    text = written(reported, tmp_path / "without")
+    assert len(re.findall(AGAIN, text)) == 2
+    assert "It cannot be computed again with the plugins here: no model named " in text
+    other = tmp_path / "other.py"
+    other.write_text(PLUGIN)
+    text = written(reported, tmp_path / "other", "--plugin", other)
+    assert len(re.findall(AGAIN, text)) == 2
+    assert f"was not loaded, and always is another model in {other}" in text
+
+
+def written(reported, folder, *arguments):
+    """The report of the toy run with other arguments."""
+    reported("report", "--leaderboards", folder, *arguments)
+    return unescape((folder / "toy.html").read_text("utf-8"))
 
 
 def test_pairs_are_those_of_the_command_compare(reported, text):

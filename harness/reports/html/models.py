@@ -17,10 +17,9 @@ from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
 from harness.reports import error_pages, few_shot_text
 from harness.reports.html.board import measured
-from harness.reports.html.gathered import Gathered
+from harness.reports.html.gathered import FindLoaded, Gathered, Loaded
 from harness.reports.report import cells, explanations, show, shown
 from harness.types.findings import Finding
-from harness.types.models import Setting
 
 FIGURES = {
     "accuracy": "accuracy %",
@@ -52,9 +51,9 @@ def contexts(
     gathered: Gathered,
     draw: Draw,
     links: Mapping[str, str],
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
 ) -> list[dict[str, Any]]:
-    """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
+    """Every measured model."""
     board = gathered.board
     most, found = error_analysis.reliabilities(board)
     curves = {curve.model: (most, [curve]) for curve in found}
@@ -71,7 +70,7 @@ def contexts(
             "findings": _findings(board, entry, draw),
             "few_shot": _few_shot(gathered, entry, draw),
             "facts": _facts(entry),
-            "command": command(board, entry, defaults),
+            "again": again(board, entry, loaded),
         }
         for row, entry in measured(board)
     ]
@@ -228,8 +227,16 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def command(board: Board, entry: Entry, defaults: Callable[[str], Mapping[str, Setting]]) -> str:
-    """The command that computes a result again."""
+def again(board: Board, entry: Entry, loaded: FindLoaded) -> dict[str, str]:
+    """The command that computes a result again, or why there is none."""
+    known = loaded(board.dataset["name"], entry.record)
+    return {
+        "command": "" if known.missing else _command(board, entry, known),
+        "missing": known.missing,
+    }
+
+
+def _command(board: Board, entry: Entry, known: Loaded) -> str:
     record = entry.record
     words = ["harness", "run", "--dataset", board.dataset["name"], "--model", record["model"]]
     seeds = [run.record["seed"] for run in entry.runs]
@@ -239,8 +246,7 @@ def command(board: Board, entry: Entry, defaults: Callable[[str], Mapping[str, S
         words += ["--seeds", str(len(seeds))]
     if record.get("selected_on") == "test" and not record.get("trained_on"):
         words += ["--protocol", "published"]
-    usual = defaults(record["model"])
     for name, value in (record.get("settings") or {}).items():
-        if name in usual and usual[name] != value:
+        if name in known.settings and known.settings[name] != value:
             words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+    return shlex.join([*words, *known.options])

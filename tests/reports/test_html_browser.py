@@ -329,6 +329,48 @@ def test_it_can_be_used_with_the_keyboard(browser, address):
     assert {"Board", "Models", "Audit", "Patches"} <= set(focused)
 
 
+def test_long_cells_are_read_by_keyboard_and_by_a_click(browser, address):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(browser, address, "#board?columns=model,notes,test_identity")
+    page.run(
+        "document.querySelector('.clamp').textContent = 'long words '.repeat(99);"
+        "document.querySelector('#board-table thead th').focus()"
+    )
+    hidden = (
+        "const one = document.querySelector('.clamp'); return one.scrollHeight > one.clientHeight"
+    )
+    assert page.run(hidden)
+    focused = "return document.activeElement.className"
+    while page.run(focused) != "clamp":
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert page.run("return document.activeElement !== document.body")
+    assert not page.run(hidden), "the keyboard is on it"
+    page.run("document.activeElement.blur()")
+    assert page.run(hidden)
+    for _ in range(2):
+        before = page.run(hidden)
+        browser.find_element(By.CSS_SELECTOR, ".clamp").click()
+        ActionChains(browser).move_to_element(browser.find_element(By.ID, "board-title")).perform()
+        assert page.run(hidden) is not before
+
+
+def test_what_is_folded_is_on_paper(browser, address):
+    page = Page(browser, address, "#models")
+    folded = "document.querySelectorAll('details:not([open])').length"
+    page.run(
+        "document.querySelector('details').open = true;"
+        f"window.before = {folded}; addEventListener('beforeprint', () => window.during = {folded})"
+    )
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    before, during, after = page.run(f"return [window.before, window.during, {folded}]")
+    assert before > 0
+    assert during == 0
+    assert after == before
+
+
 def test_without_javascript_every_part_is_shown(browser, address):
     from selenium.webdriver.common.by import By
 

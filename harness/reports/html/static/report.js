@@ -109,6 +109,9 @@ function readBoard(query) {
   reading = false;
 }
 table.on("draw", keepBoard);
+$("board-table").addEventListener("click", (event) => {
+  event.target.closest(".clamp")?.classList.toggle("open");
+});
 for (const id of filters) $(id).addEventListener("change", () => table.draw());
 
 // Models
@@ -292,6 +295,16 @@ for (const id of choices) {
 $("more").addEventListener("click", () => {
   most += PAGE;
   showPatches();
+});
+
+// On paper nothing is folded.
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of unfolded) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of unfolded) one.open = false;
 });
 
 // Parts

@@ -164,6 +164,26 @@ def test_pairs_are_those_of_the_command_compare(reported, text):
         assert f"{pair['figures'][0][1]:+.4f}" in line.replace("−", "-")
 
 
+def test_without_javascript_every_difference_of_every_pair_is_there(text):
+    pairs = embedded(text, "data")["pairs"]
+    start = text.index('<section id="compare"')
+    found = text.index("<noscript>", start)
+    shown = text[found : text.index("</noscript>", found)]
+    tables = [part.split("</table>")[0] for part in shown.split("<tbody>")[1:]]
+    gaps = [
+        [gap for pair in pairs["pairs"] for gap in pair["figures"] if gap[0] != "accuracy"],
+        [gap for pair in pairs["pairs"] for gap in pair["recalls"]],
+    ]
+    assert len(gaps[0]) > 6
+    for table, expected in zip(tables, gaps, strict=True):
+        cells = [re.findall(r"[-−+][\d.]+", cell) for cell in re.findall(r"<td>(.*?)</td>", table)]
+        read = [[float(one.replace("−", "-")) for one in cell] for cell in cells if cell]
+        assert len(read) == len(expected)
+        for values, (_, *numbers) in zip(read, expected, strict=True):
+            wanted = [100 * one for one in numbers if one is not None]
+            assert values == pytest.approx(wanted, abs=0.051)
+
+
 def test_texts_of_others_are_shown_and_never_run(text):
     assert EVIL not in text
     assert unescape(text).count(EVIL) >= 1

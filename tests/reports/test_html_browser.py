@@ -382,6 +382,8 @@ def test_without_javascript_every_part_is_shown(browser, address):
         for part in ("board", "models", "compare", "audit", "patches"):
             assert browser.find_element(By.ID, part).is_displayed()
         assert browser.find_element(By.CSS_SELECTOR, "#patches noscript h3").is_displayed()
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#compare noscript caption")) == 2
+        assert browser.find_element(By.CSS_SELECTOR, "#compare noscript td").is_displayed()
         assert not browser.find_element(By.ID, "board-controls").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

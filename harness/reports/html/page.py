@@ -83,6 +83,7 @@ def _render(
             board=board.context(gathered, links),
             models=models.contexts(gathered, draw, links, loaded),
             pairs=compared,
+            pair_tables=pairs.tables(compared),
             audit=audited,
             no_audit=gathered.no_audit,
             no_patches=gathered.no_patches,

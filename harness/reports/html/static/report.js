@@ -133,12 +133,6 @@ function pairOf(one, other) {
     sign > 0 ? [name, value, low, high] : [name, -value, -high, -low];
   return { ...found, figures: found.figures.map(turned), recalls: found.recalls.map(turned) };
 }
-const FIGURES = new Map([
-  ["balanced_accuracy", "balanced accuracy"],
-  ["macro_f1", "macro F1"],
-  ["mcc", "Matthews correlation, times 100"],
-  ["macro_auroc", "macro AUROC, times 100"],
-]);
 function differences(title, rows) {
   const made = element("table", "", { class: "plain" });
   made.append(element("caption", title));
@@ -147,7 +141,7 @@ function differences(title, rows) {
   const body = made.createTBody();
   for (const [name, value, low, high] of rows) {
     const row = body.insertRow();
-    row.append(element("th", FIGURES.get(name) ?? name, { scope: "row" }), element("td", points(value)));
+    row.append(element("th", pairs.named[name] ?? name, { scope: "row" }), element("td", points(value)));
     row.append(element("td", low === null ? "" : `${points(low)} to ${points(high)}`));
   }
   return made;

@@ -11,6 +11,7 @@ from harness.analysis import compare
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry, Row
 from harness.reports import board_pictures, columns
+from harness.reports.formats import FELL_BACK
 from harness.reports.html.gathered import Gathered
 from harness.text.numbers import percent, points
 
@@ -83,6 +84,7 @@ def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
             "elsewhere": any(row["elsewhere"] for row in rows),
         },
         "headline": headline(gathered),
+        "fell_back": FELL_BACK if any(row["fell_back"] for row in rows) else "",
     }
 
 

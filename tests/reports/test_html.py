@@ -283,6 +283,18 @@ def loaded(folder, settings):
     assert len(set(links)) == 2
 
 
+def test_rows_of_scaled_logits_are_explained_in_the_filter(new_toy, tmp_path):
+    toy = new_toy(tmp_path)
+    toy(
+        *("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes", "--temperature"),
+        HARNESS_NO_REPORT="",
+    )
+    text = (tmp_path / "reports/toy-folds.html").read_text("utf-8")
+    assert '<tr class="scaled"' in text
+    assert '<option value="scaled">scaled: logits divided by a temperature</option>' in text
+    assert '<option value="failed">' not in text
+
+
 def test_a_few_shot_curve_that_is_written_beside_is_on_the_page_of_its_model(
     reported, new_toy, tmp_path
 ):

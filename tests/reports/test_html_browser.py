@@ -158,6 +158,11 @@ def test_each_column_is_sorted_both_ways_with_empty_cells_last(browser, address)
 def test_rows_are_filtered_and_searched_and_columns_chosen(browser, address):
     page = Page(browser, address, "#board")
     everything = page.models
+    kinds = page.run(
+        "return [...document.getElementById('kind').options].map(one => [one.value, one.text])"
+    )
+    assert kinds == [["", "all"], ["measured", "measured"], ["published", "published"]]
+    assert page.run("return document.querySelector('.dt-search').innerText") == "Search rows:"
     page.choose("kind", "published")
     assert 0 < len(page.models) < len(everything)
     assert "kind=published" in page.fragment
@@ -268,10 +273,13 @@ def test_an_address_that_is_none_opens_the_board(browser, address):
         "#%",
         "#nothing",
         "#board?order=nothing.asc&columns=none",
+        "#board?kind=scaled",
         "#patches?of-model=x",
     ):
         page = Page(browser, address, fragment)
         assert page.errors == []
+        assert page.run("return document.getElementById('kind').value") == ""
+        assert page.run("return document.getElementById('kind').selectedIndex") == 0
     chosen = "const one = document.getElementById('of-model'); return [one.value, one[0].value]"
     assert len(set(page.run(chosen))) == 1, "the first"
 

@@ -18,6 +18,14 @@ from harness.text.numbers import percent, points
 NUMBER = re.compile(r"(?:[<>] ?)?([-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?![\w.-])")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
+RESULTS = {
+    "measured": "measured",
+    "published": "published",
+    "failed": "failed",
+    "scaled": "scaled: logits divided by a temperature",
+}
+"""Kinds of rows, and what the filter calls them."""
+
 
 def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
     """Columns, rows and the scale of accuracies. ``links`` has the anchor of each entry."""
@@ -78,6 +86,9 @@ def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
         "scale": scale,
         "reference": line,
         "floors": floors(gathered),
+        "results": [
+            (kind, name) for kind, name in RESULTS.items() if kind in {r["result"] for r in rows}
+        ],
         "kinds": {
             "measured": any(row["result"] == "measured" for row in rows),
             "same": any(row["result"] == "published" and not row["elsewhere"] for row in rows),

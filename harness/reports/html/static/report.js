@@ -61,7 +61,7 @@ const table = new DataTable("#board-table", {
     { targets: "_all", type: "cell" },
     { targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false },
   ],
-  language: { search: "Search models:" },
+  language: { search: "Search rows:" },
 });
 DataTable.ext.search.push((settings, _, index) => {
   if (settings.nTable.id !== "board-table") return true;
@@ -96,7 +96,10 @@ function keepBoard() {
 }
 function readBoard(query) {
   reading = true;
-  for (const id of filters) $(id).value = query.get(id) ?? "";
+  for (const id of filters) {
+    $(id).value = query.get(id) ?? "";
+    if ($(id).selectedIndex < 0) $(id).value = ""; // What no row is any more.
+  }
   const columns = query.get("columns")?.split(",");
   boxes.forEach((box, k) => {
     box.checked = columns ? columns.includes(names[k]) : shownByDefault[k];

@@ -397,13 +397,35 @@ def test_without_javascript_every_part_is_shown(browser, address):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_a_narrow_window_has_no_part_wider_than_itself(browser, address):
-    browser.set_window_size(500, 900)
-    try:
-        for part in PARTS:
-            page = Page(browser, address, f"#{part}")
-            wide = "return [document.documentElement.scrollWidth, innerWidth]"
-            found, room = page.run(wide)
-            assert found <= room, part
-    finally:
-        browser.set_window_size(1400, 1000)
+@pytest.fixture
+def narrow(browser):
+    """The browser as on a phone, 400 pixels wide, which a window cannot be."""
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_on_a_phone_no_part_is_wider_than_the_screen(narrow, address):
+    for part in PARTS:
+        page = Page(narrow, address, f"#{part}")
+        found, room = page.run("return [document.documentElement.scrollWidth, innerWidth]")
+        assert room == 400
+        assert found <= room, part
+
+
+def test_on_a_phone_the_whole_axis_of_the_chart_is_beside_the_names(narrow, address):
+    page = Page(narrow, address, "#board")
+    page.run(
+        "document.querySelector('#board-table tbody th').firstChild.textContent ="
+        "'encoder:virchow2-of-a-long-name+linear-uni+flips'"
+    )
+    ends = page.run(
+        "return [...document.querySelectorAll('.axis span')].flatMap(one => {"
+        "  const box = one.getBoundingClientRect();"
+        "  return [box.left, box.right];"
+        "})"
+    )
+    assert min(ends) > 0
+    assert max(ends) <= 400
+    assert page.run("return document.querySelector('#board .scroll').scrollLeft") == 0

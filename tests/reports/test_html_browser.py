@@ -9,6 +9,7 @@ import shutil
 from importlib.resources import files
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("selenium")
 CHROMIUM = next(
@@ -23,14 +24,20 @@ PARTS = ("board", "models", "model-toy-mean", "compare", "audit", "patches")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, new_toy):
+def browsed(tmp_path_factory, new_toy):
+    """A toy run with a report."""
     toy = new_toy(tmp_path_factory.mktemp("browsed"))
     models = ("toy-mean", "toy-features", "toy-mean+flips")
     toy("audit", "--dataset", "toy")
     named = [word for model in models for word in ("--model", model)]
     toy("run", "--dataset", "toy", *named)
     toy("report", TOY_GALLERY="test/0 test/1 unknown")
-    return (toy.folder / "reports/toy.html").as_uri()
+    return toy
+
+
+@pytest.fixture(scope="module")
+def address(browsed):
+    return (browsed.folder / "reports/toy.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -307,22 +314,57 @@ def test_the_focus_goes_to_what_a_link_opens(browser, address):
     assert page.run(focused) == "content"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(browser, address, scheme):
+def violations(browser):
+    """What axe finds on the page that is open."""
     pytest.importorskip("axe_core_python")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    browser.execute_script(axe)
+    found = browser.execute_async_script(
+        "axe.run(document, {runOnly: "
+        "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+        ".then(arguments[arguments.length - 1])"
+    )
+    assert found["passes"], "axe has looked at something"
+    return [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+
+
+def prefer(browser, scheme):
+    """Light or dark."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, address, scheme):
+    prefer(browser, scheme)
     for part in PARTS:
-        page = Page(browser, address, f"#{part}")
-        page.run(axe)
-        found = browser.execute_async_script(
-            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})"
-            ".then(arguments[arguments.length - 1])"
-        )
-        told = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
-        assert told == [], f"{part}, {scheme}"
-        assert found["passes"], "axe has looked at something"
+        Page(browser, address, f"#{part}")
+        assert violations(browser) == [], f"{part}, {scheme}"
+
+
+def test_a_site_opens_without_an_error_and_leads_to_a_report(browser, browsed):
+    from selenium.webdriver.common.by import By
+
+    (browsed.folder / "reports/toy-transfer.md").write_text(
+        "# Transfer of toy\n\n## Table\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+        "![Curves](toy-transfer.png)\n"
+    )
+    Image.new("RGB", (8, 8)).save(browsed.folder / "reports/toy-transfer.png")
+    browsed("report", "--site", "site")
+    site = browsed.folder / "site"
+    for name in ("index.html", "toy-transfer.html"):
+        for scheme in ("light", "dark"):
+            prefer(browser, scheme)
+            browser.get((site / name).as_uri())
+            assert browser.get_log("browser") == []
+            assert violations(browser) == [], f"{name}, {scheme}"
+    assert browser.execute_script("return document.querySelector('main img').naturalWidth") > 0
+    browser.find_element(By.LINK_TEXT, "All boards").click()
+    browser.find_element(By.LINK_TEXT, "toy").click()
+    page = Page(browser, browser.current_url)
+    assert page.driver.current_url == (site / "toy.html").as_uri()
+    assert page.shown == ["board"]
+    assert page.errors == []
 
 
 def test_it_can_be_used_with_the_keyboard(browser, address):

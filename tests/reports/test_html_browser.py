@@ -379,6 +379,29 @@ def test_it_can_be_used_with_the_keyboard(browser, address):
     assert {"Board", "Models", "Audit", "Patches"} <= set(focused)
 
 
+def test_the_board_is_sorted_and_filtered_with_the_keyboard(browser, address):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press_in(part, key):
+        """Press Tab until a part of the page has the focus, and then a key."""
+        for _ in range(40):
+            ActionChains(browser).send_keys(Keys.TAB).perform()
+            if page.run(f"return {part}.contains(document.activeElement)"):
+                break
+        assert page.run(f"return {part}.contains(document.activeElement)"), "Tab comes there"
+        ActionChains(browser).send_keys(key).perform()
+
+    page = Page(browser, address, "#board")
+    press_in("document.getElementById('kind')", Keys.ARROW_DOWN)
+    assert page.run("return document.getElementById('kind').value") == "measured"
+    assert "kind=measured" in page.fragment
+    press_in("document.querySelector('#board-table th[data-name=model]')", Keys.ENTER)
+    assert "order=model.asc" in page.fragment
+    assert page.models == sorted(page.models)
+    assert len(page.models) == 3
+
+
 def test_long_cells_are_read_by_keyboard_and_by_a_click(browser, address):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

@@ -134,8 +134,8 @@ def write_reports(
             *(board, registry, store, data, problems, options.leaderboards), images=images
         )
         with writing_to(options.leaderboards):
-            defaults = reporting.defaults(registry)
-            written.append([page.write(gathered, options.leaderboards, problems, defaults)])
+            loaded = reporting.loaded(registry, data)
+            written.append([page.write(gathered, options.leaderboards, problems, loaded)])
     return written
 
 

@@ -91,13 +91,13 @@ def run(options: argparse.Namespace) -> int:
                 images=not options.no_images,
             )
             found.append((store_names[store.root], gathered))
-    settings = reporting.defaults(registry)
+    loaded = reporting.loaded(registry, data)
     with writing_to(folder):
         if options.site:
             others = site.other_pages(options.leaderboards, known)
-            written = [site.write(found, others, folder, problems, settings)]
+            written = [site.write(found, others, folder, problems, loaded)]
         else:
-            written = [[page.write(one, folder, problems, settings)] for _, one in found]
+            written = [[page.write(one, folder, problems, loaded)] for _, one in found]
     if not found:
         print("Nothing is measured of any dataset in this store, so there is no report.")
     say_written(written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -131,39 +131,45 @@ def features(found: FewShot) -> Table:
 
 def draw(found: FewShot) -> Figure:
     """Balanced accuracy by size with the middle 95 % of episodes, a column of panels a head."""
-    names = [source.name for source in found.sources]
+    return draw_rows([point.as_row() for point in found.points], found.chance, found.title)
+
+
+def draw_rows(rows: Sequence[Mapping[str, Any]], chance: float, title: str) -> Figure:
+    """``draw`` of the rows of points (``Point.as_row``), one or more."""
+    names, heads, sizes = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "head", "per_class")
+    )
     models, groups = drawing.styles(names), drawing.groups(names)
     picture = drawing.figure(drawing.DOUBLE, 2.6 * len(groups) + 0.2)
-    panels = picture.subplots(
-        len(groups), len(found.heads), sharex=True, sharey=True, squeeze=False
-    )
-    for row, group in zip(panels, groups, strict=True):
-        for axes, head in zip(row, found.heads, strict=True):
+    panels = picture.subplots(len(groups), len(heads), sharex=True, sharey=True, squeeze=False)
+    for line, group in zip(panels, groups, strict=True):
+        for axes, head in zip(line, heads, strict=True):
             for name in group:
-                _curve(axes, found.curve(name, head), *models[name])
-            axes.axhline(100 * found.chance, color="0.4", linestyle=(0, (4, 3)), label="chance")
+                curve = [row for row in rows if (row["model"], row["head"]) == (name, head)]
+                _curve(axes, curve, *models[name])
+            axes.axhline(100 * chance, color="0.4", linestyle=(0, (4, 3)), label="chance")
             axes.set_xscale("log", base=2)
-            axes.set_xticks(found.sizes, map(str, found.sizes))
+            axes.set_xticks(sizes, map(str, sizes))
             axes.minorticks_off()
             axes.grid(axis="y")
             axes.set_ylim(0, 100)
-        row[0].set_ylabel("balanced accuracy, %")
-        drawing.legend(row[-1], title="mean, and in the band\nthe middle 95 % of episodes")
-    for axes, head in zip(panels[0], found.heads, strict=True):
-        axes.set_title(TITLES[head])
+        line[0].set_ylabel("balanced accuracy, %")
+        drawing.legend(line[-1], title="mean, and in the band\nthe middle 95 % of episodes")
+    for axes, head in zip(panels[0], heads, strict=True):
+        axes.set_title(TITLES.get(head, head))
     for axes in panels[-1]:
         axes.set_xlabel("labeled patches of each class")
-    picture.suptitle(drawing.label(found.title))
+    picture.suptitle(drawing.label(title))
     return picture
 
 
-def _curve(axes: Any, curve: Sequence[Point], color: str, marker: str) -> None:
+def _curve(axes: Any, curve: Sequence[Mapping[str, Any]], color: str, marker: str) -> None:
     """A model's curve, with its band."""
-    sizes = [point.size for point in curve]
-    means = [100 * float(point.balanced.mean()) for point in curve]
-    lows, highs = zip(*(spread(point.balanced) for point in curve), strict=True)
-    lower, upper = ([100 * end for end in ends] for ends in (lows, highs))
-    shown = drawing.in_legend(curve[0].model)
+    sizes = [row["per_class"] for row in curve]
+    means, lower, upper = (
+        [100 * row[f"balanced_accuracy{end}"] for row in curve] for end in ("", "_low", "_high")
+    )
+    shown = drawing.in_legend(curve[0]["model"])
     axes.plot(sizes, means, color=color, marker=marker, label=shown, clip_on=False, zorder=3)
     axes.fill_between(sizes, lower, upper, color=color, alpha=0.15, linewidth=0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from harness.hooks.registry import Registry
 from harness.jobs.dataset import Instance
 from harness.planning import choose
 from harness.reports import patch_pictures
-from harness.reports.html.gathered import Gathered, ReadPatches
+from harness.reports.html.gathered import FindLoaded, Gathered, Loaded, ReadPatches
 from harness.store.failures import Collected, Failure
 from harness.store.store import Store
-from harness.types.models import Setting
 from harness.workflows import auditing, transferring
 
 ENDS = ("", "_low", "_high")
@@ -54,6 +53,7 @@ def gather(
         no_patches = f"The patches of {name} here are not those that were measured; none is shown."
     elif instance is not None:
         read, by_class = _reader(instance, failures), _by_class(instance)
+    few_shot, chance = _few_shot(folder / f"{name}-few-shot.json", failures)
     not_audited = f"This dataset was not audited; run: harness audit --dataset {name}, and then: "
     return Gathered(
         board=board,
@@ -62,7 +62,8 @@ def gather(
         read=read,
         no_patches=no_patches,
         by_class=tuple(by_class),
-        few_shot=_few_shot(folder / f"{name}-few-shot.json", failures),
+        few_shot=few_shot,
+        few_shot_chance=chance,
         models=tuple(store.models(name)),
         baselines=frozenset(
             name for name, model in registry.models.items() if transferring.is_baseline(model)
@@ -70,30 +71,51 @@ def gather(
     )
 
 
-def defaults(registry: Registry) -> Callable[[str], Mapping[str, Setting]]:
-    """A function from the name of a model to its settings if none are given."""
+def loaded(registry: Registry, data: Path) -> FindLoaded:
+    """What tells how a result is computed again with the plugins and the data of this command."""
+    folder = () if data == Path("data") else ("--data", str(data))
 
-    def of(name: str) -> Mapping[str, Setting]:
+    def of(dataset: str, record: Mapping[str, Any]) -> Loaded:
         try:
-            return getattr(registry.models.find(name), "settings", {})
-        except HarnessError:
-            return {}
+            model = registry.models.find(record["model"])
+            registry.datasets.find(dataset)
+        except HarnessError as error:
+            return Loaded({}, (), f"It cannot be computed again with the plugins here: {error}")
+        plugin = registry.models.plugin[model.name]
+        if _short(plugin.distribution) != _short(record["plugin"].rpartition(" ")[0]):
+            missing = (
+                f"Its plugin, {record['plugin']}, was not loaded, and {model.name} is another "
+                f"model in {plugin.distribution}. Load that plugin and write the report again."
+            )
+            return Loaded({}, (), missing)
+        offered = (plugin.distribution, registry.datasets.plugin[dataset].distribution)
+        files = [name for name in dict.fromkeys(offered) if Path(name).suffix in (".py", ".toml")]
+        named = (word for name in files for word in ("--plugin", name))
+        return Loaded(getattr(model, "settings", {}), (*folder, *named))
 
     return of
 
 
-def _few_shot(path: Path, failures: dict[str, Failure]) -> tuple[Mapping[str, Any], ...]:
-    """Points of the few-shot curves in a JSON file, if there is one."""
+def _short(distribution: str) -> str:
+    """Of a file its name, wherever it lies."""
+    return Path(distribution).name
+
+
+def _few_shot(
+    path: Path, failures: dict[str, Failure]
+) -> tuple[tuple[Mapping[str, Any], ...], float]:
+    """Points of the few-shot curves in a JSON file, if there is one, and what a guess reaches."""
     try:
-        points = json.loads(path.read_text("utf-8"))["curves"]
+        found = json.loads(path.read_text("utf-8"))
         wanted = ("model", "head", "per_class", *(f"balanced_accuracy{e}" for e in ENDS))
-        return tuple({name: point[name] for name in wanted} for point in points)
+        points = tuple({name: point[name] for name in wanted} for point in found["curves"])
+        return points, float(found["chance"])
     except FileNotFoundError:
-        return ()
+        return (), 0.0
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"{path}: {type(error).__name__}: {error}; write it again with harness few-shot"
         failures["few-shot curves in the report"] = Failure(why)
-        return ()
+        return (), 0.0
 
 
 def _here(

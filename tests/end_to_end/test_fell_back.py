@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from harness.reports.formats import FELL_BACK
+
 pytestmark = pytest.mark.once
 
 PLUGIN = """
@@ -59,6 +61,7 @@ def test_they_stand_below_the_others_in_a_table_of_their_own(toy):
     assert "| fell-back" in second
     report = (toy.folder / "reports/toy.html").read_text("utf-8")
     assert report.count("(random weights)") == 1
+    assert f"Rows with “random weights”: {FELL_BACK}" in report
 
 
 def test_without_such_rows_there_is_one_table(toy):

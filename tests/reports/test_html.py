@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from functools import partial
 from html import unescape
@@ -109,11 +110,48 @@ def test_the_confusion_matrix_is_that_of_the_board(reported, text):
         assert shown == [count for line in row["confusion"] for count in line]
 
 
+AGAIN = r"To compute it again: <code>harness (.*?)</code>"
+
+
 def test_the_command_of_a_model_computes_nothing_new(reported, text):
-    for command in re.findall(r"To compute it again: <code>(.*?)</code>", text):
-        words = unescape(command).split()[1:]
-        again = reported(*words, "--plugin", "always.py", "--no-probes", "--dry-run")
+    commands = [unescape(found) for found in re.findall(AGAIN, text)]
+    assert len(commands) == 3
+    for command in commands:
+        again = reported(*shlex.split(command), "--no-probes", "--dry-run")
         assert "Everything is in the store" in again
+    named = ["--plugin always.py" in command for command in commands]
+    assert named == ["--model always" in command for command in commands]
+
+
+def test_the_command_of_a_model_names_the_data_and_the_plugin_of_the_dataset(command):
+    (command.folder / "mine.py").write_text(DATASET)
+    (command.folder / "my data").mkdir()
+    plugin = ("--plugin", "mine.py")
+    data = ("--data", "my data")
+    command("run", *plugin, *data, "--dataset", "mine", "--model", "rgb-means", "--no-probes")
+    command("report", *plugin, *data)
+    text = (command.folder / "reports/mine.html").read_text("utf-8")
+    (found,) = re.findall(AGAIN, text)
+    words = shlex.split(unescape(found))
+    assert words[-4:] == [*data, *plugin]
+    assert "Everything is in the store" in command(*words, "--no-probes", "--dry-run")
+
+
+def test_there_is_no_command_where_the_plugin_of_a_model_is_not_loaded(reported, tmp_path):
+    text = written(reported, tmp_path / "without")
+    assert len(re.findall(AGAIN, text)) == 2
+    assert "It cannot be computed again with the plugins here: no model named " in text
+    other = tmp_path / "other.py"
+    other.write_text(PLUGIN)
+    text = written(reported, tmp_path / "other", "--plugin", other)
+    assert len(re.findall(AGAIN, text)) == 2
+    assert f"was not loaded, and always is another model in {other}" in text
+
+
+def written(reported, folder, *arguments):
+    """The report of the toy run with other arguments."""
+    reported("report", "--leaderboards", folder, *arguments)
+    return unescape((folder / "toy.html").read_text("utf-8"))
 
 
 def test_pairs_are_those_of_the_command_compare(reported, text):
@@ -124,6 +162,26 @@ def test_pairs_are_those_of_the_command_compare(reported, text):
         output = reported("compare", one, other, "--plugin", "always.py")
         line = next(part for part in output.splitlines() if part.startswith("accuracy"))
         assert f"{pair['figures'][0][1]:+.4f}" in line.replace("−", "-")
+
+
+def test_without_javascript_every_difference_of_every_pair_is_there(text):
+    pairs = embedded(text, "data")["pairs"]
+    start = text.index('<section id="compare"')
+    found = text.index("<noscript>", start)
+    shown = text[found : text.index("</noscript>", found)]
+    tables = [part.split("</table>")[0] for part in shown.split("<tbody>")[1:]]
+    gaps = [
+        [gap for pair in pairs["pairs"] for gap in pair["figures"] if gap[0] != "accuracy"],
+        [gap for pair in pairs["pairs"] for gap in pair["recalls"]],
+    ]
+    assert len(gaps[0]) > 6
+    for table, expected in zip(tables, gaps, strict=True):
+        cells = [re.findall(r"[-−+][\d.]+", cell) for cell in re.findall(r"<td>(.*?)</td>", table)]
+        read = [[float(one.replace("−", "-")) for one in cell] for cell in cells if cell]
+        assert len(read) == len(expected)
+        for values, (_, *numbers) in zip(read, expected, strict=True):
+            wanted = [100 * one for one in numbers if one is not None]
+            assert values == pytest.approx(wanted, abs=0.051)
 
 
 def test_texts_of_others_are_shown_and_never_run(text):
@@ -225,6 +283,18 @@ def loaded(folder, settings):
     assert len(set(links)) == 2
 
 
+def test_rows_of_scaled_logits_are_explained_in_the_filter(new_toy, tmp_path):
+    toy = new_toy(tmp_path)
+    toy(
+        *("run", "--dataset", "toy-folds", "--model", "toy-mean", "--no-probes", "--temperature"),
+        HARNESS_NO_REPORT="",
+    )
+    text = (tmp_path / "reports/toy-folds.html").read_text("utf-8")
+    assert '<tr class="scaled"' in text
+    assert '<option value="scaled">scaled: logits divided by a temperature</option>' in text
+    assert '<option value="failed">' not in text
+
+
 def test_a_few_shot_curve_that_is_written_beside_is_on_the_page_of_its_model(
     reported, new_toy, tmp_path
 ):
@@ -239,6 +309,9 @@ def test_a_few_shot_curve_that_is_written_beside_is_on_the_page_of_its_model(
     for point in points:
         assert f"<td>{100 * point['balanced_accuracy']:.1f} (" in article
     assert text.count("<h4>Few-shot curve</h4>") == 1
+    assert '<svg role="img" aria-label="toy-features: few-shot curve"' in article
+    table = article.index("<caption>Balanced accuracy by labeled patches")
+    assert '<div class="scroll"' in article[table - 200 : table]
     (tmp_path / "reports/toy-few-shot.json").write_text('{"curves": 3}')
     assert "write it again with harness few-shot" in toy("report", code=1)
 
@@ -329,7 +402,10 @@ def test_each_report_of_a_site_has_a_page_of_its_own(pairs):
 
 @pytest.mark.parametrize(
     ("text", "order"),
-    [("79.28 (72.15–84.97)", "79.28"), ("−3.1 (−4 to 1)", "-3.1"), ("1,234", "1234"), ("", "")],
+    [
+        *[("79.28 (72.15–84.97)", "79.28"), ("−3.1 (−4 to 1)", "-3.1"), ("1,234", "1234")],
+        *[("", ""), ("1–3", "1"), ("< 0.1", "0.1"), ("0, 1", "0"), ("18-layers", "18-layers")],
+    ],
 )
 def test_cells_are_sorted_by_their_number(text, order):
     assert board.order(text) == order

@@ -4,10 +4,12 @@ Skipped where Chromium, its driver or selenium are not installed.
 """
 
 import os
+import re
 import shutil
 from importlib.resources import files
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("selenium")
 CHROMIUM = next(
@@ -22,14 +24,20 @@ PARTS = ("board", "models", "model-toy-mean", "compare", "audit", "patches")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, new_toy):
+def browsed(tmp_path_factory, new_toy):
+    """A toy run with a report."""
     toy = new_toy(tmp_path_factory.mktemp("browsed"))
     models = ("toy-mean", "toy-features", "toy-mean+flips")
     toy("audit", "--dataset", "toy")
     named = [word for model in models for word in ("--model", model)]
     toy("run", "--dataset", "toy", *named)
     toy("report", TOY_GALLERY="test/0 test/1 unknown")
-    return (toy.folder / "reports/toy.html").as_uri()
+    return toy
+
+
+@pytest.fixture(scope="module")
+def address(browsed):
+    return (browsed.folder / "reports/toy.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +127,49 @@ def test_a_click_on_a_heading_sorts_and_the_address_keeps_it(browser, address):
     assert again.models == sorted(again.models, reverse=True)
 
 
+def number(text):
+    """The number that a cell begins with, or None."""
+    found = re.match(r"[-−+]?[\d,]+(\.\d+)?", text)
+    return float(found[0].replace("−", "-").replace(",", "")) if found else None
+
+
+def test_each_column_is_sorted_both_ways_with_empty_cells_last(browser, address):
+    page = Page(browser, address, "#board")
+    page.run("document.querySelectorAll('#columns input').forEach(o => o.checked || o.click())")
+    names = page.run(
+        "return [...document.querySelectorAll('#board-table thead th')].map(c => c.dataset.name)"
+    )
+    bare, with_empty = set(), set()
+    for place, name in enumerate(names):
+        for descending in (False, True):
+            page.run(f"document.querySelector('#board-table th[data-name=\"{name}\"]').click()")
+            cells = page.run(
+                "return [...document.querySelectorAll('#board-table tbody tr')]"
+                f".map(row => row.cells[{place}].textContent.trim())"
+            )
+            way = "desc" if descending else "asc"
+            assert f"order={name.replace(' ', '+')}.{way}" in page.fragment
+            filled = [text for text in cells if text]
+            assert cells[: len(filled)] == filled, f"{name}: empty cells are not the last"
+            numbers = [number(text) for text in filled]
+            keys = [text.lower() for text in filled] if None in numbers else numbers
+            assert keys == sorted(keys, reverse=descending), name
+            if all(re.fullmatch(r"[\d.]+", text) for text in filled) and len(set(filled)) > 1:
+                bare.add(name)
+            if len(filled) < len(cells):
+                with_empty.add(name)
+    assert {"rank", "published_accuracy"} <= with_empty
+    assert "fit_seconds" in bare, "numbers without an interval"
+
+
 def test_rows_are_filtered_and_searched_and_columns_chosen(browser, address):
     page = Page(browser, address, "#board")
     everything = page.models
+    kinds = page.run(
+        "return [...document.getElementById('kind').options].map(one => [one.value, one.text])"
+    )
+    assert kinds == [["", "all"], ["measured", "measured"], ["published", "published"]]
+    assert page.run("return document.querySelector('.dt-search').innerText") == "Search rows:"
     page.choose("kind", "published")
     assert 0 < len(page.models) < len(everything)
     assert "kind=published" in page.fragment
@@ -232,10 +280,13 @@ def test_an_address_that_is_none_opens_the_board(browser, address):
         "#%",
         "#nothing",
         "#board?order=nothing.asc&columns=none",
+        "#board?kind=scaled",
         "#patches?of-model=x",
     ):
         page = Page(browser, address, fragment)
         assert page.errors == []
+        assert page.run("return document.getElementById('kind').value") == ""
+        assert page.run("return document.getElementById('kind').selectedIndex") == 0
     chosen = "const one = document.getElementById('of-model'); return [one.value, one[0].value]"
     assert len(set(page.run(chosen))) == 1, "the first"
 
@@ -263,22 +314,57 @@ def test_the_focus_goes_to_what_a_link_opens(browser, address):
     assert page.run(focused) == "content"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(browser, address, scheme):
+def violations(browser):
+    """What axe finds on the page that is open."""
     pytest.importorskip("axe_core_python")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    browser.execute_script(axe)
+    found = browser.execute_async_script(
+        "axe.run(document, {runOnly: "
+        "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+        ".then(arguments[arguments.length - 1])"
+    )
+    assert found["passes"], "axe has looked at something"
+    return [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+
+
+def prefer(browser, scheme):
+    """Light or dark."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, address, scheme):
+    prefer(browser, scheme)
     for part in PARTS:
-        page = Page(browser, address, f"#{part}")
-        page.run(axe)
-        found = browser.execute_async_script(
-            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})"
-            ".then(arguments[arguments.length - 1])"
-        )
-        told = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
-        assert told == [], f"{part}, {scheme}"
-        assert found["passes"], "axe has looked at something"
+        Page(browser, address, f"#{part}")
+        assert violations(browser) == [], f"{part}, {scheme}"
+
+
+def test_a_site_opens_without_an_error_and_leads_to_a_report(browser, browsed):
+    from selenium.webdriver.common.by import By
+
+    (browsed.folder / "reports/toy-transfer.md").write_text(
+        "# Transfer of toy\n\n## Table\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+        "![Curves](toy-transfer.png)\n"
+    )
+    Image.new("RGB", (8, 8)).save(browsed.folder / "reports/toy-transfer.png")
+    browsed("report", "--site", "site")
+    site = browsed.folder / "site"
+    for name in ("index.html", "toy-transfer.html"):
+        for scheme in ("light", "dark"):
+            prefer(browser, scheme)
+            browser.get((site / name).as_uri())
+            assert browser.get_log("browser") == []
+            assert violations(browser) == [], f"{name}, {scheme}"
+    assert browser.execute_script("return document.querySelector('main img').naturalWidth") > 0
+    browser.find_element(By.LINK_TEXT, "All boards").click()
+    browser.find_element(By.LINK_TEXT, "toy").click()
+    page = Page(browser, browser.current_url)
+    assert page.driver.current_url == (site / "toy.html").as_uri()
+    assert page.shown == ["board"]
+    assert page.errors == []
 
 
 def test_it_can_be_used_with_the_keyboard(browser, address):
@@ -293,6 +379,71 @@ def test_it_can_be_used_with_the_keyboard(browser, address):
     assert {"Board", "Models", "Audit", "Patches"} <= set(focused)
 
 
+def test_the_board_is_sorted_and_filtered_with_the_keyboard(browser, address):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press_in(part, key):
+        """Press Tab until a part of the page has the focus, and then a key."""
+        for _ in range(40):
+            ActionChains(browser).send_keys(Keys.TAB).perform()
+            if page.run(f"return {part}.contains(document.activeElement)"):
+                break
+        assert page.run(f"return {part}.contains(document.activeElement)"), "Tab comes there"
+        ActionChains(browser).send_keys(key).perform()
+
+    page = Page(browser, address, "#board")
+    press_in("document.getElementById('kind')", Keys.ARROW_DOWN)
+    assert page.run("return document.getElementById('kind').value") == "measured"
+    assert "kind=measured" in page.fragment
+    press_in("document.querySelector('#board-table th[data-name=model]')", Keys.ENTER)
+    assert "order=model.asc" in page.fragment
+    assert page.models == sorted(page.models)
+    assert len(page.models) == 3
+
+
+def test_long_cells_are_read_by_keyboard_and_by_a_click(browser, address):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(browser, address, "#board?columns=model,notes,test_identity")
+    page.run(
+        "document.querySelector('.clamp').textContent = 'long words '.repeat(99);"
+        "document.querySelector('#board-table thead th').focus()"
+    )
+    hidden = (
+        "const one = document.querySelector('.clamp'); return one.scrollHeight > one.clientHeight"
+    )
+    assert page.run(hidden)
+    focused = "return document.activeElement.className"
+    while page.run(focused) != "clamp":
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert page.run("return document.activeElement !== document.body")
+    assert not page.run(hidden), "the keyboard is on it"
+    page.run("document.activeElement.blur()")
+    assert page.run(hidden)
+    for _ in range(2):
+        before = page.run(hidden)
+        browser.find_element(By.CSS_SELECTOR, ".clamp").click()
+        ActionChains(browser).move_to_element(browser.find_element(By.ID, "board-title")).perform()
+        assert page.run(hidden) is not before
+
+
+def test_what_is_folded_is_on_paper(browser, address):
+    page = Page(browser, address, "#models")
+    folded = "document.querySelectorAll('details:not([open])').length"
+    page.run(
+        "document.querySelector('details').open = true;"
+        f"window.before = {folded}; addEventListener('beforeprint', () => window.during = {folded})"
+    )
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    before, during, after = page.run(f"return [window.before, window.during, {folded}]")
+    assert before > 0
+    assert during == 0
+    assert after == before
+
+
 def test_without_javascript_every_part_is_shown(browser, address):
     from selenium.webdriver.common.by import By
 
@@ -304,18 +455,42 @@ def test_without_javascript_every_part_is_shown(browser, address):
         for part in ("board", "models", "compare", "audit", "patches"):
             assert browser.find_element(By.ID, part).is_displayed()
         assert browser.find_element(By.CSS_SELECTOR, "#patches noscript h3").is_displayed()
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#compare noscript caption")) == 2
+        assert browser.find_element(By.CSS_SELECTOR, "#compare noscript td").is_displayed()
         assert not browser.find_element(By.ID, "board-controls").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_a_narrow_window_has_no_part_wider_than_itself(browser, address):
-    browser.set_window_size(500, 900)
-    try:
-        for part in PARTS:
-            page = Page(browser, address, f"#{part}")
-            wide = "return [document.documentElement.scrollWidth, innerWidth]"
-            found, room = page.run(wide)
-            assert found <= room, part
-    finally:
-        browser.set_window_size(1400, 1000)
+@pytest.fixture
+def narrow(browser):
+    """The browser as on a phone, 400 pixels wide, which a window cannot be."""
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_on_a_phone_no_part_is_wider_than_the_screen(narrow, address):
+    for part in PARTS:
+        page = Page(narrow, address, f"#{part}")
+        found, room = page.run("return [document.documentElement.scrollWidth, innerWidth]")
+        assert room == 400
+        assert found <= room, part
+
+
+def test_on_a_phone_the_whole_axis_of_the_chart_is_beside_the_names(narrow, address):
+    page = Page(narrow, address, "#board")
+    page.run(
+        "document.querySelector('#board-table tbody th').firstChild.textContent ="
+        "'encoder:virchow2-of-a-long-name+linear-uni+flips'"
+    )
+    ends = page.run(
+        "return [...document.querySelectorAll('.axis span')].flatMap(one => {"
+        "  const box = one.getBoundingClientRect();"
+        "  return [box.left, box.right];"
+        "})"
+    )
+    assert min(ends) > 0
+    assert max(ends) <= 400
+    assert page.run("return document.querySelector('#board .scroll').scrollLeft") == 0

@@ -11,11 +11,20 @@ from harness.analysis import compare
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry, Row
 from harness.reports import board_pictures, columns
+from harness.reports.formats import FELL_BACK
 from harness.reports.html.gathered import Gathered
 from harness.text.numbers import percent, points
 
-NUMBER = re.compile(r"[-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"(?:[<>] ?)?([-−+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?)(?![\w.-])")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+
+RESULTS = {
+    "measured": "measured",
+    "published": "published",
+    "failed": "failed",
+    "scaled": "scaled: logits divided by a temperature",
+}
+"""Kinds of rows, and what the filter calls them."""
 
 
 def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
@@ -77,12 +86,16 @@ def context(gathered: Gathered, links: Mapping[str, str]) -> dict[str, Any]:
         "scale": scale,
         "reference": line,
         "floors": floors(gathered),
+        "results": [
+            (kind, name) for kind, name in RESULTS.items() if kind in {r["result"] for r in rows}
+        ],
         "kinds": {
             "measured": any(row["result"] == "measured" for row in rows),
             "same": any(row["result"] == "published" and not row["elsewhere"] for row in rows),
             "elsewhere": any(row["elsewhere"] for row in rows),
         },
         "headline": headline(gathered),
+        "fell_back": FELL_BACK if any(row["fell_back"] for row in rows) else "",
     }
 
 
@@ -97,7 +110,7 @@ def order(text: str) -> str:
     found = NUMBER.match(text)
     if not found:
         return text
-    return found[0].replace("−", "-").replace("+", "").replace(",", "")
+    return found[1].replace("−", "-").replace("+", "").replace(",", "")
 
 
 def _bar(row: Row) -> dict[str, float] | None:

@@ -15,12 +15,11 @@ from harness.analysis import error_analysis
 from harness.analysis.error_analysis import Reliability
 from harness.analysis.leaderboard import Board
 from harness.analysis.rows import Entry
-from harness.reports import error_pages
+from harness.reports import error_pages, few_shot_text
 from harness.reports.html.board import measured
-from harness.reports.html.gathered import Gathered
+from harness.reports.html.gathered import FindLoaded, Gathered, Loaded
 from harness.reports.report import cells, explanations, show, shown
 from harness.types.findings import Finding
-from harness.types.models import Setting
 
 FIGURES = {
     "accuracy": "accuracy %",
@@ -52,9 +51,9 @@ def contexts(
     gathered: Gathered,
     draw: Draw,
     links: Mapping[str, str],
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
 ) -> list[dict[str, Any]]:
-    """Every measured model. ``defaults(model)`` are the settings that it has if none are given."""
+    """Every measured model."""
     board = gathered.board
     most, found = error_analysis.reliabilities(board)
     curves = {curve.model: (most, [curve]) for curve in found}
@@ -69,9 +68,9 @@ def contexts(
             "confusion": _confusion(board, entry, published.get(entry.record["model"])),
             "reliability": _reliability(draw, entry, curves),
             "findings": _findings(board, entry, draw),
-            "few_shot": _few_shot(gathered, entry),
+            "few_shot": _few_shot(gathered, entry, draw),
             "facts": _facts(entry),
-            "command": command(board, entry, defaults),
+            "again": again(board, entry, loaded),
         }
         for row, entry in measured(board)
     ]
@@ -137,19 +136,33 @@ def _reliability(
     return draw(title, error_pages.draw_reliability, [shows], shows)
 
 
-def _few_shot(gathered: Gathered, entry: Entry) -> list[tuple[str, int, str]]:
-    """Heads, numbers of labeled patches of a class, and balanced accuracies of its curve."""
+def _few_shot(gathered: Gathered, entry: Entry, draw: Draw) -> dict[str, Any] | None:
+    """The few-shot curve of a model as a picture and a table, if there is one."""
     model = entry.record["model"]
-    return [
-        (
-            str(point["head"]),
-            point["per_class"],
-            f"{100 * point['balanced_accuracy']:.1f} ({100 * point['balanced_accuracy_low']:.1f}–"
-            f"{100 * point['balanced_accuracy_high']:.1f})",
-        )
+    points = [
+        point
         for point in gathered.few_shot
         if model == point["model"] or model.startswith(f"{point['model']}+")
     ]
+    if not points:
+        return None
+    title = gathered.board.dataset["title"]
+    shows = [points, gathered.few_shot_chance, title]
+    rows = [
+        (
+            few_shot_text.TITLES.get(point["head"], point["head"]),
+            str(point["per_class"]),
+            f"{100 * point['balanced_accuracy']:.1f} ({100 * point['balanced_accuracy_low']:.1f}–"
+            f"{100 * point['balanced_accuracy_high']:.1f})",
+        )
+        for point in points
+    ]
+    return {
+        "picture": draw(f"{entry.name}: few-shot curve", few_shot_text.draw_rows, shows, shows),
+        "title": "Balanced accuracy by labeled patches of each class",
+        "headings": ("head", "patches of each class", "balanced accuracy %"),
+        "rows": rows,
+    }
 
 
 def _findings(board: Board, entry: Entry, draw: Draw) -> list[dict[str, Any]]:
@@ -214,8 +227,16 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def command(board: Board, entry: Entry, defaults: Callable[[str], Mapping[str, Setting]]) -> str:
-    """The command that computes a result again."""
+def again(board: Board, entry: Entry, loaded: FindLoaded) -> dict[str, str]:
+    """The command that computes a result again, or why there is none."""
+    known = loaded(board.dataset["name"], entry.record)
+    return {
+        "command": "" if known.missing else _command(board, entry, known),
+        "missing": known.missing,
+    }
+
+
+def _command(board: Board, entry: Entry, known: Loaded) -> str:
     record = entry.record
     words = ["harness", "run", "--dataset", board.dataset["name"], "--model", record["model"]]
     seeds = [run.record["seed"] for run in entry.runs]
@@ -225,8 +246,7 @@ def command(board: Board, entry: Entry, defaults: Callable[[str], Mapping[str, S
         words += ["--seeds", str(len(seeds))]
     if record.get("selected_on") == "test" and not record.get("trained_on"):
         words += ["--protocol", "published"]
-    usual = defaults(record["model"])
     for name, value in (record.get("settings") or {}).items():
-        if name in usual and usual[name] != value:
+        if name in known.settings and known.settings[name] != value:
             words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+    return shlex.join([*words, *known.options])

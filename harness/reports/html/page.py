@@ -6,7 +6,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,11 +16,10 @@ from harness.analysis import error_analysis
 from harness.reports import drawing, kept_pictures, terms
 from harness.reports.formats import about
 from harness.reports.html import audit, board, gallery, models, pairs
-from harness.reports.html.gathered import Gathered
+from harness.reports.html.gathered import FindLoaded, Gathered
 from harness.reports.kept_pictures import key_of
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
-from harness.types.models import Setting
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,34 +29,33 @@ def write(
     gathered: Gathered,
     folder: Path,
     problems: Collected,
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
 ) -> Path:
     """Write ``<dataset>.html``; returns its path.
 
-    Pictures that cannot be drawn are added to ``problems``. ``defaults(model)`` are the settings
-    that a model has if none are given.
+    Pictures that cannot be drawn are added to ``problems``.
     """
     path = folder / f"{gathered.board.dataset['name']}.html"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render(gathered, problems, defaults))
+    write_atomically(path, render(gathered, problems, loaded))
     return path
 
 
 def render(
     gathered: Gathered,
     problems: Collected,
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
     home: str = "",
 ) -> str:
     """The report as HTML. ``home`` is the address of the site that it is part of, if any."""
     with drawing.of_models(gathered.models):
-        return _render(gathered, problems, defaults, home)
+        return _render(gathered, problems, loaded, home)
 
 
 def _render(
     gathered: Gathered,
     problems: Collected,
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
     home: str,
 ) -> str:
     built = gathered.board
@@ -83,8 +81,9 @@ def _render(
             home=home,
             about=about(built, ("all",)),
             board=board.context(gathered, links),
-            models=models.contexts(gathered, draw, links, defaults),
+            models=models.contexts(gathered, draw, links, loaded),
             pairs=compared,
+            pair_tables=pairs.tables(compared),
             audit=audited,
             audit_terms=terms.explained(probe["short"] for probe in audited),
             no_audit=gathered.no_audit,

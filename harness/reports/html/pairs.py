@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from harness.analysis import compare
 from harness.analysis.leaderboard import Board
 from harness.statistics.estimates import Estimate
+from harness.text.numbers import points
 
 MOST = 20
 """Models that are compared with each other, the most accurate: pairs grow with the square."""
+
+FIGURES = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "Matthews correlation, times 100",
+    "macro_auroc": "macro AUROC, times 100",
+}
 
 
 def context(board: Board) -> dict[str, Any]:
@@ -33,9 +43,41 @@ def context(board: Board) -> dict[str, Any]:
             )
     return {
         "models": [entry.name for entry in entries],
+        "named": FIGURES,
         "left_out": len(board.entries) - len(entries),
         "pairs": found,
     }
+
+
+def tables(compared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Differences of each pair of a ``context`` besides accuracy, as tables for a template."""
+    models, pairs = compared["models"], compared["pairs"]
+    names = [f"{models[pair['one']]} minus {models[pair['other']]}" for pair in pairs]
+    made = []
+    for part, title, told in (
+        ("figures", "Differences of other figures, points (95 % interval)", FIGURES),
+        ("recalls", "Differences of recall by class, points (95 % interval)", {}),
+    ):
+        found = [{name: _told(*gap) for name, *gap in pair[part]} for pair in pairs]
+        columns = [name for name in dict.fromkeys(chain(*found)) if name != "accuracy"]
+        made.append(
+            {
+                "title": title,
+                "headings": ["pair", *(told.get(name, name) for name in columns)],
+                "rows": [
+                    [name, *(row.get(column, "") for column in columns)]
+                    for name, row in zip(names, found, strict=True)
+                ],
+            }
+        )
+    return made
+
+
+def _told(value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return points(value, 1).replace("-", "−")
+    shown = f"{points(value, 1)} ({points(low, 1)} to {points(high, 1)})"
+    return shown.replace("-", "−")
 
 
 def _row(gap: Estimate) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from urllib.parse import quote, unquote
 from harness.errors import HarnessError
 from harness.reports.html import board as board_part
 from harness.reports.html import page
-from harness.reports.html.gathered import Gathered
+from harness.reports.html.gathered import FindLoaded, Gathered
 from harness.store.failures import Collected
 from harness.system.atomic import write_atomically
-from harness.types.models import Setting
 
 KINDS = ("-to-", "transfer", "few-shot", "shortcut", "calibration")
 """Pages besides those of a board that a site shows, by a part of their name."""
@@ -38,7 +37,7 @@ def write(
     others: Sequence[Path],
     folder: Path,
     problems: Collected,
-    defaults: Callable[[str], Mapping[str, Setting]],
+    loaded: FindLoaded,
 ) -> list[Path]:
     """Write a site into a folder; returns the paths of its pages, the index first.
 
@@ -50,7 +49,7 @@ def write(
     written = []
     for one in placed:
         path = folder / one.page
-        write_atomically(path, page.render(one.gathered, problems, defaults, "index.html"))
+        write_atomically(path, page.render(one.gathered, problems, loaded, "index.html"))
         written.append(path)
     further = []
     for source in others:

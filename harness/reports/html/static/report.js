@@ -36,7 +36,17 @@ const element = (tag, text = "", attributes = {}) => {
   return made;
 };
 
-// Board
+// Board: numbers are sorted before words, and empty cells stand last in both directions.
+const kind = (value) => (value === "" ? 2 : typeof value === "string" ? 1 : 0);
+const by = (sign) => (a, b) => kind(a) - kind(b) || sign * (a < b ? -1 : a > b ? 1 : 0);
+DataTable.type("cell", {
+  order: {
+    pre: (text) => (text === "" || isNaN(text) ? text.toLowerCase() : Number(text)),
+    asc: by(1),
+    desc: by(-1),
+  },
+  search: (html) => DataTable.util.stripHtml(html),
+});
 const headings = [...$("board-table").tHead.rows[0].cells];
 const names = headings.map((cell) => cell.dataset.name);
 const filters = ["kind", "protocol", "weights"];
@@ -47,8 +57,11 @@ const table = new DataTable("#board-table", {
   order: [],
   autoWidth: false,
   orderClasses: false,
-  columnDefs: [{ targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false }],
-  language: { search: "Search models:" },
+  columnDefs: [
+    { targets: "_all", type: "cell" },
+    { targets: shownByDefault.flatMap((on, k) => (on ? [] : [k])), visible: false },
+  ],
+  language: { search: "Search rows:" },
 });
 DataTable.ext.search.push((settings, _, index) => {
   if (settings.nTable.id !== "board-table") return true;
@@ -83,7 +96,10 @@ function keepBoard() {
 }
 function readBoard(query) {
   reading = true;
-  for (const id of filters) $(id).value = query.get(id) ?? "";
+  for (const id of filters) {
+    $(id).value = query.get(id) ?? "";
+    if ($(id).selectedIndex < 0) $(id).value = ""; // What no row is any more.
+  }
   const columns = query.get("columns")?.split(",");
   boxes.forEach((box, k) => {
     box.checked = columns ? columns.includes(names[k]) : shownByDefault[k];
@@ -96,6 +112,9 @@ function readBoard(query) {
   reading = false;
 }
 table.on("draw", keepBoard);
+$("board-table").addEventListener("click", (event) => {
+  event.target.closest(".clamp")?.classList.toggle("open");
+});
 for (const id of filters) $(id).addEventListener("change", () => table.draw());
 
 // Models
@@ -117,12 +136,6 @@ function pairOf(one, other) {
     sign > 0 ? [name, value, low, high] : [name, -value, -high, -low];
   return { ...found, figures: found.figures.map(turned), recalls: found.recalls.map(turned) };
 }
-const FIGURES = new Map([
-  ["balanced_accuracy", "balanced accuracy"],
-  ["macro_f1", "macro F1"],
-  ["mcc", "Matthews correlation, times 100"],
-  ["macro_auroc", "macro AUROC, times 100"],
-]);
 function differences(title, rows) {
   const made = element("table", "", { class: "plain" });
   made.append(element("caption", title));
@@ -131,7 +144,7 @@ function differences(title, rows) {
   const body = made.createTBody();
   for (const [name, value, low, high] of rows) {
     const row = body.insertRow();
-    row.append(element("th", FIGURES.get(name) ?? name, { scope: "row" }), element("td", points(value)));
+    row.append(element("th", pairs.named[name] ?? name, { scope: "row" }), element("td", points(value)));
     row.append(element("td", low === null ? "" : `${points(low)} to ${points(high)}`));
   }
   return made;
@@ -279,6 +292,16 @@ for (const id of choices) {
 $("more").addEventListener("click", () => {
   most += PAGE;
   showPatches();
+});
+
+// On paper nothing is folded.
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of unfolded) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of unfolded) one.open = false;
 });
 
 // Parts

@@ -108,7 +108,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             plots=("blockiness",),
             galleries=("strongest-compression", "weakest-compression"),
             check=later("harness_bias.audit.compression:check"),
-            version=5,
+            version=4,
         ),
         probe(
             "sharpness",
@@ -137,7 +137,7 @@ def _dataset_probes() -> list[DatasetProbe]:
             *(RESIDUAL, FINE, RANGE),
             version=4,
         ),
-        probe("metadata", "Names and metadata of files", version=4),
+        probe("metadata", "Names and metadata of files"),
         probe(
             "leakage",
             "Leakage: duplicates and overlaps within and between the splits",

@@ -104,7 +104,7 @@ def _blocks(board: Board, rows: Sequence[Row]) -> Iterator[tuple[str, list[int]]
         return "published, on other test patches" if elsewhere else "published"
 
     titles = [block(row) for row in rows]
-    for title in sorted(dict.fromkeys(titles), key=RANDOM.__eq__):
+    for title in sorted(dict.fromkeys(titles), key=lambda title: title == RANDOM):
         yield title.capitalize(), [at for at, own in enumerate(titles) if own == title]
 
 

@@ -366,7 +366,7 @@ def in_short(probe: DatasetProbe, finding: Finding) -> str:
     """What a fault that was found means and how strong it is, or why nothing was judged."""
     if finding.flag is None:
         why = [one for one in CLAUSE.split(finding.summary) if one.startswith(OPEN)]
-        return f"{_sentence(why[0].removeprefix(OPEN))}" if why else ""
+        return _sentence(why[0].removeprefix(OPEN)) if why else ""
     if not finding.flag:
         return ""
     first = CLAUSE.split(finding.summary)[0]
